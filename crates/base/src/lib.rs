@@ -1,0 +1,14 @@
+//! Ground floor: time, randomness, secrets and sealing, as values that are passed in.
+//!
+//! Nothing here does I/O, and nothing below the binary reads the system clock or the system's random source
+//! except through [`Clock`] and [`Random`]: expiry, rotation and lockout are tested by moving the clock.
+
+mod clock;
+mod keyring;
+mod random;
+mod secret;
+
+pub use clock::{Clock, UnixMillis};
+pub use keyring::{Keyring, KeyringError, SealError};
+pub use random::Random;
+pub use secret::{Secret, same_bytes};

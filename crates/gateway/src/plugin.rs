@@ -1,0 +1,280 @@
+//! What a plugin is to the engine: phases that run on a request, synchronously unless they say otherwise.
+
+use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use smallvec::SmallVec;
+
+use crate::{error::ErrorBody, route::Route};
+
+/// An answer made by the gate itself.
+pub type Reply = Response<Bytes>;
+
+/// Future of a suspended phase. It runs on the proxy core that serves the request, so it need not be `Send`; it owns
+/// what it needs, because the request head stays with the engine.
+pub type Suspended = Pin<Box<dyn Future<Output = Verdict>>>;
+
+/// A configured plugin instance, compiled when the configuration was written and shared by all cores.
+pub trait Plugin: Send + Sync {
+    /// The engine's name of it, for logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The phases it takes part in; the others are never called.
+    fn phases(&self) -> Phases;
+
+    /// Before the upstream is chosen, first round: authentication and request rewriting.
+    fn rewrite(&self, _request: &mut PluginRequest<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    /// Before the upstream is chosen, second round: decisions about an authenticated request.
+    fn access(&self, _request: &mut PluginRequest<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    /// When the head of the answer is known, whoever made it.
+    fn response_headers(&self, _response: &mut PluginResponse<'_>) {}
+
+    /// For downcasts in tests and status pages.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A set of phases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases(u8);
+
+impl Phases {
+    /// [`Plugin::rewrite`].
+    pub const REWRITE: Self = Self(1);
+    /// [`Plugin::access`].
+    pub const ACCESS: Self = Self(1 << 1);
+    /// [`Plugin::response_headers`].
+    pub const RESPONSE_HEADERS: Self = Self(1 << 2);
+
+    /// Both sets together.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether every phase of `other` is in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// What a phase decides.
+pub enum Flow {
+    /// Go on with the next plugin.
+    Continue,
+    /// Answer the client now; nothing is sent upstream.
+    Respond(Box<Reply>),
+    /// Wait for this future, apply its edits, and do what it says.
+    Suspend(Suspended),
+}
+
+impl Flow {
+    /// Answers with `reply`.
+    pub fn respond(reply: Reply) -> Self {
+        Self::Respond(Box::new(reply))
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Respond(reply) => f.debug_tuple("Respond").field(&reply.status()).finish(),
+            Self::Suspend(_) => f.write_str("Suspend"),
+        }
+    }
+}
+
+/// What a suspended phase came to.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Changes to the request that go upstream, in order.
+    pub request: Vec<HeaderEdit>,
+    /// Headers added to the final answer, whoever makes it (session cookies).
+    pub response: Vec<(HeaderName, HeaderValue)>,
+    /// The answer, if the request ends here.
+    pub reply: Option<Box<Reply>>,
+}
+
+impl Verdict {
+    /// Ends the request with `reply`.
+    pub fn respond(reply: Reply) -> Self {
+        Self { reply: Some(Box::new(reply)), ..Self::default() }
+    }
+}
+
+/// One change to the headers that go upstream.
+#[derive(Clone, Debug)]
+pub enum HeaderEdit {
+    /// Replaces all values of a name by one.
+    Set(HeaderName, HeaderValue),
+    /// Removes all values of a name.
+    Remove(HeaderName),
+}
+
+impl HeaderEdit {
+    /// Carries the edit out.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Set(name, value) => {
+                headers.insert(name, value);
+            }
+            Self::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+/// The request as plugins see it. Identity headers of the client are gone, hop-by-hop headers too.
+pub struct PluginRequest<'a> {
+    /// The head that will go upstream; edits are made here.
+    pub head: &'a mut RequestHead,
+    /// Where it came from.
+    pub peer: &'a Peer,
+    /// The route that matched.
+    pub route: &'a Arc<Route>,
+    /// Headers added to the final answer, whoever makes it.
+    pub response: &'a mut Vec<(HeaderName, HeaderValue)>,
+}
+
+impl PluginRequest<'_> {
+    /// The gate's own answer in the words of the route's dialect: a page for browsers, JSON for everybody else.
+    pub fn error(&self, status: StatusCode, message: &str) -> Reply {
+        self.route.errors.reply(status, message, self.head.prefers_html())
+    }
+
+    /// How the route's dialect words errors, for answers made in a suspended phase.
+    pub fn errors(&self) -> ErrorBody {
+        self.route.errors
+    }
+}
+
+/// The answer as plugins see it, before its body.
+pub struct PluginResponse<'a> {
+    /// Its status.
+    pub status: &'a mut StatusCode,
+    /// Its headers.
+    pub headers: &'a mut HeaderMap,
+    /// The route that matched.
+    pub route: &'a Arc<Route>,
+}
+
+/// Method, target and headers of a request.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// The method, exactly as sent.
+    pub method: Method,
+    /// The path, normalised once: this form is matched, logged and sent upstream.
+    pub path: Box<str>,
+    /// The query after `?`, byte for byte as sent; `None` when there was no `?`.
+    pub query: Option<Box<str>>,
+    /// Host without port: lower case, no trailing dot.
+    pub host: Box<str>,
+    /// Host and port as the client named them.
+    pub authority: Box<str>,
+    /// The headers that go upstream.
+    pub headers: HeaderMap,
+    /// HTTP version of the client's request.
+    pub version: Version,
+    /// Whether the client asks for a WebSocket.
+    pub websocket: bool,
+}
+
+impl RequestHead {
+    /// Path and query, as they go upstream.
+    pub fn path_and_query(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.to_string(),
+        }
+    }
+
+    /// Whether the client would rather have a page than JSON: `text/html` in `Accept`.
+    pub fn prefers_html(&self) -> bool {
+        self.headers
+            .get_all(http::header::ACCEPT)
+            .iter()
+            .any(|value| memchr::memmem::find(value.as_bytes(), b"text/html").is_some())
+    }
+
+    /// All values of the cookie `name`, in the order sent, over all `Cookie` lines.
+    pub fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .get_all(http::header::COOKIE)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
+            .filter(move |(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Takes out every cookie whose name `remove` accepts; a `Cookie` line left empty goes too. The remaining pairs
+    /// keep their bytes and order and become one line.
+    pub fn remove_cookies(&mut self, remove: impl Fn(&str) -> bool) {
+        use http::header::COOKIE;
+        let name = |pair: &[u8]| {
+            let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+            let name = pair.get(..end).unwrap_or_default().trim_ascii();
+            std::str::from_utf8(name).is_ok_and(&remove)
+        };
+        let lines = self.headers.get_all(COOKIE);
+        if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(name)) {
+            return;
+        }
+        let kept: SmallVec<[&[u8]; 8]> = lines
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .map(<[u8]>::trim_ascii)
+            .filter(|pair| !pair.is_empty() && !name(pair))
+            .collect();
+        let line = kept.join(&b"; "[..]);
+        match HeaderValue::from_bytes(&line) {
+            Ok(value) if !line.is_empty() => {
+                self.headers.insert(COOKIE, value);
+            }
+            _ => {
+                self.headers.remove(COOKIE);
+            }
+        }
+    }
+}
+
+/// The two ends of the client's connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address: the connection's, or the one a trusted proxy vouches for.
+    pub ip: IpAddr,
+    /// The client's port.
+    pub port: u16,
+    /// Address the connection came in on.
+    pub local_ip: IpAddr,
+    /// Port the connection came in on.
+    pub local_port: u16,
+    /// `https` when the connection, or a trusted proxy's, is TLS.
+    pub https: bool,
+    /// Whether the connection's own peer is one of the configured `trusted_proxies`.
+    pub trusted: bool,
+    /// The verified client certificate of the connection, if it gave one.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Peer {
+    /// `http` or `https`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
+/// A client's certificate, verified during the handshake.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    /// The end-entity certificate, DER.
+    pub der: Vec<u8>,
+}

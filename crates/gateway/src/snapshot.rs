@@ -1,0 +1,93 @@
+//! The immutable configuration that a request sees for its whole life, and the way a new one is published.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{error::ErrorBody, route::Route, router::Router, tls::Certificates};
+
+pub use crate::tls::Certificate;
+
+/// What one dialect contributes to a snapshot.
+#[derive(Clone, Debug)]
+pub struct Contribution {
+    /// Its routes, in the order in which equals are tried.
+    pub routes: Vec<Arc<Route>>,
+    /// Its certificates.
+    pub certificates: Vec<Arc<Certificate>>,
+    /// Revision of the store this was compiled from.
+    pub revision: u64,
+    /// How it words the answer to a request that no route takes, and that answer's text.
+    pub not_found: (ErrorBody, &'static str),
+    /// Resources that could not be compiled: `routes/1`, and why. They keep their last good version or answer 503.
+    pub broken: Vec<(String, String)>,
+}
+
+/// Everything a request needs to know of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) router: Router,
+    pub(crate) certificates: Certificates,
+    pub(crate) not_found: (ErrorBody, &'static str),
+    /// Store revision of each contribution, by the dialect's name.
+    pub revisions: BTreeMap<&'static str, u64>,
+    /// All resources that could not be compiled, and why.
+    pub broken: Vec<(String, String)>,
+}
+
+/// The one place where snapshots are made and swapped. Contributions are merged in the order of their names.
+#[derive(Debug)]
+pub struct Publisher {
+    current: Arc<ArcSwap<Snapshot>>,
+    contributions: Mutex<BTreeMap<&'static str, Contribution>>,
+}
+
+impl Publisher {
+    /// A publisher whose first snapshot has no routes.
+    pub fn new(not_found: (ErrorBody, &'static str)) -> Self {
+        let empty = Snapshot {
+            router: Router::default(),
+            certificates: Certificates::default(),
+            not_found,
+            revisions: BTreeMap::new(),
+            broken: Vec::new(),
+        };
+        Self { current: Arc::new(ArcSwap::from_pointee(empty)), contributions: Mutex::default() }
+    }
+
+    /// The snapshot of this moment, shared with the cores.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The cell that the cores read.
+    pub(crate) fn cell(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.current)
+    }
+
+    /// Replaces what the dialect `name` contributes. When this returns, every request that begins sees it. The old
+    /// snapshot is dropped here, on the caller's thread, or by the last request that still holds it.
+    pub fn publish(&self, name: &'static str, contribution: Contribution) {
+        let mut contributions = self.contributions.lock().unwrap_or_else(PoisonError::into_inner);
+        contributions.insert(name, contribution);
+        let previous = self.current.load_full();
+        let routes = contributions.values().flat_map(|part| part.routes.iter().cloned());
+        let certificates = contributions.values().flat_map(|part| part.certificates.iter().cloned());
+        let not_found = contributions
+            .values()
+            .find(|part| !part.routes.is_empty())
+            .or_else(|| contributions.values().next())
+            .map_or(previous.not_found, |part| part.not_found);
+        let next = Snapshot {
+            router: Router::build(routes, Some(&previous.router)),
+            certificates: Certificates::build(certificates),
+            not_found,
+            revisions: contributions.iter().map(|(name, part)| (*name, part.revision)).collect(),
+            broken: contributions.values().flat_map(|part| part.broken.iter().cloned()).collect(),
+        };
+        self.current.store(Arc::new(next));
+    }
+}

@@ -1,0 +1,162 @@
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use base::Secret;
+
+/// An upstream in the engine's own terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamSpec {
+    /// Stable id: what lives (balancer position, pools) is found again under it and the content of the rest.
+    pub id: Arc<str>,
+    /// How targets are spoken to.
+    pub scheme: Scheme,
+    /// The targets.
+    pub nodes: Vec<Node>,
+    /// The Host sent to them.
+    pub host: HostRewrite,
+    /// Limits of one try.
+    pub timeouts: Timeouts,
+    /// Further tries after the first; `None`: one for each further node.
+    pub retries: Option<u32>,
+    /// No further try is begun after this; `None`: no limit.
+    pub retry_timeout: Option<Duration>,
+    /// What is kept open.
+    pub keep_alive: KeepAlive,
+    /// For `https` and `grpcs`.
+    pub tls: TlsPolicy,
+}
+
+/// Protocol towards the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 by prior knowledge.
+    Grpc,
+    /// HTTP/2 over TLS, by ALPN.
+    Grpcs,
+}
+
+impl Scheme {
+    /// Whether the connection is TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Grpcs)
+    }
+
+    /// Whether it is HTTP/2.
+    pub const fn is_h2(self) -> bool {
+        matches!(self, Self::Grpc | Self::Grpcs)
+    }
+
+    /// 80 or 443.
+    pub const fn default_port(self) -> u16 {
+        if self.is_tls() { 443 } else { 80 }
+    }
+}
+
+/// One target as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Name or address; IPv6 without brackets.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// Share of the requests; 0: none.
+    pub weight: u32,
+    /// Targets of a lower priority are used only when those of every higher one failed.
+    pub priority: i32,
+}
+
+/// Which Host a target sees.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostRewrite {
+    /// The client's.
+    Pass,
+    /// The target's own name, with its port where that is not the scheme's default.
+    Node,
+    /// This one.
+    Fixed(Box<str>),
+}
+
+/// Limits of one try. Each is the longest silence tolerated, not a total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    /// Name resolution, TCP and TLS handshake.
+    pub connect: Duration,
+    /// Between two successful writes of the request.
+    pub send: Duration,
+    /// Between two successful reads of the answer.
+    pub read: Duration,
+}
+
+impl Default for Timeouts {
+    /// nginx's: 60 seconds each.
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { connect: minute, send: minute, read: minute }
+    }
+}
+
+/// Idle connections to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeepAlive {
+    /// At most so many idle ones in the whole process; divided among the cores.
+    pub size: u32,
+    /// Closed after so long without use.
+    pub idle_timeout: Duration,
+    /// Closed after so many requests.
+    pub requests: u32,
+}
+
+impl Default for KeepAlive {
+    /// APISIX's: 320, 60 s, 1000.
+    fn default() -> Self {
+        Self { size: 320, idle_timeout: Duration::from_secs(60), requests: 1000 }
+    }
+}
+
+/// TLS towards the targets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsPolicy {
+    /// Whether the target's certificate and name are verified.
+    pub verify: bool,
+    /// Certificate that the gate shows, PEM.
+    pub client: Option<ClientIdentity>,
+}
+
+impl Default for TlsPolicy {
+    fn default() -> Self {
+        Self { verify: true, client: None }
+    }
+}
+
+/// The gate's own certificate towards an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientIdentity {
+    /// Certificate chain, PEM, end entity first.
+    pub certificate: Arc<str>,
+    /// Its private key, PEM.
+    pub key: PrivateKeyPem,
+}
+
+/// A private key in PEM that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKeyPem(pub Secret<String>);
+
+impl Hash for PrivateKeyPem {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.expose().hash(state);
+    }
+}
+
+impl fmt::Debug for PrivateKeyPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
