@@ -1,0 +1,178 @@
+use std::borrow::Cow;
+
+/// Longest name of an argument, header or cookie, in bytes.
+const NAME_BYTES: usize = 256;
+
+/// What a condition can ask a request for. Names are parsed when the expression is compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Variable {
+    /// `uri`, `document_uri`: the normalised path, without the query.
+    Uri,
+    /// `request_uri`: path and query.
+    RequestUri,
+    /// `host`: the request's host, lower case, without port.
+    Host,
+    /// `http_host`: host and port as the client named them.
+    HttpHost,
+    /// `remote_addr`: the client's address.
+    RemoteAddr,
+    /// `remote_port`: the client's port.
+    RemotePort,
+    /// `server_addr`: the address the connection came in on.
+    ServerAddr,
+    /// `server_port`: the port the connection came in on.
+    ServerPort,
+    /// `server_protocol`: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    ServerProtocol,
+    /// `scheme`: `http` or `https`.
+    Scheme,
+    /// `request_method`: as sent.
+    RequestMethod,
+    /// `query_string`, `args`: what follows the `?`, byte for byte; missing when empty.
+    QueryString,
+    /// `arg_NAME`: the first query argument of this exact name, percent-decoded, `+` read as a space.
+    Arg(Box<str>),
+    /// `http_NAME`, `content_type`, `content_length`: a header by its lower-case name, all values joined by `, `.
+    Header(Box<str>),
+    /// `cookie_NAME`: the first cookie of this exact name.
+    Cookie(Box<str>),
+    /// `route_id`.
+    RouteId,
+    /// `route_name`.
+    RouteName,
+    /// `service_id`.
+    ServiceId,
+}
+
+/// A request, as far as conditions see it.
+pub trait Variables {
+    /// The value of `name`, or `None` when the request has none.
+    fn value(&self, name: &Variable) -> Option<Cow<'_, str>>;
+}
+
+/// Why a name is no variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VariableError {
+    /// APISIX knows it, this build does not implement it.
+    #[error("variable `{0}` is not supported")]
+    Unsupported(String),
+    /// Nobody knows it.
+    #[error("unknown variable `{0}`")]
+    Unknown(String),
+    /// `arg_`, `http_` or `cookie_` is followed by nothing, by too much, or by what such a name cannot hold.
+    #[error("variable `{0}` does not name an argument, header or cookie")]
+    BadName(String),
+}
+
+/// Beginnings and names that APISIX gives a meaning which needs more than the request's head.
+const UNSUPPORTED: &[&str] = &[
+    "post_arg",
+    "graphql_",
+    "uri_param_",
+    "consumer_",
+    "balancer_",
+    "upstream_",
+    "ssl_",
+    "geoip",
+    "apisix_request_id",
+    "service_name",
+    "request_body",
+    "server_name",
+    "hostname",
+    "mqtt_",
+    "resp_",
+    "sent_http_",
+    "time_",
+];
+
+impl Variable {
+    /// Reads a name as APISIX writes it.
+    pub fn parse(name: &str) -> Result<Self, VariableError> {
+        Ok(match name {
+            "uri" | "document_uri" => Self::Uri,
+            "request_uri" => Self::RequestUri,
+            "host" => Self::Host,
+            "http_host" => Self::HttpHost,
+            "remote_addr" => Self::RemoteAddr,
+            "remote_port" => Self::RemotePort,
+            "server_addr" => Self::ServerAddr,
+            "server_port" => Self::ServerPort,
+            "server_protocol" => Self::ServerProtocol,
+            "scheme" => Self::Scheme,
+            "request_method" => Self::RequestMethod,
+            "query_string" | "args" => Self::QueryString,
+            "content_type" => Self::Header("content-type".into()),
+            "content_length" => Self::Header("content-length".into()),
+            "route_id" => Self::RouteId,
+            "route_name" => Self::RouteName,
+            "service_id" => Self::ServiceId,
+            other => return Self::parse_prefixed(other),
+        })
+    }
+
+    fn parse_prefixed(name: &str) -> Result<Self, VariableError> {
+        let bad = || VariableError::BadName(shortened(name));
+        let fits = |rest: &str| !rest.is_empty() && rest.len() <= NAME_BYTES;
+        if let Some(argument) = name.strip_prefix("arg_") {
+            return if fits(argument) { Ok(Self::Arg(argument.into())) } else { Err(bad()) };
+        }
+        if let Some(header) = name.strip_prefix("http_") {
+            // nginx's spelling: lower case, with every hyphen of the header's name written as an underscore.
+            let header = header.to_ascii_lowercase().replace('_', "-");
+            let good = fits(&header) && header.bytes().all(is_token);
+            return if good { Ok(Self::Header(header.into())) } else { Err(bad()) };
+        }
+        if let Some(cookie) = name.strip_prefix("cookie_") {
+            let good = fits(cookie) && cookie.bytes().all(is_token);
+            return if good { Ok(Self::Cookie(cookie.into())) } else { Err(bad()) };
+        }
+        if UNSUPPORTED.iter().any(|known| name.starts_with(known)) {
+            return Err(VariableError::Unsupported(shortened(name)));
+        }
+        Err(VariableError::Unknown(shortened(name)))
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// At most 64 characters of a name, so that an error stays a line.
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_named_in_nginx_spelling() {
+        assert_eq!(Variable::parse("http_X_Foo"), Ok(Variable::Header("x-foo".into())));
+        assert_eq!(Variable::parse("http_host"), Ok(Variable::HttpHost));
+        assert_eq!(Variable::parse("content_type"), Ok(Variable::Header("content-type".into())));
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_refused_by_name() {
+        for name in [
+            "post_arg_name",
+            "post_arg.model",
+            "graphql_name",
+            "uri_param_id",
+            "consumer_name",
+            "balancer_ip",
+        ] {
+            assert_eq!(Variable::parse(name), Err(VariableError::Unsupported(name.into())));
+        }
+        assert_eq!(Variable::parse("nonsense"), Err(VariableError::Unknown("nonsense".into())));
+    }
+
+    #[test]
+    fn a_prefix_alone_names_nothing() {
+        for name in ["arg_", "http_", "cookie_", "http_a b", "cookie_a;b"] {
+            assert!(matches!(Variable::parse(name), Err(VariableError::BadName(_))), "{name}");
+        }
+    }
+}
