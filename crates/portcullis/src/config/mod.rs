@@ -1,0 +1,372 @@
+//! The configuration file: what may stand in it, its defaults, and where it is wrong.
+//!
+//! [`Config::load`] reads the file and looks at everything it points to, so that a configuration that loads also
+//! starts. Every problem is found in one go and named with its place.
+
+mod check;
+mod read;
+mod section;
+mod tree;
+
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base::{Keyring, Secret};
+use ipnet::IpNet;
+
+use self::{
+    section::Findings,
+    tree::{Mark, Problem},
+};
+
+pub(crate) use self::check::admin_key;
+
+/// Bytes of the file that are read at most.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Everything the file says, with defaults filled in. Relative paths start from the file's folder.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Proxy threads. `auto`: one per core.
+    pub(crate) workers: usize,
+    pub(crate) listeners: Vec<Listener>,
+    /// Peers whose forwarded headers count.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) admin: Option<AdminApi>,
+    /// SQLite file of the gateway's configuration.
+    pub(crate) store: PathBuf,
+    pub(crate) keyring: Keyring,
+    pub(crate) outbound: Outbound,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    /// Requests in flight get so long after SIGTERM.
+    pub(crate) drain: Duration,
+}
+
+/// One address of the gateway.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<ListenerTls>,
+}
+
+/// TLS of a gateway listener.
+#[derive(Debug)]
+pub(crate) struct ListenerTls {
+    /// Shown where no certificate of the Admin API fits the name asked for.
+    pub(crate) fallback: Option<Certificate>,
+    /// Whether clients are asked for a certificate. One that is given is passed on to the routes; none is no error.
+    pub(crate) client_certificates: bool,
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// A server of our own over TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsServer {
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: Certificate,
+}
+
+/// The Admin API of the APISIX dialect.
+#[derive(Debug)]
+pub(crate) struct AdminApi {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsServer>,
+    pub(crate) keys: Vec<AdminKey>,
+    /// Names accepted in `Host` besides addresses and `localhost`.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// A key of the Admin API.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminKey {
+    pub(crate) key: Secret<String>,
+    pub(crate) role: Role,
+}
+
+/// What a key allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    Admin,
+    /// Reading, with secrets masked.
+    Viewer,
+}
+
+/// Connections that the process makes on its own account: discovery, keys, tokens.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    /// Certificates trusted besides the system's, PEM.
+    pub(crate) ca: Option<PathBuf>,
+    /// Networks that may be reached although they are private or loopback; plain http is allowed there too.
+    pub(crate) allow: Vec<IpNet>,
+}
+
+/// The identity provider.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsServer>,
+    /// A second TLS server that asks for client certificates.
+    pub(crate) mtls: Option<TlsServer>,
+    pub(crate) database: Database,
+    pub(crate) tenants: Vec<Tenant>,
+}
+
+/// Where identities are kept.
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL, which may hold a password.
+    Postgres(Secret<String>),
+}
+
+/// A tenant and the origins under which it is reached.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    /// `https://login.example.com`, without a slash at the end; the first one is the issuer of the provider's own
+    /// links.
+    pub(crate) domains: Vec<String>,
+}
+
+/// What is logged.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub(crate) level: String,
+    pub(crate) json: bool,
+    pub(crate) access: AccessLog,
+}
+
+/// Where the gateway's access log goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+/// Bounds on what clients may send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Header lines of a request.
+    pub(crate) headers: u32,
+    /// Bytes of a request's head.
+    pub(crate) header_bytes: u64,
+    /// A request's head must be complete after so long.
+    pub(crate) header_timeout: Duration,
+    /// A connection without a request is closed after so long.
+    pub(crate) idle_timeout: Duration,
+    /// Connections of all listeners together.
+    pub(crate) connections: u32,
+    /// HTTP/2 streams of one connection.
+    pub(crate) streams: u32,
+    /// Bytes of a request's body; `None`: no limit.
+    pub(crate) body_bytes: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            headers: 100,
+            header_bytes: 32 << 10,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            connections: 65_536,
+            streams: 128,
+            body_bytes: None,
+        }
+    }
+}
+
+/// Why a configuration does not load: one line for each problem, `FILE:LINE:COLUMN: reason`.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    file: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.problems.iter().map(|problem| format!("{}:{problem}", self.file.display()));
+        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl Config {
+    /// Reads `file` with variables from the process's environment.
+    pub(crate) fn load(file: &Path) -> Result<Self, Rejected> {
+        Self::load_with(file, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads `file` with variables from `environment`.
+    pub(crate) fn load_with(
+        file: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Rejected> {
+        let rejected = |mut problems: Vec<Problem>| {
+            problems.sort();
+            problems.dedup();
+            Rejected { file: file.to_owned(), problems }
+        };
+        let text = text_of(file)
+            .map_err(|reason| rejected(vec![tree::problem(Mark { line: 1, column: 1 }, reason)]))?;
+        let root = tree::parse(&text, environment).map_err(rejected)?;
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        let mut findings = Findings { problems: Vec::new(), folder };
+        match read::config(&root, &mut findings) {
+            Some(config) if findings.problems.is_empty() => Ok(config),
+            _ => Err(rejected(findings.problems)),
+        }
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
+    let size = fs::metadata(file).map_err(unreadable)?.len();
+    if size > MAX_FILE {
+        return Err(format!("the file has {size} bytes; {MAX_FILE} are read at most"));
+    }
+    fs::read_to_string(file).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with what a sound configuration points to.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.path().join("chain.pem"), key.cert.pem()).unwrap();
+        fs::write(folder.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
+        folder
+    }
+
+    fn load(folder: &tempfile::TempDir, text: &str) -> Result<Config, Vec<String>> {
+        let file = folder.path().join("portcullis.yaml");
+        fs::write(&file, text).unwrap();
+        let environment = |name: &str| match name {
+            "ADMIN_KEY" => Some("0123456789abcdef".to_owned()),
+            "KEYRING" => Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned()),
+            "PORT" => Some("9080".to_owned()),
+            _ => None,
+        };
+        Config::load_with(&file, &environment).map_err(|rejected| {
+            let prefix = format!("{}:", file.display());
+            rejected.to_string().lines().map(|line| line.strip_prefix(&prefix).unwrap().to_owned()).collect()
+        })
+    }
+
+    const SOUND: &str = "\
+listeners:
+  - address: 127.0.0.1:${PORT}
+  - address: 127.0.0.1:9443
+    protocols: [h1, h2]
+    tls: {certificate: chain.pem, key: key.pem, client_certificates: optional}
+admin:
+  apisix:
+    listen: 127.0.0.1:9180
+    keys: [{key: \"${ADMIN_KEY}\", role: admin}]
+store: {sqlite: gateway.db}
+encryption: {keyring: {keys: \"${KEYRING}\"}}
+";
+
+    #[test]
+    fn a_sound_file_loads_with_variables_and_defaults() {
+        let config = load(&folder(), SOUND).unwrap();
+        assert_eq!(config.listeners[0].address.port(), 9080);
+        assert!(config.listeners[1].tls.as_ref().unwrap().client_certificates);
+        assert_eq!(config.drain, Duration::from_secs(30));
+        assert!(config.identity.is_none() && config.metrics.is_none());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_line_and_column_and_all_problems_come_at_once() {
+        let text = format!("{SOUND}limits:\n  header_bites: 1KiB\nstorage: 1\nworkers: many\n");
+        let problems = load(&folder(), &text).unwrap_err();
+        assert_eq!(problems.len(), 3);
+        assert!(problems[0].starts_with("13:3: unknown key `header_bites` in `limits`"), "{problems:?}");
+        assert!(problems[1].starts_with("14:1: unknown key `storage`"), "{problems:?}");
+        assert!(problems[2].starts_with("15:10: `workers`"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_name() {
+        for (text, name) in [
+            ("resources: {}\n", "`resources`"),
+            ("outbound: {proxy: \"http://p:1\"}\n", "`outbound.proxy`"),
+            ("metrics: {listen: \"127.0.0.1:9080\"}\n", "takes the port of `listeners[0].address`"),
+            ("identity: {listen: \"0.0.0.0:9443\"}\n", "takes the port of `listeners[1].address`"),
+            ("trusted_proxies: [here]\n", "`trusted_proxies`"),
+            ("drain: {timeout: 30}\n", "`drain.timeout`"),
+        ] {
+            let problems = load(&folder(), &format!("{SOUND}{text}")).unwrap_err();
+            assert!(problems.iter().any(|problem| problem.contains(name)), "{text}: {problems:?}");
+        }
+        for (from, to, name) in [
+            ("  apisix:", "  kong: {}\n  apisix:", "`admin.kong`"),
+            ("{sqlite: gateway.db}", "{etcd: x}", "`store.etcd`"),
+            ("{sqlite: gateway.db}", "{sqlite: nowhere/gateway.db}", "does not exist"),
+            ("9080", "9080", "is not set"),
+            ("[h1, h2]", "[h1]", "protocols"),
+            ("[h1, h2]", "[h1, h3]", "knows h1 and h2"),
+            ("certificate: chain.pem", "certificate: key.pem", "holds no certificate"),
+            ("key: key.pem", "key: missing.pem", "cannot be read"),
+        ] {
+            let text = if from == to { SOUND.replace("${PORT}", "${NOPE}") } else { SOUND.replace(from, to) };
+            let problems = load(&folder(), &text).unwrap_err();
+            assert!(problems.iter().any(|problem| problem.contains(name)), "{to}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a03_sample_empty_and_short_admin_keys_are_refused() {
+        for key in
+            ["edd1c9f034335f136f87ad84b625c8f1", "", "short", "0123456789abcde", "0123456789abcde\u{e9}"]
+        {
+            let text = SOUND.replace("${ADMIN_KEY}", key);
+            let problems = load(&folder(), &text).unwrap_err();
+            assert!(problems[0].contains("`admin.apisix.keys[0].key`"), "{problems:?}");
+            assert!(key.is_empty() || !problems[0].contains(key), "{problems:?}");
+        }
+        let none = SOUND.replace("keys: [{key: \"${ADMIN_KEY}\", role: admin}]", "keys: []");
+        assert!(load(&folder(), &none).unwrap_err()[0].contains("no built-in key"));
+    }
+
+    #[test]
+    fn s04_a_malformed_value_is_not_quoted() {
+        for text in [
+            "encryption: {keyring: {keys: hunter2canary}}\n",
+            "encryption: {keyring: hunter2canary}\n",
+            "identity: {listen: hunter2canary, database: {postgres: hunter2canary}, tenants: [hunter2canary]}\n",
+            "admin: {apisix: {listen: hunter2canary, keys: [hunter2canary, {key: hunter2canary}]}}\n",
+            "log: {level: hunter2canary}\nlimits: {headers: hunter2canary}\n",
+        ] {
+            let problems = load(&folder(), text).unwrap_err().join("\n");
+            assert!(!problems.contains("canary"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let rejected = Config::load(Path::new("/nowhere/portcullis.yaml")).unwrap_err().to_string();
+        assert!(rejected.starts_with("/nowhere/portcullis.yaml:1:1: the file cannot be read"), "{rejected}");
+    }
+}

@@ -1,0 +1,373 @@
+//! Reads the sections of the file, one function each.
+
+use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+use base::{Keyring, Secret};
+
+use super::{
+    AccessLog, AdminApi, AdminKey, Certificate, Config, Database, Identity, Limits, Listener, ListenerTls,
+    Log, Outbound, Role, Tenant, TlsServer, check,
+    section::{At, ByteCount, Findings, Section},
+    tree::{self, Node},
+};
+
+/// The whole file; `None` when something that has no default is missing or wrong.
+pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
+    let known = [
+        "workers",
+        "listeners",
+        "trusted_proxies",
+        "admin",
+        "store",
+        "resources",
+        "encryption",
+        "outbound",
+        "identity",
+        "metrics",
+        "log",
+        "limits",
+        "drain",
+    ];
+    let top = Section::open(root, "", &known, findings)?;
+    top.refuse("resources", "create routes through the Admin API", findings);
+    let mut ports = check::Ports::default();
+    let workers = read_workers(&top, findings);
+    let listeners = read_listeners(&top, &mut ports, findings);
+    let trusted_proxies = top.list("trusted_proxies", findings).into_iter().map(|net| net.value).collect();
+    let admin = read_admin(&top, &mut ports, findings);
+    let store = read_store(&top, findings);
+    let keyring = read_keyring(&top, findings);
+    let outbound = read_outbound(&top, findings);
+    let identity = read_identity(&top, &mut ports, findings);
+    let metrics = read_metrics(&top, &mut ports, findings);
+    let log = read_log(&top, findings);
+    let limits = read_limits(&top, findings);
+    let drain = read_drain(&top, findings);
+    Some(Config {
+        workers,
+        listeners,
+        trusted_proxies,
+        admin,
+        store: store?,
+        keyring: keyring?,
+        outbound,
+        identity,
+        metrics,
+        log,
+        limits,
+        drain,
+    })
+}
+
+fn read_workers(top: &Section<'_>, findings: &mut Findings) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    match top.optional::<String>("workers", findings) {
+        None => cores,
+        Some(At { value, .. }) if value == "auto" => cores,
+        Some(At { mark, value }) => match value.parse() {
+            Ok(workers @ 1..=1024) => workers,
+            _ => {
+                findings.add(mark, "`workers` must be `auto` or a number from 1 to 1024");
+                cores
+            }
+        },
+    }
+}
+
+fn read_listeners(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Vec<Listener> {
+    let items = top.items("listeners", findings);
+    if items.is_empty() {
+        findings.add(top.mark(), "`listeners` is missing; it lists the gateway's addresses");
+    }
+    let mut listeners = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("listeners[{index}]");
+        let known = ["address", "protocols", "tls", "proxy_protocol"];
+        let Some(section) = Section::open(item, &path, &known, findings) else { continue };
+        read_protocols(&section, findings);
+        if let Some(At { mark, value: true }) = section.optional::<bool>("proxy_protocol", findings) {
+            findings
+                .add(mark, format!("`{path}.proxy_protocol` is not supported by this version; leave it out"));
+        }
+        let tls = section.section("tls", &["certificate", "key", "client_certificates"], findings);
+        let tls = tls.map(|tls| read_listener_tls(&tls, findings));
+        if let Some(address) = section.required("address", findings) {
+            ports.take(&address, &section.path_of("address"), findings);
+            listeners.push(Listener { address: address.value, tls });
+        }
+    }
+    listeners
+}
+
+fn read_protocols(section: &Section<'_>, findings: &mut Findings) {
+    let protocols = section.list::<String>("protocols", findings);
+    for protocol in protocols.iter().filter(|protocol| !matches!(protocol.value.as_str(), "h1" | "h2")) {
+        findings.add(protocol.mark, format!("`{}` knows h1 and h2", section.path_of("protocols")));
+    }
+    if let [only] = protocols.as_slice() {
+        let path = section.path_of("protocols");
+        findings.add(
+            only.mark,
+            format!("`{path}`: a listener always speaks h1 and h2; name both or leave it out"),
+        );
+    }
+}
+
+fn read_listener_tls(section: &Section<'_>, findings: &mut Findings) -> ListenerTls {
+    let fallback = section.node("certificate").or(section.node("key")).is_some();
+    let fallback = if fallback { read_certificate(section, findings) } else { None };
+    let asked = section.optional::<String>("client_certificates", findings);
+    if let Some(asked) = asked.as_ref().filter(|asked| !matches!(asked.value.as_str(), "none" | "optional")) {
+        findings.add(asked.mark, format!("`{}` is none or optional", section.path_of("client_certificates")));
+    }
+    ListenerTls { fallback, client_certificates: asked.is_some_and(|asked| asked.value == "optional") }
+}
+
+/// `certificate` and `key` of a section, both files looked at.
+fn read_certificate(section: &Section<'_>, findings: &mut Findings) -> Option<Certificate> {
+    let chain = section.required::<PathBuf>("certificate", findings);
+    let key = section.required::<PathBuf>("key", findings);
+    let (chain, key) = (chain?, key?);
+    check::certificate(&chain, &key, findings);
+    Some(Certificate { chain: chain.value, key: key.value })
+}
+
+/// `listen`, `certificate` and `key` of a TLS server of our own.
+fn read_tls_server(
+    parent: &Section<'_>,
+    key: &str,
+    ports: &mut check::Ports,
+    findings: &mut Findings,
+) -> Option<TlsServer> {
+    let section = parent.section(key, &["listen", "certificate", "key"], findings)?;
+    let listen = section.required("listen", findings);
+    let certificate = read_certificate(&section, findings);
+    let listen = listen?;
+    ports.take(&listen, &section.path_of("listen"), findings);
+    Some(TlsServer { listen: listen.value, certificate: certificate? })
+}
+
+fn read_admin(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<AdminApi> {
+    let admin = top.section("admin", &["apisix", "kong"], findings)?;
+    admin.refuse("kong", "the Kong dialect is not served yet", findings);
+    let section = admin.section("apisix", &["listen", "tls", "keys", "hosts"], findings)?;
+    let listen = section.required("listen", findings);
+    let tls = read_tls_server(&section, "tls", ports, findings);
+    let keys = read_admin_keys(&section, findings);
+    let hosts = section.list::<String>("hosts", findings).into_iter().map(|host| host.value).collect();
+    let listen = listen?;
+    ports.take(&listen, &section.path_of("listen"), findings);
+    Some(AdminApi { listen: listen.value, tls, keys, hosts })
+}
+
+fn read_admin_keys(section: &Section<'_>, findings: &mut Findings) -> Vec<AdminKey> {
+    let items = section.items("keys", findings);
+    if items.is_empty() {
+        let path = section.path_of("keys");
+        findings.add(section.mark(), format!("`{path}` is missing; there is no built-in key"));
+    }
+    let mut keys = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{}[{index}]", section.path_of("keys"));
+        let Some(section) = Section::open(item, &path, &["key", "role"], findings) else { continue };
+        let role = match section.optional::<String>("role", findings) {
+            Some(At { value, .. }) if value == "viewer" => Role::Viewer,
+            Some(At { mark, value }) if value != "admin" => {
+                findings.add(mark, format!("`{path}.role` is admin or viewer"));
+                Role::Viewer
+            }
+            _ => Role::Admin,
+        };
+        if let Some(key) = section.required::<Secret<String>>("key", findings) {
+            if let Err(reason) = check::admin_key(key.value.expose()) {
+                findings.add(key.mark, format!("`{path}.key` {reason}"));
+            }
+            keys.push(AdminKey { key: key.value, role });
+        }
+    }
+    keys
+}
+
+fn read_store(top: &Section<'_>, findings: &mut Findings) -> Option<PathBuf> {
+    let Some(section) = top.section("store", &["sqlite", "etcd"], findings) else {
+        if top.node("store").is_none() {
+            findings.add(top.mark(), "`store` is missing; give `store.sqlite`, the path of a file");
+        }
+        return None;
+    };
+    section.refuse("etcd", "use `store.sqlite`", findings);
+    let path = section.required::<PathBuf>("sqlite", findings)?;
+    check::database(&path, &section.path_of("sqlite"), findings);
+    Some(path.value)
+}
+
+fn read_keyring(top: &Section<'_>, findings: &mut Findings) -> Option<Keyring> {
+    let Some(section) = top.section("encryption", &["keyring"], findings) else {
+        if top.node("encryption").is_none() {
+            findings.add(
+                top.mark(),
+                "`encryption.keyring` is missing; stored secrets are sealed with its first key",
+            );
+        }
+        return None;
+    };
+    let keyring = section.section("keyring", &["file", "keys"], findings)?;
+    match (keyring.node("file").is_some(), keyring.node("keys").is_some()) {
+        (true, false) => {
+            let file = keyring.required::<PathBuf>("file", findings)?;
+            check::keyring_file(&file, findings)
+        }
+        (false, true) => {
+            let keys = keyring.required::<Secret<String>>("keys", findings)?;
+            let parsed = Keyring::parse(keys.value.expose());
+            parsed
+                .map_err(|error| findings.add(keys.mark, format!("`encryption.keyring.keys`: {error}")))
+                .ok()
+        }
+        _ => {
+            findings.add(keyring.mark(), "`encryption.keyring` needs either `file` or `keys`");
+            None
+        }
+    }
+}
+
+fn read_outbound(top: &Section<'_>, findings: &mut Findings) -> Outbound {
+    let Some(section) = top.section("outbound", &["ca", "allow", "proxy"], findings) else {
+        return Outbound::default();
+    };
+    section.refuse("proxy", "connections are made directly", findings);
+    let ca = section.optional::<PathBuf>("ca", findings).and_then(|ca| {
+        check::certificates(&ca, &section.path_of("ca"), findings);
+        Some(ca.value)
+    });
+    Outbound { ca, allow: section.list("allow", findings).into_iter().map(|net| net.value).collect() }
+}
+
+fn read_identity(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<Identity> {
+    let section = top.section("identity", &["listen", "tls", "mtls", "database", "tenants"], findings)?;
+    let listen = section.required("listen", findings);
+    if let Some(listen) = &listen {
+        ports.take(listen, &section.path_of("listen"), findings);
+    }
+    let tls = read_tls_server(&section, "tls", ports, findings);
+    let mtls = read_tls_server(&section, "mtls", ports, findings);
+    let database = read_database(&section, findings);
+    let tenants = read_tenants(&section, findings);
+    Some(Identity { listen: listen?.value, tls, mtls, database: database?, tenants })
+}
+
+fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<Database> {
+    let database = section.section("database", &["sqlite", "postgres"], findings);
+    let Some(database) = database else {
+        if section.node("database").is_none() {
+            findings.add(section.mark(), "`identity.database` is missing; give `sqlite` or `postgres`");
+        }
+        return None;
+    };
+    match (database.node("sqlite").is_some(), database.node("postgres").is_some()) {
+        (true, false) => {
+            let path = database.required::<PathBuf>("sqlite", findings)?;
+            check::database(&path, &database.path_of("sqlite"), findings);
+            Some(Database::Sqlite(path.value))
+        }
+        (false, true) => {
+            let url = database.required::<Secret<String>>("postgres", findings)?;
+            let scheme = |prefix| url.value.expose().starts_with(prefix);
+            if !scheme("postgres://") && !scheme("postgresql://") {
+                findings
+                    .add(url.mark, "`identity.database.postgres` must be a URL that begins with postgres://");
+            }
+            Some(Database::Postgres(url.value))
+        }
+        _ => {
+            findings.add(database.mark(), "`identity.database` needs either `sqlite` or `postgres`");
+            None
+        }
+    }
+}
+
+fn read_tenants(section: &Section<'_>, findings: &mut Findings) -> Vec<Tenant> {
+    let items = section.items("tenants", findings);
+    if items.is_empty() {
+        findings.add(section.mark(), "`identity.tenants` is missing; one tenant at least is served");
+    }
+    let mut tenants: Vec<Tenant> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("identity.tenants[{index}]");
+        let Some(section) = Section::open(item, &path, &["name", "domains"], findings) else { continue };
+        let name = section.required::<String>("name", findings);
+        let domains = section.list::<String>("domains", findings);
+        if domains.is_empty() {
+            findings
+                .add(section.mark(), format!("`{path}.domains` is missing; it lists the tenant's origins"));
+        }
+        for domain in &domains {
+            let taken = tenants.iter().any(|tenant| tenant.domains.contains(&domain.value));
+            check::origin(domain, &section.path_of("domains"), taken, findings);
+        }
+        let Some(At { mark, value: name }) = name else { continue };
+        if tenants.iter().any(|tenant| tenant.name == name) {
+            findings.add(mark, format!("`{path}.name` is given to two tenants"));
+        }
+        tenants.push(Tenant { name, domains: domains.into_iter().map(|domain| domain.value).collect() });
+    }
+    tenants
+}
+
+fn read_metrics(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<SocketAddr> {
+    let section = top.section("metrics", &["listen"], findings)?;
+    let listen = section.required("listen", findings)?;
+    ports.take(&listen, &section.path_of("listen"), findings);
+    Some(listen.value)
+}
+
+fn read_drain(top: &Section<'_>, findings: &mut Findings) -> Duration {
+    let default = Duration::from_secs(30);
+    let section = top.section("drain", &["timeout"], findings);
+    section.map_or(default, |section| section.value("timeout", default, findings))
+}
+
+fn read_log(top: &Section<'_>, findings: &mut Findings) -> Log {
+    let mut log = Log { level: "info".to_owned(), json: false, access: AccessLog::Off };
+    let Some(section) = top.section("log", &["level", "format", "access"], findings) else { return log };
+    if let Some(At { mark, value }) = section.optional::<String>("level", findings) {
+        if !matches!(value.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
+            findings.add(mark, "`log.level` is error, warn, info, debug or trace");
+        }
+        log.level = value;
+    }
+    if let Some(At { mark, value }) = section.optional::<String>("format", findings) {
+        if !matches!(value.as_str(), "text" | "json") {
+            findings.add(mark, "`log.format` is text or json");
+        }
+        log.json = value == "json";
+    }
+    if let Some(node) = section.node("access") {
+        log.access = match &node.kind {
+            tree::Kind::Text(text) if text.expose() == "off" => AccessLog::Off,
+            tree::Kind::Text(text) if text.expose() == "stdout" => AccessLog::Stdout,
+            _ => match section.optional::<PathBuf>("access", findings) {
+                Some(path) => AccessLog::File(path.value),
+                None => AccessLog::Off,
+            },
+        };
+    }
+    log
+}
+
+fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
+    let known =
+        ["headers", "header_bytes", "header_timeout", "idle_timeout", "connections", "streams", "body_bytes"];
+    let default = Limits::default();
+    let Some(section) = top.section("limits", &known, findings) else { return default };
+    let header_bytes = section.value("header_bytes", ByteCount(default.header_bytes), findings).0;
+    Limits {
+        headers: section.value("headers", default.headers, findings),
+        header_bytes,
+        header_timeout: section.value("header_timeout", default.header_timeout, findings),
+        idle_timeout: section.value("idle_timeout", default.idle_timeout, findings),
+        connections: section.value("connections", default.connections, findings),
+        streams: section.value("streams", default.streams, findings),
+        body_bytes: section.optional::<ByteCount>("body_bytes", findings).map(|at| at.value.0),
+    }
+}

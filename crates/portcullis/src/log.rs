@@ -1,0 +1,26 @@
+//! The process's own log, on stderr. Levels come from the configuration; `RUST_LOG` overrides them.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::Log;
+
+/// Starts logging. A second call changes nothing.
+pub(crate) fn start(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(&log.level)));
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let _ = if log.json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+}
+
+/// Libraries speak up from `warn` on: at finer levels they print headers and frames, which hold tokens.
+fn directives(level: &str) -> String {
+    let libraries = ["h2", "hyper", "hyper_util", "rustls", "sqlx", "tokio_tungstenite", "tungstenite"];
+    let quiet = if level == "error" { "error" } else { "warn" };
+    let libraries: Vec<String> = libraries.iter().map(|name| format!(",{name}={quiet}")).collect();
+    format!("{level}{}", libraries.concat())
+}

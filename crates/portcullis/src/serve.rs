@@ -1,0 +1,215 @@
+//! Servers beside the gateway: Admin API, metrics, identity provider, echo. They share limits, TLS and draining; what
+//! they answer is an axum router.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tower::ServiceExt;
+
+/// Handshake, protocol detection and request head each have so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections of one server at a time; more wait to be accepted.
+const CONNECTIONS: u32 = 1024;
+/// Bytes of a request's head.
+const HEAD_BYTES: u32 = 64 << 10;
+/// HTTP/2 streams of one connection.
+const STREAMS: u32 = 64;
+/// Bytes of a request's body; routers may ask for less.
+const BODY_BYTES: usize = 2 << 20;
+
+/// A server that is bound and not yet running.
+pub(crate) struct Server {
+    listener: StdListener,
+    transport: Transport,
+    router: Router,
+}
+
+/// What a server speaks below HTTP.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// HTTP/1.1.
+    Plain,
+    /// TLS with HTTP/1.1 or HTTP/2 by ALPN.
+    Tls(Arc<ServerConfig>),
+    /// Both, told apart by the first bytes; HTTP/2 also without TLS by prior knowledge.
+    Any(Arc<ServerConfig>),
+}
+
+/// How a request came in, as an extension of each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// The certificate the client gave, DER; its possession is proven, its issuer is not checked.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+}
+
+impl Server {
+    /// Takes `address`. The error says which server wanted it.
+    pub(crate) fn bind(
+        name: &str,
+        address: SocketAddr,
+        transport: Transport,
+        router: Router,
+    ) -> anyhow::Result<Self> {
+        let failed =
+            || format!("cannot listen on {address} ({name}); stop what uses the port, or choose another one");
+        let listener = StdListener::bind(address).with_context(failed)?;
+        listener.set_nonblocking(true).with_context(failed)?;
+        Ok(Self { listener, transport, router: router.layer(DefaultBodyLimit::max(BODY_BYTES)) })
+    }
+
+    /// Serves until `stop` turns true, then until the requests in flight are done.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
+        let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        loop {
+            let place = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                place = Arc::clone(&places).acquire_owned() => place?,
+            };
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Most likely out of file descriptors: waiting lets others close theirs.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let connection = Connection { peer, router: self.router.clone(), stop: stop.clone() };
+            let transport = self.transport.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                if let Err(error) = connection.serve(stream, transport).await {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+            });
+        }
+        drop(listener);
+        // Every connection holds a place until it has ended.
+        let _all = places.acquire_many(CONNECTIONS).await?;
+        Ok(())
+    }
+}
+
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn serve(mut self, stream: TcpStream, transport: Transport) -> anyhow::Result<()> {
+        stream.set_nodelay(true)?;
+        let begun = tokio::select! {
+            _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+            begun = timeout(PATIENCE, begin(stream, transport)) => begun.context("the handshake took too long")??,
+        };
+        match begun {
+            Begun::Plain { stream, h2 } => self.exchange(stream, h2, None).await,
+            Begun::Tls(stream) => {
+                let (_, session) = stream.get_ref();
+                let h2 = session.alpn_protocol() == Some(b"h2");
+                let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
+                self.exchange(*stream, h2, certificate.map(CertificateDer::into_owned)).await
+            }
+        }
+    }
+
+    async fn exchange(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        h2: bool,
+        certificate: Option<CertificateDer<'static>>,
+    ) -> anyhow::Result<()> {
+        let Self { peer, router, mut stop } = self;
+        let arrival = Arrival { certificate };
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(arrival.clone());
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let io = TokioIo::new(stream);
+        if h2 {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
+            builder.max_concurrent_streams(STREAMS).max_header_list_size(HEAD_BYTES);
+            let mut connection = pin!(builder.serve_connection(io, service));
+            tokio::select! {
+                ended = connection.as_mut() => return Ok(ended?),
+                _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            }
+            connection.await?;
+        } else {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_BYTES as usize);
+            let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+            tokio::select! {
+                ended = connection.as_mut() => return Ok(ended?),
+                _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            }
+            connection.await?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection whose protocol is known.
+enum Begun {
+    Plain { stream: TcpStream, h2: bool },
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn begin(stream: TcpStream, transport: Transport) -> io::Result<Begun> {
+    let handshake =
+        async |stream, config| TlsAcceptor::from(config).accept(stream).await.map(Box::new).map(Begun::Tls);
+    match transport {
+        Transport::Plain => Ok(Begun::Plain { stream, h2: false }),
+        Transport::Tls(config) => handshake(stream, config).await,
+        Transport::Any(config) => match first_bytes(&stream).await? {
+            // A TLS record of type handshake (RFC 8446 5.1).
+            [0x16, ..] => handshake(stream, config).await,
+            first => Ok(Begun::Plain { stream, h2: first == *b"PRI" }),
+        },
+    }
+}
+
+/// The first three bytes, left in the socket: enough to tell a ClientHello and an HTTP/2 preface from HTTP/1.
+async fn first_bytes(stream: &TcpStream) -> io::Result<[u8; 3]> {
+    let mut first = [0; 3];
+    loop {
+        match stream.peek(&mut first).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            3 => return Ok(first),
+            // Peeking does not wait for more than is there.
+            _ => sleep(Duration::from_millis(2)).await,
+        }
+    }
+}
