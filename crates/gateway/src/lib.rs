@@ -1,13 +1,32 @@
 //! The engine: listeners, routing, plugin phases, upstream connections. It takes a compiled [`snapshot::Snapshot`]
 //! and serves requests by it; it has never heard of a dialect, of SQL or of OpenID Connect.
 //!
-//! The way of a request: [`listener`] accepts it on one core, `proxy` cleans its head (`hygiene`, `path`), finds its
-//! route (`router`), runs the route's plugins ([`plugin`]), and exchanges it with a target ([`upstream`]).
+//! The way of a request: `listener` accepts it on one core, `proxy` cleans its head (`hygiene`, `host`, `path`),
+//! finds its route (`router`), runs the route's plugins ([`plugin`]), and exchanges it with a target ([`upstream`]).
 
+mod access_log;
+mod arrival;
+mod body;
+mod client_body;
+mod core;
+pub mod engine;
 pub mod error;
+mod host;
+mod hygiene;
+mod listener;
+mod local;
+mod metrics;
+mod path;
 pub mod plugin;
+mod proxy;
+mod proxy_protocol;
 pub mod route;
 mod router;
 pub mod snapshot;
 mod tls;
+mod trie;
+mod tunnel;
 pub mod upstream;
+
+pub use hygiene::is_identity;
+pub use tls::{TlsAcceptance, TlsVersions};

@@ -3,10 +3,12 @@
 use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
 
 use crate::{error::ErrorBody, route::Route};
+
+pub use crate::host::HostName;
 
 /// An answer made by the gate itself.
 pub type Reply = Response<Bytes>;
@@ -170,14 +172,11 @@ pub struct PluginResponse<'a> {
 pub struct RequestHead {
     /// The method, exactly as sent.
     pub method: Method,
-    /// The path, normalised once: this form is matched, logged and sent upstream.
-    pub path: Box<str>,
-    /// The query after `?`, byte for byte as sent; `None` when there was no `?`.
-    pub query: Option<Box<str>>,
-    /// Host without port: lower case, no trailing dot.
-    pub host: Box<str>,
+    /// Path and query. The path is normalised once, and this form is matched, logged and sent upstream; the query is
+    /// byte for byte what the client sent.
+    pub target: PathAndQuery,
     /// Host and port as the client named them.
-    pub authority: Box<str>,
+    pub host: HostName,
     /// The headers that go upstream.
     pub headers: HeaderMap,
     /// HTTP version of the client's request.
@@ -187,12 +186,24 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Path and query, as they go upstream.
-    pub fn path_and_query(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.to_string(),
-        }
+    /// The normalised path.
+    pub fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    /// The query after `?`; `None` when there was no `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.target.query()
+    }
+
+    /// Host without port: lower case, no trailing dot.
+    pub fn host(&self) -> &str {
+        self.host.name()
+    }
+
+    /// Host and port as the client named them.
+    pub fn authority(&self) -> &str {
+        self.host.authority()
     }
 
     /// Whether the client would rather have a page than JSON: `text/html` in `Accept`.
@@ -204,7 +215,7 @@ impl RequestHead {
     }
 
     /// All values of the cookie `name`, in the order sent, over all `Cookie` lines.
-    pub fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn cookies<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.headers
             .get_all(http::header::COOKIE)
             .iter()
@@ -235,14 +246,10 @@ impl RequestHead {
             .filter(|pair| !pair.is_empty() && !name(pair))
             .collect();
         let line = kept.join(&b"; "[..]);
-        match HeaderValue::from_bytes(&line) {
-            Ok(value) if !line.is_empty() => {
-                self.headers.insert(COOKIE, value);
-            }
-            _ => {
-                self.headers.remove(COOKIE);
-            }
-        }
+        drop(kept);
+        let rest = HeaderValue::from_bytes(&line).ok().filter(|rest| !rest.is_empty());
+        self.headers.remove(COOKIE);
+        self.headers.extend(rest.map(|rest| (COOKIE, rest)));
     }
 }
 
@@ -277,4 +284,40 @@ impl Peer {
 pub struct ClientCertificate {
     /// The end-entity certificate, DER.
     pub der: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(cookies: &[&str]) -> RequestHead {
+        let host = HostName::parse(&HeaderValue::from_static("a")).unwrap();
+        let mut headers = HeaderMap::new();
+        for line in cookies {
+            headers.append(http::header::COOKIE, line.parse().unwrap());
+        }
+        RequestHead {
+            method: Method::GET,
+            target: PathAndQuery::from_static("/"),
+            host,
+            headers,
+            version: Version::HTTP_11,
+            websocket: false,
+        }
+    }
+
+    #[test]
+    fn cookies_are_taken_out_and_the_rest_keeps_its_bytes_and_order() {
+        let mut head = head(&["a=1; session=x;b=\"q\"", "session_2=y; c=3=4"]);
+        head.remove_cookies(|name| name.starts_with("session"));
+        assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=\"q\"; c=3=4"]);
+        head.remove_cookies(|_| true);
+        assert!(!head.headers.contains_key("cookie"));
+    }
+
+    #[test]
+    fn r14_every_cookie_of_a_name_is_seen() {
+        let head = head(&["s=1; t=2", "s=3"]);
+        assert_eq!(head.cookies("s").collect::<Vec<_>>(), ["1", "3"]);
+    }
 }

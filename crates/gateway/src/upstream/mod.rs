@@ -2,12 +2,25 @@
 
 mod balance;
 mod connect;
+mod h1;
+mod h2;
+mod live;
 mod pool;
 mod resolve;
 mod spec;
 
 pub use self::{
     balance::Upstream,
-    resolve::Resolver,
-    spec::{ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy, UpstreamSpec},
+    live::Live,
+    spec::{
+        ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy, UpstreamSpec,
+    },
+};
+pub(crate) use self::{
+    balance::Tried,
+    connect::Stream,
+    h1::{Answer, Broken, H1Body, Outgoing},
+    h2::H2Body,
+    live::Target,
+    pool::Pools,
 };

@@ -1,0 +1,130 @@
+//! The body of a client's request on its way upstream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+
+/// A beginning of this many bytes is remembered, so that a try that came to nothing can be repeated.
+const REMEMBERED: usize = 16 * 1024;
+
+/// A streamed request body whose beginning can be sent again.
+#[derive(Debug)]
+pub(crate) struct ClientBody {
+    incoming: Incoming,
+    ended: bool,
+    /// What was handed out so far, until it grew too long to keep.
+    seen: SmallVec<[Bytes; 1]>,
+    seen_bytes: usize,
+    forgotten: bool,
+    /// How many of `seen` this try has handed out.
+    place: usize,
+    trailers: Option<HeaderMap>,
+    limit: u64,
+    total: u64,
+}
+
+/// Why a body came to an early end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// The client went away or broke the protocol.
+    Client,
+    /// The body is longer than allowed.
+    TooLarge,
+}
+
+impl ClientBody {
+    /// At most `limit` bytes of `incoming`.
+    pub(crate) fn new(incoming: Incoming, limit: u64) -> Self {
+        let ended = incoming.is_end_stream();
+        Self {
+            incoming,
+            ended,
+            seen: SmallVec::new(),
+            seen_bytes: 0,
+            forgotten: false,
+            place: 0,
+            trailers: None,
+            limit,
+            total: 0,
+        }
+    }
+
+    /// Whether there is nothing, or nothing more, to hand out.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended && self.place >= self.seen.len()
+    }
+
+    /// Begins anew; false when too much was handed out already to do so.
+    pub(crate) fn rewind(&mut self) -> bool {
+        self.place = 0;
+        !self.forgotten
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(piece) = self.seen.get(self.place) {
+            self.place += 1;
+            return Poll::Ready(Some(Ok(piece.clone())));
+        }
+        loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                None => {
+                    self.ended = true;
+                    continue;
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Client))),
+                Some(Ok(frame)) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Some(self.hand_out(data))),
+                Err(frame) => {
+                    if let Ok(mut trailers) = frame.into_trailers() {
+                        crate::hygiene::clean_trailers(&mut trailers);
+                        self.trailers = Some(trailers);
+                    }
+                }
+            }
+        }
+    }
+
+    fn hand_out(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
+        self.total = self.total.saturating_add(data.len() as u64);
+        if self.total > self.limit {
+            return Err(BodyError::TooLarge);
+        }
+        self.ended = self.incoming.is_end_stream();
+        if !self.forgotten {
+            self.seen_bytes += data.len();
+            if self.seen_bytes > REMEMBERED {
+                self.forgotten = true;
+                self.seen.clear();
+                self.place = 0;
+            } else {
+                self.seen.push(data.clone());
+                self.place = self.seen.len();
+            }
+        }
+        Ok(data)
+    }
+
+    /// Whether trailers came that nobody has taken.
+    pub(crate) const fn has_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
+    /// The cleaned trailers, once the end was reached.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+}

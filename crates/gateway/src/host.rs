@@ -1,0 +1,106 @@
+//! The host of a request: read once, compared in one form.
+
+use std::ops::Range;
+
+use http::HeaderValue;
+
+/// A checked host with its optional port. Nothing is copied when it is in lower case already.
+#[derive(Clone, Debug)]
+pub struct HostName {
+    authority: HeaderValue,
+    name: Name,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Part(Range<usize>),
+    Folded(Box<str>),
+}
+
+impl HostName {
+    /// Reads the value of `Host` or `:authority`: a name, an IPv4 address or a bracketed IPv6 address without zone,
+    /// and an optional port. `None` for everything else, user information included (RFC 9112 section 3.2).
+    pub fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
+        let (name, port) = split_port(text)?;
+        let valid_port = port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok());
+        if name.is_empty() || name.len() > 255 || !valid_port || !is_host(name) {
+            return None;
+        }
+        let plain = name.strip_suffix('.').unwrap_or(name);
+        if plain.is_empty() {
+            return None;
+        }
+        let name = if plain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Name::Folded(plain.to_ascii_lowercase().into())
+        } else {
+            Name::Part(0..plain.len())
+        };
+        Some(Self { authority: value.clone(), name })
+    }
+
+    /// Host without port: lower case, no trailing dot.
+    pub fn name(&self) -> &str {
+        match &self.name {
+            Name::Part(range) => self.authority().get(range.clone()).unwrap_or_default(),
+            Name::Folded(name) => name,
+        }
+    }
+
+    /// Host and port as the client wrote them.
+    pub fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+
+    /// The header value this was read from.
+    pub fn as_header(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The port, if one was named.
+    pub fn port(&self) -> Option<u16> {
+        split_port(self.authority()).and_then(|(_, port)| port).and_then(|port| port.parse().ok())
+    }
+}
+
+fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
+    if text.starts_with('[') {
+        let end = text.find(']')?;
+        let (host, rest) = text.split_at_checked(end + 1)?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None if rest.is_empty() => Some((host, None)),
+            None => None,
+        };
+    }
+    match text.split_once(':') {
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((text, None)),
+    }
+}
+
+fn is_host(name: &str) -> bool {
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(String, Option<u16>)> {
+        HostName::parse(&HeaderValue::from_str(text).unwrap()).map(|host| (host.name().to_owned(), host.port()))
+    }
+
+    #[test]
+    fn h17_a_host_has_one_form_or_none() {
+        assert_eq!(read("Example.COM:8080"), Some(("example.com".into(), Some(8080))));
+        assert_eq!(read("example.com."), Some(("example.com".into(), None)));
+        assert_eq!(read("[::1]:80"), Some(("[::1]".into(), Some(80))));
+        for bad in ["", ".", ":80", "a@b", "a b", "[::1%25eth0]", "[::1", "a:99999", "a:b", "a/b", "a,b", "[a]"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

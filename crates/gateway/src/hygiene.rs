@@ -1,0 +1,394 @@
+//! What an incoming head goes through before anything is decided on it: one host, one path, no hop-by-hop headers,
+//! no identity the client made up.
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header,
+    request::Parts,
+    uri::PathAndQuery,
+};
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use crate::{
+    error::Failure,
+    host::HostName,
+    listener::ConnectionInfo,
+    path,
+    plugin::{Peer, RequestHead},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Longest method; real ones have at most 17 letters.
+const MAX_METHOD: usize = 32;
+
+/// Turns what the codec read into the head that plugins see, or says why it is refused.
+pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<RequestHead, Failure> {
+    let extended_connect = parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
+    check_method(&parts, extended_connect)?;
+    let host = host(&mut parts)?;
+    let target = target(&parts)?;
+    let upgrade = upgrade(&parts, extended_connect)?;
+    remove_hop_by_hop(&mut parts.headers);
+    join_cookies(&mut parts.headers);
+    remove_claims_of_the_client(&mut parts.headers, connection.peer.trusted);
+    if upgrade && extended_connect.is_some() {
+        parts.method = Method::GET;
+    }
+    Ok(RequestHead { method: parts.method, target, host, headers: parts.headers, version: parts.version, websocket: upgrade })
+}
+
+fn check_method(parts: &Parts, extended_connect: Option<bool>) -> Result<(), Failure> {
+    let name = parts.method.as_str();
+    if name.len() > MAX_METHOD || !name.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')) {
+        return Err(bad_request("the method is not made of upper-case letters"));
+    }
+    match (parts.method == Method::CONNECT, extended_connect) {
+        (true, Some(true)) => Ok(()),
+        (true, Some(false)) => Err(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this protocol cannot be tunnelled")),
+        (true, None) => Err(Failure::Client(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not allowed")),
+        (false, _) if parts.method == Method::TRACE => {
+            Err(Failure::Client(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed"))
+        }
+        (false, _) => Ok(()),
+    }
+}
+
+/// The one host of the request: `:authority` or the absolute form, and `Host`, which must agree (RFC 9112 section
+/// 3.2, RFC 9113 section 8.3.1).
+fn host(parts: &mut Parts) -> Result<HostName, Failure> {
+    let mut lines = parts.headers.get_all(header::HOST).iter();
+    let (line, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(bad_request("there is more than one Host"));
+    }
+    let from_line = match line {
+        Some(value) => Some(HostName::parse(value).ok_or(bad_request("the Host is not a host"))?),
+        None => None,
+    };
+    let from_target = match parts.uri.authority() {
+        Some(authority) => {
+            let value = HeaderValue::from_str(authority.as_str()).ok();
+            Some(value.as_ref().and_then(HostName::parse).ok_or(bad_request("the target's host is not a host"))?)
+        }
+        None => None,
+    };
+    let host = match (from_line, from_target) {
+        (Some(line), Some(target)) if line.name() != target.name() || line.port() != target.port() => {
+            return Err(bad_request("the Host and the target disagree"));
+        }
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) if parts.version == Version::HTTP_10 => unnamed_host(),
+        (None, None) => return Err(bad_request("there is no Host")),
+    };
+    parts.headers.remove(header::HOST);
+    Ok(host)
+}
+
+/// HTTP/1.0 may leave the host out (RFC 1945).
+fn unnamed_host() -> HostName {
+    const NAME: HeaderValue = HeaderValue::from_static("localhost");
+    #[allow(clippy::expect_used)]
+    HostName::parse(&NAME).expect("`localhost` is a host")
+}
+
+fn target(parts: &Parts) -> Result<PathAndQuery, Failure> {
+    let Some(target) = parts.uri.path_and_query() else { return Err(bad_request("the target has no path")) };
+    if target.path() == "*" {
+        return Err(Failure::Client(StatusCode::NOT_FOUND, "404 Route Not Found"));
+    }
+    match path::normalise(target.path()) {
+        Ok(std::borrow::Cow::Borrowed(_)) => Ok(target.clone()),
+        Ok(std::borrow::Cow::Owned(mut path)) => {
+            if let Some(query) = target.query() {
+                path.push('?');
+                path.push_str(query);
+            }
+            PathAndQuery::from_maybe_shared(path).map_err(|_| bad_request("the path is not a path"))
+        }
+        Err(path::Refused(why)) => Err(bad_request(why)),
+    }
+}
+
+/// Whether the client asks for a WebSocket (RFC 6455 section 4.1, RFC 8441). Other upgrades are not passed on: the
+/// request goes on as if it had not asked.
+fn upgrade(parts: &Parts, extended_connect: Option<bool>) -> Result<bool, Failure> {
+    if extended_connect == Some(true) {
+        return Ok(true);
+    }
+    let headers = &parts.headers;
+    let asks = parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
+        && tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"));
+    if !asks {
+        return Ok(false);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Failure::Client(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is known"));
+    }
+    // 16 bytes in base64 are 24 characters that end in `==`.
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if key.len() != 24 || !key.ends_with(b"==") {
+        return Err(bad_request("the WebSocket key is not 16 bytes in base64"));
+    }
+    Ok(true)
+}
+
+/// Removes what belongs to this connection alone (RFC 9110 section 7.6.1): the fixed names, and whatever the sender
+/// names in `Connection`. `TE: trailers` survives, because gRPC asks for it end to end.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    const FIXED: [HeaderName; 7] = [
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HeaderName::from_static("http2-settings"),
+    ];
+    if headers.contains_key(header::CONNECTION) {
+        let named: SmallVec<[HeaderName; 4]> = tokens(headers, &header::CONNECTION)
+            .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        for name in named {
+            // The length of the body is framing, and framing is not the sender's to nominate.
+            if name != header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in FIXED {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::TE) {
+        let trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+        headers.remove(header::TE);
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// HTTP/2 may split the cookie line into crumbs; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::COOKIE);
+    if lines.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = lines.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Removes headers by which upstreams trust the gate, in every spelling, headers that some servers read as another
+/// method or path, and the forwarding headers of peers that nobody vouches for.
+fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
+    headers.remove(header::EXPECT);
+    let claims = |name: &HeaderName| {
+        let name = name.as_str();
+        match name.as_bytes().first() {
+            Some(b'x' | b'r') => is_identity(name) || is_override(name) || (!trusted && is_forwarding(name)),
+            Some(b'f') => !trusted && name == "forwarded",
+            Some(b't') => !trusted && name == "true-client-ip",
+            _ => false,
+        }
+    };
+    let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| claims(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+/// Whether an upstream might take this header for one by which the gate says who the caller is. Letter case and the
+/// separators `-`, `_` and `.` do not count: servers fold them (`X_Userinfo` becomes `HTTP_X_USERINFO` in CGI).
+pub fn is_identity(name: &str) -> bool {
+    const EXACT: [&[u8]; 6] =
+        [b"xuserinfo", b"xaccesstoken", b"xidtoken", b"xrefreshtoken", b"xrawidtoken", b"remoteuser"];
+    const FAMILIES: [&[u8]; 4] = [b"xconsumer", b"xcredential", b"xauthenticated", b"xauthrequest"];
+    let folded: SmallVec<[u8; 48]> = name
+        .bytes()
+        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.'))
+        .map(|byte| byte.to_ascii_lowercase())
+        .collect();
+    EXACT.contains(&folded.as_slice()) || FAMILIES.iter().any(|family| folded.starts_with(family))
+}
+
+fn is_override(name: &str) -> bool {
+    matches!(
+        name,
+        "x-original-url"
+            | "x-rewrite-url"
+            | "x-original-uri"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+            | "x-envoy-original-path"
+    )
+}
+
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "x-client-ip" || name == "x-cluster-client-ip"
+}
+
+/// The client behind a trusted proxy: the last address of `X-Forwarded-For` that is not a trusted proxy's itself, and
+/// the scheme the proxy names. `None` when the connection's own peer is the client.
+pub(crate) fn vouched_peer(headers: &HeaderMap, connection: &Peer, trusted: &[IpNet]) -> Option<Peer> {
+    if !connection.trusted {
+        return None;
+    }
+    let mut peer = connection.clone();
+    let chain: SmallVec<[&str; 8]> = tokens(headers, &X_FORWARDED_FOR).collect();
+    for entry in chain.into_iter().rev() {
+        let Ok(address) = entry.parse::<IpAddr>() else { break };
+        peer.ip = address;
+        peer.port = 0;
+        if !trusted.iter().any(|network| network.contains(&address)) {
+            break;
+        }
+    }
+    if let Some(scheme) = headers.get(&X_FORWARDED_PROTO) {
+        peer.https = scheme.as_bytes().eq_ignore_ascii_case(b"https");
+    }
+    Some(peer)
+}
+
+/// Tells the upstream where the request came from. What a trusted proxy says is kept and extended.
+pub(crate) fn forward(head: &mut RequestHead, connection: &ConnectionInfo, peer: &Peer) {
+    let host = head.host.as_header().clone();
+    let headers = &mut head.headers;
+    if connection.peer.trusted {
+        let mut chain = Vec::new();
+        for line in headers.get_all(&X_FORWARDED_FOR) {
+            chain.extend_from_slice(line.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(connection.ip.as_bytes());
+        let chain = HeaderValue::from_bytes(&chain).unwrap_or_else(|_| connection.ip.clone());
+        headers.insert(X_FORWARDED_FOR, chain);
+        let real = HeaderValue::from_str(&peer.ip.to_string()).unwrap_or_else(|_| connection.ip.clone());
+        headers.insert(X_REAL_IP, real);
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| scheme(peer.https));
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+        headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.port.clone());
+    } else {
+        headers.insert(X_FORWARDED_FOR, connection.ip.clone());
+        headers.insert(X_REAL_IP, connection.ip.clone());
+        headers.insert(X_FORWARDED_PROTO, scheme(peer.https));
+        headers.insert(X_FORWARDED_HOST, host);
+        headers.insert(X_FORWARDED_PORT, connection.port.clone());
+    }
+}
+
+const fn scheme(https: bool) -> HeaderValue {
+    if https { HeaderValue::from_static("https") } else { HeaderValue::from_static("http") }
+}
+
+/// Keeps the trailers a client may send: no framing, no routing, no credentials (RFC 9110 section 6.5.1), no identity.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    const FORBIDDEN: [HeaderName; 12] = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+    ];
+    for name in FORBIDDEN {
+        trailers.remove(name);
+    }
+    remove_claims_of_the_client(trailers, false);
+}
+
+/// The comma-separated tokens of all lines of a header.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|token| token.trim_matches([' ', '\t']))
+        .filter(|token| !token.is_empty())
+}
+
+const fn bad_request(why: &'static str) -> Failure {
+    Failure::Client(StatusCode::BAD_REQUEST, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn h01_and_h02_identity_headers_are_known_in_every_spelling() {
+        for name in [
+            "x-userinfo",
+            "x_userinfo",
+            "x.userinfo",
+            "x-userinfo_",
+            "X-USERINFO",
+            "x-access-token",
+            "x-id-token",
+            "x-refresh-token",
+            "x-raw-id-token",
+            "x-consumer-username",
+            "x_consumer_id",
+            "x-credential-identifier",
+            "x-authenticated-scope",
+            "x-auth-request-user",
+            "remote-user",
+            "remote_user",
+        ] {
+            assert!(is_identity(name), "{name}");
+        }
+        for name in ["x-user", "authorization", "x-request-id", "remote-addr", "user-agent"] {
+            assert!(!is_identity(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn h04_the_sender_cannot_nominate_framing_away() {
+        let mut map = headers(&[("connection", "close, X-Foo, content-length"), ("x-foo", "1"), ("content-length", "3")]);
+        remove_hop_by_hop(&mut map);
+        assert!(!map.contains_key("x-foo") && !map.contains_key("connection"));
+        assert!(map.contains_key("content-length"));
+    }
+
+    #[test]
+    fn h08_h09_h10_claims_of_an_untrusted_peer_are_gone() {
+        let names = ["x-forwarded-for", "x-real-ip", "forwarded", "true-client-ip", "x-original-url", "x-rewrite-url"];
+        let mut map = headers(&names.map(|name| (name, "evil")));
+        map.insert("x-http-method-override", HeaderValue::from_static("PUT"));
+        remove_claims_of_the_client(&mut map, false);
+        assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn t05_trailers_carry_no_framing_and_no_identity() {
+        let mut map = headers(&[("content-length", "1"), ("x-userinfo", "a"), ("authorization", "b"), ("grpc-status", "0")]);
+        clean_trailers(&mut map);
+        assert_eq!(map.len(), 1);
+    }
+}

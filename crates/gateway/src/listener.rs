@@ -1,0 +1,309 @@
+//! From an accepted socket to requests: PROXY header, TLS, and the choice between HTTP/1.1 and HTTP/2.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use http::{HeaderValue, Request};
+use hyper::{body::Incoming, server::conn::{http1, http2}, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::{
+    core::{Connections, Core, Entered},
+    engine::ListenerSpec,
+    local::LocalExecutor,
+    plugin::{ClientCertificate, Peer},
+    proxy, proxy_protocol,
+};
+
+/// What every HTTP/2 connection by prior knowledge begins with (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause after the system refused to hand over a connection (no descriptors left): the backlog keeps them.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is known of a client's connection, with the header values made of it.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: Peer,
+    pub(crate) ip: HeaderValue,
+    pub(crate) port: HeaderValue,
+}
+
+/// Accepts connections until the core drains.
+pub(crate) async fn accept(core: Rc<Core>, listener: TcpListener, spec: Arc<ListenerSpec>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let entered = Connections::enter(&core);
+                tokio::task::spawn_local(connection(Rc::clone(&core), stream, address, Arc::clone(&spec), entered));
+            }
+            Err(error) if is_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether accepting failed for one connection alone, which is gone already.
+fn is_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+async fn connection(
+    core: Rc<Core>,
+    mut stream: TcpStream,
+    address: SocketAddr,
+    spec: Arc<ListenerSpec>,
+    entered: Entered,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Without it, an answer written in two parts waits for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let limits = core.settings.limits;
+    let mut client = address;
+    let is_trusted = |address: SocketAddr| {
+        core.settings.trusted_proxies.iter().any(|network| network.contains(&address.ip().to_canonical()))
+    };
+    if spec.proxy_protocol {
+        // Only a trusted proxy may say who the client is; nobody else has business on such a listener.
+        if !is_trusted(address) {
+            return;
+        }
+        match timeout(limits.handshake, proxy_protocol::read(&mut stream)).await {
+            Ok(Ok(source)) => client = source.unwrap_or(address),
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let trusted = is_trusted(client);
+    let info = |certificate, https| Rc::new(describe(client, local, https, trusted, certificate));
+    if !spec.tls {
+        plain(core, stream, info(None, false), &spec, &entered).await;
+        return;
+    }
+    let Ok(Some((stream, h2))) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else { return };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|certificate| {
+        Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() })
+    });
+    let info = info(certificate, true);
+    if h2 {
+        serve_h2(core, stream, info, &entered).await;
+    } else {
+        serve_h1(core, stream, info, &entered).await;
+    }
+}
+
+fn describe(
+    client: SocketAddr,
+    local: SocketAddr,
+    https: bool,
+    trusted: bool,
+    certificate: Option<Arc<ClientCertificate>>,
+) -> ConnectionInfo {
+    let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"));
+    let peer = Peer {
+        ip: client.ip().to_canonical(),
+        port: client.port(),
+        local_ip: local.ip().to_canonical(),
+        local_port: local.port(),
+        https,
+        trusted,
+        certificate,
+    };
+    ConnectionInfo { ip: text(peer.ip.to_string()), port: text(local.port().to_string()), peer }
+}
+
+/// TLS by the configuration of the name asked for. The flag says whether HTTP/2 was agreed on.
+async fn handshake(
+    core: &Core,
+    stream: TcpStream,
+    spec: &ListenerSpec,
+) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, bool)> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+    let hello = start.client_hello();
+    let snapshot = core.snapshot();
+    let config = core.settings.tls.configuration(
+        &snapshot.certificates,
+        hello.server_name(),
+        spec.client_certificates,
+        spec.http2,
+    );
+    drop(snapshot);
+    let stream = start.into_stream(config?).await.ok()?;
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Some((stream, h2))
+}
+
+/// HTTP in the clear: HTTP/2 when the first bytes are its preface, HTTP/1.1 otherwise.
+async fn plain(core: Rc<Core>, mut stream: TcpStream, info: Rc<ConnectionInfo>, spec: &ListenerSpec, entered: &Entered) {
+    let mut first = BytesMut::with_capacity(2048);
+    let limit = core.settings.limits.header;
+    let mut reading = pin!(async {
+        loop {
+            if stream.read_buf(&mut first).await.ok()? == 0 {
+                return (!first.is_empty()).then_some(false);
+            }
+            let compared = first.len().min(H2_PREFACE.len());
+            if first.get(..compared) != H2_PREFACE.get(..compared) {
+                return Some(false);
+            }
+            if compared == H2_PREFACE.len() {
+                return Some(spec.http2);
+            }
+        }
+    });
+    // A drain ends connections that have not said anything yet.
+    let decided = timeout(
+        limit,
+        std::future::poll_fn(|cx| {
+            entered.wake_on_drain(cx.waker());
+            match reading.as_mut().poll(cx) {
+                Poll::Pending if core.connections.is_draining() => Poll::Ready(None),
+                other => other,
+            }
+        }),
+    );
+    let Ok(Some(h2)) = decided.await else { return };
+    let stream = Rewound { first, stream };
+    if h2 {
+        serve_h2(core, stream, info, entered).await;
+    } else {
+        serve_h1(core, stream, info, entered).await;
+    }
+}
+
+async fn serve_h1<S>(core: Rc<Core>, stream: S, info: Rc<ConnectionInfo>, entered: &Entered)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = core.settings.limits;
+    let service = service_fn({
+        let core = Rc::clone(&core);
+        move |request: Request<Incoming>| {
+            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head_bytes)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut told = false;
+    // How a client's connection ended is the client's affair.
+    let _ = std::future::poll_fn(|cx| {
+        if core.connections.is_draining() && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        entered.wake_on_drain(cx.waker());
+        connection.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn serve_h2<S>(core: Rc<Core>, stream: S, info: Rc<ConnectionInfo>, entered: &Entered)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = core.settings.limits;
+    let service = service_fn({
+        let core = Rc::clone(&core);
+        move |request: Request<Incoming>| {
+            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        }
+    });
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(Some(limits.header))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut told = false;
+    let _ = std::future::poll_fn(|cx| {
+        if core.connections.is_draining() && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        entered.wake_on_drain(cx.waker());
+        connection.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// A stream whose first bytes were read already.
+#[derive(Debug)]
+struct Rewound<S> {
+    first: BytesMut,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let length = self.first.len().min(buf.remaining());
+        buf.put_slice(self.first.get(..length).unwrap_or_default());
+        self.first.advance(length);
+        if self.first.is_empty() {
+            self.first = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,384 @@
+//! One request: clean its head, find its route, run its plugins, exchange it with a target, send the answer.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request::Parts,
+    uri::PathAndQuery,
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
+
+use crate::{
+    access_log::Record,
+    arrival::Arrival,
+    body::{GateBody, Note, Source},
+    client_body::ClientBody,
+    core::Core,
+    error::Failure,
+    hygiene,
+    listener::ConnectionInfo,
+    plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
+    route::{Backend, Route},
+    tunnel,
+    upstream::{Answer, Broken, Outgoing, Target, Timeouts, Tried, Upstream},
+};
+
+const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
+
+/// Serves one request of a connection.
+pub(crate) async fn serve(core: Rc<Core>, connection: Rc<ConnectionInfo>, request: Request<Incoming>) -> Response<GateBody> {
+    let began = core.settings.clock.monotonic();
+    let (mut parts, incoming) = request.into_parts();
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let snapshot = core.snapshot();
+    let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
+    let peer = vouched.as_ref().unwrap_or(&connection.peer);
+    let mut log = core.log.is_on().then(|| Box::new(record(&core, peer, &parts)));
+
+    let html = wants_page(&parts.headers);
+    let mut outcome = Outcome::default();
+    let mut route = None;
+    match hygiene::admit(parts, &connection) {
+        Err(failure) => {
+            core.metrics.head_refused();
+            outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
+        }
+        Ok(mut head) => {
+            if let Some(log) = log.as_mut() {
+                log.target = head.target.clone();
+            }
+            match snapshot.router.find(&Arrival { head: &head, peer }) {
+                None => {
+                    let (errors, text) = snapshot.not_found;
+                    outcome.reply(errors.reply(StatusCode::NOT_FOUND, text, false));
+                }
+                Some(found) => {
+                    route = Some(found);
+                    let incoming = Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
+                    incoming.follow(found, &mut head, &mut outcome).await;
+                }
+            }
+        }
+    }
+    finish(core, route, outcome, log, began)
+}
+
+/// What the request came to.
+#[derive(Debug)]
+struct Outcome {
+    status: StatusCode,
+    headers: HeaderMap,
+    source: Source,
+    /// Headers that plugins add to whatever is answered.
+    added: Vec<(HeaderName, HeaderValue)>,
+    upstream: Option<Box<str>>,
+    failure: Option<Box<str>>,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            headers: HeaderMap::new(),
+            source: Source::Full(None),
+            added: Vec::new(),
+            upstream: None,
+            failure: None,
+        }
+    }
+}
+
+impl Outcome {
+    fn reply(&mut self, reply: Reply) {
+        let (parts, body) = reply.into_parts();
+        self.status = parts.status;
+        self.headers = parts.headers;
+        self.source = Source::Full(Some(body));
+    }
+}
+
+/// The client's side of a request that found its route.
+struct Client<'a> {
+    core: &'a Rc<Core>,
+    connection: &'a ConnectionInfo,
+    peer: &'a Peer,
+    incoming: Incoming,
+    on_upgrade: Option<OnUpgrade>,
+}
+
+impl Client<'_> {
+    /// Runs the route's plugins, then its backend, unless a plugin answers.
+    async fn follow(self, route: &Arc<Route>, head: &mut RequestHead, outcome: &mut Outcome) {
+        for (plugins, phase) in [
+            (&route.plan.rewrite, (|plugin, request| plugin.rewrite(request)) as Phase),
+            (&route.plan.access, |plugin, request| plugin.access(request)),
+        ] {
+            if let Some(reply) = run_phase(plugins, phase, head, self.peer, route, &mut outcome.added).await {
+                outcome.reply(reply);
+                return;
+            }
+        }
+        match &route.backend {
+            Backend::None(status, message) => {
+                outcome.reply(route.errors.reply(*status, message, head.prefers_html()));
+            }
+            Backend::Upstream(upstream) => self.send(route, upstream, head, outcome).await,
+        }
+    }
+
+    async fn send(self, route: &Route, upstream: &Upstream, head: &mut RequestHead, outcome: &mut Outcome) {
+        hygiene::forward(head, self.connection, self.peer);
+        head.remove_cookies(is_provider_cookie);
+        let tunnelled = self.prepare_upgrade(route, head);
+        let limit = self.core.settings.limits.body_bytes;
+        let body = (!http_body::Body::is_end_stream(&self.incoming)).then(|| ClientBody::new(self.incoming, limit));
+        let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
+        let mut delivery = Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
+        let delivered = delivery.deliver().await;
+        outcome.upstream = delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
+        match delivered.answer {
+            Ok(Delivered::H1(Answer::Response(status, headers, body))) => {
+                (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H1(body));
+            }
+            Ok(Delivered::H1(Answer::Switched(headers, stream, first))) => {
+                (outcome.status, outcome.headers) = switched(headers, head.version);
+                if let Some(on_upgrade) = self.on_upgrade.filter(|_| tunnelled) {
+                    tunnel::spawn(self.core, on_upgrade, stream, first, timeouts.read);
+                }
+            }
+            Ok(Delivered::H2(status, headers, body)) => {
+                (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H2(body));
+            }
+            Err(failure) => {
+                outcome.failure = Some(failure.to_string().into());
+                outcome.reply(route.errors.reply(failure.status(), failure.message(), head.prefers_html()));
+            }
+        }
+    }
+
+    /// Settles whether the request goes on as a WebSocket. Where the route does not allow it, it goes on without.
+    fn prepare_upgrade(&self, route: &Route, head: &mut RequestHead) -> bool {
+        if !head.websocket {
+            return false;
+        }
+        head.websocket = route.websocket && self.on_upgrade.is_some();
+        if head.websocket && head.version == Version::HTTP_2 {
+            // RFC 8441 leaves the handshake of RFC 6455 out; the target wants it.
+            let key = tunnel::handshake_key();
+            head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
+            head.headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        head.websocket
+    }
+}
+
+type Phase = fn(&(dyn Plugin + 'static), &mut PluginRequest<'_>) -> Flow;
+
+async fn run_phase(
+    plugins: &[Arc<dyn Plugin>],
+    phase: Phase,
+    head: &mut RequestHead,
+    peer: &Peer,
+    route: &Arc<Route>,
+    added: &mut Vec<(HeaderName, HeaderValue)>,
+) -> Option<Reply> {
+    for plugin in plugins {
+        let flow = phase(plugin.as_ref(), &mut PluginRequest { head, peer, route, response: added });
+        match flow {
+            Flow::Continue => {}
+            Flow::Respond(reply) => return Some(*reply),
+            Flow::Suspend(future) => {
+                let verdict = future.await;
+                verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
+                added.extend(verdict.response);
+                if let Some(reply) = verdict.reply {
+                    return Some(*reply);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A request on its way to an upstream, over as many tries as that takes and allows.
+struct Delivery<'a> {
+    core: &'a Rc<Core>,
+    upstream: &'a Upstream,
+    head: &'a RequestHead,
+    timeouts: Timeouts,
+    body: Option<ClientBody>,
+    had_body: bool,
+}
+
+/// The last target tried, and what came of it.
+struct DeliveryResult<'a> {
+    target: Option<&'a Arc<Target>>,
+    answer: Result<Delivered, Failure>,
+}
+
+enum Delivered {
+    H1(Answer),
+    H2(StatusCode, HeaderMap, crate::upstream::H2Body),
+}
+
+impl<'a> Delivery<'a> {
+    async fn deliver(&mut self) -> DeliveryResult<'a> {
+        let began = Instant::now();
+        let mut tried = Tried::new();
+        let mut retries_left = self.upstream.retries;
+        let none = || Failure::NoTarget(self.upstream.id.to_string());
+        let Some(mut target) = self.upstream.choose(&tried) else {
+            return DeliveryResult { target: None, answer: Err(none()) };
+        };
+        let mut fresh = false;
+        loop {
+            let broken = match self.attempt(target, fresh).await {
+                Ok(answer) => return DeliveryResult { target: Some(target), answer: Ok(answer) },
+                Err(broken) => broken,
+            };
+            self.core.metrics.upstream_failed();
+            tracing::debug!(target = %target.label, error = %broken.failure, "a try failed");
+            let repeatable = self.can_repeat(&broken);
+            // The target closed a kept connection just as the request set out: that is nobody's failure.
+            if repeatable && broken.reused && broken.silent && !fresh {
+                fresh = true;
+                continue;
+            }
+            tried.push(target.id);
+            let in_time = self.upstream.retry_timeout.is_none_or(|limit| began.elapsed() < limit);
+            match self.upstream.choose(&tried).filter(|_| repeatable && in_time && retries_left > 0) {
+                Some(next) => (target, fresh) = (next, false),
+                None => return DeliveryResult { target: Some(target), answer: Err(broken.failure) },
+            }
+            retries_left -= 1;
+        }
+    }
+
+    /// Whether the same request may be sent again: nothing of it left, or sending it twice does no harm (RFC 9110
+    /// section 9.2.2) and no answer had begun; and the body can be sent from its beginning.
+    fn can_repeat(&mut self, broken: &Broken) -> bool {
+        let harmless = matches!(
+            self.head.method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
+        let allowed = match &broken.failure {
+            Failure::Client(..) => false,
+            _ => broken.unsent || (harmless && broken.silent && !self.head.websocket),
+        };
+        let whole = match self.body.as_mut() {
+            Some(body) => body.rewind(),
+            None => !self.had_body,
+        };
+        allowed && whole
+    }
+
+    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Delivered, Broken> {
+        use crate::upstream::HostRewrite;
+        let fixed;
+        let host = match &self.upstream.host {
+            HostRewrite::Pass => self.head.host.as_header(),
+            HostRewrite::Node => &target.authority,
+            HostRewrite::Fixed(host) => {
+                fixed = HeaderValue::from_str(host).unwrap_or_else(|_| target.authority.clone());
+                &fixed
+            }
+        };
+        let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts };
+        let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
+        let pools = &self.core.pools;
+        if target.scheme.is_h2() {
+            let connection = pools.multiplexed(target, self.timeouts.connect).await.map_err(not_connected)?;
+            let (status, headers, body) = connection.exchange(outgoing, &mut self.body).await?;
+            return Ok(Delivered::H2(status, headers, body));
+        }
+        let kept = if fresh { None } else { pools.take(target) };
+        let connection = match kept {
+            Some(connection) => connection,
+            None => pools.connect(target, self.timeouts.connect).await.map_err(not_connected)?,
+        };
+        connection.exchange(outgoing, &mut self.body).await.map(Delivered::H1)
+    }
+}
+
+/// The answer to a WebSocket request that the target accepted, in the client's version of HTTP.
+fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap) {
+    if version == Version::HTTP_2 {
+        headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        return (StatusCode::OK, headers);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    (StatusCode::SWITCHING_PROTOCOLS, headers)
+}
+
+/// Puts the answer together: plugins see its head, the log learns of it.
+fn finish(
+    core: Rc<Core>,
+    route: Option<&Arc<Route>>,
+    outcome: Outcome,
+    log: Option<Box<Record>>,
+    began: std::time::Duration,
+) -> Response<GateBody> {
+    let Outcome { mut status, mut headers, source, added, upstream, failure } = outcome;
+    if let Some(route) = route {
+        for plugin in &route.plan.response_headers {
+            plugin.response_headers(&mut PluginResponse { status: &mut status, headers: &mut headers, route });
+        }
+    }
+    for (name, value) in added {
+        headers.append(name, value);
+    }
+    headers.insert(header::SERVER, SERVER);
+    let took = core.settings.clock.monotonic().saturating_sub(began);
+    core.metrics.answered(status, took);
+    let note = log.map(|mut record| {
+        record.status = status;
+        record.took = took;
+        record.route = route.cloned();
+        record.upstream = upstream;
+        record.failure = failure;
+        Note { core, record: Some(record) }
+    });
+    let mut response = Response::new(GateBody::new(source, note));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The log's view of a request before anything is known of it.
+fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
+    let host = parts.headers.get(header::HOST).cloned();
+    let authority = || parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    Record {
+        at: core.settings.clock.now(),
+        client: peer.ip,
+        method: parts.method.clone(),
+        host: host.or_else(authority).unwrap_or(HeaderValue::from_static("")),
+        target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+        status: StatusCode::OK,
+        bytes: 0,
+        took: std::time::Duration::ZERO,
+        route: None,
+        upstream: None,
+        failure: None,
+    }
+}
+
+fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
+}
+
+/// The embedded provider's own cookies, which share the host with the gate because cookies do not separate ports.
+fn is_provider_cookie(name: &str) -> bool {
+    name.strip_prefix("__Host-").unwrap_or(name).starts_with("pc_idp")
+}
+
+/// An empty body, for answers that have none.
+impl Default for Source {
+    fn default() -> Self {
+        Self::Full(None::<Bytes>)
+    }
+}

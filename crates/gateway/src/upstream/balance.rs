@@ -1,0 +1,145 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use smallvec::SmallVec;
+
+use super::{
+    live::{Live, Target},
+    spec::{HostRewrite, Timeouts, UpstreamSpec},
+};
+use crate::error::ConfigError;
+
+/// Longest round of a weighted schedule. Weights that need a longer one are rounded.
+const MAX_ROUND: u64 = 16_384;
+
+/// A compiled upstream: tiers of targets, each with the order in which a round visits them.
+#[derive(Debug)]
+pub struct Upstream {
+    pub(crate) id: Arc<str>,
+    /// Highest priority first.
+    tiers: Vec<Tier>,
+    pub(crate) host: HostRewrite,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retries: u32,
+    pub(crate) retry_timeout: Option<std::time::Duration>,
+}
+
+#[derive(Debug)]
+struct Tier {
+    targets: Vec<Arc<Target>>,
+    /// One round: indices into `targets`, each as often as its weight says, spread evenly.
+    round: Box<[u16]>,
+    /// Counts requests over all cores, and lives longer than a snapshot.
+    position: Arc<AtomicUsize>,
+}
+
+/// The targets that a request has tried in vain.
+pub(crate) type Tried = SmallVec<[u64; 4]>;
+
+impl Upstream {
+    /// Compiles `spec`. An upstream without usable nodes is allowed; it answers 503.
+    pub fn compile(spec: UpstreamSpec, live: &Live) -> Result<Arc<Self>, ConfigError> {
+        let tls = if spec.scheme.is_tls() { Some(live.tls_config(&spec.tls, spec.scheme.is_h2())?) } else { None };
+        let mut nodes: Vec<_> = spec.nodes.iter().filter(|node| node.weight > 0).collect();
+        if nodes.len() > usize::from(u16::MAX) {
+            return Err(ConfigError::new("nodes", "an upstream has at most 65535 nodes"));
+        }
+        nodes.sort_by_key(|node| std::cmp::Reverse(node.priority));
+        let mut tiers = Vec::new();
+        for tier in nodes.chunk_by(|a, b| a.priority == b.priority) {
+            let weights: Vec<u64> = tier.iter().map(|node| u64::from(node.weight)).collect();
+            let targets = tier
+                .iter()
+                .map(|node| live.target(node, spec.scheme, spec.keep_alive, &spec.tls, tls.as_ref()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let priority = tier.first().map_or(0, |node| node.priority);
+            let position = live.position(&spec, priority);
+            tiers.push(Tier { targets, round: round(&weights), position });
+        }
+        let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        Ok(Arc::new(Self {
+            id: spec.id,
+            tiers,
+            host: spec.host,
+            timeouts: spec.timeouts,
+            retries: spec.retries.unwrap_or(further),
+            retry_timeout: spec.retry_timeout,
+        }))
+    }
+
+    /// The next target by weight that is not in `tried`, from the highest tier that has one.
+    pub(crate) fn choose(&self, tried: &Tried) -> Option<&Arc<Target>> {
+        self.tiers.iter().find_map(|tier| tier.choose(tried))
+    }
+}
+
+impl Tier {
+    fn choose(&self, tried: &Tried) -> Option<&Arc<Target>> {
+        if let [only] = self.targets.as_slice() {
+            return (!tried.contains(&only.id)).then_some(only);
+        }
+        for _ in 0..self.round.len() {
+            let turn = self.position.fetch_add(1, Ordering::Relaxed);
+            let target = turn
+                .checked_rem(self.round.len())
+                .and_then(|place| self.round.get(place))
+                .and_then(|index| self.targets.get(usize::from(*index)))?;
+            if !tried.contains(&target.id) {
+                return Some(target);
+            }
+        }
+        None
+    }
+}
+
+/// One round over `weights` by smooth weighted round-robin: the target that has waited longest in proportion to its
+/// weight goes next, so heavy targets do not come in bursts.
+fn round(weights: &[u64]) -> Box<[u16]> {
+    let divisor = weights.iter().copied().fold(0, gcd).max(1);
+    let total: u64 = weights.iter().map(|weight| weight / divisor).sum();
+    let scaled: Vec<i64> = weights
+        .iter()
+        .map(|weight| {
+            let weight = weight / divisor;
+            let fitted = if total > MAX_ROUND { (weight * MAX_ROUND / total).max(1) } else { weight };
+            i64::try_from(fitted).unwrap_or(i64::MAX)
+        })
+        .collect();
+    let length: i64 = scaled.iter().sum();
+    let mut credit = vec![0_i64; scaled.len()];
+    (0..length)
+        .filter_map(|_| {
+            credit.iter_mut().zip(&scaled).for_each(|(credit, weight)| *credit += weight);
+            // The first of equals, as nginx chooses.
+            let (index, _) = credit.iter().enumerate().rev().max_by_key(|(_, credit)| **credit)?;
+            *credit.get_mut(index)? -= length;
+            u16::try_from(index).ok()
+        })
+        .collect()
+}
+
+const fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_visits_each_target_as_often_as_its_weight_and_spreads_the_heavy_one() {
+        assert_eq!(&*round(&[5, 1, 1]), &[0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(&*round(&[100, 100]), &[0, 1]);
+        assert_eq!(&*round(&[7]), &[0]);
+        assert!(round(&[]).is_empty());
+    }
+
+    #[test]
+    fn absurd_weights_are_rounded_and_nobody_is_left_out() {
+        let round = round(&[4_000_000_000, 1, 3_999_999_999]);
+        assert!(round.len() <= usize::try_from(MAX_ROUND).unwrap() + 3);
+        assert_eq!(round.iter().filter(|index| **index == 1).count(), 1);
+    }
+}

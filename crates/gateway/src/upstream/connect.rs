@@ -1,0 +1,141 @@
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::live::{Live, Target};
+use crate::error::Failure;
+
+/// A connection to a target.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to `target`: each of its addresses in turn, then TLS where the scheme asks for it.
+pub(super) async fn connect(target: &Target, live: &Live) -> Result<Stream, Failure> {
+    let failed = |reason: String| Failure::Connect { target: target.label.to_string(), reason };
+    let addresses = match target.address {
+        Some(address) => [address].into_iter().collect(),
+        None => live.resolver.resolve(&target.host).await,
+    };
+    if addresses.is_empty() {
+        return Err(failed("the name has no address".to_owned()));
+    }
+    let mut last = String::new();
+    for address in addresses {
+        match connect_tcp(address, target, live).await {
+            Ok(stream) => return encrypt(stream, target).await.map_err(|error| failed(error.to_string())),
+            Err(reason) => last = reason,
+        }
+    }
+    Err(failed(last))
+}
+
+async fn connect_tcp(address: IpAddr, target: &Target, live: &Live) -> Result<TcpStream, String> {
+    let address = SocketAddr::new(address, target.port);
+    if live.is_forbidden(address) {
+        return Err(format!("{address} is an administrative listener of this process"));
+    }
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+async fn encrypt(stream: TcpStream, target: &Target) -> io::Result<Stream> {
+    let Some((config, name)) = &target.tls else { return Ok(Stream::Plain(stream)) };
+    let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
+    if target.scheme.is_h2() && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(io::Error::other("the target does not speak HTTP/2"));
+    }
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Stream {
+    /// Whether an idle connection is still quiet: neither closed by the target nor holding bytes nobody asked for.
+    /// Makes a system call only when the reactor has seen something.
+    pub(super) fn is_quiet(&self) -> bool {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        match tcp.poll_read_ready(&mut context) {
+            Poll::Pending => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => {
+                // The flag may be left over from the last read; a try tells, and resets it. TLS targets may send
+                // session tickets at any time, which are harmless, so there any byte is left to the next read.
+                match self {
+                    Self::Plain(tcp) => {
+                        matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+                    }
+                    Self::Tls(_) => !matches!(peek(tcp), Ok(0)),
+                }
+            }
+        }
+    }
+}
+
+fn peek(tcp: &TcpStream) -> io::Result<usize> {
+    socket2::SockRef::from(tcp).peek(&mut [std::mem::MaybeUninit::uninit()])
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}

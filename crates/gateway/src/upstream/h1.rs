@@ -1,0 +1,579 @@
+//! One HTTP/1.1 exchange with a target, driven on the connection itself: no connection task, no channels, one write
+//! and one read for a small request. The caller keeps the request's head, so that a try can be repeated.
+
+use std::{
+    io::{self, IoSlice, Write},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{connect::Stream, live::Target, pool::Pools, spec::Timeouts};
+use crate::{
+    client_body::{BodyError, ClientBody},
+    error::Failure,
+    plugin::RequestHead,
+};
+
+mod decode;
+
+use decode::{Decoder, Head};
+
+/// Pieces up to this size are copied behind the head, so that both leave in one write.
+const COALESCED: usize = 16 * 1024;
+/// Room made for one read.
+const READ_ROOM: usize = 16 * 1024;
+/// Interim answers (1xx) tolerated before the real one.
+const MAX_INTERIM: u32 = 16;
+/// How long a client may be silent in the middle of its body.
+const CLIENT_SILENCE: Duration = Duration::from_secs(60);
+
+/// A connection to a target that carries one exchange at a time.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) stream: Stream,
+    pub(super) target: Rc<KeptTarget>,
+    /// Bytes read and not yet used. Empty between exchanges, but kept for its memory.
+    read: BytesMut,
+    /// Requests sent so far.
+    pub(super) requests: u32,
+    pub(super) idle_since: Instant,
+}
+
+/// The target of a connection and the pool it goes back to.
+#[derive(Debug)]
+pub(super) struct KeptTarget {
+    pub(super) target: std::sync::Arc<Target>,
+    pub(super) pools: Pools,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: &'a RequestHead,
+    /// The Host the target sees.
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A response whose body is still to be read.
+    Response(StatusCode, HeaderMap, H1Body),
+    /// 101 to a WebSocket request: from here on both sides speak freely, beginning with these bytes.
+    Switched(HeaderMap, Stream, Bytes),
+}
+
+/// Why an exchange failed, and what may be done about it.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) failure: Failure,
+    /// Not a byte of an answer came.
+    pub(crate) silent: bool,
+    /// Not a byte of the request was taken by the system.
+    pub(crate) unsent: bool,
+    /// The connection had carried requests before: the target may simply have closed it.
+    pub(crate) reused: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, target: Rc<KeptTarget>) -> Self {
+        Self { stream, target, read: BytesMut::new(), requests: 0, idle_since: Instant::now() }
+    }
+
+    /// Sends the request and waits for the head of the answer. The body keeps flowing while the answer is read.
+    pub(crate) async fn exchange(
+        mut self,
+        outgoing: Outgoing<'_>,
+        body: &mut Option<ClientBody>,
+    ) -> Result<Answer, Broken> {
+        let reused = self.requests > 0;
+        self.requests = self.requests.saturating_add(1);
+        let mut pump = Pump::new(outgoing, body.as_ref().is_none_or(ClientBody::is_ended));
+        let mut interim = 0;
+        let mut waiting = Waiting::default();
+        let timer = sleep_until(Instant::now() + outgoing.timeouts.send);
+        tokio::pin!(timer);
+        let result = std::future::poll_fn(|cx| {
+            let head = self.poll_exchange(cx, &mut pump, body, outgoing.head, &mut interim);
+            if head.is_ready() {
+                return head;
+            }
+            ready!(waiting.poll_timer(cx, &pump, outgoing.timeouts, timer.as_mut()));
+            Poll::Ready(Err(pump.late(&self)))
+        })
+        .await;
+        match result {
+            Ok(Head { status: StatusCode::SWITCHING_PROTOCOLS, headers, .. }) => {
+                Ok(Answer::Switched(headers, self.stream, self.read.freeze()))
+            }
+            Ok(head) => {
+                let body = H1Body::new(self, pump, body.take(), &head, outgoing);
+                Ok(Answer::Response(head.status, head.headers, body))
+            }
+            Err(failure) => {
+                let silent = self.read.is_empty() && interim == 0;
+                Err(Broken { failure, silent, unsent: pump.written == 0, reused })
+            }
+        }
+    }
+
+    fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        pump: &mut Pump,
+        body: &mut Option<ClientBody>,
+        request: &RequestHead,
+        interim: &mut u32,
+    ) -> Poll<Result<Head, Failure>> {
+        if let Poll::Ready(Err(stop)) = pump.poll(cx, &mut self.stream, body.as_mut()) {
+            match stop {
+                Stop::Client(failure) => return Poll::Ready(Err(failure)),
+                // The target may have answered before it closed: its answer counts.
+                Stop::Target(error) => {
+                    tracing::debug!(target = %self.target.target.label, %error, "the request could not be sent whole");
+                    pump.broken = true;
+                }
+            }
+        }
+        loop {
+            match decode::head(&mut self.read, &request.method, request.websocket) {
+                Ok(Some(head)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                    *interim += 1;
+                    if *interim > MAX_INTERIM {
+                        return Poll::Ready(Err(self.broke("too many interim answers")));
+                    }
+                }
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => match ready!(self.poll_read(cx)) {
+                    Ok(0) => return Poll::Ready(Err(self.broke("it closed the connection without an answer"))),
+                    Ok(_) => pump.progress += 1,
+                    Err(error) => return Poll::Ready(Err(self.broke(&error.to_string()))),
+                },
+                Err(reason) => return Poll::Ready(Err(self.broke(reason))),
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.read.reserve(READ_ROOM);
+        read_into(Pin::new(&mut self.stream), cx, &mut self.read)
+    }
+
+    fn broke(&self, reason: &str) -> Failure {
+        Failure::Exchange { target: self.target.target.label.to_string(), reason: reason.to_owned() }
+    }
+
+    /// Back to the pool of its core, for the next request.
+    fn give_back(mut self) {
+        if self.read.is_empty() && self.requests < self.target.target.keep_alive.requests {
+            self.idle_since = Instant::now();
+            let kept = Rc::clone(&self.target);
+            kept.pools.keep(self);
+        }
+    }
+}
+
+/// Reads into the free room of `buffer`.
+fn read_into(stream: Pin<&mut Stream>, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+    let future = tokio::io::AsyncReadExt::read_buf(stream.get_mut(), buffer);
+    tokio::pin!(future);
+    future.poll(cx)
+}
+
+/// The request on its way out.
+#[derive(Debug)]
+struct Pump {
+    /// Encoded and not yet written.
+    out: BytesMut,
+    /// A large piece that follows `out` without being copied.
+    piece: Bytes,
+    framing: Framing,
+    /// Everything is encoded.
+    ended: bool,
+    /// Everything is written and flushed.
+    done: bool,
+    broken: bool,
+    /// The last thing waited for was the client.
+    client_is_slow: bool,
+    written: u64,
+    /// Grows whenever anything moved.
+    progress: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// No body.
+    Nothing,
+    /// This many bytes are still to come.
+    Length(u64),
+    Chunked,
+}
+
+/// Whose fault it is that nothing more can be sent.
+enum Stop {
+    Client(Failure),
+    Target(io::Error),
+}
+
+impl Pump {
+    fn new(outgoing: Outgoing<'_>, empty: bool) -> Self {
+        let declared = outgoing
+            .head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok())
+            .and_then(|length| length.parse().ok());
+        let framing = match (empty, declared) {
+            (true, _) => Framing::Nothing,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::Chunked,
+        };
+        let mut out = BytesMut::with_capacity(1024);
+        encode_head(&mut out, outgoing, framing);
+        Self {
+            out,
+            piece: Bytes::new(),
+            framing,
+            ended: empty,
+            done: false,
+            broken: false,
+            client_is_slow: false,
+            written: 0,
+            progress: 0,
+        }
+    }
+
+    /// Writes as much as target and client allow. Ready when all is written.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+        mut body: Option<&mut ClientBody>,
+    ) -> Poll<Result<(), Stop>> {
+        if self.done || self.broken {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            self.client_is_slow = false;
+            if !self.ended && self.piece.is_empty() && self.out.len() < COALESCED {
+                match body.as_mut().map_or(Poll::Ready(None), |body| body.poll_data(cx)) {
+                    Poll::Ready(Some(Ok(data))) => {
+                        self.progress += 1;
+                        self.encode(data).map_err(Stop::Client)?;
+                        continue;
+                    }
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stop::Client(client_failure(&error)))),
+                    Poll::Ready(None) => {
+                        self.encode_end().map_err(Stop::Client)?;
+                        continue;
+                    }
+                    Poll::Pending => self.client_is_slow = true,
+                }
+            }
+            if self.out.is_empty() && self.piece.is_empty() {
+                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Stop::Target)?;
+                if !self.ended {
+                    return Poll::Pending;
+                }
+                self.done = true;
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.poll_write(cx, stream)) {
+                Ok(0) => return Poll::Ready(Err(Stop::Target(io::ErrorKind::WriteZero.into()))),
+                Ok(written) => {
+                    self.progress += 1;
+                    self.written = self.written.saturating_add(written as u64);
+                }
+                Err(error) => return Poll::Ready(Err(Stop::Target(error))),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        let written = if self.piece.is_empty() {
+            ready!(stream.poll_write(cx, &self.out))?
+        } else {
+            ready!(stream.poll_write_vectored(cx, &[IoSlice::new(&self.out), IoSlice::new(&self.piece)]))?
+        };
+        let of_out = written.min(self.out.len());
+        self.out.advance(of_out);
+        self.piece.advance((written - of_out).min(self.piece.len()));
+        if self.piece.is_empty() && written > of_out && self.framing == Framing::Chunked {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn encode(&mut self, data: Bytes) -> Result<(), Failure> {
+        let chunked = self.framing == Framing::Chunked;
+        match &mut self.framing {
+            Framing::Nothing => return Err(client_failure(&BodyError::Client)),
+            Framing::Length(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or_else(|| client_failure(&BodyError::Client))?;
+            }
+            Framing::Chunked => {
+                let mut size = [0_u8; 18];
+                let mut rest = size.as_mut_slice();
+                let room = rest.len();
+                // 16 digits and the line end always fit.
+                let _ = write!(rest, "{:x}\r\n", data.len());
+                let used = room - rest.len();
+                self.out.extend_from_slice(size.get(..used).unwrap_or_default());
+            }
+        }
+        if self.out.len() + data.len() <= COALESCED {
+            self.out.extend_from_slice(&data);
+            if chunked {
+                self.out.extend_from_slice(b"\r\n");
+            }
+        } else {
+            self.piece = data;
+        }
+        Ok(())
+    }
+
+    fn encode_end(&mut self) -> Result<(), Failure> {
+        match self.framing {
+            Framing::Length(left) if left > 0 => return Err(client_failure(&BodyError::Client)),
+            Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Framing::Nothing | Framing::Length(_) => {}
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// What ran out of time.
+    fn late(&self, connection: &Connection) -> Failure {
+        if self.client_is_slow {
+            return Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+        }
+        let what = if self.done || self.broken { "answer" } else { "send" };
+        Failure::Timeout { target: connection.target.target.label.to_string(), what }
+    }
+}
+
+const fn client_failure(error: &BodyError) -> Failure {
+    match error {
+        BodyError::Client => Failure::Client(StatusCode::BAD_REQUEST, "the request's body broke off"),
+        BodyError::TooLarge => Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large"),
+    }
+}
+
+fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
+    let head = outgoing.head;
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(head.target.as_str().as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(outgoing.host.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in &head.headers {
+        if name == header::CONTENT_LENGTH || name == header::HOST {
+            continue;
+        }
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    match framing {
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Nothing if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => {
+            out.extend_from_slice(b"content-length: 0\r\n");
+        }
+        Framing::Nothing => {}
+    }
+    if head.websocket {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Which silence is being measured, and since when.
+#[derive(Debug, Default)]
+struct Waiting {
+    seen: Option<(u64, u8)>,
+}
+
+impl Waiting {
+    /// Ready when the current silence has lasted too long.
+    fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        pump: &Pump,
+        timeouts: Timeouts,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Poll<()> {
+        let (kind, limit) = match (pump.done || pump.broken, pump.client_is_slow) {
+            (true, _) => (0, timeouts.read),
+            (false, true) => (1, CLIENT_SILENCE),
+            (false, false) => (2, timeouts.send),
+        };
+        if self.seen != Some((pump.progress, kind)) {
+            self.seen = Some((pump.progress, kind));
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.poll(cx)
+    }
+}
+
+/// The body of an answer, read from the connection as the client takes it. When it ends well the connection goes back
+/// to its pool; when it is dropped early the connection is closed.
+#[derive(Debug)]
+pub(crate) struct H1Body {
+    state: Option<Box<Reading>>,
+    length: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    connection: Connection,
+    pump: Pump,
+    request: Option<ClientBody>,
+    decoder: Decoder,
+    reusable: bool,
+    timeouts: Timeouts,
+    waiting: Waiting,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why the body of an answer broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of {target} broke off: {reason}")]
+pub(crate) struct BodyBroken {
+    target: Box<str>,
+    reason: String,
+}
+
+impl H1Body {
+    fn new(
+        connection: Connection,
+        pump: Pump,
+        request: Option<ClientBody>,
+        head: &Head,
+        outgoing: Outgoing<'_>,
+    ) -> Self {
+        let length = head.decoder.length();
+        let reading = Reading {
+            connection,
+            pump,
+            request,
+            decoder: head.decoder,
+            reusable: head.keep_alive,
+            timeouts: outgoing.timeouts,
+            waiting: Waiting::default(),
+            timer: None,
+        };
+        if reading.decoder.is_done() {
+            reading.finish();
+            return Self { state: None, length };
+        }
+        // The whole body often came with the head: then nothing of the connection needs to stay.
+        Self { state: Some(Box::new(reading)), length }
+    }
+}
+
+impl Reading {
+    fn finish(self) {
+        let sent = self.pump.done && !self.pump.broken;
+        if self.reusable && sent {
+            self.connection.give_back();
+        }
+    }
+
+    fn broken(&self, reason: impl Into<String>) -> BodyBroken {
+        BodyBroken { target: self.connection.target.target.label.clone(), reason: reason.into() }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyBroken>> {
+        if !self.pump.done && !self.pump.broken {
+            let pumped = self.pump.poll(cx, &mut self.connection.stream, self.request.as_mut());
+            if let Poll::Ready(Err(_)) = pumped {
+                // The rest of the request is lost; the answer may still be whole.
+                self.pump.broken = true;
+            }
+        }
+        loop {
+            match self.decoder.next(&mut self.connection.read) {
+                Ok(decode::Piece::Data(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Ok(decode::Piece::Trailers(trailers)) => return Poll::Ready(Ok(Some(Frame::trailers(trailers)))),
+                Ok(decode::Piece::End) => return Poll::Ready(Ok(None)),
+                Ok(decode::Piece::More) => {}
+                Err(reason) => return Poll::Ready(Err(self.broken(reason))),
+            }
+            match self.connection.poll_read(cx) {
+                Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => return Poll::Ready(Ok(None)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken("it closed the connection"))),
+                Poll::Ready(Ok(_)) => self.pump.progress += 1,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error.to_string()))),
+                Poll::Pending => {
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
+                    ready!(self.waiting.poll_timer(cx, &self.pump, self.timeouts, timer.as_mut()));
+                    return Poll::Ready(Err(self.broken("it was silent for too long")));
+                }
+            }
+        }
+    }
+}
+
+impl Body for H1Body {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        let this = self.get_mut();
+        let Some(reading) = this.state.as_mut() else { return Poll::Ready(None) };
+        let piece = ready!(reading.poll_piece(cx));
+        if let (Some(length), Ok(Some(frame))) = (this.length.as_mut(), &piece) {
+            *length = length.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        match piece {
+            Ok(Some(frame)) => {
+                if reading.decoder.is_done() {
+                    this.state.take().into_iter().for_each(|reading| reading.finish());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Ok(None) => {
+                this.state.take().into_iter().for_each(|reading| reading.finish());
+                Poll::Ready(None)
+            }
+            Err(error) => {
+                this.state = None;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.length {
+            Some(length) => SizeHint::with_exact(length),
+            None if self.state.is_none() => SizeHint::with_exact(0),
+            None => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::{BuildHasher, Hash},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use http::HeaderValue;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use super::{
+    resolve::Resolver,
+    spec::{KeepAlive, Node, Scheme, TlsPolicy, UpstreamSpec},
+};
+use crate::error::ConfigError;
+
+/// What outlives a snapshot on the way to the upstreams: targets and balancer positions, found again by content, the
+/// resolver, the trusted roots, and the addresses that are never connected to.
+#[derive(Debug)]
+pub struct Live {
+    pub(crate) resolver: Resolver,
+    extra_roots: Vec<CertificateDer<'static>>,
+    roots: OnceLock<Arc<RootCertStore>>,
+    /// The process's own administrative listeners.
+    forbidden: Vec<SocketAddr>,
+    targets: Mutex<HashMap<TargetKey, Weak<Target>>>,
+    positions: Mutex<HashMap<u64, Weak<AtomicUsize>>>,
+    tls_configs: Mutex<HashMap<(TlsPolicy, bool), Weak<ClientConfig>>>,
+    next_id: AtomicU64,
+    hasher: RandomState,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TargetKey {
+    host: Box<str>,
+    port: u16,
+    scheme: Scheme,
+    keep_alive: KeepAlive,
+    tls: Option<TlsPolicy>,
+}
+
+/// One host and port, spoken to in one way. Connections of a core are kept under its id.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) id: u64,
+    pub(crate) host: Box<str>,
+    /// The host, where it is an address already.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) scheme: Scheme,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Host and, unless it is the scheme's default, port.
+    pub(crate) authority: HeaderValue,
+    /// `host:port`, for logs.
+    pub(crate) label: Box<str>,
+}
+
+impl Live {
+    /// Trusts the system's roots and `extra_roots` (PEM), and never connects to `forbidden`, the process's own
+    /// administrative listeners.
+    pub fn new(extra_roots: &str, forbidden: Vec<SocketAddr>) -> Result<Self, ConfigError> {
+        let extra_roots = CertificateDer::pem_slice_iter(extra_roots.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ConfigError::new("outbound.ca", format!("not certificates in PEM: {error}")))?;
+        Ok(Self {
+            resolver: Resolver::default(),
+            extra_roots,
+            roots: OnceLock::new(),
+            forbidden,
+            targets: Mutex::default(),
+            positions: Mutex::default(),
+            tls_configs: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            hasher: RandomState::new(),
+        })
+    }
+
+    /// Whether this is one of the process's own administrative listeners.
+    pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.forbidden.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == ip || (own.ip().is_unspecified()) || (ip.is_unspecified() && own.ip().is_loopback()))
+        })
+    }
+
+    pub(super) fn target(
+        &self,
+        node: &Node,
+        scheme: Scheme,
+        keep_alive: KeepAlive,
+        policy: &TlsPolicy,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<Arc<Target>, ConfigError> {
+        let key = TargetKey {
+            host: node.host.clone(),
+            port: node.port,
+            scheme,
+            keep_alive,
+            tls: tls.map(|_| policy.clone()),
+        };
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get(&key).and_then(Weak::upgrade) {
+            return Ok(target);
+        }
+        targets.retain(|_, target| target.strong_count() > 0);
+        let target = Arc::new(self.new_target(&key, tls)?);
+        targets.insert(key, Arc::downgrade(&target));
+        Ok(target)
+    }
+
+    fn new_target(&self, key: &TargetKey, tls: Option<&Arc<ClientConfig>>) -> Result<Target, ConfigError> {
+        let bad = |what: &str| ConfigError::new("nodes", format!("`{}` is not a {what}", key.host));
+        let address: Option<IpAddr> = key.host.parse().ok();
+        let host = match address {
+            Some(IpAddr::V6(_)) => format!("[{}]", key.host),
+            _ => key.host.to_string(),
+        };
+        let authority = if key.port == key.scheme.default_port() { host.clone() } else { format!("{host}:{}", key.port) };
+        let name = |tls: &Arc<ClientConfig>| {
+            let name = ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"))?;
+            Ok::<_, ConfigError>((Arc::clone(tls), name))
+        };
+        Ok(Target {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            host: key.host.clone(),
+            address,
+            port: key.port,
+            scheme: key.scheme,
+            keep_alive: key.keep_alive,
+            tls: tls.map(name).transpose()?,
+            authority: HeaderValue::from_str(&authority).map_err(|_| bad("host"))?,
+            label: format!("{host}:{}", key.port).into(),
+        })
+    }
+
+    /// The balancer's counter for one tier of an upstream; the same one as long as id and targets stay.
+    pub(super) fn position(&self, spec: &UpstreamSpec, priority: i32) -> Arc<AtomicUsize> {
+        let key = self.hasher.hash_one((&spec.id, &spec.nodes, priority));
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = positions.get(&key).and_then(Weak::upgrade) {
+            return position;
+        }
+        positions.retain(|_, position| position.strong_count() > 0);
+        let position = Arc::new(AtomicUsize::new(0));
+        positions.insert(key, Arc::downgrade(&position));
+        position
+    }
+
+    /// The client configuration for `policy`, shared so that TLS sessions are resumed.
+    pub(super) fn tls_config(&self, policy: &TlsPolicy, h2: bool) -> Result<Arc<ClientConfig>, ConfigError> {
+        let mut configs = self.tls_configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(&(policy.clone(), h2)).and_then(Weak::upgrade) {
+            return Ok(config);
+        }
+        let config = Arc::new(self.new_tls_config(policy, h2)?);
+        configs.retain(|_, config| config.strong_count() > 0);
+        configs.insert((policy.clone(), h2), Arc::downgrade(&config));
+        Ok(config)
+    }
+
+    fn new_tls_config(&self, policy: &TlsPolicy, h2: bool) -> Result<ClientConfig, ConfigError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let failed = |error: rustls::Error| ConfigError::new("tls", error.to_string());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?;
+        let builder = if policy.verify {
+            builder.with_root_certificates(self.roots())
+        } else {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        };
+        let mut config = match &policy.client {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|error| ConfigError::new("tls.client_cert", format!("not PEM: {error}")))?;
+                let key = PrivateKeyDer::from_pem_slice(identity.key.0.expose().as_bytes())
+                    .map_err(|_| ConfigError::new("tls.client_key", "not a private key in PEM"))?;
+                builder.with_client_auth_cert(chain, key).map_err(failed)?
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(256);
+        if h2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        Ok(config)
+    }
+
+    /// The system's roots and the configured ones, read when the first TLS upstream is compiled.
+    fn roots(&self) -> Arc<RootCertStore> {
+        let load = || {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(self.extra_roots.iter().cloned());
+            Arc::new(roots)
+        };
+        Arc::clone(self.roots.get_or_init(load))
+    }
+}
+
+/// For upstreams whose configuration says in so many words that certificates are not verified.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,113 @@
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    connect,
+    h1::{Connection, KeptTarget},
+    h2::Multiplexed,
+    live::{Live, Target},
+};
+use crate::error::Failure;
+
+/// The connections of one core. They are never shared with another: a socket stays with the reactor that reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    live: Arc<Live>,
+    cores: u32,
+    /// By target id; the last one used is the first one taken, so that spare ones grow old and go.
+    idle: RefCell<HashMap<u64, Vec<Connection>, RandomState>>,
+    multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
+}
+
+impl Pools {
+    /// Pools of one core out of `cores`.
+    pub(crate) fn new(live: Arc<Live>, cores: u32) -> Self {
+        Self(Rc::new(Inner { live, cores: cores.max(1), idle: RefCell::default(), multiplexed: RefCell::default() }))
+    }
+
+    /// An idle connection that its target has not closed.
+    pub(crate) fn take(&self, target: &Target) -> Option<Connection> {
+        let mut idle = self.0.idle.borrow_mut();
+        let kept = idle.get_mut(&target.id)?;
+        while let Some(connection) = kept.pop() {
+            let fresh = connection.idle_since.elapsed() < target.keep_alive.idle_timeout;
+            if fresh && connection.stream.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// A new connection for one exchange at a time.
+    pub(crate) async fn connect(&self, target: &Arc<Target>, limit: Duration) -> Result<Connection, Failure> {
+        let stream = self.open(target, limit).await?;
+        let kept = KeptTarget { target: Arc::clone(target), pools: self.clone() };
+        Ok(Connection::new(stream, Rc::new(kept)))
+    }
+
+    /// A connection that carries many exchanges at once; an open one if it takes more.
+    pub(crate) async fn multiplexed(&self, target: &Arc<Target>, limit: Duration) -> Result<Multiplexed, Failure> {
+        let open = self.0.multiplexed.borrow().get(&target.id).and_then(|kept| {
+            kept.iter().find(|connection| connection.has_room()).cloned()
+        });
+        if let Some(connection) = open {
+            return Ok(connection);
+        }
+        let stream = self.open(target, limit).await?;
+        let connection = Multiplexed::start(stream, target).await?;
+        let mut multiplexed = self.0.multiplexed.borrow_mut();
+        let kept = multiplexed.entry(target.id).or_default();
+        kept.retain(|connection| !connection.is_closed());
+        kept.push(connection.clone());
+        Ok(connection)
+    }
+
+    async fn open(&self, target: &Arc<Target>, limit: Duration) -> Result<connect::Stream, Failure> {
+        let late = |_| Failure::Timeout { target: target.label.to_string(), what: "connect" };
+        timeout(limit, connect::connect(target, &self.0.live)).await.map_err(late)?
+    }
+
+    /// Puts a connection by for the next request.
+    pub(super) fn keep(&self, connection: Connection) {
+        let target = &connection.target.target;
+        let most = target.keep_alive.size.div_ceil(self.0.cores);
+        let mut idle = self.0.idle.borrow_mut();
+        let kept = idle.entry(target.id).or_default();
+        if kept.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+            kept.push(connection);
+        }
+    }
+
+    /// Closes what was idle for too long, and forgets targets without connections.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.0.idle.borrow_mut().retain(|_, kept| {
+            kept.retain(|connection| {
+                let limit = connection.target.target.keep_alive.idle_timeout;
+                now.duration_since(connection.idle_since) < limit && connection.stream.is_quiet()
+            });
+            !kept.is_empty()
+        });
+        self.0.multiplexed.borrow_mut().retain(|_, kept| {
+            kept.retain(|connection| !connection.is_closed() && !connection.is_stale(now));
+            !kept.is_empty()
+        });
+    }
+
+    /// Closes everything idle.
+    pub(crate) fn close(&self) {
+        self.0.idle.borrow_mut().clear();
+        self.0.multiplexed.borrow_mut().clear();
+    }
+}

@@ -1,0 +1,362 @@
+//! The engine from outside: real sockets on loopback, a scripted target, raw requests.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use base::Clock;
+use gateway::{
+    TlsAcceptance,
+    engine::{self, EngineConfig, Limits, ListenerSpec, Running},
+    error::ErrorBody,
+    route::{Backend, Matcher, PathPattern, Plan, Route},
+    snapshot::{Contribution, Publisher},
+    upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+};
+
+const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
+
+struct Gate {
+    address: SocketAddr,
+    running: Option<Running>,
+    live: Arc<Live>,
+    publisher: Arc<Publisher>,
+}
+
+impl Gate {
+    fn start(limits: Limits) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let live = Arc::new(Live::new("", Vec::new()).unwrap());
+        let publisher = Arc::new(Publisher::new((ERRORS, "404 Route Not Found")));
+        let config = EngineConfig {
+            workers: 1,
+            limits,
+            trusted_proxies: Vec::new(),
+            access_log: None,
+            tls: TlsAcceptance::new(None, None).unwrap(),
+            clock: Clock::system(),
+            live: Arc::clone(&live),
+            publisher: Arc::clone(&publisher),
+        };
+        let spec =
+            ListenerSpec { address, tls: false, http2: true, client_certificates: false, proxy_protocol: false };
+        let running = engine::start(config, &[spec]).unwrap();
+        Self { address, running: Some(running), live, publisher }
+    }
+
+    /// One route for every path to these targets.
+    fn route_to(&self, targets: &[SocketAddr], timeouts: Timeouts) {
+        let spec = UpstreamSpec {
+            id: "u".into(),
+            scheme: Scheme::Http,
+            nodes: targets
+                .iter()
+                .map(|target| Node { host: target.ip().to_string().into(), port: target.port(), weight: 1, priority: 0 })
+                .collect(),
+            host: HostRewrite::Pass,
+            timeouts,
+            retries: None,
+            retry_timeout: None,
+            keep_alive: KeepAlive::default(),
+            tls: TlsPolicy::default(),
+        };
+        let upstream = Upstream::compile(spec, &self.live).unwrap();
+        let route = Route {
+            id: "r".into(),
+            name: None,
+            service_id: None,
+            matcher: Matcher { paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
+            plan: Arc::new(Plan::default()),
+            backend: Backend::Upstream(upstream),
+            timeouts: None,
+            websocket: true,
+            errors: ERRORS,
+        };
+        self.publisher.publish(
+            "test",
+            Contribution {
+                routes: vec![Arc::new(route)],
+                certificates: Vec::new(),
+                revision: 1,
+                not_found: (ERRORS, "404 Route Not Found"),
+                broken: Vec::new(),
+            },
+        );
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        read_to_end(&mut stream)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.running.take().into_iter().for_each(|running| running.drain(Duration::from_secs(1)));
+    }
+}
+
+fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A target that answers each connection by a script, and tells what it read.
+struct Target {
+    address: SocketAddr,
+    seen: Receiver<String>,
+}
+
+impl Target {
+    fn new(script: impl Fn(usize, &mut TcpStream, &mut dyn FnMut(String)) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, seen) = channel();
+        let script = Arc::new(Mutex::new(script));
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let (script, sender) = (Arc::clone(&script), sender.clone());
+                thread::spawn(move || {
+                    script.lock().unwrap()(number, &mut stream, &mut |text| drop(sender.send(text)));
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// Answers every request with `answer` after reading its head.
+    fn answering(answer: &'static str) -> Self {
+        Self::new(move |_, stream, tell| {
+            while let Some(head) = read_head(stream) {
+                tell(head);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        })
+    }
+
+    fn next(&self) -> String {
+        self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
+
+fn read_head(stream: &mut TcpStream) -> Option<String> {
+    read_until(stream, b"\r\n\r\n")
+}
+
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(end) {
+        match stream.read(&mut byte) {
+            Ok(1) => text.push(byte[0]),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8(text).unwrap())
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+
+#[test]
+fn a_request_reaches_the_target_and_its_answer_the_client() {
+    let (gate, target) = (Gate::start(Limits::default()), Target::answering(OK));
+    assert!(gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("404 Route Not Found"));
+    gate.route_to(&[target.address], Timeouts::default());
+    let answer = gate.ask("GET /x//y/../z?q=%2e HTTP/1.1\r\nHost: Example.com\r\nX-Userinfo: evil\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+    assert!(answer.contains("server: portcullis"));
+    let seen = target.next();
+    assert!(seen.starts_with("GET /x/z?q=%2e HTTP/1.1\r\nhost: Example.com\r\n"), "{seen}");
+    assert!(!seen.contains("evil") && seen.contains("x-real-ip: 127.0.0.1"), "{seen}");
+}
+
+#[test]
+fn bodies_keep_their_framing_and_their_bytes() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, tell| {
+        tell(read_head(stream).unwrap());
+        tell(read_until(stream, b"0\r\n\r\n").unwrap());
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").unwrap();
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let answer = gate.ask(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
+    assert!(answer.contains("abc"), "{answer}");
+    assert!(target.next().contains("transfer-encoding: chunked"));
+    assert_eq!(target.next(), "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[test]
+fn a_request_that_met_a_closed_connection_is_sent_again_on_a_new_one() {
+    let gate = Gate::start(Limits::default());
+    // Each connection answers once and then closes without having said so.
+    let target = Target::new(|_, stream, tell| {
+        tell(read_head(stream).unwrap());
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    for _ in 0..5 {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        assert!(read_until(&mut client, b"hi").unwrap().starts_with("HTTP/1.1 200"));
+        target.next();
+    }
+}
+
+#[test]
+fn a_dead_target_is_passed_over_and_without_another_the_answer_is_502() {
+    let gate = Gate::start(Limits::default());
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = Target::answering(OK);
+    gate.route_to(&[dead, target.address], Timeouts::default());
+    for _ in 0..4 {
+        assert!(gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").contains("hi"));
+    }
+    gate.route_to(&[dead], Timeouts::default());
+    let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("{\"error_msg\":"), "{answer}");
+}
+
+#[test]
+fn a_silent_target_is_given_up_after_its_timeout() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, tell| {
+        tell(read_head(stream).unwrap());
+        let _ = stream.read(&mut [0]);
+    });
+    let timeouts = Timeouts { read: Duration::from_millis(100), ..Timeouts::default() };
+    gate.route_to(&[target.address], timeouts);
+    let answer = gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+}
+
+#[test]
+fn t11_an_early_answer_reaches_the_client_and_the_connection_is_not_used_again() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|number, stream, tell| {
+        tell(format!("{number} {}", read_head(stream).unwrap()));
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let _ = read_until(stream, b"never");
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    for turn in 0..2 {
+        let answer = gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nbeginning");
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(target.next().starts_with(&turn.to_string()));
+    }
+}
+
+#[test]
+fn a_client_that_closed_its_sending_half_still_gets_its_answer() {
+    let (gate, target) = (Gate::start(Limits::default()), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut client).ends_with("hi"));
+}
+
+#[test]
+fn h21_a_websocket_is_carried_both_ways_and_h22_nothing_else_is() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, tell| {
+        let head = read_head(stream).unwrap();
+        let upgrades = head.contains("upgrade: websocket");
+        tell(head);
+        if upgrades {
+            stream
+                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nfirst")
+                .unwrap();
+            tell(read_until(stream, b"ping").unwrap());
+            stream.write_all(b"pong").unwrap();
+        } else {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    client
+        .write_all(
+            b"GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    assert!(read_until(&mut client, b"first").unwrap().starts_with("HTTP/1.1 101"));
+    client.write_all(b"ping").unwrap();
+    assert_eq!(read_until(&mut client, b"pong").unwrap(), "pong");
+    target.next();
+    target.next();
+    let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, close\r\nupgrade: foo\r\n\r\n");
+    assert!(answer.ends_with("hi"));
+    assert!(!target.next().contains("upgrade"));
+}
+
+#[test]
+fn a_drain_finishes_what_is_in_flight() {
+    let mut gate = Gate::start(Limits::default());
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let target = Target::new(move |_, stream, tell| {
+        tell(read_head(stream).unwrap());
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    target.next();
+    let running = gate.running.take().unwrap();
+    let drained = thread::spawn(move || running.drain(Duration::from_secs(10)));
+    // The listener closes first: that is the event to wait for.
+    while TcpStream::connect(gate.address).is_ok() {
+        thread::yield_now();
+    }
+    go.send(()).unwrap();
+    let answer = read_to_end(&mut client);
+    assert!(answer.ends_with("hi") && answer.contains("connection: close"), "{answer}");
+    drained.join().unwrap();
+}
+
+#[test]
+fn t01_to_t09_malformed_requests_get_a_400_and_a_close() {
+    let (gate, target) = (Gate::start(Limits::default()), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a@b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n",
+        "GET /%00 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "GET /a\\b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n",
+        "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "get / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "GET http://b/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    ] {
+        let answer = gate.ask(request);
+        assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{request:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.").count(), 1, "{request:?}: {answer}");
+    }
+    assert!(target.seen.try_recv().is_err());
+}
