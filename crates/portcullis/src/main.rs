@@ -1,28 +1,73 @@
 //! The binary: command line, configuration file, start-up order, signals. The only crate that knows all others.
+//!
+//! [`cli`] reads the command line, [`config`] the file, [`start`] builds the process from it and runs it; [`dev`] fills
+//! the file in for one machine. Exit codes: 0 done, 1 the work failed, 2 wrong usage.
 
-mod certificates;
+mod admin;
 mod cli;
 mod config;
-mod echo;
+mod dev;
+mod gate;
 mod log;
+mod process;
 mod serve;
-mod state;
+mod start;
+mod tls;
+mod token;
 
-use std::process::ExitCode;
+use std::{io::Write, path::Path, process::ExitCode};
 
+use anyhow::Context;
 use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    config::Config,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let _ = cli;
-    ExitCode::SUCCESS
+    let done = match cli.command {
+        Command::Dev(options) => dev::run(&options),
+        Command::Run(file) => run(&file.config),
+        Command::Check(file) => check(&file.config),
+        Command::Jose(command) => token::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}", line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    log::start(&config.log);
+    process::harden(true);
+    start::run(start::Plan::production(config))
+}
+
+fn check(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    start::check(&config)?;
+    writeln!(std::io::stdout(), "{}: ok", file.display()).context("cannot write to standard output")
+}
+
+/// An error as what is printed: the problems of a configuration file a line each, anything else on one line.
+fn line(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<config::Rejected>() {
+        Some(rejected) => rejected.to_string(),
+        None => format!("portcullis: {}", format!("{error:#}").replace('\n', " ")),
+    }
 }

@@ -119,6 +119,11 @@ impl Server {
     }
 }
 
+/// What to say when `name` cannot have its address.
+pub(crate) fn cannot_listen(name: &str, address: SocketAddr) -> String {
+    format!("cannot listen on {address} ({name}); stop what uses the port, or choose another one")
+}
+
 struct Connection {
     peer: SocketAddr,
     router: Router,

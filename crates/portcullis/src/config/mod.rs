@@ -34,6 +34,7 @@ pub(crate) struct Config {
     /// Proxy threads. `auto`: one per core.
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) tls: ListenerTls,
     /// Peers whose forwarded headers count.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) admin: Option<AdminApi>,
@@ -53,20 +54,26 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1: by ALPN, or by prior knowledge in the clear.
+    pub(crate) http2: bool,
+    pub(crate) tls: bool,
+    /// Whether clients are asked for a certificate. None is no error.
+    pub(crate) client_certificates: bool,
+    /// Whether connections begin with a PROXY header; trusted proxies only.
+    pub(crate) proxy_protocol: bool,
 }
 
-/// TLS of a gateway listener.
-#[derive(Debug)]
+/// What all TLS listeners of the gateway share.
+#[derive(Debug, Default)]
 pub(crate) struct ListenerTls {
     /// Shown where no certificate of the Admin API fits the name asked for.
     pub(crate) fallback: Option<Certificate>,
-    /// Whether clients are asked for a certificate. One that is given is passed on to the routes; none is no error.
-    pub(crate) client_certificates: bool,
+    /// Issuers of the certificates that clients may show, PEM.
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// A certificate chain and its key, both PEM files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
@@ -160,35 +167,32 @@ pub(crate) enum AccessLog {
     File(PathBuf),
 }
 
-/// Bounds on what clients may send.
+/// Bounds on what clients of the gateway may send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Header lines of a request.
-    pub(crate) headers: u32,
-    /// Bytes of a request's head.
-    pub(crate) header_bytes: u64,
-    /// A request's head must be complete after so long.
-    pub(crate) header_timeout: Duration,
-    /// A connection without a request is closed after so long.
-    pub(crate) idle_timeout: Duration,
-    /// Connections of all listeners together.
-    pub(crate) connections: u32,
-    /// HTTP/2 streams of one connection.
-    pub(crate) streams: u32,
-    /// Bytes of a request's body; `None`: no limit.
+    /// Bytes of a request's head; more is answered 431.
+    pub(crate) head_bytes: usize,
+    /// Header lines of a request; more is answered 431.
+    pub(crate) headers: usize,
+    /// Bytes of a request's body; more is answered 413. `None`: no limit, bodies are streamed.
     pub(crate) body_bytes: Option<u64>,
+    /// Time for a whole head, and for the pause between requests of a connection.
+    pub(crate) head_timeout: Duration,
+    /// Time for a TLS handshake and for a PROXY header.
+    pub(crate) handshake_timeout: Duration,
+    /// HTTP/2 streams of a connection at once.
+    pub(crate) streams: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            head_bytes: 64 << 10,
             headers: 100,
-            header_bytes: 32 << 10,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            connections: 65_536,
-            streams: 128,
             body_bytes: None,
+            head_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            streams: 128,
         }
     }
 }
@@ -279,7 +283,7 @@ listeners:
   - address: 127.0.0.1:${PORT}
   - address: 127.0.0.1:9443
     protocols: [h1, h2]
-    tls: {certificate: chain.pem, key: key.pem, client_certificates: optional}
+    tls: {certificate: chain.pem, key: key.pem, client_ca: chain.pem}
 admin:
   apisix:
     listen: 127.0.0.1:9180
@@ -292,17 +296,17 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
     fn a_sound_file_loads_with_variables_and_defaults() {
         let config = load(&folder(), SOUND).unwrap();
         assert_eq!(config.listeners[0].address.port(), 9080);
-        assert!(config.listeners[1].tls.as_ref().unwrap().client_certificates);
+        assert!(config.listeners[1].client_certificates);
         assert_eq!(config.drain, Duration::from_secs(30));
         assert!(config.identity.is_none() && config.metrics.is_none());
     }
 
     #[test]
     fn an_unknown_key_is_named_with_line_and_column_and_all_problems_come_at_once() {
-        let text = format!("{SOUND}limits:\n  header_bites: 1KiB\nstorage: 1\nworkers: many\n");
+        let text = format!("{SOUND}limits:\n  head_bites: 1KiB\nstorage: 1\nworkers: many\n");
         let problems = load(&folder(), &text).unwrap_err();
         assert_eq!(problems.len(), 3);
-        assert!(problems[0].starts_with("13:3: unknown key `header_bites` in `limits`"), "{problems:?}");
+        assert!(problems[0].starts_with("13:3: unknown key `head_bites` in `limits`"), "{problems:?}");
         assert!(problems[1].starts_with("14:1: unknown key `storage`"), "{problems:?}");
         assert!(problems[2].starts_with("15:10: `workers`"), "{problems:?}");
     }
@@ -325,7 +329,8 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
             ("{sqlite: gateway.db}", "{etcd: x}", "`store.etcd`"),
             ("{sqlite: gateway.db}", "{sqlite: nowhere/gateway.db}", "does not exist"),
             ("9080", "9080", "is not set"),
-            ("[h1, h2]", "[h1]", "protocols"),
+            ("[h1, h2]", "[h2]", "h1 must be among them"),
+            ("client_ca: chain.pem", "client_ca: key.pem", "holds no certificates"),
             ("[h1, h2]", "[h1, h3]", "knows h1 and h2"),
             ("certificate: chain.pem", "certificate: key.pem", "holds no certificate"),
             ("key: key.pem", "key: missing.pem", "cannot be read"),

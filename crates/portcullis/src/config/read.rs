@@ -32,7 +32,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     top.refuse("resources", "create routes through the Admin API", findings);
     let mut ports = check::Ports::default();
     let workers = read_workers(&top, findings);
-    let listeners = read_listeners(&top, &mut ports, findings);
+    let (listeners, tls) = read_listeners(&top, &mut ports, findings);
     let trusted_proxies = top.list("trusted_proxies", findings).into_iter().map(|net| net.value).collect();
     let admin = read_admin(&top, &mut ports, findings);
     let store = read_store(&top, findings);
@@ -46,6 +46,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     Some(Config {
         workers,
         listeners,
+        tls,
         trusted_proxies,
         admin,
         store: store?,
@@ -74,53 +75,67 @@ fn read_workers(top: &Section<'_>, findings: &mut Findings) -> usize {
     }
 }
 
-fn read_listeners(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Vec<Listener> {
+fn read_listeners(
+    top: &Section<'_>,
+    ports: &mut check::Ports,
+    findings: &mut Findings,
+) -> (Vec<Listener>, ListenerTls) {
     let items = top.items("listeners", findings);
     if items.is_empty() {
         findings.add(top.mark(), "`listeners` is missing; it lists the gateway's addresses");
     }
-    let mut listeners = Vec::new();
+    let (mut listeners, mut shared) = (Vec::new(), ListenerTls::default());
     for (index, item) in items.iter().enumerate() {
         let path = format!("listeners[{index}]");
         let known = ["address", "protocols", "tls", "proxy_protocol"];
         let Some(section) = Section::open(item, &path, &known, findings) else { continue };
-        read_protocols(&section, findings);
-        if let Some(At { mark, value: true }) = section.optional::<bool>("proxy_protocol", findings) {
-            findings
-                .add(mark, format!("`{path}.proxy_protocol` is not supported by this version; leave it out"));
+        let http2 = read_protocols(&section, findings);
+        let proxy_protocol = section.value("proxy_protocol", false, findings);
+        let tls = section.section("tls", &["certificate", "key", "client_ca"], findings);
+        if let Some(tls) = &tls {
+            read_listener_tls(tls, &mut shared, findings);
         }
-        let tls = section.section("tls", &["certificate", "key", "client_certificates"], findings);
-        let tls = tls.map(|tls| read_listener_tls(&tls, findings));
+        let client_certificates = tls.as_ref().is_some_and(|tls| tls.node("client_ca").is_some());
         if let Some(address) = section.required("address", findings) {
             ports.take(&address, &section.path_of("address"), findings);
-            listeners.push(Listener { address: address.value, tls });
+            let (address, tls) = (address.value, tls.is_some());
+            listeners.push(Listener { address, http2, tls, client_certificates, proxy_protocol });
         }
     }
-    listeners
+    (listeners, shared)
 }
 
-fn read_protocols(section: &Section<'_>, findings: &mut Findings) {
-    let protocols = section.list::<String>("protocols", findings);
+/// Whether HTTP/2 is among the protocols; both are where nothing is said.
+fn read_protocols(section: &Section<'_>, findings: &mut Findings) -> bool {
+    let (path, protocols) = (section.path_of("protocols"), section.list::<String>("protocols", findings));
     for protocol in protocols.iter().filter(|protocol| !matches!(protocol.value.as_str(), "h1" | "h2")) {
-        findings.add(protocol.mark, format!("`{}` knows h1 and h2", section.path_of("protocols")));
+        findings.add(protocol.mark, format!("`{path}` knows h1 and h2"));
     }
-    if let [only] = protocols.as_slice() {
-        let path = section.path_of("protocols");
+    let has = |name| protocols.iter().any(|protocol| protocol.value == name);
+    if let (Some(first), false) = (protocols.first(), has("h1")) {
+        findings.add(first.mark, format!("`{path}`: h1 must be among them"));
+    }
+    protocols.is_empty() || has("h2")
+}
+
+/// The fallback certificate and the issuers of client certificates are the same for all listeners: SNI and routes
+/// tell connections apart, not ports.
+fn read_listener_tls(section: &Section<'_>, shared: &mut ListenerTls, findings: &mut Findings) {
+    if section.node("certificate").or(section.node("key")).is_some()
+        && let Some(certificate) = read_certificate(section, findings)
+        && *shared.fallback.get_or_insert_with(|| certificate.clone()) != certificate
+    {
         findings.add(
-            only.mark,
-            format!("`{path}`: a listener always speaks h1 and h2; name both or leave it out"),
+            section.mark(),
+            "all listeners share one `certificate`; others are chosen by name, see `ssls`",
         );
     }
-}
-
-fn read_listener_tls(section: &Section<'_>, findings: &mut Findings) -> ListenerTls {
-    let fallback = section.node("certificate").or(section.node("key")).is_some();
-    let fallback = if fallback { read_certificate(section, findings) } else { None };
-    let asked = section.optional::<String>("client_certificates", findings);
-    if let Some(asked) = asked.as_ref().filter(|asked| !matches!(asked.value.as_str(), "none" | "optional")) {
-        findings.add(asked.mark, format!("`{}` is none or optional", section.path_of("client_certificates")));
+    if let Some(issuers) = section.optional::<PathBuf>("client_ca", findings) {
+        check::certificates(&issuers, &section.path_of("client_ca"), findings);
+        if *shared.client_ca.get_or_insert_with(|| issuers.value.clone()) != issuers.value {
+            findings.add(issuers.mark, "all listeners share one `client_ca`; put all issuers into one file");
+        }
     }
-    ListenerTls { fallback, client_certificates: asked.is_some_and(|asked| asked.value == "optional") }
 }
 
 /// `certificate` and `key` of a section, both files looked at.
@@ -356,18 +371,17 @@ fn read_log(top: &Section<'_>, findings: &mut Findings) -> Log {
 }
 
 fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
-    let known =
-        ["headers", "header_bytes", "header_timeout", "idle_timeout", "connections", "streams", "body_bytes"];
+    let known = ["head_bytes", "headers", "body_bytes", "head_timeout", "handshake_timeout", "streams"];
     let default = Limits::default();
     let Some(section) = top.section("limits", &known, findings) else { return default };
-    let header_bytes = section.value("header_bytes", ByteCount(default.header_bytes), findings).0;
+    let head_bytes = section.optional::<ByteCount>("head_bytes", findings);
     Limits {
+        head_bytes: head_bytes
+            .map_or(default.head_bytes, |at| usize::try_from(at.value.0).unwrap_or(usize::MAX)),
         headers: section.value("headers", default.headers, findings),
-        header_bytes,
-        header_timeout: section.value("header_timeout", default.header_timeout, findings),
-        idle_timeout: section.value("idle_timeout", default.idle_timeout, findings),
-        connections: section.value("connections", default.connections, findings),
-        streams: section.value("streams", default.streams, findings),
         body_bytes: section.optional::<ByteCount>("body_bytes", findings).map(|at| at.value.0),
+        head_timeout: section.value("head_timeout", default.head_timeout, findings),
+        handshake_timeout: section.value("handshake_timeout", default.handshake_timeout, findings),
+        streams: section.value("streams", default.streams, findings),
     }
 }

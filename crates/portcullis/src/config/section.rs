@@ -182,6 +182,14 @@ impl Read for u32 {
     }
 }
 
+impl Read for usize {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn read(text: &str, _: &Path) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl Read for PathBuf {
     const EXPECTED: &'static str = "a path";
 

@@ -38,6 +38,11 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.path
+    }
+
     /// Path of `name` in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)

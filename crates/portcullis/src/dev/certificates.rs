@@ -19,7 +19,7 @@ use rcgen::{
 };
 use x509_parser::pem::Pem;
 
-use crate::state::Folder;
+use super::folder::Folder;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A certificate with less than this left is made anew at the next start.

@@ -1,0 +1,183 @@
+//! Start-up and end: what is opened in which order, and how it stops.
+//!
+//! Everything that can fail comes before the first listener serves, so that a process that is ready has started
+//! completely.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use base::{Clock, Random};
+use gateway::{
+    engine::{Running, StartError},
+    error::ErrorBody,
+    snapshot::Publisher,
+};
+use store::SqliteStore;
+use tokio::{runtime::Builder, sync::watch, task::JoinSet};
+
+use crate::{
+    admin::{self, DevSwitches, Readiness, TestClock},
+    config::{Config, TlsServer},
+    dev::Dev,
+    gate,
+    process::Signals,
+    serve::{self, Server, Transport},
+    tls::{self, ClientCertificates},
+};
+
+/// Threads of the control runtime.
+const CONTROL_THREADS: usize = 2;
+/// Threads for work that blocks: file access, name resolution, password hashing.
+const BLOCKING_THREADS: usize = 8;
+
+/// The answer while nothing is configured; a dialect with routes brings its own.
+const NOT_FOUND: (ErrorBody, &str) = (ErrorBody { member: "error_msg" }, "404 Route Not Found");
+
+/// What to start.
+pub(crate) struct Plan {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) dev: Option<Dev>,
+}
+
+impl Plan {
+    /// `config` and nothing else.
+    pub(crate) fn production(config: Config) -> Self {
+        Self { config, clock: Clock::system(), random: Random::system(), dev: None }
+    }
+}
+
+/// Starts the process and returns when it has been drained.
+pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")?;
+    let done = runtime.block_on(serve(plan));
+    runtime.shutdown_background();
+    done
+}
+
+/// Says whether what `config` points to would load.
+pub(crate) fn check(_config: &Config) -> anyhow::Result<()> {
+    Ok(())
+}
+
+async fn serve(plan: Plan) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let readiness = Readiness::default();
+    let running = Arc::new(Mutex::new(None));
+    let store = open_store(&plan).await?;
+    let publisher = Arc::new(Publisher::new(NOT_FOUND));
+    let live = gate::live(&plan.config)?;
+
+    let mut servers = Vec::new();
+    admin_servers(&plan, &readiness, &mut servers)?;
+    if let Some(address) = plan.config.metrics {
+        servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(&running)))?);
+    }
+    if let Some(dev) = &plan.dev {
+        servers.push(dev.echo(&plan.random)?);
+    }
+
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = JoinSet::new();
+    for server in servers {
+        serving.spawn(server.run(stopped.clone()));
+    }
+    let engine = gate::engine(&plan.config, &plan.clock, live, publisher)?;
+    *lock(&running) = Some(gateway::engine::start(engine, &gate::listeners(&plan.config)).map_err(taken)?);
+    readiness.set(true);
+    tracing::info!("ready");
+    if let Some(dev) = &plan.dev {
+        dev.announce(None)?;
+    }
+
+    signals.next().await;
+    readiness.set(false);
+    tracing::info!("draining");
+    let limit = plan.config.drain;
+    let drained = async {
+        let engine = lock(&running).take();
+        let gateway = tokio::task::spawn_blocking(move || engine.map(|engine| engine.drain(limit)));
+        let _ = gateway.await;
+        // Only now, so that routes to our own identity provider end first.
+        let _ = stop.send(true);
+        serving.join_all().await;
+        store.close().await;
+    };
+    signals.drain(drained, limit).await;
+    Ok(())
+}
+
+async fn open_store(plan: &Plan) -> anyhow::Result<SqliteStore> {
+    let path = &plan.config.store;
+    let store = SqliteStore::open(path, plan.clock.clone()).await;
+    store.with_context(|| format!("cannot open the configuration store {}", path.display()))
+}
+
+/// The engine's own words, and what can be done about it.
+fn taken(error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Listen { address, source } => {
+            anyhow::Error::new(source).context(serve::cannot_listen("gateway", address))
+        }
+        other => other.into(),
+    }
+}
+
+/// Prometheus text under the two names that scrapers know.
+fn metrics(running: Arc<Mutex<Option<Running>>>) -> Router {
+    let text = async |State(running): State<Arc<Mutex<Option<Running>>>>| {
+        let text = lock(&running).as_ref().map(Running::metrics_text);
+        match text {
+            Some(text) => {
+                ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+            }
+            None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    };
+    Router::new()
+        .route("/metrics", get(text))
+        .route("/apisix/prometheus/metrics", get(text))
+        .with_state(running)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn admin_servers(plan: &Plan, readiness: &Readiness, servers: &mut Vec<Server>) -> anyhow::Result<()> {
+    let Some(api) = &plan.config.admin else { return Ok(()) };
+    let mut router = admin::status(readiness.clone());
+    if let Some(dev) = &plan.dev {
+        let clock = dev.test_clock().then(|| TestClock { clock: plan.clock.clone() });
+        router = router.merge(admin::dev(DevSwitches { key: dev.key().clone(), clock }));
+    }
+    if let Some(tls) = &api.tls {
+        servers.push(over_tls("Admin API over TLS", tls, ClientCertificates::Unasked, router.clone())?);
+    }
+    servers.push(Server::bind("Admin API", api.listen, Transport::Plain, router)?);
+    Ok(())
+}
+
+fn over_tls(
+    name: &str,
+    tls: &TlsServer,
+    clients: ClientCertificates,
+    router: Router,
+) -> anyhow::Result<Server> {
+    let config = tls::server(&tls.certificate, clients)?;
+    Server::bind(name, tls.listen, Transport::Tls(config), router)
+}

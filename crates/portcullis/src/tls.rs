@@ -1,0 +1,116 @@
+//! TLS of the servers beside the gateway.
+
+use std::{fs, sync::Arc};
+
+use anyhow::Context;
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use crate::config::Certificate;
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    /// They are not.
+    Unasked,
+    /// They may give any; see [`AnyCertificate`].
+    Any,
+}
+
+/// TLS 1.2 and 1.3 with HTTP/2 and HTTP/1.1.
+pub(crate) fn server(
+    certificate: &Certificate,
+    clients: ClientCertificates,
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let (chain, key) = read(certificate)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        ClientCertificates::Unasked => builder.with_no_client_auth(),
+        ClientCertificates::Any => builder.with_client_cert_verifier(Arc::new(AnyCertificate { provider })),
+    };
+    let shown = certificate.chain.display();
+    let mut config =
+        builder.with_single_cert(chain, key).with_context(|| format!("{shown} cannot be used"))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The chain and the key of `certificate`.
+pub(crate) fn read(
+    certificate: &Certificate,
+) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let Certificate { chain, key } = certificate;
+    let text = fs::read(chain).with_context(|| format!("cannot read {}", chain.display()))?;
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    let certificates =
+        certificates.with_context(|| format!("{} holds no certificates in PEM", chain.display()))?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("{} holds no key", key.display()))?;
+    Ok((certificates, private))
+}
+
+/// Takes every certificate whose private key the client proves to have, and none. Who issued it says nothing here:
+/// clients with self-signed certificates are known by the certificate itself (RFC 8705 section 2.2), and tokens are
+/// bound to its thumbprint (section 3).
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
