@@ -84,17 +84,19 @@ impl CoreLog {
 /// Starts the writer. It ends, with everything written, when all sinks are gone.
 pub(crate) fn start(mut out: Box<dyn Write + Send>) -> std::io::Result<(Sink, JoinHandle<()>)> {
     let (sender, receiver): (_, Receiver<Vec<Record>>) = sync_channel(WAITING);
-    let thread = std::thread::Builder::new().name("access-log".to_owned()).stack_size(256 * 1024).spawn(move || {
-        let mut text = Vec::with_capacity(16 * 1024);
-        for batch in receiver {
-            text.clear();
-            for record in &batch {
-                write_line(&mut text, record);
+    let thread = std::thread::Builder::new().name("access-log".to_owned()).stack_size(256 * 1024).spawn(
+        move || {
+            let mut text = Vec::with_capacity(16 * 1024);
+            for batch in receiver {
+                text.clear();
+                for record in &batch {
+                    write_line(&mut text, record);
+                }
+                // A log on a full disk must not stop the gate.
+                let _ = out.write_all(&text).and_then(|()| out.flush());
             }
-            // A log on a full disk must not stop the gate.
-            let _ = out.write_all(&text).and_then(|()| out.flush());
-        }
-    })?;
+        },
+    )?;
     Ok((Sink(sender), thread))
 }
 

@@ -23,7 +23,8 @@ impl Arrival<'_> {
         let matcher = &route.matcher;
         let candidate = Candidate { arrival: self, route };
         (matcher.methods.is_empty() || matcher.methods.contains(&self.head.method))
-            && (matcher.remotes.is_empty() || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
+            && (matcher.remotes.is_empty()
+                || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
             && matcher.vars.as_ref().is_none_or(|vars| vars.matches(&candidate))
     }
 }

@@ -58,12 +58,21 @@ impl Body for GateBody {
     type Data = Bytes;
     type Error = BoxedError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxedError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxedError>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
-            Source::Full(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
-            Source::H1(body) => Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxedError::from))),
-            Source::H2(body) => Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxedError::from))),
+            Source::Full(bytes) => Poll::Ready(
+                bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
+            ),
+            Source::H1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxedError::from)))
+            }
+            Source::H2(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxedError::from)))
+            }
         };
         let record = this.note.as_mut().and_then(|note| note.record.as_mut());
         if let (Some(record), Poll::Ready(frame)) = (record, &frame) {

@@ -14,11 +14,7 @@ use base::Clock;
 use ipnet::IpNet;
 
 use crate::{
-    access_log::CoreLog,
-    engine::Limits,
-    metrics::CoreMetrics,
-    snapshot::Snapshot,
-    tls::TlsAcceptance,
+    access_log::CoreLog, engine::Limits, metrics::CoreMetrics, snapshot::Snapshot, tls::TlsAcceptance,
     upstream::Pools,
 };
 

@@ -153,7 +153,8 @@ pub fn start(config: EngineConfig, listeners: &[ListenerSpec]) -> Result<Running
         let sockets = listeners
             .iter()
             .map(|spec| {
-                let socket = listen(spec.address).map_err(|source| StartError::Listen { address: spec.address, source })?;
+                let socket = listen(spec.address)
+                    .map_err(|source| StartError::Listen { address: spec.address, source })?;
                 Ok((socket, Arc::new(spec.clone())))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
@@ -218,7 +219,11 @@ impl CoreSeed {
         for (socket, spec) in self.sockets {
             match TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    accepting.push(tokio::task::spawn_local(listener::accept(Rc::clone(&core), listener, spec)));
+                    accepting.push(tokio::task::spawn_local(listener::accept(
+                        Rc::clone(&core),
+                        listener,
+                        spec,
+                    )));
                 }
                 Err(error) => tracing::error!(%error, address = %spec.address, "cannot accept connections"),
             }

@@ -91,7 +91,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<(String, Option<u16>)> {
-        HostName::parse(&HeaderValue::from_str(text).unwrap()).map(|host| (host.name().to_owned(), host.port()))
+        HostName::parse(&HeaderValue::from_str(text).unwrap())
+            .map(|host| (host.name().to_owned(), host.port()))
     }
 
     #[test]
@@ -99,7 +100,9 @@ mod tests {
         assert_eq!(read("Example.COM:8080"), Some(("example.com".into(), Some(8080))));
         assert_eq!(read("example.com."), Some(("example.com".into(), None)));
         assert_eq!(read("[::1]:80"), Some(("[::1]".into(), Some(80))));
-        for bad in ["", ".", ":80", "a@b", "a b", "[::1%25eth0]", "[::1", "a:99999", "a:b", "a/b", "a,b", "[a]"] {
+        for bad in
+            ["", ".", ":80", "a@b", "a b", "[::1%25eth0]", "[::1", "a:99999", "a:b", "a/b", "a,b", "[a]"]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

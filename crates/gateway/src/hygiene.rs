@@ -4,8 +4,7 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header,
-    request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
     uri::PathAndQuery,
 };
 use ipnet::IpNet;
@@ -30,7 +29,8 @@ const MAX_METHOD: usize = 32;
 
 /// Turns what the codec read into the head that plugins see, or says why it is refused.
 pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<RequestHead, Failure> {
-    let extended_connect = parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
+    let extended_connect =
+        parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(&parts, extended_connect)?;
     let host = host(&mut parts)?;
     let target = target(&parts)?;
@@ -41,17 +41,28 @@ pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<Req
     if upgrade && extended_connect.is_some() {
         parts.method = Method::GET;
     }
-    Ok(RequestHead { method: parts.method, target, host, headers: parts.headers, version: parts.version, websocket: upgrade })
+    Ok(RequestHead {
+        method: parts.method,
+        target,
+        host,
+        headers: parts.headers,
+        version: parts.version,
+        websocket: upgrade,
+    })
 }
 
 fn check_method(parts: &Parts, extended_connect: Option<bool>) -> Result<(), Failure> {
     let name = parts.method.as_str();
-    if name.len() > MAX_METHOD || !name.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')) {
+    if name.len() > MAX_METHOD
+        || !name.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
+    {
         return Err(bad_request("the method is not made of upper-case letters"));
     }
     match (parts.method == Method::CONNECT, extended_connect) {
         (true, Some(true)) => Ok(()),
-        (true, Some(false)) => Err(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this protocol cannot be tunnelled")),
+        (true, Some(false)) => {
+            Err(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this protocol cannot be tunnelled"))
+        }
         (true, None) => Err(Failure::Client(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not allowed")),
         (false, _) if parts.method == Method::TRACE => {
             Err(Failure::Client(StatusCode::METHOD_NOT_ALLOWED, "TRACE is not allowed"))
@@ -75,7 +86,12 @@ fn host(parts: &mut Parts) -> Result<HostName, Failure> {
     let from_target = match parts.uri.authority() {
         Some(authority) => {
             let value = HeaderValue::from_str(authority.as_str()).ok();
-            Some(value.as_ref().and_then(HostName::parse).ok_or(bad_request("the target's host is not a host"))?)
+            Some(
+                value
+                    .as_ref()
+                    .and_then(HostName::parse)
+                    .ok_or(bad_request("the target's host is not a host"))?,
+            )
         }
         None => None,
     };
@@ -237,7 +253,10 @@ fn is_override(name: &str) -> bool {
 }
 
 fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || name == "x-real-ip" || name == "x-client-ip" || name == "x-cluster-client-ip"
+    name.starts_with("x-forwarded-")
+        || name == "x-real-ip"
+        || name == "x-client-ip"
+        || name == "x-cluster-client-ip"
 }
 
 /// The client behind a trusted proxy: the last address of `X-Forwarded-For` that is not a trusted proxy's itself, and
@@ -370,7 +389,11 @@ mod tests {
 
     #[test]
     fn h04_the_sender_cannot_nominate_framing_away() {
-        let mut map = headers(&[("connection", "close, X-Foo, content-length"), ("x-foo", "1"), ("content-length", "3")]);
+        let mut map = headers(&[
+            ("connection", "close, X-Foo, content-length"),
+            ("x-foo", "1"),
+            ("content-length", "3"),
+        ]);
         remove_hop_by_hop(&mut map);
         assert!(!map.contains_key("x-foo") && !map.contains_key("connection"));
         assert!(map.contains_key("content-length"));
@@ -378,7 +401,14 @@ mod tests {
 
     #[test]
     fn h08_h09_h10_claims_of_an_untrusted_peer_are_gone() {
-        let names = ["x-forwarded-for", "x-real-ip", "forwarded", "true-client-ip", "x-original-url", "x-rewrite-url"];
+        let names = [
+            "x-forwarded-for",
+            "x-real-ip",
+            "forwarded",
+            "true-client-ip",
+            "x-original-url",
+            "x-rewrite-url",
+        ];
         let mut map = headers(&names.map(|name| (name, "evil")));
         map.insert("x-http-method-override", HeaderValue::from_static("PUT"));
         remove_claims_of_the_client(&mut map, false);
@@ -387,7 +417,12 @@ mod tests {
 
     #[test]
     fn t05_trailers_carry_no_framing_and_no_identity() {
-        let mut map = headers(&[("content-length", "1"), ("x-userinfo", "a"), ("authorization", "b"), ("grpc-status", "0")]);
+        let mut map = headers(&[
+            ("content-length", "1"),
+            ("x-userinfo", "a"),
+            ("authorization", "b"),
+            ("grpc-status", "0"),
+        ]);
         clean_trailers(&mut map);
         assert_eq!(map.len(), 1);
     }

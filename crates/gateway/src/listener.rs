@@ -12,7 +12,11 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderValue, Request};
-use hyper::{body::Incoming, server::conn::{http1, http2}, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::Acceptor;
 use tokio::{
@@ -49,7 +53,13 @@ pub(crate) async fn accept(core: Rc<Core>, listener: TcpListener, spec: Arc<List
         match listener.accept().await {
             Ok((stream, address)) => {
                 let entered = Connections::enter(&core);
-                tokio::task::spawn_local(connection(Rc::clone(&core), stream, address, Arc::clone(&spec), entered));
+                tokio::task::spawn_local(connection(
+                    Rc::clone(&core),
+                    stream,
+                    address,
+                    Arc::clone(&spec),
+                    entered,
+                ));
             }
             Err(error) if is_one_connection(&error) => {}
             Err(error) => {
@@ -99,10 +109,15 @@ async fn connection(
         plain(core, stream, info(None, false), &spec, &entered).await;
         return;
     }
-    let Ok(Some((stream, h2))) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else { return };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|certificate| {
-        Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() })
-    });
+    let Ok(Some((stream, h2))) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else {
+        return;
+    };
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|certificate| Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() }));
     let info = info(certificate, true);
     if h2 {
         serve_h2(core, stream, info, &entered).await;
@@ -153,7 +168,13 @@ async fn handshake(
 }
 
 /// HTTP in the clear: HTTP/2 when the first bytes are its preface, HTTP/1.1 otherwise.
-async fn plain(core: Rc<Core>, mut stream: TcpStream, info: Rc<ConnectionInfo>, spec: &ListenerSpec, entered: &Entered) {
+async fn plain(
+    core: Rc<Core>,
+    mut stream: TcpStream,
+    info: Rc<ConnectionInfo>,
+    spec: &ListenerSpec,
+    entered: &Entered,
+) {
     let mut first = BytesMut::with_capacity(2048);
     let limit = core.settings.limits.header;
     let mut reading = pin!(async {
@@ -268,7 +289,11 @@ struct Rewound<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }

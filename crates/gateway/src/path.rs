@@ -42,7 +42,9 @@ fn is_normal(path: &str) -> bool {
     let mut previous = b' ';
     path.starts_with('/')
         && path.bytes().all(|byte| {
-            let odd = matches!(byte, b'%' | b'\\') || !byte.is_ascii() || (previous == b'/' && matches!(byte, b'/' | b'.'));
+            let odd = matches!(byte, b'%' | b'\\')
+                || !byte.is_ascii()
+                || (previous == b'/' && matches!(byte, b'/' | b'.'));
             previous = byte;
             !odd
         })

@@ -5,8 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-    request::Parts,
-    uri::PathAndQuery,
+    request::Parts, uri::PathAndQuery,
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
@@ -29,7 +28,11 @@ use crate::{
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
 
 /// Serves one request of a connection.
-pub(crate) async fn serve(core: Rc<Core>, connection: Rc<ConnectionInfo>, request: Request<Incoming>) -> Response<GateBody> {
+pub(crate) async fn serve(
+    core: Rc<Core>,
+    connection: Rc<ConnectionInfo>,
+    request: Request<Incoming>,
+) -> Response<GateBody> {
     let began = core.settings.clock.monotonic();
     let (mut parts, incoming) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -38,13 +41,17 @@ pub(crate) async fn serve(core: Rc<Core>, connection: Rc<ConnectionInfo>, reques
     let peer = vouched.as_ref().unwrap_or(&connection.peer);
     let mut log = core.log.is_on().then(|| Box::new(record(&core, peer, &parts)));
 
-    let html = wants_page(&parts.headers);
+    let (html, version) = (wants_page(&parts.headers), parts.version);
     let mut outcome = Outcome::default();
     let mut route = None;
     match hygiene::admit(parts, &connection) {
         Err(failure) => {
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
+            // Who sends one malformed request is not trusted with the framing of the next.
+            if version < Version::HTTP_2 {
+                outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
         }
         Ok(mut head) => {
             if let Some(log) = log.as_mut() {
@@ -57,7 +64,8 @@ pub(crate) async fn serve(core: Rc<Core>, connection: Rc<ConnectionInfo>, reques
                 }
                 Some(found) => {
                     route = Some(found);
-                    let incoming = Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
+                    let incoming =
+                        Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
                     incoming.follow(found, &mut head, &mut outcome).await;
                 }
             }
@@ -134,11 +142,14 @@ impl Client<'_> {
         head.remove_cookies(is_provider_cookie);
         let tunnelled = self.prepare_upgrade(route, head);
         let limit = self.core.settings.limits.body_bytes;
-        let body = (!http_body::Body::is_end_stream(&self.incoming)).then(|| ClientBody::new(self.incoming, limit));
+        let body =
+            (!http_body::Body::is_end_stream(&self.incoming)).then(|| ClientBody::new(self.incoming, limit));
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
-        let mut delivery = Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
+        let mut delivery =
+            Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
         let delivered = delivery.deliver().await;
-        outcome.upstream = delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
+        outcome.upstream =
+            delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
         match delivered.answer {
             Ok(Delivered::H1(Answer::Response(status, headers, body))) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H1(body));
@@ -325,7 +336,11 @@ fn finish(
     let Outcome { mut status, mut headers, source, added, upstream, failure } = outcome;
     if let Some(route) = route {
         for plugin in &route.plan.response_headers {
-            plugin.response_headers(&mut PluginResponse { status: &mut status, headers: &mut headers, route });
+            plugin.response_headers(&mut PluginResponse {
+                status: &mut status,
+                headers: &mut headers,
+                route,
+            });
         }
     }
     for (name, value) in added {
@@ -351,7 +366,8 @@ fn finish(
 /// The log's view of a request before anything is known of it.
 fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
     let host = parts.headers.get(header::HOST).cloned();
-    let authority = || parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let authority =
+        || parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     Record {
         at: core.settings.clock.now(),
         client: peer.ip,
@@ -368,7 +384,9 @@ fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
 }
 
 fn wants_page(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
+    headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some())
 }
 
 /// The embedded provider's own cookies, which share the host with the gate because cookies do not separate ports.

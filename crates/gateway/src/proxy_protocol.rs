@@ -5,9 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a version 2 header begins with.
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

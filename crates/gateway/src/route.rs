@@ -79,7 +79,10 @@ impl HostPattern {
         };
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
         if (suffix.is_empty() && !wild) || !suffix.bytes().all(allowed) {
-            return Err(ConfigError::new("host", format!("`{text}` is neither a host nor `*` and the end of one")));
+            return Err(ConfigError::new(
+                "host",
+                format!("`{text}` is neither a host nor `*` and the end of one"),
+            ));
         }
         Ok(if wild { Self::Suffix(suffix.into()) } else { Self::Exact(suffix.into()) })
     }
@@ -126,7 +129,8 @@ impl Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |plugins: &[Arc<dyn Plugin>]| plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>();
+        let names =
+            |plugins: &[Arc<dyn Plugin>]| plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>();
         f.debug_struct("Plan")
             .field("rewrite", &names(&self.rewrite))
             .field("access", &names(&self.access))

@@ -58,10 +58,15 @@ impl Certificate {
         }
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
             .map_err(|_| ConfigError::new("key", "not a private key in PEM"))?;
-        let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => ConfigError::new("key", "the key does not belong to the certificate"),
-            other => ConfigError::new("cert", other.to_string()),
-        })?;
+        let key =
+            CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(
+                |error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        ConfigError::new("key", "the key does not belong to the certificate")
+                    }
+                    other => ConfigError::new("cert", other.to_string()),
+                },
+            )?;
         if !versions.tls12 && !versions.tls13 {
             return Err(ConfigError::new("ssl_protocols", "neither TLSv1.2 nor TLSv1.3 is allowed"));
         }
@@ -96,7 +101,8 @@ impl Certificates {
 
     fn find(&self, name: &str) -> Option<&Arc<Certificate>> {
         let name = name.to_ascii_lowercase();
-        let wildcard = || name.split_once('.').and_then(|(_, rest)| self.by_name.get(format!("*.{rest}").as_str()));
+        let wildcard =
+            || name.split_once('.').and_then(|(_, rest)| self.by_name.get(format!("*.{rest}").as_str()));
         self.by_name.get(name.as_str()).or_else(wildcard)
     }
 }
@@ -116,14 +122,18 @@ impl TlsAcceptance {
     /// `fallback` is shown for names the snapshot has no certificate for; without it such handshakes are refused.
     /// `client_ca` (PEM) issues the certificates that clients may show where a listener asks.
     pub fn new(fallback: Option<Arc<Certificate>>, client_ca: Option<&str>) -> Result<Self, ConfigError> {
-        let ticketer = aws_lc_rs::Ticketer::new().map_err(|error| ConfigError::new("tls", error.to_string()))?;
+        let ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| ConfigError::new("tls", error.to_string()))?;
         let client_roots = client_ca
             .map(|pem| {
                 let mut roots = RootCertStore::empty();
                 for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    let certificate = certificate
-                        .map_err(|error| ConfigError::new("client_ca", format!("not certificates in PEM: {error}")))?;
-                    roots.add(certificate).map_err(|error| ConfigError::new("client_ca", error.to_string()))?;
+                    let certificate = certificate.map_err(|error| {
+                        ConfigError::new("client_ca", format!("not certificates in PEM: {error}"))
+                    })?;
+                    roots
+                        .add(certificate)
+                        .map_err(|error| ConfigError::new("client_ca", error.to_string()))?;
                 }
                 Ok::<_, ConfigError>(Arc::new(roots))
             })
@@ -152,19 +162,24 @@ impl TlsAcceptance {
             (true, false) => &[&TLS12],
             (false, _) => &[&TLS13],
         };
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&self.provider)).with_protocol_versions(versions).ok()?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)
+            .ok()?;
         let builder = match self.client_roots.as_ref().filter(|_| ask_client) {
             Some(roots) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&self.provider))
-                    .allow_unauthenticated()
-                    .build()
-                    .ok()?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(
+                    Arc::clone(roots),
+                    Arc::clone(&self.provider),
+                )
+                .allow_unauthenticated()
+                .build()
+                .ok()?;
                 builder.with_client_cert_verifier(verifier)
             }
             None => builder.with_no_client_auth(),
         };
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
+        let resolver: Arc<dyn ResolvesServerCert> =
+            Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
         let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = match h2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

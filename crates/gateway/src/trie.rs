@@ -143,9 +143,11 @@ mod tests {
                 trie.insert(key.as_bytes(), *key);
             }
             for text in ["abcdefg", "abx", "x/y/z/1", "ba", "c", ""] {
-                let mut expected: Vec<&str> = keys.iter().copied().filter(|key| text.starts_with(key)).collect();
+                let mut expected: Vec<&str> =
+                    keys.iter().copied().filter(|key| text.starts_with(key)).collect();
                 expected.sort_by_key(|key| key.len());
-                let found: Vec<&str> = trie.prefixes_of(text.as_bytes()).into_iter().map(|(_, key)| *key).collect();
+                let found: Vec<&str> =
+                    trie.prefixes_of(text.as_bytes()).into_iter().map(|(_, key)| *key).collect();
                 assert_eq!(found, expected, "{text}");
             }
         }

@@ -28,7 +28,8 @@ use crate::{
 /// nothing; the target only echoes a digest of it.
 pub(crate) fn handshake_key() -> HeaderValue {
     let token = Random::system().token(16).replace('-', "+").replace('_', "/");
-    HeaderValue::try_from(format!("{token}==")).unwrap_or(HeaderValue::from_static("cG9ydGN1bGxpcy1nYXRlLi4="))
+    HeaderValue::try_from(format!("{token}=="))
+        .unwrap_or(HeaderValue::from_static("cG9ydGN1bGxpcy1nYXRlLi4="))
 }
 
 /// Carries bytes between client and target until both have closed, or neither spoke for `idle`.
@@ -76,7 +77,11 @@ struct Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if read.is_ready() {
             self.last.set(Instant::now());

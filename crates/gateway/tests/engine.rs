@@ -1,5 +1,7 @@
 //! The engine from outside: real sockets on loopback, a scripted target, raw requests.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -45,8 +47,13 @@ impl Gate {
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         };
-        let spec =
-            ListenerSpec { address, tls: false, http2: true, client_certificates: false, proxy_protocol: false };
+        let spec = ListenerSpec {
+            address,
+            tls: false,
+            http2: true,
+            client_certificates: false,
+            proxy_protocol: false,
+        };
         let running = engine::start(config, &[spec]).unwrap();
         Self { address, running: Some(running), live, publisher }
     }
@@ -58,7 +65,12 @@ impl Gate {
             scheme: Scheme::Http,
             nodes: targets
                 .iter()
-                .map(|target| Node { host: target.ip().to_string().into(), port: target.port(), weight: 1, priority: 0 })
+                .map(|target| Node {
+                    host: target.ip().to_string().into(),
+                    port: target.port(),
+                    weight: 1,
+                    priority: 0,
+                })
                 .collect(),
             host: HostRewrite::Pass,
             timeouts,
@@ -177,9 +189,13 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 #[test]
 fn a_request_reaches_the_target_and_its_answer_the_client() {
     let (gate, target) = (Gate::start(Limits::default()), Target::answering(OK));
-    assert!(gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("404 Route Not Found"));
+    assert!(
+        gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("404 Route Not Found")
+    );
     gate.route_to(&[target.address], Timeouts::default());
-    let answer = gate.ask("GET /x//y/../z?q=%2e HTTP/1.1\r\nHost: Example.com\r\nX-Userinfo: evil\r\nConnection: close\r\n\r\n");
+    let answer = gate.ask(
+        "GET /x//y/../z?q=%2e HTTP/1.1\r\nHost: Example.com\r\nX-Userinfo: evil\r\nConnection: close\r\n\r\n",
+    );
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhi"), "{answer}");
     assert!(answer.contains("server: portcullis"));
     let seen = target.next();
@@ -193,7 +209,9 @@ fn bodies_keep_their_framing_and_their_bytes() {
     let target = Target::new(|_, stream, tell| {
         tell(read_head(stream).unwrap());
         tell(read_until(stream, b"0\r\n\r\n").unwrap());
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+            .unwrap();
     });
     gate.route_to(&[target.address], Timeouts::default());
     let answer = gate.ask(
@@ -228,7 +246,10 @@ fn a_dead_target_is_passed_over_and_without_another_the_answer_is_502() {
     let target = Target::answering(OK);
     gate.route_to(&[dead, target.address], Timeouts::default());
     for _ in 0..4 {
-        assert!(gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").contains("hi"));
+        assert!(
+            gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .contains("hi")
+        );
     }
     gate.route_to(&[dead], Timeouts::default());
     let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
@@ -355,7 +376,10 @@ fn t01_to_t09_malformed_requests_get_a_400_and_a_close() {
         "GET http://b/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
     ] {
         let answer = gate.ask(request);
-        assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{request:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"),
+            "{request:?}: {answer}"
+        );
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{request:?}: {answer}");
     }
     assert!(target.seen.try_recv().is_err());

@@ -41,7 +41,8 @@ pub(crate) type Tried = SmallVec<[u64; 4]>;
 impl Upstream {
     /// Compiles `spec`. An upstream without usable nodes is allowed; it answers 503.
     pub fn compile(spec: UpstreamSpec, live: &Live) -> Result<Arc<Self>, ConfigError> {
-        let tls = if spec.scheme.is_tls() { Some(live.tls_config(&spec.tls, spec.scheme.is_h2())?) } else { None };
+        let tls =
+            if spec.scheme.is_tls() { Some(live.tls_config(&spec.tls, spec.scheme.is_h2())?) } else { None };
         let mut nodes: Vec<_> = spec.nodes.iter().filter(|node| node.weight > 0).collect();
         if nodes.len() > usize::from(u16::MAX) {
             return Err(ConfigError::new("nodes", "an upstream has at most 65535 nodes"));

@@ -148,7 +148,9 @@ impl Connection {
         }
         loop {
             match decode::head(&mut self.read, &request.method, request.websocket) {
-                Ok(Some(head)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Some(head))
+                    if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
+                {
                     *interim += 1;
                     if *interim > MAX_INTERIM {
                         return Poll::Ready(Err(self.broke("too many interim answers")));
@@ -156,7 +158,9 @@ impl Connection {
                 }
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => match ready!(self.poll_read(cx)) {
-                    Ok(0) => return Poll::Ready(Err(self.broke("it closed the connection without an answer"))),
+                    Ok(0) => {
+                        return Poll::Ready(Err(self.broke("it closed the connection without an answer")));
+                    }
                     Ok(_) => pump.progress += 1,
                     Err(error) => return Poll::Ready(Err(self.broke(&error.to_string()))),
                 },
@@ -185,7 +189,11 @@ impl Connection {
 }
 
 /// Reads into the free room of `buffer`.
-fn read_into(stream: Pin<&mut Stream>, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+fn read_into(
+    stream: Pin<&mut Stream>,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
     let future = tokio::io::AsyncReadExt::read_buf(stream.get_mut(), buffer);
     tokio::pin!(future);
     future.poll(cx)
@@ -273,7 +281,9 @@ impl Pump {
                         self.encode(data).map_err(Stop::Client)?;
                         continue;
                     }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Stop::Client(client_failure(&error)))),
+                    Poll::Ready(Some(Err(error))) => {
+                        return Poll::Ready(Err(Stop::Client(client_failure(&error))));
+                    }
                     Poll::Ready(None) => {
                         self.encode_end().map_err(Stop::Client)?;
                         continue;
@@ -321,7 +331,8 @@ impl Pump {
         match &mut self.framing {
             Framing::Nothing => return Err(client_failure(&BodyError::Client)),
             Framing::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(|| client_failure(&BodyError::Client))?;
+                *left =
+                    left.checked_sub(data.len() as u64).ok_or_else(|| client_failure(&BodyError::Client))?;
             }
             Framing::Chunked => {
                 let mut size = [0_u8; 18];
@@ -367,7 +378,9 @@ impl Pump {
 const fn client_failure(error: &BodyError) -> Failure {
     match error {
         BodyError::Client => Failure::Client(StatusCode::BAD_REQUEST, "the request's body broke off"),
-        BodyError::TooLarge => Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large"),
+        BodyError::TooLarge => {
+            Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
+        }
     }
 }
 
@@ -513,7 +526,9 @@ impl Reading {
         loop {
             match self.decoder.next(&mut self.connection.read) {
                 Ok(decode::Piece::Data(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
-                Ok(decode::Piece::Trailers(trailers)) => return Poll::Ready(Ok(Some(Frame::trailers(trailers)))),
+                Ok(decode::Piece::Trailers(trailers)) => {
+                    return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
+                }
                 Ok(decode::Piece::End) => return Poll::Ready(Ok(None)),
                 Ok(decode::Piece::More) => {}
                 Err(reason) => return Poll::Ready(Err(self.broken(reason))),

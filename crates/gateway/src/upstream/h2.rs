@@ -45,7 +45,10 @@ struct Load {
 
 impl Multiplexed {
     pub(super) async fn start(stream: Stream, target: &Arc<Target>) -> Result<Self, Failure> {
-        let failed = |error: hyper::Error| Failure::Connect { target: target.label.to_string(), reason: error.to_string() };
+        let failed = |error: hyper::Error| Failure::Connect {
+            target: target.label.to_string(),
+            reason: error.to_string(),
+        };
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(std::time::Duration::from_secs(30))
@@ -70,7 +73,8 @@ impl Multiplexed {
     }
 
     pub(super) fn is_stale(&self, now: Instant) -> bool {
-        self.load.exchanges.get() == 0 && now.duration_since(self.load.last_used.get()) > self.target.keep_alive.idle_timeout
+        self.load.exchanges.get() == 0
+            && now.duration_since(self.load.last_used.get()) > self.target.keep_alive.idle_timeout
     }
 
     /// Sends the request and waits for the head of the answer.
@@ -88,7 +92,13 @@ impl Multiplexed {
             Ok(Ok(response)) => {
                 let (mut parts, incoming) = response.into_parts();
                 crate::hygiene::remove_hop_by_hop(&mut parts.headers);
-                let body = H2Body { incoming, timer: None, limit: outgoing.timeouts.read, label: label.into(), _busy: busy };
+                let body = H2Body {
+                    incoming,
+                    timer: None,
+                    limit: outgoing.timeouts.read,
+                    label: label.into(),
+                    _busy: busy,
+                };
                 Ok((parts.status, parts.headers, body))
             }
             Ok(Err(mut error)) => {
@@ -101,8 +111,13 @@ impl Multiplexed {
         }
     }
 
-    fn request(&self, outgoing: Outgoing<'_>, body: Option<ClientBody>) -> Result<Request<OutgoingBody>, Failure> {
-        let unusable = |_| Failure::Client(StatusCode::BAD_REQUEST, "the request cannot be expressed in HTTP/2");
+    fn request(
+        &self,
+        outgoing: Outgoing<'_>,
+        body: Option<ClientBody>,
+    ) -> Result<Request<OutgoingBody>, Failure> {
+        let unusable =
+            |_| Failure::Client(StatusCode::BAD_REQUEST, "the request cannot be expressed in HTTP/2");
         let scheme = if self.target.scheme.is_tls() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP };
         let authority = outgoing.host.to_str().unwrap_or_default();
         let uri = Uri::builder()
@@ -190,12 +205,17 @@ impl Body for H2Body {
     type Data = Bytes;
     type Error = H2Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, H2Broken>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, H2Broken>>> {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.timer = None;
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| H2Broken(this.label.clone(), error.to_string()))))
+                Poll::Ready(
+                    frame.map(|frame| frame.map_err(|error| H2Broken(this.label.clone(), error.to_string()))),
+                )
             }
             Poll::Pending => {
                 let limit = this.limit;

@@ -92,7 +92,9 @@ impl Live {
         let ip = address.ip().to_canonical();
         self.forbidden.iter().any(|own| {
             own.port() == address.port()
-                && (own.ip() == ip || (own.ip().is_unspecified()) || (ip.is_unspecified() && own.ip().is_loopback()))
+                && (own.ip() == ip
+                    || (own.ip().is_unspecified())
+                    || (ip.is_unspecified() && own.ip().is_loopback()))
         })
     }
 
@@ -128,9 +130,11 @@ impl Live {
             Some(IpAddr::V6(_)) => format!("[{}]", key.host),
             _ => key.host.to_string(),
         };
-        let authority = if key.port == key.scheme.default_port() { host.clone() } else { format!("{host}:{}", key.port) };
+        let authority =
+            if key.port == key.scheme.default_port() { host.clone() } else { format!("{host}:{}", key.port) };
         let name = |tls: &Arc<ClientConfig>| {
-            let name = ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"))?;
+            let name =
+                ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"))?;
             Ok::<_, ConfigError>((Arc::clone(tls), name))
         };
         Ok(Target {

@@ -9,13 +9,6 @@ mod pool;
 mod resolve;
 mod spec;
 
-pub use self::{
-    balance::Upstream,
-    live::Live,
-    spec::{
-        ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy, UpstreamSpec,
-    },
-};
 pub(crate) use self::{
     balance::Tried,
     connect::Stream,
@@ -23,4 +16,12 @@ pub(crate) use self::{
     h2::H2Body,
     live::Target,
     pool::Pools,
+};
+pub use self::{
+    balance::Upstream,
+    live::Live,
+    spec::{
+        ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
+        UpstreamSpec,
+    },
 };

@@ -1,10 +1,4 @@
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use tokio::time::{Instant, timeout};
@@ -33,7 +27,12 @@ struct Inner {
 impl Pools {
     /// Pools of one core out of `cores`.
     pub(crate) fn new(live: Arc<Live>, cores: u32) -> Self {
-        Self(Rc::new(Inner { live, cores: cores.max(1), idle: RefCell::default(), multiplexed: RefCell::default() }))
+        Self(Rc::new(Inner {
+            live,
+            cores: cores.max(1),
+            idle: RefCell::default(),
+            multiplexed: RefCell::default(),
+        }))
     }
 
     /// An idle connection that its target has not closed.
@@ -57,10 +56,17 @@ impl Pools {
     }
 
     /// A connection that carries many exchanges at once; an open one if it takes more.
-    pub(crate) async fn multiplexed(&self, target: &Arc<Target>, limit: Duration) -> Result<Multiplexed, Failure> {
-        let open = self.0.multiplexed.borrow().get(&target.id).and_then(|kept| {
-            kept.iter().find(|connection| connection.has_room()).cloned()
-        });
+    pub(crate) async fn multiplexed(
+        &self,
+        target: &Arc<Target>,
+        limit: Duration,
+    ) -> Result<Multiplexed, Failure> {
+        let open = self
+            .0
+            .multiplexed
+            .borrow()
+            .get(&target.id)
+            .and_then(|kept| kept.iter().find(|connection| connection.has_room()).cloned());
         if let Some(connection) = open {
             return Ok(connection);
         }

@@ -35,7 +35,8 @@ impl Resolver {
             return known.addresses.clone();
         }
         let found = tokio::net::lookup_host((host, 0)).await;
-        let mut addresses: Addresses = found.into_iter().flatten().map(|address: SocketAddr| address.ip()).collect();
+        let mut addresses: Addresses =
+            found.into_iter().flatten().map(|address: SocketAddr| address.ip()).collect();
         addresses.sort_by_key(IpAddr::is_ipv6);
         addresses.dedup();
         if addresses.is_empty() {

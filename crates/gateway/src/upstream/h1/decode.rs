@@ -52,7 +52,11 @@ pub(super) enum Piece {
 }
 
 /// Takes the head of an answer off `buffer`, once it is complete.
-pub(super) fn head(buffer: &mut BytesMut, method: &Method, websocket: bool) -> Result<Option<Head>, &'static str> {
+pub(super) fn head(
+    buffer: &mut BytesMut,
+    method: &Method,
+    websocket: bool,
+) -> Result<Option<Head>, &'static str> {
     if buffer.is_empty() {
         return Ok(None);
     }
@@ -60,19 +64,23 @@ pub(super) fn head(buffer: &mut BytesMut, method: &Method, websocket: bool) -> R
     let mut response = httparse::Response::new(&mut lines);
     let length = match response.parse(buffer) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if buffer.len() > MAX_HEAD => return Err("the head of its answer is too long"),
+        Ok(httparse::Status::Partial) if buffer.len() > MAX_HEAD => {
+            return Err("the head of its answer is too long");
+        }
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err("its answer has too many headers"),
         Err(_) => return Err("its answer is not HTTP"),
     };
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its answer has no status")?;
+    let status =
+        response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its answer has no status")?;
     let http_11 = response.version == Some(1);
     let base = buffer.as_ptr() as usize;
     let spans: SmallVec<[(HeaderName, usize, usize); 24]> = response
         .headers
         .iter()
         .map(|line| {
-            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| "its answer has a header without name")?;
+            let name = HeaderName::from_bytes(line.name.as_bytes())
+                .map_err(|_| "its answer has a header without name")?;
             Ok((name, line.value.as_ptr() as usize - base, line.value.len()))
         })
         .collect::<Result<_, &'static str>>()?;
@@ -228,9 +236,14 @@ fn next_chunk(state: &mut Chunk, buffer: &mut BytesMut) -> Result<Piece, &'stati
 /// The size of the next chunk, its line taken off; `None` while the line is incomplete.
 fn chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, &'static str> {
     let Some(end) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > MAX_CHUNK_LINE { Err("a chunk size of its answer is too long") } else { Ok(None) };
+        return if buffer.len() > MAX_CHUNK_LINE {
+            Err("a chunk size of its answer is too long")
+        } else {
+            Ok(None)
+        };
     };
-    let line = buffer.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or("a chunk size ends without CR")?;
+    let line =
+        buffer.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or("a chunk size ends without CR")?;
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
     let odd = line.len() > MAX_CHUNK_LINE || line.contains(&b'\r');
     if odd || digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -302,7 +315,10 @@ mod tests {
     fn the_framing_follows_the_head() {
         let decoder = |text| read(text).unwrap().unwrap().decoder;
         assert_eq!(decoder("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"), Decoder::Length(3));
-        assert_eq!(decoder("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"), Decoder::Chunked(Chunk::Size));
+        assert_eq!(
+            decoder("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"),
+            Decoder::Chunked(Chunk::Size)
+        );
         assert_eq!(decoder("HTTP/1.1 200 OK\r\n\r\n"), Decoder::Close);
         assert_eq!(decoder("HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n"), Decoder::Length(0));
         assert!(read("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
@@ -310,7 +326,9 @@ mod tests {
 
     #[test]
     fn h04_headers_nominated_by_the_target_stay_on_their_hop() {
-        let head = read("HTTP/1.1 200 OK\r\nconnection: x-a, close\r\nx-a: 1\r\nx-b: 2\r\ncontent-length: 0\r\n\r\n");
+        let head = read(
+            "HTTP/1.1 200 OK\r\nconnection: x-a, close\r\nx-a: 1\r\nx-b: 2\r\ncontent-length: 0\r\n\r\n",
+        );
         let head = head.unwrap().unwrap();
         assert_eq!(head.headers.len(), 2);
         assert!(!head.keep_alive);
@@ -342,7 +360,17 @@ mod tests {
 
     #[test]
     fn t04_odd_chunk_sizes_are_refused() {
-        for text in ["\r\n", "0x1\r\na", "+1\r\na", "-1\r\na", "1_0\r\n", "1 \r\na\r\n0\r\n\r\n", "11111111111111111\r\n", "1\na", "1\r\naX\r\n"] {
+        for text in [
+            "\r\n",
+            "0x1\r\na",
+            "+1\r\na",
+            "-1\r\na",
+            "1_0\r\n",
+            "1 \r\na\r\n0\r\n\r\n",
+            "11111111111111111\r\n",
+            "1\na",
+            "1\r\naX\r\n",
+        ] {
             assert!(decode_chunks(text.as_bytes(), 1000).is_err(), "{text:?}");
         }
     }
