@@ -1,0 +1,223 @@
+use fetch::Fetcher;
+use oauth::ProviderMetadata;
+use url::{Host, Url};
+
+use super::ProviderError;
+
+const WHAT: &str = "discovery";
+/// What Entra's documents for many tenants hold in place of a tenant's id.
+const TENANT: &str = "{tenantid}";
+/// Hosts of Entra, whose documents are read by rules of their own (see [`entra`]).
+const ENTRA: [&str; 3] =
+    ["login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"];
+
+/// Reads a discovery document that was found at `source` and refuses one that lies: OIDC Discovery 4.3 and RFC 8414 3.3
+/// want the issuer to be the prefix the document was found under, and a document that came over https may not send
+/// anybody to http.
+///
+/// `issuers` are those the operator named; a document with one of them is believed about it.
+pub(super) fn read(
+    document: &[u8],
+    source: &Url,
+    issuers: &[String],
+    fetcher: &Fetcher,
+) -> Result<ProviderMetadata, ProviderError> {
+    let junk = |why: String| ProviderError::Junk { what: WHAT, why };
+    let metadata = ProviderMetadata::parse(document).map_err(|error| junk(error.to_string()))?;
+    if !issuers.contains(&metadata.issuer) && !issuer_fits(&metadata.issuer, source) {
+        return Err(junk("its issuer is not the one it was found under".to_owned()));
+    }
+    let secure = source.scheme() == "https";
+    for (name, endpoint) in metadata.endpoints() {
+        let url = Url::parse(endpoint).map_err(|_| junk(format!("its {name} is no URL")))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if !secure => {}
+            _ => return Err(junk(format!("its {name} is not an https URL"))),
+        }
+        // Browsers go to these two by themselves; the guard is for what this process connects to.
+        if !matches!(name, "authorization_endpoint" | "end_session_endpoint") {
+            fetcher
+                .permits(endpoint)
+                .map_err(|_| junk(format!("its {name} is at a place that is not fetched")))?;
+        }
+    }
+    Ok(metadata)
+}
+
+/// Whether tokens with this `iss` are the provider's. Byte for byte, but for two providers that are known to differ:
+/// Entra's metadata for many tenants has `{tenantid}` where a token has its own tenant, given here as `tid`; Google's
+/// tokens may lack the scheme.
+pub fn issuer_matches(metadata: &ProviderMetadata, iss: &str, tid: Option<&str>) -> bool {
+    if metadata.issuer == "https://accounts.google.com" && iss == "accounts.google.com" {
+        return true;
+    }
+    let Some((before, after)) = metadata.issuer.split_once(TENANT) else { return metadata.issuer == iss };
+    let plain = |tid: &&str| !tid.is_empty() && tid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let of_tenant =
+        |tid: &str| iss.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) == Some(tid);
+    tid.filter(plain).is_some_and(of_tenant)
+}
+
+/// Whether [`issuer_matches`] needs the token's `tid`.
+pub fn issuer_may_vary(metadata: &ProviderMetadata) -> bool {
+    metadata.issuer.contains(TENANT)
+}
+
+fn issuer_fits(issuer: &str, source: &Url) -> bool {
+    let Ok(url) = Url::parse(issuer) else { return false };
+    // RFC 8414 section 2: an issuer has neither query nor fragment; and https vouches for nothing that is not.
+    let plain = url.query().is_none() && url.fragment().is_none() && matches!(url.scheme(), "http" | "https");
+    if !plain || (source.scheme() == "https" && url.scheme() != "https") {
+        return false;
+    }
+    entra(&url, source) || (same_place(&url, source) && path_fits(url.path(), source.path()))
+}
+
+/// Entra's documents carry the issuer of the version, cloud or tenant id rather than the one they were asked for by;
+/// the host of the question is what vouches for them. openid-client makes the same exception.
+fn entra(issuer: &Url, source: &Url) -> bool {
+    let (Some(asked), Some(said), "https") = (source.host_str(), issuer.host_str(), issuer.scheme()) else {
+        return false;
+    };
+    if ENTRA.contains(&asked) {
+        return asked == said || said == "sts.windows.net";
+    }
+    [".b2clogin.com", ".ciamlogin.com"].iter().any(|suffix| asked.ends_with(suffix) && said.ends_with(suffix))
+}
+
+/// Scheme, host and port are the same. The names of this machine's loopback are one place: a document from `localhost`
+/// asked for as `127.0.0.1` is still the same server's.
+fn same_place(issuer: &Url, source: &Url) -> bool {
+    let loopback = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let host = issuer.host() == source.host() || (loopback(issuer) && loopback(source));
+    host && issuer.scheme() == source.scheme()
+        && issuer.port_or_known_default() == source.port_or_known_default()
+}
+
+/// The document is where the issuer's path says: behind it (OIDC Discovery 4) or with the well-known part in front
+/// (RFC 8414 3.1). A document under a name of its own, as some gateways serve it, has no rule to break.
+fn path_fits(issuer: &str, source: &str) -> bool {
+    let issuer = issuer.trim_end_matches('/');
+    let Some((before, name)) = source.split_once("/.well-known/") else { return true };
+    let (name, behind) = name.split_once('/').map_or((name, ""), |(name, behind)| (name, behind));
+    match (before, behind) {
+        (before, "") => before == issuer && !name.is_empty(),
+        ("", behind) => issuer.strip_prefix('/') == Some(behind.trim_end_matches('/')),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(source: &str, issuer: &str) -> bool {
+        issuer_fits(issuer, &Url::parse(source).unwrap())
+    }
+
+    #[test]
+    fn issuers_of_the_known_providers_fit_where_their_documents_are() {
+        for (source, issuer) in [
+            ("https://t.auth0.com/.well-known/openid-configuration", "https://t.auth0.com/"),
+            ("https://o.okta.com/.well-known/openid-configuration", "https://o.okta.com"),
+            (
+                "https://o.okta.com/oauth2/default/.well-known/openid-configuration?client_id=x",
+                "https://o.okta.com/oauth2/default",
+            ),
+            (
+                "https://o.okta.com/.well-known/oauth-authorization-server/oauth2/default",
+                "https://o.okta.com/oauth2/default",
+            ),
+            ("https://kc/realms/r/.well-known/openid-configuration", "https://kc/realms/r"),
+            ("https://accounts.google.com/.well-known/openid-configuration", "https://accounts.google.com"),
+            (
+                "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration",
+                "https://login.microsoftonline.com/{tenantid}/v2.0",
+            ),
+            (
+                "https://login.microsoftonline.com/contoso.com/.well-known/openid-configuration",
+                "https://sts.windows.net/00000000-0000-0000-0000-000000000001/",
+            ),
+            (
+                "https://c.b2clogin.com/c.onmicrosoft.com/v2.0/.well-known/openid-configuration?p=b2c_1",
+                "https://c.b2clogin.com/00000000-0000-0000-0000-000000000001/v2.0/",
+            ),
+            ("http://localhost:9400/.well-known/openid-configuration", "http://localhost:9400/"),
+            ("http://127.0.0.1:9400/.well-known/openid-configuration", "http://localhost:9400/"),
+            ("https://op.example/custom/oidc.json", "https://op.example/tenant"),
+        ] {
+            assert!(fits(source, issuer), "{issuer} at {source}");
+        }
+    }
+
+    #[test]
+    fn r35_an_issuer_from_elsewhere_is_refused() {
+        let source = "https://op.example/a/.well-known/openid-configuration";
+        for issuer in [
+            "https://evil.example/a",
+            "https://op.example/b",
+            "https://op.example",
+            "https://op.example:444/a",
+            "http://op.example/a",
+            "https://op.example/a?x",
+            "https://op.example/a#x",
+            "https://op.example/a/{tenantid}",
+            "https://login.microsoftonline.com/a",
+            "op.example/a",
+            "",
+        ] {
+            assert!(!fits(source, issuer), "{issuer}");
+        }
+        let entra = "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration";
+        assert!(!fits(entra, "https://evil.example/{tenantid}/v2.0"));
+        assert!(!fits(entra, "http://login.microsoftonline.com/{tenantid}/v2.0"));
+        assert!(!fits(
+            "https://a.b2clogin.com.evil/.well-known/openid-configuration",
+            "https://b.b2clogin.com/"
+        ));
+        assert!(!fits("http://127.0.0.1:9400/.well-known/openid-configuration", "http://localhost:9401/"));
+    }
+
+    #[tokio::test]
+    async fn r35_what_was_found_over_https_sends_nobody_to_http_or_inside() {
+        let handle = tokio::runtime::Handle::current();
+        let fetcher = Fetcher::new(&fetch::Policy::default(), handle, base::Clock::system()).unwrap();
+        let source = Url::parse("https://op.example/.well-known/openid-configuration").unwrap();
+        let read = |name: &str, endpoint: &str| {
+            let document = serde_json::json!({ "issuer": "https://op.example", name: endpoint });
+            super::read(document.to_string().as_bytes(), &source, &[], &fetcher)
+        };
+        for name in ["jwks_uri", "token_endpoint", "authorization_endpoint"] {
+            assert!(read(name, "https://keys.example/x").is_ok());
+            assert!(read(name, "http://op.example/x").is_err(), "{name}");
+        }
+        for inside in ["https://127.0.0.1/x", "https://169.254.169.254/x", "https://user@op.example/"] {
+            assert!(read("jwks_uri", inside).is_err(), "{inside}");
+        }
+    }
+
+    #[test]
+    fn a_tokens_issuer_is_compared_byte_for_byte_but_for_the_known_exceptions() {
+        let metadata =
+            |issuer: &str| ProviderMetadata { issuer: issuer.to_owned(), ..ProviderMetadata::default() };
+        let auth0 = metadata("https://t.auth0.com/");
+        assert!(issuer_matches(&auth0, "https://t.auth0.com/", None));
+        assert!(!issuer_matches(&auth0, "https://t.auth0.com", None));
+        let google = metadata("https://accounts.google.com");
+        assert!(issuer_matches(&google, "accounts.google.com", None));
+        let entra = metadata("https://login.microsoftonline.com/{tenantid}/v2.0");
+        assert!(issuer_may_vary(&entra) && !issuer_may_vary(&auth0));
+        let of = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        assert!(issuer_matches(&entra, &of("t-1"), Some("t-1")));
+        assert!(!issuer_matches(&entra, &of("t-1"), Some("t-2")));
+        assert!(!issuer_matches(&entra, &of("t-1"), None));
+        assert!(!issuer_matches(&entra, &of("a/b"), Some("a/b")));
+        assert!(!issuer_matches(&entra, &of("{tenantid}"), Some("{tenantid}")));
+    }
+}

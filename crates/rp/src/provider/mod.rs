@@ -1,0 +1,22 @@
+//! OpenID providers as live things: their metadata and keys, fetched before anybody asks and kept through outages, and
+//! the calls to their endpoints.
+//!
+//! One [`Provider`] exists per discovery URL for as long as some route uses it, whatever happens to the configuration
+//! around it. A task on the control runtime owns its refreshing; a request that finds metadata and keys there reads
+//! two pointers.
+
+mod calls;
+mod discovery;
+mod error;
+mod freshness;
+mod keeper;
+mod refresher;
+mod registry;
+#[cfg(test)]
+mod tests;
+
+pub use calls::{Client, TokenAuth};
+pub use discovery::{issuer_matches, issuer_may_vary};
+pub use error::ProviderError;
+pub use keeper::{Keys, Provider};
+pub use registry::{Providers, SourceConfig};

@@ -1,0 +1,94 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use base::Clock;
+use fetch::Fetcher;
+use tokio::runtime::Handle;
+
+use super::{ProviderError, keeper::Provider};
+
+/// Where a provider's metadata are, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// URL of the discovery document.
+    pub discovery_url: String,
+    /// Whether the provider's certificates are verified.
+    pub verify_tls: bool,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// How long a key set is used at most before it is fetched again.
+    pub jwks_ttl: Duration,
+    /// Issuers the operator names beside the one that the discovery URL implies, such as a public name of a provider
+    /// that is asked under an internal one. Usually empty.
+    pub issuers: Vec<String>,
+}
+
+/// What makes two sources the same provider.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    discovery_url: String,
+    verify_tls: bool,
+    issuers: Vec<String>,
+}
+
+/// All providers that some configuration uses, each once in the process. Clones share them.
+#[derive(Clone)]
+pub struct Providers(Arc<Inner>);
+
+struct Inner {
+    fetcher: Fetcher,
+    clock: Clock,
+    runtime: Handle,
+    live: Mutex<HashMap<Identity, Weak<Provider>>>,
+}
+
+impl Providers {
+    /// An empty registry. Providers are kept fresh on `runtime`; `clock` says when they are stale.
+    pub fn new(fetcher: Fetcher, clock: Clock, runtime: Handle) -> Self {
+        Self(Arc::new(Inner { fetcher, clock, runtime, live: Mutex::default() }))
+    }
+
+    /// The provider at `source`, for as long as the answer is kept. A new one begins to fetch at once in the
+    /// background; it may be down. Sources that differ in times alone share a provider, which takes the longest
+    /// timeout and the shortest key lifetime it was ever asked for with.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError::Unsupported`] when the discovery URL is one that the guard refuses by its text: not http or
+    /// https, or a literal address that is not allowed.
+    pub fn provider(&self, source: &SourceConfig) -> Result<Arc<Provider>, ProviderError> {
+        let identity = Identity {
+            discovery_url: source.discovery_url.clone(),
+            verify_tls: source.verify_tls,
+            issuers: source.issuers.clone(),
+        };
+        let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|_, provider| provider.strong_count() > 0);
+        if let Some(provider) = live.get(&identity).and_then(Weak::upgrade) {
+            provider.adopt(source);
+            return Ok(provider);
+        }
+        let inner = &self.0;
+        let provider = Provider::start(source, inner.fetcher.clone(), inner.clock.clone(), &inner.runtime)?;
+        let provider = Arc::new(provider);
+        live.insert(identity, Arc::downgrade(&provider));
+        Ok(provider)
+    }
+
+    /// Fetches everything whose time has come, and what failed last time, and returns when that is done. For clocks
+    /// that jump; on a clock that runs, it happens by itself.
+    pub async fn refresh_due(&self) {
+        let live: Vec<_> = {
+            let live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.values().filter_map(Weak::upgrade).collect()
+        };
+        // Each works on its own task; waiting for one after the other takes no longer than the slowest.
+        let waiting: Vec<_> = live.iter().map(|provider| provider.run_due()).collect();
+        for done in waiting {
+            let _ = done.await;
+        }
+    }
+}
