@@ -22,5 +22,6 @@ fn directives(level: &str) -> String {
     let libraries = ["h2", "hyper", "hyper_util", "rustls", "sqlx", "tokio_tungstenite", "tungstenite"];
     let quiet = if level == "error" { "error" } else { "warn" };
     let libraries: Vec<String> = libraries.iter().map(|name| format!(",{name}={quiet}")).collect();
-    format!("{level}{}", libraries.concat())
+    // Who changed what is always told.
+    format!("{level},audit=info{}", libraries.concat())
 }

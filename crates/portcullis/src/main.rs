@@ -14,6 +14,7 @@ mod serve;
 mod start;
 mod tls;
 mod token;
+mod upkeep;
 
 use std::{io::Write, path::Path, process::ExitCode};
 
@@ -60,7 +61,8 @@ fn run(file: &Path) -> anyhow::Result<()> {
 
 fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    start::check(&config)?;
+    log::start(&config.log);
+    start::check(config)?;
     writeln!(std::io::stdout(), "{}: ok", file.display()).context("cannot write to standard output")
 }
 

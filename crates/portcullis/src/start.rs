@@ -5,7 +5,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use apisix::{
+    Dialect,
+    admin::{Access, AdminKey, AdminState, Role},
+    plugins::Registry,
+};
 use axum::{
     Router,
     extract::State,
@@ -18,18 +23,20 @@ use gateway::{
     engine::{Running, StartError},
     error::ErrorBody,
     snapshot::Publisher,
+    upstream::Live,
 };
-use store::SqliteStore;
+use store::{SqliteStore, Store, StoreError};
 use tokio::{runtime::Builder, sync::watch, task::JoinSet};
 
 use crate::{
     admin::{self, DevSwitches, Readiness, TestClock},
-    config::{Config, TlsServer},
+    config::{self, Config, TlsServer},
     dev::Dev,
     gate,
     process::Signals,
     serve::{self, Server, Transport},
     tls::{self, ClientCertificates},
+    upkeep::Upkeep,
 };
 
 /// Threads of the control runtime.
@@ -69,23 +76,47 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
     done
 }
 
-/// Says whether what `config` points to would load.
-pub(crate) fn check(_config: &Config) -> anyhow::Result<()> {
-    Ok(())
+/// Says whether what `config` points to would load: every resource of its store, each problem a line.
+pub(crate) fn check(config: Config) -> anyhow::Result<()> {
+    if !config.store.exists() {
+        return Ok(());
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a thread")?;
+    runtime.block_on(async {
+        let plan = Plan::production(config);
+        let store = match SqliteStore::open(&plan.config.store, plan.clock.clone()).await {
+            Ok(store) => Arc::new(store),
+            Err(StoreError::Unavailable { reason }) => {
+                tracing::warn!(%reason, "the resources in the store were not checked");
+                return Ok(());
+            }
+            Err(error) => return Err(error).context("cannot open the configuration store"),
+        };
+        let (live, publisher) = (gate::live(&plan.config)?, Arc::new(Publisher::new(NOT_FOUND)));
+        open_dialect(&plan, &store, &live, &publisher).await?;
+        let broken = publisher.current().broken.clone();
+        let lines = broken.iter().map(|(resource, reason)| format!("{resource}: {reason}"));
+        match lines.collect::<Vec<_>>().join("; ") {
+            sound if sound.is_empty() => Ok(()),
+            problems => bail!("{} holds what cannot be served: {problems}", plan.config.store.display()),
+        }
+    })
 }
 
 async fn serve(plan: Plan) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let readiness = Readiness::default();
-    let running = Arc::new(Mutex::new(None));
-    let store = open_store(&plan).await?;
+    let store = Arc::new(open_store(&plan).await?);
     let publisher = Arc::new(Publisher::new(NOT_FOUND));
     let live = gate::live(&plan.config)?;
+    let dialect = open_dialect(&plan, &store, &live, &publisher).await?;
+    let upkeep = Upkeep { dialect: Arc::clone(&dialect) };
 
+    let engine = Arc::new(Mutex::new(None));
     let mut servers = Vec::new();
-    admin_servers(&plan, &readiness, &mut servers)?;
+    admin_servers(&plan, &readiness, &dialect, &upkeep, &mut servers)?;
     if let Some(address) = plan.config.metrics {
-        servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(&running)))?);
+        servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(&engine)))?);
     }
     if let Some(dev) = &plan.dev {
         servers.push(dev.echo(&plan.random)?);
@@ -96,8 +127,9 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     for server in servers {
         serving.spawn(server.run(stopped.clone()));
     }
-    let engine = gate::engine(&plan.config, &plan.clock, live, publisher)?;
-    *lock(&running) = Some(gateway::engine::start(engine, &gate::listeners(&plan.config)).map_err(taken)?);
+    let upkeep = tokio::spawn(upkeep.run());
+    let config = gate::engine(&plan.config, &plan.clock, live, publisher)?;
+    *lock(&engine) = Some(gateway::engine::start(config, &gate::listeners(&plan.config)).map_err(taken)?);
     readiness.set(true);
     tracing::info!("ready");
     if let Some(dev) = &plan.dev {
@@ -109,16 +141,44 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     tracing::info!("draining");
     let limit = plan.config.drain;
     let drained = async {
-        let engine = lock(&running).take();
+        let engine = lock(&engine).take();
         let gateway = tokio::task::spawn_blocking(move || engine.map(|engine| engine.drain(limit)));
         let _ = gateway.await;
-        // Only now, so that routes to our own identity provider end first.
+        // Only now, so that requests in flight still reach our own identity provider.
         let _ = stop.send(true);
         serving.join_all().await;
+        // Whoever follows the store ends with the dialect, before the store itself does.
+        upkeep.abort();
+        drop(dialect);
         store.close().await;
     };
     signals.drain(drained, limit).await;
     Ok(())
+}
+
+/// Loads the resources of the store and publishes them.
+async fn open_dialect(
+    plan: &Plan,
+    store: &Arc<SqliteStore>,
+    live: &Arc<Live>,
+    publisher: &Arc<Publisher>,
+) -> anyhow::Result<Arc<Dialect>> {
+    let options = apisix::Options {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        keyring: plan.config.keyring.clone(),
+        clock: plan.clock.clone(),
+        random: plan.random.clone(),
+        registry: Registry::new(Vec::new()),
+        live: Arc::clone(live),
+        publisher: Arc::clone(publisher),
+    };
+    let dialect = Dialect::open(options).await;
+    let dialect = dialect
+        .with_context(|| format!("cannot load the configuration in {}", plan.config.store.display()))?;
+    for (resource, reason) in &publisher.current().broken {
+        tracing::error!(%resource, %reason, "this resource is not served");
+    }
+    Ok(dialect)
 }
 
 async fn open_store(plan: &Plan) -> anyhow::Result<SqliteStore> {
@@ -158,18 +218,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn admin_servers(plan: &Plan, readiness: &Readiness, servers: &mut Vec<Server>) -> anyhow::Result<()> {
+fn admin_servers(
+    plan: &Plan,
+    readiness: &Readiness,
+    dialect: &Arc<Dialect>,
+    upkeep: &Upkeep,
+    servers: &mut Vec<Server>,
+) -> anyhow::Result<()> {
     let Some(api) = &plan.config.admin else { return Ok(()) };
-    let mut router = admin::status(readiness.clone());
+    let keys: Vec<AdminKey> = api.keys.iter().map(admin_key).collect();
+    let access = Arc::new(Access::new(&keys, api.hosts.clone())?);
+    let state = AdminState { dialect: Arc::clone(dialect), access: Arc::clone(&access), read_only: false };
+    let mut router = apisix::admin::router(state).merge(admin::status(readiness.clone()));
     if let Some(dev) = &plan.dev {
-        let clock = dev.test_clock().then(|| TestClock { clock: plan.clock.clone() });
-        router = router.merge(admin::dev(DevSwitches { key: dev.key().clone(), clock }));
+        let (clock, upkeep) = (plan.clock.clone(), upkeep.clone());
+        let clock = dev.test_clock().then_some(TestClock { clock, upkeep });
+        router = router.merge(admin::dev(DevSwitches { access, clock }));
     }
     if let Some(tls) = &api.tls {
         servers.push(over_tls("Admin API over TLS", tls, ClientCertificates::Unasked, router.clone())?);
     }
     servers.push(Server::bind("Admin API", api.listen, Transport::Plain, router)?);
     Ok(())
+}
+
+fn admin_key(key: &config::AdminKey) -> AdminKey {
+    let role = match key.role {
+        config::Role::Admin => Role::Admin,
+        config::Role::Viewer => Role::Viewer,
+    };
+    AdminKey { secret: key.key.clone(), role }
 }
 
 fn over_tls(

@@ -59,11 +59,6 @@ pub(crate) fn run(options: &cli::Dev) -> anyhow::Result<()> {
 }
 
 impl Dev {
-    /// The key of the Admin API.
-    pub(crate) const fn key(&self) -> &Secret<String> {
-        &self.key
-    }
-
     /// Whether `POST /dev/clock` is served.
     pub(crate) const fn test_clock(&self) -> bool {
         self.test_clock

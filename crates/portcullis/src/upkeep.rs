@@ -1,0 +1,38 @@
+//! Work that time brings: times to live that run out, stale keys of providers, expired rows.
+
+use std::{sync::Arc, time::Duration};
+
+use apisix::Dialect;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often resources with a time to live are looked at.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Everything that has such work.
+#[derive(Clone)]
+pub(crate) struct Upkeep {
+    pub(crate) dialect: Arc<Dialect>,
+}
+
+impl Upkeep {
+    /// Goes on for as long as the process lives.
+    pub(crate) async fn run(self) {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.expire().await;
+        }
+    }
+
+    /// Everything that is due, now that the clock was moved.
+    pub(crate) async fn catch_up(&self) {
+        self.expire().await;
+    }
+
+    async fn expire(&self) {
+        if let Err(error) = self.dialect.expire_due().await {
+            tracing::warn!(%error, "resources whose time ran out are still there");
+        }
+    }
+}

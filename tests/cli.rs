@@ -1,0 +1,235 @@
+//! The command line from outside: usage, `check`, `run`, `jose`, exit codes and what is printed.
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use support::{Portcullis, process};
+use tempfile::TempDir;
+
+fn portcullis() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.env_remove("PORTCULLIS_ADMIN_KEY").env_remove("RUST_LOG");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs to the end with `input` on standard input.
+fn with_input(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A process that refuses before reading closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_is_0() {
+    for arguments in [&[][..], &["serve"], &["run"], &["check", "--config"], &["dev", "--port-offset", "60000"]] {
+        let output = portcullis().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["dev", "--help"]] {
+        let output = portcullis().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).contains("portcullis"), "{arguments:?}");
+    }
+}
+
+/// A folder with the documentation's example and the files that it names.
+fn example() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let documentation = include_str!("../docs/configuration.md");
+    let (_, rest) = documentation.split_once("```yaml\n").unwrap();
+    let (yaml, _) = rest.split_once("\n```").unwrap();
+    fs::write(folder.path().join("portcullis.yaml"), yaml).unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["login.example.com".to_owned()]).unwrap();
+    fs::create_dir(folder.path().join("tls")).unwrap();
+    for name in ["chain.pem", "clients.pem", "internal-ca.pem"] {
+        fs::write(folder.path().join("tls").join(name), certificate.cert.pem()).unwrap();
+    }
+    fs::write(folder.path().join("tls/key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+    folder
+}
+
+fn check(folder: &Path) -> Output {
+    let keyring = base::Keyring::generate(&base::Random::system());
+    portcullis()
+        .args(["check", "--config", "portcullis.yaml"])
+        .current_dir(folder)
+        .env("ADMIN_KEY", "0123456789abcdef")
+        .env("VIEWER_KEY", "fedcba9876543210")
+        .env("KEYRING", keyring.to_text().trim())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_documentations_example_passes_check() {
+    let output = check(example().path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "portcullis.yaml: ok\n");
+}
+
+#[test]
+fn check_names_every_problem_with_its_place() {
+    let folder = example();
+    let file = folder.path().join("portcullis.yaml");
+    let yaml = fs::read_to_string(&file).unwrap();
+    let yaml = yaml.replace("workers: auto", "workers: none").replace("  streams: 128", "  streems: 128");
+    fs::write(&file, &yaml).unwrap();
+    let output = check(folder.path());
+    let place = |needle: &str| yaml.lines().position(|line| line.contains(needle)).unwrap() + 1;
+    let expected = [
+        format!("portcullis.yaml:{}:10: `workers`", place("workers: none")),
+        format!("portcullis.yaml:{}:3: unknown key `streems` in `limits`", place("streems")),
+    ];
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<String> = text(&output.stderr).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().zip(&expected).all(|(line, start)| line.starts_with(start.as_str())), "{lines:?}");
+}
+
+#[test]
+fn run_refuses_what_check_refuses() {
+    let folder = example();
+    let output = portcullis().args(["run", "--config", "portcullis.yaml"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the environment variable ADMIN_KEY is not set"));
+    let output = portcullis().args(["run", "--config", "nowhere.yaml"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("nowhere.yaml:1:1: the file cannot be read"));
+}
+
+#[test]
+fn a03_dev_refuses_sample_empty_and_short_keys() {
+    for key in ["edd1c9f034335f136f87ad84b625c8f1", "", "too-short"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = portcullis();
+        command.arg("dev").arg("--dir").arg(folder.path()).env("PORTCULLIS_ADMIN_KEY", key);
+        let output = command.output().unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{key}");
+        assert!(errors.contains("PORTCULLIS_ADMIN_KEY") && errors.lines().count() == 1, "{errors}");
+        assert!(key.is_empty() || !errors.contains(key), "{errors}");
+    }
+}
+
+#[test]
+fn a04_dev_listens_on_loopback_only() {
+    let gate = Portcullis::dev();
+    let mut ports = 0;
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (address, port) = fields[1].split_once(':').unwrap();
+            let port = u16::from_str_radix(port, 16).unwrap();
+            let ours = process::PORTS.iter().any(|known| gate.port(*known) == port);
+            if ours && fields[3] == "0A" {
+                ports += 1;
+                assert_eq!(address, "0100007F", "port {port} is open beyond loopback");
+            }
+        }
+    }
+    assert!(ports >= process::PORTS.len() - 1, "{ports} ports are open");
+}
+
+#[test]
+fn a_second_process_in_one_folder_is_refused() {
+    let gate = Portcullis::dev();
+    let output = portcullis().arg("dev").arg("--dir").arg(gate.state()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("in use by another process"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_serves() {
+    let gate = Portcullis::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let offset = (gate.port(9080) - 9080).to_string();
+    let mut command = portcullis();
+    let output = command.arg("dev").arg("--dir").arg(folder.path()).args(["--port-offset", &offset]).output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("cannot listen on 127.0.0.1:") && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
+fn dev_keeps_its_credentials_and_closes_its_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let gate = Portcullis::dev();
+    let mode = |name: &str| fs::metadata(gate.state().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(""), 0o700);
+    for name in ["dev.env", "keys", "ca.key", "admin.key", "gateway.db", "identity.db"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    let first = gate.variables();
+    let names = [
+        "ADMIN_KEY", "APISIX_ADMIN_KEY", "YOUR_API_KEY", "ISSUER", "AUTH0_DOMAIN", "AUTH0_CLIENT_ID",
+        "AUTH0_CLIENT_SECRET", "AUTH0_AUDIENCE", "AUTH0_MGMT_CLIENT_ID", "AUTH0_MGMT_CLIENT_SECRET", "DEMO_USER",
+        "DEMO_PASSWORD", "DEV_CA", "CURL_CA_BUNDLE",
+    ];
+    assert!(names.iter().all(|name| first.get(*name).is_some_and(|value| !value.is_empty())), "{:?}", first.keys());
+    assert_eq!(first["ISSUER"], format!("http://localhost:{}/", gate.port(9400)));
+    assert_eq!(first["AUTH0_DOMAIN"], format!("localhost:{}", gate.port(9401)));
+    assert!(gate.terminate().success());
+    gate.restart();
+    assert_eq!(gate.variables(), first);
+}
+
+#[test]
+fn dev_writes_the_file_that_run_reads() {
+    let gate = Portcullis::dev();
+    let key = gate.variable("ADMIN_KEY");
+    assert!(gate.terminate().success());
+    let file = gate.state().join("portcullis.yaml");
+    assert!(!fs::read_to_string(&file).unwrap().contains(&key));
+    let output = portcullis().arg("check").arg("--config").arg(&file).env("ADMIN_KEY", &key).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn jose_verify_prints_the_payload_or_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.json");
+    // RFC 7515 appendix A.1.
+    fs::write(&key, r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#).unwrap();
+    let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let verify = |token: &str| with_input(portcullis().args(["jose", "verify", "--jwk"]).arg(&key), token);
+    let good = verify(token);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    let output = text(&good.stdout);
+    let payload: Value = serde_json::from_str(output.strip_prefix("valid\n").unwrap()).unwrap();
+    assert_eq!(payload["iss"], "joe");
+    let forged = verify(&token.replace("dBjf", "eBjf"));
+    assert_eq!(forged.status.code(), Some(1));
+    assert!(forged.stdout.is_empty() && text(&forged.stderr).lines().count() == 1);
+    let serialised = verify(r#"{"payload":"e30","signatures":[]}"#);
+    assert_eq!(serialised.status.code(), Some(1));
+}
+
+#[test]
+fn the_banners_commands_work_when_pasted() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("curl is not installed; `cargo xtask test` installs it");
+        return;
+    }
+    let gate = Portcullis::dev();
+    let output = gate.output();
+    let commands: Vec<&str> = output.lines().filter(|line| !line.starts_with("  ") || line.contains('"')).collect();
+    let script: String = commands.iter().filter(|line| **line != "portcullis is ready").map(|l| format!("{l}\n")).collect();
+    let run = with_input(Command::new("sh").arg("-eu"), &script);
+    let printed = text(&run.stdout);
+    assert!(run.status.success(), "{script}\n{printed}\n{}", text(&run.stderr));
+    assert!(printed.contains("HTTP/1.1 200 OK"), "{printed}");
+    assert!(printed.contains("X-Access-Token") || printed.contains("X-Userinfo"), "{printed}");
+}
