@@ -10,8 +10,11 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Portcullis, process};
+use support::Portcullis;
 use tempfile::TempDir;
+
+/// Ports of `dev`; 8001 is reserved for a dialect to come.
+const PORTS: [u16; 10] = [9080, 9443, 9444, 9180, 7443, 9091, 9400, 9401, 9402, 9480];
 
 fn portcullis() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
@@ -133,14 +136,14 @@ fn a04_dev_listens_on_loopback_only() {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (address, port) = fields[1].split_once(':').unwrap();
             let port = u16::from_str_radix(port, 16).unwrap();
-            let ours = process::PORTS.iter().any(|known| gate.port(*known) == port);
+            let ours = PORTS.iter().any(|known| gate.port(*known) == port);
             if ours && fields[3] == "0A" {
                 ports += 1;
                 assert_eq!(address, "0100007F", "port {port} is open beyond loopback");
             }
         }
     }
-    assert!(ports >= process::PORTS.len() - 1, "{ports} ports are open");
+    assert!(ports >= PORTS.len(), "{ports} ports are open");
 }
 
 #[test]

@@ -86,10 +86,16 @@ impl Dev {
 
     /// Writes `dev.env` and prints the banner.
     pub(crate) fn announce(&self, demo: Option<&DevCredentials>) -> anyhow::Result<()> {
-        let Some(demo) = demo else {
-            println!("portcullis is ready");
-            return Ok(());
+        let absent = DevCredentials {
+            client_id: String::new(),
+            client_secret: Secret::default(),
+            audience: String::new(),
+            management_client_id: String::new(),
+            management_client_secret: Secret::default(),
+            user: String::new(),
+            password: Secret::default(),
         };
+        let demo = demo.unwrap_or(&absent);
         let environment = environment::text(self.ports, &self.key, demo, &self.certificates);
         self.folder.write_secret("dev.env", &environment)?;
         let banner = banner::text(self.ports, self.folder.root(), demo);
