@@ -1,0 +1,63 @@
+//! Debian packages that the tests and benchmarks use as peers.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, bail};
+
+/// A package, and a file that tells it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Package {
+    name: &'static str,
+    proof: &'static str,
+}
+
+/// Peers of the tests: a browser, and a database server.
+pub(crate) const FOR_TESTS: &[Package] = &[
+    Package { name: "curl", proof: "/usr/bin/curl" },
+    Package { name: "chromium", proof: "/usr/bin/chromium" },
+    Package { name: "chromium-driver", proof: "/usr/bin/chromedriver" },
+    Package { name: "postgresql", proof: "/usr/lib/postgresql" },
+];
+
+/// Rivals and the load generator of the benchmarks. Envoy comes from PyPI.
+pub(crate) const FOR_BENCHMARKS: &[Package] = &[
+    Package { name: "nginx-light", proof: "/usr/sbin/nginx" },
+    Package { name: "haproxy", proof: "/usr/sbin/haproxy" },
+    Package { name: "wrk", proof: "/usr/bin/wrk" },
+    Package { name: "python3-venv", proof: "/usr/share/doc/python3-venv" },
+];
+
+/// Installs those of `packages` that are missing.
+pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|package| !Path::new(package.proof).exists())
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(", "));
+    apt(&["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(&missing);
+    apt(&arguments)
+}
+
+fn apt(arguments: &[&str]) -> anyhow::Result<()> {
+    let is_root =
+        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+    if !is_root {
+        command.arg("apt-get");
+    }
+    let status = command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("cannot run apt-get: install the packages by hand")?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}

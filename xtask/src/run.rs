@@ -1,0 +1,43 @@
+//! `cargo xtask test`: every check and test, in the order in which they fail fastest.
+
+use std::{env, process::Command, time::Instant};
+
+use anyhow::{Context, bail};
+
+use crate::packages;
+
+/// The steps, each a name and the arguments of cargo.
+const STEPS: &[(&str, &[&str])] = &[
+    ("formatting", &["fmt", "--all", "--check"]),
+    (
+        "lints",
+        &["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"],
+    ),
+    ("tests that need nothing installed", &["test", "--quiet", "--workspace"]),
+    (
+        "tests with a browser, a database server and the README",
+        &["test", "--quiet", "--package", "portcullis", "--package", "idp-store", "--features", "peers"],
+    ),
+];
+
+/// Installs the peers and runs the steps; stops at the first that fails.
+pub(crate) fn test() -> anyhow::Result<()> {
+    packages::install(packages::FOR_TESTS)?;
+    let began = Instant::now();
+    for (name, arguments) in STEPS {
+        println!("== {name}: cargo {}", arguments.join(" "));
+        cargo(arguments)?;
+        println!("== {name}: done after {} s", began.elapsed().as_secs());
+    }
+    Ok(())
+}
+
+/// Runs the cargo that runs this.
+pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(arguments).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
