@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use idp::seed::DevCredentials;
-
-use super::ports::Ports;
+use super::{environment::DevCredentials, ports::Ports};
 
 /// The banner, up to and with the line that says ready. Its commands work when pasted.
 pub(crate) fn text(ports: Ports, folder: &Path, demo: &DevCredentials) -> String {
@@ -24,11 +22,11 @@ pub(crate) fn text(ports: Ports, folder: &Path, demo: &DevCredentials) -> String
 
   demo user          {user}  {password}
 
-  Keys and client secrets are in the environment file:
+# Everything from here on can be pasted into a shell. Keys and client secrets:
 
 . {folder}/dev.env
 
-  Put an API behind a login page, then open http://localhost:{http}/anything/test in a browser:
+# Puts an API behind a login page; then open http://localhost:{http}/anything/test in a browser.
 
 curl -sS "http://localhost:{admin}/apisix/admin/routes/login" -X PUT -H "X-API-KEY: $ADMIN_KEY" -d '{{
   "uri": "/anything/*",
@@ -42,7 +40,7 @@ curl -sS "http://localhost:{admin}/apisix/admin/routes/login" -X PUT -H "X-API-K
   "upstream": {{"type": "roundrobin", "nodes": {{"127.0.0.1:{echo}": 1}}}}
 }}'
 
-  Open another one to machines that bring a token:
+# Opens another one to machines that bring a token.
 
 curl -sS "http://localhost:{admin}/apisix/admin/routes/machines" -X PUT -H "X-API-KEY: $ADMIN_KEY" -d '{{
   "uri": "/headers",

@@ -11,7 +11,7 @@ mod ports;
 use std::io::Write;
 
 use base::{Clock, Random, Secret};
-use idp::seed::{DevCredentials, DevSeed};
+use environment::DevCredentials;
 
 use crate::{
     cli,
@@ -64,18 +64,6 @@ impl Dev {
         self.test_clock
     }
 
-    /// What the identity provider's demo tenant is to have.
-    pub(crate) fn seed(&self, tenant: &config::Tenant) -> DevSeed {
-        let port = self.ports.http();
-        let at = |path: &str| format!("http://localhost:{port}{path}");
-        DevSeed {
-            tenant: tenant.name.clone(),
-            origins: tenant.domains.clone(),
-            callbacks: vec![at("/anything/callback"), at("/callback")],
-            logout_urls: vec![at("/")],
-        }
-    }
-
     /// The echo upstream, also over TLS on the same port.
     pub(crate) fn echo(&self, random: &Random) -> anyhow::Result<Server> {
         let DevCertificates { chain, key, .. } = self.certificates.clone();
@@ -86,15 +74,7 @@ impl Dev {
 
     /// Writes `dev.env` and prints the banner.
     pub(crate) fn announce(&self, demo: Option<&DevCredentials>) -> anyhow::Result<()> {
-        let absent = DevCredentials {
-            client_id: String::new(),
-            client_secret: Secret::default(),
-            audience: String::new(),
-            management_client_id: String::new(),
-            management_client_secret: Secret::default(),
-            user: String::new(),
-            password: Secret::default(),
-        };
+        let absent = DevCredentials::default();
         let demo = demo.unwrap_or(&absent);
         let environment = environment::text(self.ports, &self.key, demo, &self.certificates);
         self.folder.write_secret("dev.env", &environment)?;
