@@ -116,7 +116,8 @@ fn frame(
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless { Decoder::Length(0) } else { framing }
     };
-    if status == StatusCode::NO_CONTENT {
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // It would announce a body that never comes (RFC 9110 sections 15.3.5 and 15.4.5).
         headers.remove(header::CONTENT_LENGTH);
     }
     if headers.contains_key(header::CONNECTION)
