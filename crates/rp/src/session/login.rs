@@ -1,0 +1,335 @@
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base::{Random, Secret, UnixMillis, same_bytes};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderValue;
+
+use super::{Cookies, Jar, SameSite, jar::header};
+
+/// How long a user may take at the provider.
+pub const LOGIN_LIFETIME: Duration = Duration::from_secs(3600);
+/// Logins that may be under way in one browser; the oldest is dropped for the next.
+pub const MAX_LOGINS: usize = 50;
+/// Between the session cookie's name and the `state`.
+pub(super) const INFIX: &str = "_state_";
+/// A longer address is not returned to: its cookie would not fit.
+const MAX_RETURN: usize = 2048;
+
+/// A login that is under way: what must be known when the provider sends the browser back. It travels in a sealed
+/// cookie of its own, named by its `state`, so that many tabs can log in at once and the gate keeps nothing.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The `state` of the authorization request: 128 random bits in hexadecimal.
+    pub state: String,
+    /// Nonce and PKCE verifier are derived from it.
+    secret: Secret<[u8; 32]>,
+    /// When it began.
+    pub created: UnixMillis,
+    /// How often it was begun again after a failure that a new try may cure.
+    pub restarts: u8,
+    /// Address of the page first asked for: absolute, of the gate's own making.
+    pub return_to: String,
+    /// First bytes of the SHA-256 of the redirect URI: a login ends where it was meant to.
+    redirect: [u8; 8],
+}
+
+/// What is known of a `state`.
+#[derive(Debug)]
+pub enum Recalled {
+    /// This browser began the login, and not too long ago.
+    Current(Login),
+    /// This browser began it, but too long ago.
+    Expired(Login),
+    /// Nothing: another browser's, another client's, made up, or finished.
+    Unknown,
+}
+
+impl Login {
+    /// A new login that returns to `return_to`. Where that is too long for a cookie, it returns to `/` of the same
+    /// origin.
+    pub fn begin(
+        random: &Random,
+        now: UnixMillis,
+        origin: &str,
+        path_and_query: &str,
+        redirect_uri: &str,
+    ) -> Self {
+        let path = if origin.len() + path_and_query.len() > MAX_RETURN { "/" } else { path_and_query };
+        Self {
+            state: random.hex(16),
+            secret: Secret::new(random.bytes()),
+            created: now,
+            restarts: 0,
+            return_to: format!("{origin}{path}"),
+            redirect: redirect_digest(redirect_uri),
+        }
+    }
+
+    /// The same login begun again: a new `state`, nonce and verifier.
+    pub fn again(&self, random: &Random, now: UnixMillis) -> Self {
+        Self {
+            state: random.hex(16),
+            secret: Secret::new(random.bytes()),
+            created: now,
+            restarts: self.restarts.saturating_add(1),
+            return_to: self.return_to.clone(),
+            redirect: self.redirect,
+        }
+    }
+
+    /// The `nonce` of the authorization request (OIDC Core 3.1.2.1).
+    pub fn nonce(&self) -> String {
+        self.derive(b"nonce")
+    }
+
+    /// The PKCE verifier: 43 characters (RFC 7636 section 4.1).
+    pub fn verifier(&self) -> String {
+        self.derive(b"pkce")
+    }
+
+    fn derive(&self, purpose: &[u8]) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(purpose);
+        context.update(self.secret.expose());
+        URL_SAFE_NO_PAD.encode(context.finish())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.return_to.len());
+        out.extend_from_slice(&self.created.0.to_be_bytes());
+        out.push(self.restarts);
+        out.extend_from_slice(&self.redirect);
+        out.extend_from_slice(self.secret.expose());
+        out.extend_from_slice(self.return_to.as_bytes());
+        out
+    }
+
+    fn decode(state: &str, bytes: &[u8]) -> Option<Self> {
+        let (created, rest) = bytes.split_first_chunk::<8>()?;
+        let (restarts, rest) = rest.split_first()?;
+        let (redirect, rest) = rest.split_first_chunk::<8>()?;
+        let (secret, rest) = rest.split_first_chunk::<32>()?;
+        Some(Self {
+            state: state.to_owned(),
+            secret: Secret::new(*secret),
+            created: UnixMillis(i64::from_be_bytes(*created)),
+            restarts: *restarts,
+            return_to: std::str::from_utf8(rest).ok()?.to_owned(),
+            redirect: *redirect,
+        })
+    }
+}
+
+impl Jar {
+    /// `Set-Cookie` values that make the browser remember `login`, and forget what is expired, not ours, or too much.
+    pub fn remember(&self, login: &Login, cookies: &Cookies<'_>, https: bool) -> Vec<HeaderValue> {
+        let name = format!("{}{INFIX}{}", self.name(https), login.state);
+        let sealed = self.keys.seal(&self.random, &login.encode(), login.state.as_bytes());
+        let (value, age) = (URL_SAFE_NO_PAD.encode(sealed), LOGIN_LIFETIME.as_secs());
+        let attributes = self.attributes(https, SameSite::Lax);
+        let mut out = vec![header(&format!("{name}={value}; Max-Age={age}{attributes}"))];
+        // What does not open sorts first.
+        let mut others: Vec<(Option<UnixMillis>, &str)> = self
+            .logins(cookies, https)
+            .map(|(state, value)| (self.open_login(state, value).map(|login| login.created), state))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        let spare = others.len().saturating_sub(MAX_LOGINS - 1);
+        let dead = |(place, (created, _)): &(usize, &(Option<UnixMillis>, &str))| {
+            *place < spare || created.is_none_or(|created| login.created.since(created) >= LOGIN_LIFETIME)
+        };
+        let states = others.iter().enumerate().filter(dead).map(|(_, (_, state))| *state);
+        out.extend(states.map(|state| self.forget(state, https)));
+        out
+    }
+
+    /// What this browser knows of `state`, which it must have begun for `redirect_uri`.
+    pub fn recall(
+        &self,
+        state: &str,
+        redirect_uri: &str,
+        cookies: &Cookies<'_>,
+        https: bool,
+        now: UnixMillis,
+    ) -> Recalled {
+        let ours = |login: &Login| same_bytes(&login.redirect, &redirect_digest(redirect_uri));
+        let login = self
+            .logins(cookies, https)
+            .filter(|(have, _)| *have == state)
+            .take(4)
+            .find_map(|(state, value)| self.open_login(state, value).filter(ours));
+        match login {
+            None => Recalled::Unknown,
+            Some(login) if now.since(login.created) >= LOGIN_LIFETIME => Recalled::Expired(login),
+            Some(login) => Recalled::Current(login),
+        }
+    }
+
+    /// A `Set-Cookie` value that ends the login of `state` in the browser.
+    pub fn forget(&self, state: &str, https: bool) -> HeaderValue {
+        self.expire(&format!("{}{INFIX}{state}", self.name(https)), https)
+    }
+
+    fn logins<'a>(
+        &'a self,
+        cookies: &'a Cookies<'_>,
+        https: bool,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let name = self.name(https);
+        cookies
+            .iter()
+            .filter_map(move |(key, value)| Some((key.strip_prefix(name)?.strip_prefix(INFIX)?, value)))
+            .filter(|(state, _)| is_state(state))
+    }
+
+    fn open_login(&self, state: &str, value: &str) -> Option<Login> {
+        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        Login::decode(state, &self.keys.open(&sealed, state.as_bytes()).ok()?)
+    }
+}
+
+/// Whether `text` can be a `state` of ours.
+fn is_state(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn redirect_digest(redirect_uri: &str) -> [u8; 8] {
+    let mut out = [0; 8];
+    let digest = digest::digest(&digest::SHA256, redirect_uri.as_bytes());
+    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, header::COOKIE};
+
+    use super::{
+        super::{
+            CookieSettings,
+            jar::tests::{browser, jar},
+        },
+        *,
+    };
+
+    const CALLBACK: &str = "https://app.example/callback";
+
+    fn begin(random: &Random, now: i64) -> Login {
+        Login::begin(random, UnixMillis::from_secs(now), "https://app.example", "/page?x=1", CALLBACK)
+    }
+
+    fn recall(jar: &Jar, state: &str, headers: &HeaderMap, now: i64) -> Recalled {
+        jar.recall(state, CALLBACK, &Cookies::read(headers), true, UnixMillis::from_secs(now))
+    }
+
+    #[test]
+    fn a_login_comes_back_with_the_nonce_and_verifier_it_left_with() {
+        let jar = jar(CookieSettings::default());
+        let login = begin(&Random::seeded(1), 0);
+        let lines = jar.remember(&login, &Cookies::read(&HeaderMap::new()), true);
+        assert!(
+            lines[0].to_str().unwrap().contains("; Max-Age=3600; Path=/; Secure; HttpOnly; SameSite=Lax")
+        );
+        let Recalled::Current(back) = recall(&jar, &login.state, &browser(&lines), 10) else {
+            panic!("unknown")
+        };
+        assert_eq!((back.nonce(), back.verifier()), (login.nonce(), login.verifier()));
+        assert_eq!(back.return_to, "https://app.example/page?x=1");
+        assert_ne!(login.nonce(), login.verifier());
+        assert_eq!(login.verifier().len(), 43);
+    }
+
+    #[test]
+    fn r03_a_login_of_another_browser_client_or_callback_is_unknown() {
+        let ours = jar(CookieSettings::default());
+        let random = Random::seeded(2);
+        let (mine, theirs) = (begin(&random, 0), begin(&random, 0));
+        let cookies = browser(&ours.remember(&mine, &Cookies::read(&HeaderMap::new()), true));
+        assert!(matches!(recall(&ours, &theirs.state, &cookies, 1), Recalled::Unknown));
+        let other = Jar::from_secret("0123456789abcdef", "d", "other", CookieSettings::default(), random);
+        assert!(matches!(recall(&other, &mine.state, &cookies, 1), Recalled::Unknown));
+        let elsewhere = "https://app.example/elsewhere";
+        let cookies = Cookies::read(&cookies);
+        assert!(matches!(
+            ours.recall(&mine.state, elsewhere, &cookies, true, UnixMillis(0)),
+            Recalled::Unknown
+        ));
+    }
+
+    #[test]
+    fn r16_no_altered_letter_of_the_state_or_its_cookie_is_accepted() {
+        let jar = jar(CookieSettings::default());
+        let login = begin(&Random::seeded(3), 0);
+        let headers = browser(&jar.remember(&login, &Cookies::read(&HeaderMap::new()), true));
+        let line = headers[COOKIE].to_str().unwrap();
+        for at in 0..line.len() {
+            let mut bytes = line.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let altered = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(&bytes).unwrap())]);
+            assert!(matches!(recall(&jar, &login.state, &altered, 1), Recalled::Unknown), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_took_too_long_is_told_from_one_that_never_was() {
+        let jar = jar(CookieSettings::default());
+        let login = begin(&Random::seeded(4), 0);
+        let cookies = browser(&jar.remember(&login, &Cookies::read(&HeaderMap::new()), true));
+        assert!(matches!(recall(&jar, &login.state, &cookies, 3599), Recalled::Current(_)));
+        let Recalled::Expired(old) = recall(&jar, &login.state, &cookies, 3600) else {
+            panic!("not expired")
+        };
+        let again = old.again(&Random::seeded(5), UnixMillis::from_secs(3600));
+        assert_eq!((again.restarts, again.return_to.as_str()), (1, "https://app.example/page?x=1"));
+        assert_ne!(again.nonce(), old.nonce());
+    }
+
+    #[test]
+    fn r26_at_most_fifty_logins_are_kept_and_the_oldest_goes_first() {
+        let jar = jar(CookieSettings::default());
+        let random = Random::seeded(6);
+        let mut lines = Vec::new();
+        let mut states = Vec::new();
+        for second in 0..60 {
+            let login = begin(&random, second);
+            let cookies = browser(&lines);
+            lines.extend(jar.remember(&login, &Cookies::read(&cookies), true));
+            states.push(login.state);
+        }
+        let cookies = browser(&lines);
+        let known = |state: &String| matches!(recall(&jar, state, &cookies, 60), Recalled::Current(_));
+        assert!(!states[..10].iter().any(known));
+        assert!(states[10..].iter().all(known));
+        let flood: Vec<String> =
+            (0..200).map(|_| format!("__Host-session_state_{}=x", random.hex(16))).collect();
+        let flood = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&flood.join("; ")).unwrap())]);
+        let removed = jar.remember(&begin(&random, 70), &Cookies::read(&flood), true).len() - 1;
+        assert_eq!(removed, 200, "what does not open is taken away");
+    }
+
+    #[test]
+    fn r27_fifty_tabs_that_begin_at_once_all_end() {
+        let jar = jar(CookieSettings::default());
+        let random = Random::seeded(7);
+        let logins: Vec<Login> = (0..50).map(|_| begin(&random, 0)).collect();
+        let none = HeaderMap::new();
+        let lines: Vec<HeaderValue> =
+            logins.iter().flat_map(|login| jar.remember(login, &Cookies::read(&none), true)).collect();
+        let cookies = browser(&lines);
+        assert!(cookies[COOKIE].len() < 14 * 1024);
+        assert!(
+            logins
+                .iter()
+                .all(|login| matches!(recall(&jar, &login.state, &cookies, 1), Recalled::Current(_)))
+        );
+    }
+
+    #[test]
+    fn an_address_too_long_for_a_cookie_is_returned_to_at_the_root() {
+        let page = format!("/{}", "x".repeat(3000));
+        let login = Login::begin(&Random::seeded(8), UnixMillis(0), "https://app.example", &page, CALLBACK);
+        assert_eq!(login.return_to, "https://app.example/");
+    }
+}

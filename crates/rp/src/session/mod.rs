@@ -1,0 +1,24 @@
+//! Browser sessions of a relying party: what a session holds, how it travels in sealed cookies, how a login that is
+//! under way is remembered, and what the whole process must agree on (states used, sessions ended, refreshes running).
+//!
+//! [`Jar`] seals and opens cookies; [`Session`] and [`Login`] are what is in them. [`UsedStates`], [`EndedSessions`]
+//! and [`Refreshes`] each have one instance per process. Of these a warm request reads [`EndedSessions`] alone, and
+//! that without a lock.
+
+mod content;
+mod cookies;
+mod ended;
+mod id_token;
+mod jar;
+mod login;
+mod refresh;
+mod used;
+
+pub use content::{Lifetimes, Session, SessionId, Standing};
+pub use cookies::{Cookies, SameSite};
+pub use ended::{Ended, EndedError, EndedRecord, EndedSessions, EndedStore, Saved};
+pub use id_token::{IdToken, IdTokenError, IdTokenRules};
+pub use jar::{CookieSettings, Jar, Realm, SealedSession, TooLarge};
+pub use login::{LOGIN_LIFETIME, Login, MAX_LOGINS, Recalled};
+pub use refresh::{REFRESH_KEPT, RefreshError, Refreshes};
+pub use used::UsedStates;
