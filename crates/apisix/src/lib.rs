@@ -1,1 +1,25 @@
-//! (to be written)
+//! The APISIX dialect: its resources and wire schemas, its Admin API, and the way from there to the engine.
+//!
+//! A write comes in through [`admin`], is checked against [`schema`] and [`plugins`], compiled by `compile`, committed
+//! to the store, and published to the engine by the one writer behind [`Dialect`]; then it is answered. Nothing below
+//! this crate has heard of APISIX.
+
+pub mod admin;
+mod answer;
+mod catalog;
+mod change;
+mod compile;
+mod dialect;
+mod json;
+mod patch;
+pub mod plugins;
+mod resources;
+pub mod schema;
+mod serving;
+mod writer;
+
+pub use dialect::{Dialect, Options};
+pub use resources::Kind;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The Admin API over HTTP: who may ask, what is asked for, and the answer's headers. What a write does is `change`.
+
+mod access;
+mod describe;
+mod read;
+mod request;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+    routing::any,
+};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use serde_json::Value;
+
+pub use access::{Access, AccessError, AdminKey, Role};
+
+use self::request::Query;
+use crate::{
+    answer::Answer,
+    change::{Verb, Write},
+    dialect::Dialect,
+    resources::{Kind, Reader},
+    schema::excerpt,
+};
+
+/// What APISIX calls itself; clients parse the version.
+const SERVER: HeaderValue = HeaderValue::from_static("APISIX/3.18.0");
+/// Resources of APISIX that this build does not have.
+const ABSENT: [&str; 10] = [
+    "configs",
+    "consumer_groups",
+    "consumers",
+    "credentials",
+    "global_rules",
+    "plugin_configs",
+    "plugin_metadata",
+    "protos",
+    "secrets",
+    "stream_routes",
+];
+
+/// What the Admin API's handlers share.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The dialect behind it.
+    pub dialect: Arc<Dialect>,
+    /// Who may ask.
+    pub access: Arc<Access>,
+    /// Whether the resources are declared in the configuration file, so that every write is refused.
+    pub read_only: bool,
+}
+
+/// The Admin API: everything at and below `/apisix/admin`.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/apisix/admin", any(handle))
+        .route("/apisix/admin/", any(handle))
+        .route("/apisix/admin/{*rest}", any(handle))
+        .with_state(state)
+}
+
+async fn handle(State(state): State<AdminState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let method = parts.method.clone();
+    let answer = serve(&state, &parts, body).await.unwrap_or_else(|answer| answer);
+    if !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        // Role, path and verdict only: bodies and queries hold secrets.
+        let role = state.access.role(&parts.headers).map_or("nobody", Role::name);
+        let (path, status) = (parts.uri.path(), answer.status.as_u16());
+        tracing::info!(target: "audit", role, %method, path, status, "a write to the Admin API");
+    }
+    respond(&method, answer)
+}
+
+async fn serve(state: &AdminState, parts: &Parts, body: Body) -> Result<Answer, Answer> {
+    state.access.check_origin(parts)?;
+    if parts.method == Method::OPTIONS {
+        return Ok(Answer::new(StatusCode::OK, Value::Null));
+    }
+    let path = request::segments(parts.uri.path())?;
+    if parts.method == Method::HEAD && path.is_empty() {
+        return Ok(Answer::new(StatusCode::OK, Value::Null));
+    }
+    let role = state.access.role(&parts.headers)?;
+    let reading = matches!(parts.method, Method::GET | Method::HEAD);
+    if role == Role::Viewer && !reading {
+        return Err(access::denied(StatusCode::FORBIDDEN, "invalid method for role viewer"));
+    }
+    let query = Query::parse(parts.uri.query());
+    query.check_gateway_group()?;
+    let ttl = query.ttl()?;
+    let (resource, rest) = match path.split_first() {
+        Some((first, rest)) => (first.as_str(), rest),
+        None => return Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
+    };
+    let body =
+        if reading || parts.method == Method::DELETE { None } else { request::body(parts, body).await? };
+    let Some(kind) = Kind::of_plural(resource) else {
+        return describe::serve(&state.dialect, &parts.method, resource, rest, &query, body.as_ref())
+            .unwrap_or_else(|| Err(unsupported(resource)));
+    };
+    if reading {
+        let reader = if role == Role::Admin { Reader::Admin } else { Reader::Viewer };
+        return read::serve(&state.dialect, kind, rest, &query, reader);
+    }
+    if state.read_only {
+        let why = "the resources are declared in the configuration file: the Admin API is read-only";
+        return Err(Answer::error(StatusCode::FORBIDDEN, why));
+    }
+    let (id, sub_path) = match rest.split_first() {
+        Some((id, sub_path)) => (Some(id.clone()), sub_path.to_vec()),
+        None => (None, Vec::new()),
+    };
+    let verb = match parts.method {
+        Method::POST => Verb::Post,
+        Method::PUT => Verb::Put,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE => Verb::Delete,
+        _ => return Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
+    };
+    if verb != Verb::Patch && !sub_path.is_empty() {
+        return Err(Answer::error(StatusCode::NOT_FOUND, "not found"));
+    }
+    let force = query.get("force") == Some("true");
+    Ok(state.dialect.write(Write { verb, kind, id, sub_path, body, ttl, force }).await)
+}
+
+fn unsupported(resource: &str) -> Answer {
+    let text = if ABSENT.contains(&resource) {
+        format!("{resource} is not implemented in this build")
+    } else {
+        format!("Unsupported resource type: {}", excerpt(resource))
+    };
+    Answer::error(StatusCode::NOT_FOUND, text)
+}
+
+fn respond(method: &Method, answer: Answer) -> Response {
+    let empty = answer.body.is_null() || *method == Method::HEAD;
+    let body = if empty { Body::empty() } else { Body::from(format!("{}\n", answer.body)) };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::SERVER, SERVER);
+    headers.insert("x-api-version", HeaderValue::from_static("v3"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if *method == Method::OPTIONS {
+        headers
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    response
+}

@@ -1,0 +1,302 @@
+//! One write of the Admin API, from what the client sent to a transaction of the store.
+
+use std::{collections::HashMap, time::Duration};
+
+use base::Clock;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use store::{Condition, Entry, Operation};
+
+use crate::{
+    answer::Answer,
+    catalog::{Catalog, Resource, View},
+    compile::Compiler,
+    patch,
+    plugins::Registry,
+    resources::{Kind, Reader, Sealer, id_text, is_id, refuse_times},
+    schema::excerpt,
+    serving::Serving,
+};
+
+/// A write as the client asked for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) verb: Verb,
+    pub(crate) kind: Kind,
+    /// The id in the path.
+    pub(crate) id: Option<String>,
+    /// What stands after the id.
+    pub(crate) sub_path: Vec<String>,
+    pub(crate) body: Option<Value>,
+    pub(crate) ttl: Option<Duration>,
+    /// Deletes also what is still in use.
+    pub(crate) force: bool,
+}
+
+/// The four ways to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// A write that may be committed.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) operations: Vec<Operation>,
+    /// How each key is used, to tell which transactions may be on their way at the same time.
+    pub(crate) uses: HashMap<String, Use>,
+    /// What is stored afterwards; `None`: nothing.
+    pub(crate) stored: Option<Value>,
+    pub(crate) answer: Answer,
+}
+
+/// How a transaction uses a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It must be there.
+    Read,
+    /// It is written only to mark a moment: two marks do not disturb each other.
+    Mark,
+    /// It is written.
+    Write,
+}
+
+impl Use {
+    /// Whether two transactions that use a key in these ways disturb each other.
+    pub(crate) fn disturbs(self, other: Self) -> bool {
+        self != other || self == Self::Write
+    }
+}
+
+/// Everything a write is judged by.
+pub(crate) struct Context<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) compiler: &'a mut Compiler,
+    pub(crate) serving: &'a Serving,
+    pub(crate) registry: &'a Registry,
+    pub(crate) sealer: &'a Sealer,
+    pub(crate) clock: &'a Clock,
+    /// The revision that a POST's id is made of.
+    pub(crate) next_revision: u64,
+}
+
+/// Where a reference to a resource leaves its mark: whoever deletes the resource makes sure that no new mark appeared
+/// since it looked for references.
+pub(crate) fn mark_key(kind: Kind, id: &str) -> String {
+    format!("/portcullis/refs/apisix/{}/{id}", kind.plural())
+}
+
+impl Context<'_> {
+    /// Judges POST, PUT and PATCH.
+    pub(crate) fn put(&mut self, write: &Write) -> Result<Transaction, Answer> {
+        let (id, mut value) = match write.verb {
+            Verb::Patch => self.patched(write)?,
+            Verb::Post | Verb::Put | Verb::Delete => self.sent(write)?,
+        };
+        let existing = self.catalog.find(write.kind, &id).cloned();
+        self.stamp(&mut value, existing.as_deref(), write.verb);
+        let value = Value::Object(value);
+        write.kind.check(self.registry, &value).map_err(Answer::refuse)?;
+        for (_, kind, other) in write.kind.references(&value) {
+            self.demand(kind, &other)?;
+        }
+        self.try_compile(write.kind, &id, &value)?;
+        Ok(self.transaction(write, id, &value, existing.as_deref()))
+    }
+
+    /// What a POST or PUT sent, and its id.
+    fn sent(&self, write: &Write) -> Result<(String, Map<String, Value>), Answer> {
+        let word = write.kind.word();
+        let Some(body) = &write.body else { return Err(Answer::refuse("missing configurations")) };
+        let mut value = object(body)?;
+        let in_body = value.get("id").cloned();
+        let given = write.id.clone().or_else(|| in_body.as_ref().and_then(id_text));
+        let id = match (write.verb, given) {
+            (Verb::Post, None) => format!("{:020}", self.next_revision),
+            (Verb::Post, Some(_)) => return Err(Answer::refuse(format!("wrong {word} id, do not need it"))),
+            (_, None) => return Err(Answer::refuse(format!("missing {word} id"))),
+            (_, Some(id)) => id,
+        };
+        if in_body.as_ref().is_some_and(|sent| id_text(sent).as_deref() != Some(&*id)) {
+            return Err(Answer::refuse(format!("wrong {word} id")));
+        }
+        if !is_id(&id) {
+            let why = "object matches none of the required: failed to match pattern \"^[a-zA-Z0-9_.-]+$\"";
+            return Err(Answer::refuse(format!(
+                "invalid configuration: property \"id\" validation failed: {why} with \"{}\"",
+                excerpt(&id)
+            )));
+        }
+        refuse_times(&value).map_err(Answer::refuse)?;
+        if write.id.is_some() || in_body.is_none() {
+            value.insert("id".to_owned(), json!(id));
+        }
+        Ok((id, value))
+    }
+
+    /// What a PATCH makes of what is stored.
+    fn patched(&self, write: &Write) -> Result<(String, Map<String, Value>), Answer> {
+        let Some(id) = &write.id else {
+            return Err(Answer::refuse(format!("missing {} id", write.kind.word())));
+        };
+        let Some(body) = &write.body else { return Err(Answer::refuse("missing new configuration")) };
+        if write.sub_path.is_empty() && !body.is_object() {
+            return Err(Answer::refuse("invalid configuration"));
+        }
+        let stored = self.catalog.find(write.kind, id).ok_or_else(Answer::key_not_found)?;
+        let mut value = stored.value.clone();
+        self.sealer
+            .open(self.registry, write.kind, id, &mut value)
+            .map_err(|error| Answer::error(StatusCode::SERVICE_UNAVAILABLE, error))?;
+        let mut value = object(&value)?;
+        let old_id = value.get("id").cloned();
+        match body {
+            Value::Object(change) if write.sub_path.is_empty() => patch::merge(&mut value, change.clone()),
+            node => patch::replace(&mut value, &write.sub_path, node.clone())?,
+        }
+        match value.get("id").map(id_text) {
+            Some(found) if found.as_ref() == Some(id) => {}
+            None => {
+                value.insert("id".to_owned(), old_id.unwrap_or_else(|| json!(id)));
+            }
+            Some(_) => return Err(Answer::refuse(format!("wrong {} id", write.kind.word()))),
+        }
+        let renewed = body.get("update_time").is_none() || !write.sub_path.is_empty();
+        if renewed {
+            value.shift_remove("update_time");
+        }
+        Ok((id.clone(), value))
+    }
+
+    /// Creation is kept, change is now; what a PATCH set stays.
+    fn stamp(&self, value: &mut Map<String, Value>, existing: Option<&Resource>, verb: Verb) {
+        let now = self.clock.now().secs();
+        let created = existing.and_then(|old| old.value.get("create_time")).cloned();
+        if verb != Verb::Patch || !value.contains_key("create_time") {
+            value.insert("create_time".to_owned(), created.unwrap_or_else(|| json!(now)));
+        }
+        value.entry("update_time").or_insert_with(|| json!(now));
+    }
+
+    fn demand(&self, kind: Kind, id: &str) -> Result<(), Answer> {
+        if self.catalog.find(kind, id).is_some() {
+            return Ok(());
+        }
+        let word = kind.word();
+        Err(Answer::refuse(format!(
+            "failed to fetch {word} info by {word} id [{}], response code: 404",
+            excerpt(id)
+        )))
+    }
+
+    /// Compiles the resource and every route that is made from it, as they would be after the write.
+    fn try_compile(&mut self, kind: Kind, id: &str, value: &Value) -> Result<(), Answer> {
+        let view = View::with(self.catalog, kind, id, value);
+        let mut pass = self.compiler.pass(view);
+        pass.try_resource(kind, id).map_err(Answer::refuse)?;
+        for route in view.routes_from(kind, id) {
+            match pass.route(&route) {
+                Err(broken) if !self.serving.is_broken(&route) => {
+                    return Err(Answer::refuse(format!(
+                        "route [{route}] would not work with it: {}",
+                        broken.reason
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn transaction(
+        &self,
+        write: &Write,
+        id: String,
+        value: &Value,
+        existing: Option<&Resource>,
+    ) -> Transaction {
+        let kind = write.kind;
+        let key = kind.key(&id);
+        let mut conditions = vec![unchanged(&key, existing.map(|old| old.modified))];
+        let mut uses = HashMap::from([(key.clone(), Use::Write)]);
+        let before = existing.map(|old| kind.references(&old.value)).unwrap_or_default();
+        let mut operations = Vec::new();
+        for reference in kind.references(value) {
+            let (_, other, name) = &reference;
+            conditions.push(Condition::Present(other.key(name)));
+            uses.insert(other.key(name), Use::Read);
+            if !before.contains(&reference) {
+                let mark = mark_key(*other, name);
+                operations.push(Operation::Put {
+                    key: mark.clone(),
+                    value: key.clone().into_bytes(),
+                    ttl: None,
+                });
+                uses.insert(mark, Use::Mark);
+            }
+        }
+        let mut stored = value.clone();
+        self.sealer.seal(self.registry, kind, &id, &mut stored);
+        operations.push(Operation::Put {
+            key: key.clone(),
+            value: stored.to_string().into_bytes(),
+            ttl: write.ttl,
+        });
+        let status = if existing.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let shown = self.sealer.show(self.registry, kind, &id, &stored, Reader::Admin);
+        let answer = Answer::new(status, json!({"key": key, "value": shown}));
+        Transaction { kind, id, conditions, operations, uses, stored: Some(stored), answer }
+    }
+
+    /// Judges a DELETE. `mark` is what is stored under [`mark_key`].
+    pub(crate) fn delete(&self, write: &Write, mark: Option<&Entry>) -> Result<Transaction, Answer> {
+        let (kind, word) = (write.kind, write.kind.word());
+        let Some(id) = write.id.clone() else { return Err(Answer::refuse(format!("missing {word} id"))) };
+        let key = kind.key(&id);
+        let mut uses = HashMap::from([(key.clone(), Use::Write)]);
+        let mut conditions = Vec::new();
+        let mut operations = vec![Operation::Delete { key: key.clone() }];
+        if may_be_in_use(write) {
+            if let Some(user) = self.catalog.referrer(kind, &id) {
+                let (directly, user_kind) =
+                    (if kind == Kind::Service { " directly" } else { "" }, user.kind.word());
+                return Err(Answer::refuse(format!(
+                    "can not delete this {word}{directly}, {user_kind} [{}] is still using it now",
+                    user.id
+                )));
+            }
+            let mark_key = mark_key(kind, &id);
+            conditions.push(unchanged(&mark_key, mark.map(|entry| entry.modify_revision)));
+            if mark.is_some() {
+                operations.push(Operation::Delete { key: mark_key.clone() });
+            }
+            uses.insert(mark_key, Use::Write);
+        }
+        let existing = self.catalog.find(kind, &id).ok_or_else(Answer::key_not_found)?;
+        conditions.push(unchanged(&key, Some(existing.modified)));
+        let answer = Answer::new(StatusCode::OK, json!({"key": key, "deleted": "1"}));
+        Ok(Transaction { kind, id, conditions, operations, uses, stored: None, answer })
+    }
+}
+
+/// Whether a DELETE has to look for resources that still name this one.
+pub(crate) fn may_be_in_use(write: &Write) -> bool {
+    matches!(write.kind, Kind::Upstream | Kind::Service) && !write.force
+}
+
+fn unchanged(key: &str, modify_revision: Option<u64>) -> Condition {
+    match modify_revision {
+        Some(modify_revision) => Condition::Unchanged { key: key.to_owned(), modify_revision },
+        None => Condition::Absent(key.to_owned()),
+    }
+}
+
+fn object(value: &Value) -> Result<Map<String, Value>, Answer> {
+    value.as_object().cloned().ok_or_else(|| Answer::refuse("invalid configuration: it is not an object"))
+}

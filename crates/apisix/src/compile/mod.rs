@@ -1,0 +1,152 @@
+//! From resources to what the engine runs. Plugins, upstreams and certificates that did not change are found again by
+//! their content, so that a write recompiles only what depends on it.
+
+mod cache;
+mod route;
+mod ssl;
+mod upstream;
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_lc_rs::digest;
+use gateway::{
+    plugin::Plugin,
+    snapshot::Certificate,
+    upstream::{Live, Upstream, UpstreamSpec},
+};
+use serde_json::Value;
+
+pub(crate) use self::{
+    route::{Broken, ERRORS, network},
+    upstream::upstream_spec,
+};
+
+use self::cache::Cache;
+use crate::{
+    catalog::View,
+    plugins::{CompileContext, Registry},
+    resources::{Kind, Sealer},
+};
+
+/// Compiles, and remembers what it compiled.
+pub(crate) struct Compiler {
+    registry: Registry,
+    sealer: Sealer,
+    live: Arc<Live>,
+    plugins: Cache<[u8; 32], dyn Plugin>,
+    upstreams: Cache<UpstreamSpec, Upstream>,
+    certificates: Cache<[u8; 32], Certificate>,
+}
+
+/// One look at one view of the resources: each service is opened and checked once in it.
+pub(crate) struct Pass<'a> {
+    compiler: &'a mut Compiler,
+    view: View<'a>,
+    services: HashMap<String, Result<Arc<Value>, String>>,
+}
+
+/// A compiled plugin behind the priority it runs at.
+type Prioritised = (i64, Arc<dyn Plugin>);
+
+impl Compiler {
+    pub(crate) fn new(registry: Registry, sealer: Sealer, live: Arc<Live>) -> Self {
+        Self {
+            registry,
+            sealer,
+            live,
+            plugins: Cache::default(),
+            upstreams: Cache::default(),
+            certificates: Cache::default(),
+        }
+    }
+
+    /// Begins to compile from `view`.
+    pub(crate) fn pass<'a>(&'a mut self, view: View<'a>) -> Pass<'a> {
+        Pass { compiler: self, view, services: HashMap::new() }
+    }
+
+    /// Forgets what nothing uses any more.
+    pub(crate) fn prune(&mut self) {
+        self.plugins.prune();
+        self.upstreams.prune();
+        self.certificates.prune();
+    }
+
+    /// A plugin by its name and configuration, and its priority; `None` when `_meta` disables it.
+    fn plugin(&mut self, name: &str, conf: &Value, resource: &str) -> Result<Option<Prioritised>, String> {
+        let Some(prepared) = self.registry.prepare(name, conf)? else { return Ok(None) };
+        let content = content(&[name, &prepared.conf.to_string()]);
+        let cx = CompileContext { resource };
+        let compiled = self.plugins.find_or(content, || prepared.plugin.compile(&prepared.conf, &cx));
+        let compiled = compiled
+            .map_err(|error| format!("failed to check the configuration of plugin {name} err: {error}"))?;
+        Ok(Some((prepared.priority, compiled)))
+    }
+
+    fn upstream(&mut self, id: &str, value: &Value) -> Result<Arc<Upstream>, String> {
+        let wrong = |error| format!("invalid configuration: {error}");
+        let spec = upstream_spec(id, value).map_err(wrong)?;
+        self.upstreams.find_or(spec.clone(), || Upstream::compile(spec, &self.live)).map_err(wrong)
+    }
+}
+
+impl Pass<'_> {
+    /// Compiles what a resource is made of, whether or not anything uses it; the error is what the client is told.
+    pub(crate) fn try_resource(&mut self, kind: Kind, id: &str) -> Result<(), String> {
+        match kind {
+            Kind::Route => self.route(id).map(drop).map_err(|broken| broken.reason),
+            Kind::Service => self.try_service(id),
+            Kind::Upstream => self.named_upstream(id).map(drop),
+            Kind::Ssl => self.certificate(id).map(drop),
+        }
+    }
+
+    fn try_service(&mut self, id: &str) -> Result<(), String> {
+        let service = self.service(id)?;
+        for (name, conf) in service.get("plugins").and_then(Value::as_object).into_iter().flatten() {
+            self.compiler.plugin(name, conf, &format!("services/{id}"))?;
+        }
+        match service.get("upstream") {
+            Some(upstream) => self.compiler.upstream(&format!("services/{id}"), upstream).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A service in the clear, checked.
+    fn service(&mut self, id: &str) -> Result<Arc<Value>, String> {
+        if let Some(known) = self.services.get(id) {
+            return known.clone();
+        }
+        let opened = self.open(Kind::Service, id).map(Arc::new);
+        self.services.insert(id.to_owned(), opened.clone());
+        opened
+    }
+
+    /// An upstream resource, compiled.
+    fn named_upstream(&mut self, id: &str) -> Result<Arc<Upstream>, String> {
+        let value = self.open(Kind::Upstream, id)?;
+        self.compiler.upstream(&format!("upstreams/{id}"), &value)
+    }
+
+    /// A resource in the clear, checked: what is stored may be another version's or another program's.
+    fn open(&self, kind: Kind, id: &str) -> Result<Value, String> {
+        let word = kind.word();
+        let mut value =
+            self.view.find(kind, id).ok_or_else(|| format!("{word} [{id}] does not exist"))?.clone();
+        self.compiler.sealer.open(&self.compiler.registry, kind, id, &mut value)?;
+        kind.check(&self.compiler.registry, &value)?;
+        Ok(value)
+    }
+}
+
+/// A digest that stands for these texts.
+fn content(parts: &[&str]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut out = [0; 32];
+    out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}

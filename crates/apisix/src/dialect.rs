@@ -1,0 +1,192 @@
+//! The dialect as the rest of the process sees it: opened once, read by the Admin API, written through one writer.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use base::{Clock, Keyring, Random};
+use gateway::{snapshot::Publisher, upstream::Live};
+use http::StatusCode;
+use serde_json::Value;
+use store::{Store, StoreError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    answer::Answer,
+    catalog::{Catalog, Resource},
+    change::Write,
+    compile::Compiler,
+    plugins::Registry,
+    resources::{Kind, PREFIX, Reader, Sealer},
+    serving::Serving,
+    writer::{Judge, Message, Writer},
+};
+
+/// Writes that may wait for the writer; more wait for a place.
+const QUEUE: usize = 1024;
+
+/// What the dialect needs from the process.
+pub struct Options {
+    /// Where resources are kept.
+    pub store: Arc<dyn Store>,
+    /// Seals the secrets in them.
+    pub keyring: Keyring,
+    /// For creation and change times, and times to live.
+    pub clock: Clock,
+    /// For sealing.
+    pub random: Random,
+    /// The plugins of the dialect.
+    pub registry: Registry,
+    /// What outlives a snapshot in the engine.
+    pub live: Arc<Live>,
+    /// Takes what is compiled.
+    pub publisher: Arc<Publisher>,
+}
+
+/// The APISIX dialect of one process.
+pub struct Dialect {
+    inbox: mpsc::Sender<Message>,
+    catalog: Arc<RwLock<Catalog>>,
+    registry: Registry,
+    sealer: Sealer,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    follower: Mutex<JoinHandle<()>>,
+}
+
+impl Dialect {
+    /// Loads what is stored, publishes it, and begins to follow the store. When this returns, everything that can be
+    /// compiled serves; the rest is named among the snapshot's broken resources.
+    ///
+    /// Must be called within the control runtime: it spawns the writer and the follower there.
+    pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
+        let Options { store, keyring, clock, random, registry, live, publisher } = options;
+        let sealer = Sealer::new(keyring, random);
+        let catalog = Arc::new(RwLock::new(Catalog::default()));
+        let judge = Judge {
+            compiler: Compiler::new(registry.clone(), sealer.clone(), live),
+            serving: Serving::default(),
+            registry: registry.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+        };
+        let mut writer = Writer::new(Arc::clone(&store), publisher, Arc::clone(&catalog), judge);
+        writer.reload().await?;
+        writer.publish();
+        let (inbox, outbox) = mpsc::channel(QUEUE);
+        tokio::spawn(writer.run(outbox));
+        let revision = catalog.read().unwrap_or_else(PoisonError::into_inner).revision;
+        let follower = Mutex::new(tokio::spawn(follow(Arc::clone(&store), inbox.downgrade(), revision)));
+        Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, clock, follower }))
+    }
+
+    /// Deletes what has outlived its time to live and publishes the rest. To be called about once a second, and after
+    /// the clock was moved. A store that could not be followed for a while is read again and followed from here.
+    pub async fn expire_due(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let due = {
+            let catalog = self.read();
+            let mut all = Kind::ALL.into_iter().flat_map(|kind| catalog.list(kind));
+            all.any(|resource| resource.lease_expires.is_some_and(|expires| expires <= now))
+        };
+        let lost = self.follower.lock().unwrap_or_else(PoisonError::into_inner).is_finished();
+        if self.store.expire_due().await? == 0 && !due && !lost {
+            return Ok(());
+        }
+        self.reload().await?;
+        if lost {
+            let again = follow(Arc::clone(&self.store), self.inbox.downgrade(), self.read().revision);
+            *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = tokio::spawn(again);
+        }
+        Ok(())
+    }
+
+    /// Reads the store again and publishes what changed; when this returns, it serves.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let closed = || StoreError::Unavailable { reason: "the writer has stopped".to_owned() };
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Reload(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// The plugins of the dialect.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Carries a write out: when this returns, it is durable and serves, or nothing happened.
+    pub(crate) async fn write(&self, write: Write) -> Answer {
+        let closed = || Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the gate is shutting down");
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Message::Write(Box::new(write), reply)).await.is_err() {
+            return closed();
+        }
+        answer.await.unwrap_or_else(|_| closed())
+    }
+
+    pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<Arc<Resource>> {
+        self.read().find(kind, id).cloned()
+    }
+
+    /// All of one kind, in the order in which they were made.
+    pub(crate) fn list(&self, kind: Kind) -> Vec<Arc<Resource>> {
+        let mut list: Vec<_> = self.read().list(kind).cloned().collect();
+        list.sort_by_key(|resource| resource.created);
+        list
+    }
+
+    /// A resource as `reader` may see it.
+    pub(crate) fn show(&self, resource: &Resource, reader: Reader) -> Value {
+        self.sealer.show(&self.registry, resource.kind, &resource.id, &resource.value, reader)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialect").field("revision", &self.read().revision).finish_non_exhaustive()
+    }
+}
+
+/// Tells the writer what changes in the store, until the dialect is gone. Where changes were missed, all is read again.
+async fn follow(store: Arc<dyn Store>, inbox: mpsc::WeakSender<Message>, revision: u64) {
+    let mut watch = store.watch(PREFIX, revision).await;
+    loop {
+        let events = match &mut watch {
+            Ok(watch) => watch.next().await,
+            Err(error) => Err(error.clone()),
+        };
+        let Some(inbox) = inbox.upgrade() else { return };
+        match events {
+            Ok(events) => {
+                if inbox.send(Message::Events(events)).await.is_err() {
+                    return;
+                }
+            }
+            Err(StoreError::Compacted { .. }) => {
+                let Some(newest) = restart(&*store, &inbox).await else { return };
+                watch = store.watch(PREFIX, newest).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the configuration store is not followed any more");
+                return;
+            }
+        }
+    }
+}
+
+/// Has everything read again, and says from where to watch on.
+async fn restart(store: &dyn Store, inbox: &mpsc::Sender<Message>) -> Option<u64> {
+    let (_, newest) = store.range(PREFIX).await.ok()?;
+    let (reply, done) = oneshot::channel();
+    inbox.send(Message::Reload(reply)).await.ok()?;
+    done.await.ok()?.ok()?;
+    Some(newest)
+}

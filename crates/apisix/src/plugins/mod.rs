@@ -1,0 +1,189 @@
+//! The dialect's plugins: one file per APISIX name, and the one list of them.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+use gateway::{error::ConfigError, plugin::Plugin};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    resources::refuse_references,
+    schema::{Schema, excerpt},
+};
+
+/// A plugin as APISIX's users write it: name, priority, wire schema, texts, and the way to the engine's neutral form.
+///
+/// What it needs to run (sessions, provider clients, keys) it holds itself: the binary makes it with its services and
+/// puts it into the [`Registry`].
+pub trait DialectPlugin: Send + Sync {
+    /// APISIX's name of it: `openid-connect`.
+    fn name(&self) -> &'static str;
+
+    /// APISIX's priority: plugins of a route run from the highest to the lowest.
+    fn priority(&self) -> i64;
+
+    /// What may be written.
+    fn schema(&self) -> &Schema;
+
+    /// Dotted paths of the attributes that are sealed at rest and hidden from viewers.
+    fn encrypt_fields(&self) -> Vec<String> {
+        self.schema().secret_paths()
+    }
+
+    /// Other spellings of attributes, and what they mean: `("relm", "realm")`. What was written is what is returned.
+    fn aliases(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Rules that APISIX checks before its schema; the error is the text after `err: `. Aliases are resolved already.
+    fn check_before_schema(&self, _conf: &Map<String, Value>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Rules that APISIX checks after its schema.
+    fn check_after_schema(&self, _conf: &Map<String, Value>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Translates a checked configuration, aliases resolved and secrets in the clear, and compiles it. One instance
+    /// serves every route on which this very configuration stands.
+    fn compile(&self, conf: &Value, cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError>;
+}
+
+/// Where a configuration stands.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileContext<'a> {
+    /// The resource that holds it: `routes/1`, `services/x`.
+    pub resource: &'a str,
+}
+
+/// A plugin and the configuration it is to be compiled with.
+pub(crate) struct Prepared<'a> {
+    pub(crate) plugin: &'a dyn DialectPlugin,
+    /// Higher runs first.
+    pub(crate) priority: i64,
+    pub(crate) conf: Value,
+}
+
+/// What `_meta` of a plugin's configuration says.
+#[derive(Default)]
+struct Meta {
+    disabled: bool,
+    priority: Option<i64>,
+}
+
+impl Meta {
+    fn take(conf: &mut Map<String, Value>) -> Result<Self, String> {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+            Schema::object()
+                .field(
+                    "disable",
+                    Schema::boolean().default(false).doc("true: as if the plugin were not there"),
+                )
+                .field("priority", Schema::integer().doc("runs at this priority in place of its own"))
+                .field("filter", Schema::array(Schema::any()).unimplemented_except(json!([])))
+                .field("error_response", Schema::any().unimplemented())
+                .field("pre_function", Schema::string().unimplemented())
+        });
+        let Some(meta) = conf.shift_remove("_meta") else { return Ok(Self::default()) };
+        SCHEMA.validate(&meta).map_err(|error| format!("property \"_meta\" validation failed: {error}"))?;
+        let disabled = meta.get("disable").and_then(Value::as_bool).unwrap_or(false);
+        Ok(Self { disabled, priority: meta.get("priority").and_then(Value::as_i64) })
+    }
+}
+
+/// Renames other spellings to the schema's; both at once contradict each other.
+fn resolve_aliases(plugin: &dyn DialectPlugin, conf: &mut Map<String, Value>) -> Result<(), String> {
+    for (alias, meaning) in plugin.aliases() {
+        if let Some(value) = conf.shift_remove(*alias)
+            && conf.insert((*meaning).to_owned(), value).is_some()
+        {
+            return Err(format!(
+                "property \"{alias}\" is another spelling of \"{meaning}\": only one is allowed"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// All plugins of the dialect, by name.
+#[derive(Clone)]
+pub struct Registry {
+    /// Sorted by name.
+    plugins: Vec<Arc<dyn DialectPlugin>>,
+}
+
+impl Registry {
+    /// A registry of these.
+    pub fn new(mut plugins: Vec<Arc<dyn DialectPlugin>>) -> Self {
+        plugins.sort_by_key(|plugin| plugin.name());
+        Self { plugins }
+    }
+
+    /// The plugin of that name.
+    pub fn find(&self, name: &str) -> Option<&dyn DialectPlugin> {
+        let at = self.plugins.binary_search_by(|plugin| plugin.name().cmp(name)).ok()?;
+        self.plugins.get(at).map(Arc::as_ref)
+    }
+
+    /// Dotted paths of a plugin's secrets, other spellings included; none for a plugin that is not here.
+    pub(crate) fn secret_fields(&self, name: &str) -> Vec<String> {
+        let Some(plugin) = self.find(name) else { return Vec::new() };
+        let mut fields = plugin.encrypt_fields();
+        for (alias, meaning) in plugin.aliases() {
+            if fields.iter().any(|field| field == meaning) {
+                fields.push((*alias).to_owned());
+            }
+        }
+        fields
+    }
+
+    /// Checks the `plugins` of a resource; the error is the whole text for the client.
+    pub(crate) fn check(&self, plugins: &Map<String, Value>) -> Result<(), String> {
+        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf))
+    }
+
+    fn check_one(&self, name: &str, conf: &Value) -> Result<(), String> {
+        let plugin = self.find(name).ok_or_else(|| format!("unknown plugin [{}]", excerpt(name)))?;
+        let wrong =
+            |error: String| format!("failed to check the configuration of plugin {name} err: {error}");
+        let Value::Object(sent) = conf else {
+            return Err(format!("invalid plugin conf for plugin [{name}]: it is not an object"));
+        };
+        let mut conf = sent.clone();
+        let meta = Meta::take(&mut conf).map_err(wrong)?;
+        if meta.disabled {
+            return Ok(());
+        }
+        refuse_references(&Value::Object(conf.clone()), name).map_err(wrong)?;
+        resolve_aliases(plugin, &mut conf).map_err(wrong)?;
+        plugin.check_before_schema(&conf).map_err(wrong)?;
+        let conf = Value::Object(conf);
+        plugin.schema().validate(&conf).map_err(wrong)?;
+        conf.as_object().map_or(Ok(()), |conf| plugin.check_after_schema(conf)).map_err(wrong)
+    }
+
+    /// The configuration as its plugin takes it: without `_meta`, aliases resolved. `None` when it is disabled.
+    pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Option<Prepared<'a>>, String> {
+        self.check_one(name, conf)?;
+        let (Some(plugin), Value::Object(sent)) = (self.find(name), conf) else { return Ok(None) };
+        let mut conf = sent.clone();
+        let meta = Meta::take(&mut conf)?;
+        resolve_aliases(plugin, &mut conf)?;
+        let priority = meta.priority.unwrap_or_else(|| plugin.priority());
+        Ok((!meta.disabled).then(|| Prepared { plugin, priority, conf: Value::Object(conf) }))
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn DialectPlugin> {
+        self.plugins.iter().map(Arc::as_ref)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(DialectPlugin::name)).finish()
+    }
+}

@@ -1,0 +1,159 @@
+//! The secrets inside resources: where they are, and how they are sealed, opened and hidden.
+
+use base::{Keyring, Random};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::Kind;
+use crate::plugins::Registry;
+
+/// In front of everything sealed, so that plain values (of an older store) are told apart.
+const SEALED: &str = "pc:sealed:";
+
+/// Seals secrets before a resource is stored and opens them after it is read. A sealed value opens only at the key
+/// and field it was sealed for.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealer {
+    keyring: Keyring,
+    random: Random,
+}
+
+/// Who looks at a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Sees secrets, because tools compare what they wrote; no TLS keys.
+    Admin,
+    /// Sees none.
+    Viewer,
+}
+
+impl Sealer {
+    pub(crate) const fn new(keyring: Keyring, random: Random) -> Self {
+        Self { keyring, random }
+    }
+
+    /// Seals every secret of `value`, which is to be stored under the key of `kind` and `id`.
+    pub(crate) fn seal(&self, registry: &Registry, kind: Kind, id: &str, value: &mut Value) {
+        let key = kind.key(id);
+        for_each(registry, kind, value, &mut |field, secret| {
+            if let Value::String(plain) = secret {
+                let plain = Zeroizing::new(std::mem::take(plain));
+                let sealed = self.keyring.seal(&self.random, plain.as_bytes(), place(&key, field).as_bytes());
+                *secret = Value::String(format!("{SEALED}{}", STANDARD_NO_PAD.encode(sealed)));
+            }
+        });
+    }
+
+    /// Opens every secret of `value`; the error names the field that does not open.
+    pub(crate) fn open(
+        &self,
+        registry: &Registry,
+        kind: Kind,
+        id: &str,
+        value: &mut Value,
+    ) -> Result<(), String> {
+        let key = kind.key(id);
+        let mut failure = None;
+        for_each(registry, kind, value, &mut |field, secret| {
+            let Some(sealed) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
+            match self.open_one(sealed, &place(&key, field)) {
+                Ok(plain) => *secret = Value::String(plain),
+                Err(reason) => failure = Some(format!("{field}: {reason}")),
+            }
+        });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn open_one(&self, sealed: &str, place: &str) -> Result<String, String> {
+        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
+        let plain = self.keyring.open(&sealed, place.as_bytes()).map_err(|error| error.to_string())?;
+        String::from_utf8(plain.to_vec()).map_err(|_| "this is not a sealed value".to_owned())
+    }
+
+    /// `value` as `reader` may see it. A secret that cannot be opened is left out.
+    pub(crate) fn show(
+        &self,
+        registry: &Registry,
+        kind: Kind,
+        id: &str,
+        value: &Value,
+        reader: Reader,
+    ) -> Value {
+        let mut shown = value.clone();
+        if reader == Reader::Admin && self.open(registry, kind, id, &mut shown).is_err() {
+            hide(registry, kind, &mut shown);
+        }
+        if reader == Reader::Viewer {
+            hide(registry, kind, &mut shown);
+        }
+        remove_tls_keys(&mut shown);
+        shown
+    }
+}
+
+/// Record and field: what the sealed value is bound to.
+fn place(key: &str, field: &str) -> String {
+    format!("{key}#{field}")
+}
+
+/// Calls `visit` with the path and the place of every secret in `value`.
+fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn FnMut(&str, &mut Value)) {
+    let fixed: &[&str] = match kind {
+        Kind::Ssl => &["key"],
+        Kind::Upstream => &["tls.client_key"],
+        Kind::Route | Kind::Service => &["upstream.tls.client_key"],
+    };
+    for path in fixed {
+        if let Some(secret) = at(value, path.split('.')) {
+            visit(path, secret);
+        }
+    }
+    let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
+    for (name, conf) in plugins {
+        for field in registry.secret_fields(name) {
+            if let Some(secret) = at(conf, field.split('.')) {
+                visit(&format!("plugins.{name}.{field}"), secret);
+            }
+        }
+    }
+}
+
+fn at<'a>(value: &'a mut Value, path: impl Iterator<Item = &'a str>) -> Option<&'a mut Value> {
+    let mut value = value;
+    for name in path {
+        value = value.get_mut(name)?;
+    }
+    Some(value)
+}
+
+/// Takes every secret out. Of plugins that this build does not know, nothing is known not to be a secret.
+fn hide(registry: &Registry, kind: Kind, value: &mut Value) {
+    for_each(registry, kind, value, &mut |_, secret| *secret = Value::Null);
+    let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
+    for (name, conf) in plugins {
+        if registry.find(name).is_none() {
+            *conf = Value::Object(Map::new());
+        }
+        for field in registry.secret_fields(name) {
+            remove(conf, &field);
+        }
+    }
+}
+
+/// Private keys of certificates are written, never read.
+fn remove_tls_keys(value: &mut Value) {
+    for path in ["key", "keys", "tls.client_key", "upstream.tls.client_key"] {
+        remove(value, path);
+    }
+}
+
+fn remove(value: &mut Value, path: &str) {
+    let (parent, name) = match path.rsplit_once('.') {
+        Some((parent, name)) => (at(value, parent.split('.')), name),
+        None => (Some(value), path),
+    };
+    if let Some(members) = parent.and_then(Value::as_object_mut) {
+        members.shift_remove(name);
+    }
+}

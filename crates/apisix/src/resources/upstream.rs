@@ -1,0 +1,115 @@
+use serde_json::{Value, json};
+
+use super::{host, id, refuse_references, timeout, with_common};
+use crate::{compile, schema::Schema};
+
+pub(super) fn schema() -> Schema {
+    let schema = Schema::object()
+        .field(
+            "type",
+            Schema::string()
+                .choices(&["roundrobin"])
+                .absent_choices(&["chash", "ewma", "least_conn"])
+                .default("roundrobin")
+                .doc("how requests are spread over the nodes"),
+        )
+        .field("nodes", nodes().doc("targets: `{\"host:port\": weight}` or a list of objects"))
+        .field(
+            "scheme",
+            Schema::string()
+                .choices(&["http", "https", "grpc", "grpcs"])
+                .absent_choices(&["tcp", "tls", "udp", "kafka"])
+                .default("http")
+                .doc("protocol towards the nodes"),
+        )
+        .field(
+            "pass_host",
+            Schema::string()
+                .choices(&["pass", "node", "rewrite"])
+                .default("pass")
+                .doc("the Host that nodes see: the client's, the node's own, or `upstream_host`"),
+        )
+        .field("upstream_host", host().doc("the Host for `pass_host: rewrite`"))
+        .field(
+            "retries",
+            Schema::integer()
+                .at_least(0)
+                .at_most(1000)
+                .doc("further tries; default: one for each further node"),
+        )
+        .field(
+            "retry_timeout",
+            Schema::number()
+                .at_least(0)
+                .at_most(31_536_000)
+                .doc("seconds after which no further try begins; 0: no limit"),
+        )
+        .field("timeout", timeout().doc("limits of one try; default 60 s each"))
+        .field("keepalive_pool", keepalive_pool().doc("idle connections to a node"))
+        .field("tls", tls().doc("TLS towards the nodes, for `https` and `grpcs`"));
+    with_common(absent(schema)).one_required(&[&["nodes"], &["service_name", "discovery_type"]])
+}
+
+/// What APISIX has and this build refuses by name.
+fn absent(schema: Schema) -> Schema {
+    let text = || Schema::string().unimplemented();
+    schema
+        .field("hash_on", Schema::string().unimplemented_except("vars").doc("for `type: chash`"))
+        .field("key", text().doc("for `type: chash`"))
+        .field("checks", Schema::object().open().unimplemented().doc("health checks"))
+        .field("service_name", text().doc("service discovery"))
+        .field("discovery_type", text().doc("service discovery"))
+        .field("discovery_args", Schema::object().open().unimplemented().doc("service discovery"))
+}
+
+fn nodes() -> Schema {
+    let weight = || Schema::integer().at_least(0).at_most(i64::from(u32::MAX));
+    let node = Schema::object()
+        .required("host", host())
+        .field("port", Schema::integer().at_least(1).at_most(65535).doc("default: the scheme's"))
+        .required("weight", weight().doc("share of the requests; 0: none"))
+        .field(
+            "priority",
+            Schema::integer().at_least(i64::from(i32::MIN)).at_most(i64::from(i32::MAX)).default(0),
+        )
+        .field("metadata", Schema::object().open().doc("notes for people"));
+    Schema::any_of(vec![Schema::map(weight()), Schema::array(node)])
+}
+
+fn keepalive_pool() -> Schema {
+    let count = || Schema::integer().at_least(1).at_most(i64::from(u32::MAX));
+    Schema::object()
+        .field("size", count().default(320).doc("at most so many idle ones in the process"))
+        .field("idle_timeout", Schema::number().at_least(0).at_most(31_536_000).default(60).doc("seconds"))
+        .field("requests", count().default(1000).doc("requests on one connection"))
+}
+
+fn tls() -> Schema {
+    let pem = || Schema::string().length(128, 65536);
+    Schema::object()
+        .field("client_cert_id", id().unimplemented().doc("an ssl of type client"))
+        .field("client_cert", pem().doc("certificate shown to the nodes, PEM"))
+        .field("client_key", pem().secret().doc("its private key, PEM"))
+        .field(
+            "verify",
+            Schema::boolean()
+                .default(json!(true))
+                .doc("whether the node's certificate and name are verified"),
+        )
+        .needs("client_cert", "client_key")
+        .needs("client_key", "client_cert")
+}
+
+/// What the schema cannot say.
+pub(super) fn check(value: &Value) -> Result<(), String> {
+    for member in ["client_cert", "client_key"] {
+        let found = value.get("tls").and_then(|tls| tls.get(member));
+        found.map_or(Ok(()), |value| refuse_references(value, member))?;
+    }
+    if value.get("pass_host").is_some_and(|mode| mode == "rewrite") && value.get("upstream_host").is_none() {
+        return Err("`upstream_host` can't be empty when `pass_host` is `rewrite`".to_owned());
+    }
+    compile::upstream_spec("check", value)
+        .map(drop)
+        .map_err(|error| format!("invalid configuration: {error}"))
+}

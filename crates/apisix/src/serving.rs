@@ -1,0 +1,170 @@
+//! What the engine serves now, and how a change of resources becomes the next contribution to its snapshot.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use gateway::{
+    route::Route,
+    snapshot::{Certificate, Contribution},
+};
+
+use crate::{
+    catalog::{Catalog, View},
+    compile::{Broken, Compiler, ERRORS},
+    resources::Kind,
+};
+
+/// The text for a request that no route takes.
+pub(crate) const NOT_FOUND: &str = "404 Route Not Found";
+
+/// Compiled routes and certificates by id, and what could not be compiled.
+#[derive(Debug, Default)]
+pub(crate) struct Serving {
+    routes: BTreeMap<String, Slot<Route>>,
+    certificates: BTreeMap<String, Slot<Certificate>>,
+    /// Services and upstreams that do not compile: `services/1`, and why.
+    broken: BTreeMap<String, String>,
+    /// Stored resources of kinds that this build does not know: they would be ignored, so they are named.
+    foreign: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// Revision that made the resource: the order in which equals are tried.
+    created: u64,
+    /// The last version that compiled.
+    good: Option<Arc<T>>,
+    /// What stands in for it when there is none.
+    closed: Option<Arc<T>>,
+    broken: Option<String>,
+}
+
+impl Serving {
+    /// Whether this route was already out of order, so that a write elsewhere is not to blame.
+    pub(crate) fn is_broken(&self, route: &str) -> bool {
+        self.routes.get(route).is_some_and(|slot| slot.broken.is_some())
+    }
+
+    /// Compiles everything that depends on the resources in `changed`, once each.
+    pub(crate) fn refresh(
+        &mut self,
+        compiler: &mut Compiler,
+        catalog: &Catalog,
+        changed: &HashSet<(Kind, String)>,
+    ) {
+        let view = View::of(catalog);
+        let mut pass = compiler.pass(view);
+        let mut routes = BTreeSet::new();
+        for (kind, id) in changed {
+            routes.extend(view.routes_from(*kind, id));
+            match kind {
+                Kind::Route => {}
+                Kind::Ssl => {
+                    place(&mut self.certificates, catalog, Kind::Ssl, id, pass.certificate(id));
+                }
+                Kind::Service | Kind::Upstream => {
+                    let name = format!("{}/{id}", kind.plural());
+                    match catalog.find(*kind, id).map(|_| pass.try_resource(*kind, id)) {
+                        Some(Err(reason)) => self.broken.insert(name, reason),
+                        _ => self.broken.remove(&name),
+                    };
+                }
+            }
+        }
+        for id in routes {
+            let compiled = pass.route(&id);
+            place(&mut self.routes, catalog, Kind::Route, &id, compiled);
+        }
+    }
+
+    /// All of it, for the engine.
+    pub(crate) fn contribution(&self, revision: u64) -> Contribution {
+        Contribution {
+            routes: in_order(&self.routes),
+            certificates: in_order(&self.certificates),
+            revision,
+            not_found: (ERRORS, NOT_FOUND),
+            broken: self.broken(),
+        }
+    }
+
+    /// Notes that a resource of an unknown kind is there or not; whether that is news.
+    pub(crate) fn set_foreign(&mut self, name: &str, there: bool) -> bool {
+        if there { self.foreign.insert(name.to_owned()) } else { self.foreign.remove(name) }
+    }
+
+    /// Notes which ones there are; whether that is news.
+    pub(crate) fn replace_foreign(&mut self, names: &[&str]) -> bool {
+        let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let news = names != self.foreign;
+        self.foreign = names;
+        news
+    }
+
+    fn broken(&self) -> Vec<(String, String)> {
+        let named = self.broken.iter().map(|(name, why)| (name.clone(), why.clone()));
+        let foreign =
+            self.foreign.iter().map(|name| (name.clone(), "not implemented in this build".to_owned()));
+        named
+            .chain(foreign)
+            .chain(complaints(Kind::Route, &self.routes))
+            .chain(complaints(Kind::Ssl, &self.certificates))
+            .collect()
+    }
+}
+
+/// Puts what came of compiling into its slot: a failure keeps the last good version.
+fn place<T: std::fmt::Debug>(
+    slots: &mut BTreeMap<String, Slot<T>>,
+    catalog: &Catalog,
+    kind: Kind,
+    id: &str,
+    compiled: Result<Option<Arc<T>>, impl Into<Failed<T>>>,
+) {
+    let Some(resource) = catalog.find(kind, id) else {
+        slots.remove(id);
+        return;
+    };
+    let slot = match compiled.map_err(Into::into) {
+        Ok(good) => Slot { created: resource.created, good, closed: None, broken: None },
+        Err(Failed { reason, closed }) => {
+            tracing::warn!(resource = %format_args!("{}/{id}", kind.plural()), %reason, "a resource cannot be used");
+            let good = slots.remove(id).and_then(|old| old.good);
+            Slot { created: resource.created, good, closed, broken: Some(reason) }
+        }
+    };
+    slots.insert(id.to_owned(), slot);
+}
+
+struct Failed<T> {
+    reason: String,
+    closed: Option<Arc<T>>,
+}
+
+impl From<Broken> for Failed<Route> {
+    fn from(broken: Broken) -> Self {
+        Self { reason: broken.reason, closed: broken.closed }
+    }
+}
+
+impl From<String> for Failed<Certificate> {
+    fn from(reason: String) -> Self {
+        Self { reason, closed: None }
+    }
+}
+
+/// In the order in which they were made: two that are equal otherwise are tried so.
+fn in_order<T>(slots: &BTreeMap<String, Slot<T>>) -> Vec<Arc<T>> {
+    let served =
+        |slot: &Slot<T>| Some((slot.created, Arc::clone(slot.good.as_ref().or(slot.closed.as_ref())?)));
+    let mut served: Vec<_> = slots.values().filter_map(served).collect();
+    // Stable: those made by one revision keep the order of their ids.
+    served.sort_by_key(|(created, _)| *created);
+    served.into_iter().map(|(_, made)| made).collect()
+}
+
+fn complaints<T>(kind: Kind, slots: &BTreeMap<String, Slot<T>>) -> impl Iterator<Item = (String, String)> {
+    slots.iter().filter_map(move |(id, slot)| Some((format!("{}/{id}", kind.plural()), slot.broken.clone()?)))
+}

@@ -1,0 +1,197 @@
+use super::*;
+
+/// Asserts that each body is refused with exactly this text, as a PUT of `path`.
+async fn all_refused(path: &str, cases: Vec<(Value, &str)>) {
+    let gate = Gate::new().await;
+    for (body, why) in cases {
+        assert_eq!(gate.put(path, body.clone()).await.refusal(), (400, why.to_owned()), "{body}");
+    }
+    assert_eq!(gate.get(path.split_once('/').unwrap().0).await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn routes_are_refused_in_apisix_words() {
+    let with = |member: &str, value: Value| {
+        let mut body = route("/a");
+        body[member] = value;
+        body
+    };
+    all_refused(
+        "routes/1",
+        vec![
+            (json!({"uri": "/a"}), "invalid configuration: object matches none of the required: [\"plugins\"] or [\"upstream\"] or [\"upstream_id\"] or [\"service_id\"] or [\"script\"]"),
+            (json!({"plugins": {}}), "invalid configuration: value should match only one schema, but matches none"),
+            (with("uris", json!(["/b"])), "invalid configuration: value should match only one schema, but matches both schemas 1 and 2"),
+            (with("uri", json!("")), "invalid configuration: property \"uri\" validation failed: string too short, expected at least 1, got 0"),
+            (with("urii", json!("/b")), "invalid configuration: additional properties forbidden, found urii"),
+            (with("host", json!("a b")), "invalid configuration: property \"host\" validation failed: failed to match pattern \"^\\*$|^\\*?[0-9a-zA-Z._\\[\\]:-]+$\" with \"a b\""),
+            (json!({"uri": "/", "host": "a", "hosts": ["b"], "plugins": {}}), "only one of host or hosts is allowed"),
+            (json!({"uri": "/", "remote_addr": "::1", "remote_addrs": ["::1"], "plugins": {}}), "only one of remote_addr or remote_addrs is allowed"),
+            (with("remote_addr", json!("10.0.0.0/33")), "invalid configuration: property \"remote_addr\" validation failed: expected an IP address or a network in CIDR notation"),
+            (with("methods", json!(["GET", "get"])), "invalid configuration: property \"methods\" validation failed: failed to validate item 2: matches none of the enum values"),
+            (with("methods", json!(["GET", "GET"])), "invalid configuration: property \"methods\" validation failed: expected unique items but items 1 and 2 are equal"),
+            (with("status", json!(2)), "invalid configuration: property \"status\" validation failed: matches none of the enum values"),
+            (with("timeout", json!({"connect": 1, "send": 1})), "invalid configuration: property \"timeout\" validation failed: property \"read\" is required"),
+            (with("timeout", json!({"connect": 0, "send": 1, "read": 1})), "invalid configuration: property \"timeout\" validation failed: property \"connect\" validation failed: expected 0 to be greater than 0"),
+            (with("filter_func", json!("function(vars) return true end")), "invalid configuration: property \"filter_func\" is not implemented in this build"),
+            (with("script", json!("local a = 1")), "invalid configuration: property \"script\" is not implemented in this build"),
+            (with("plugin_config_id", json!("1")), "invalid configuration: property \"plugin_config_id\" is not implemented in this build"),
+            (with("create_time", json!(1)), "the property is forbidden:  create_time"),
+            (with("id", json!("2")), "wrong route id"),
+            (with("plugins", json!({"key-auth": {}})), "unknown plugin [key-auth]"),
+            (with("plugins", json!({"stamp": 1})), "invalid plugin conf for plugin [stamp]: it is not an object"),
+            (with("plugins", json!({"stamp": {}})), "failed to check the configuration of plugin stamp err: property \"text\" is required"),
+            (with("plugins", json!({"stamp": {"text": "a", "x": 1}})), "failed to check the configuration of plugin stamp err: additional properties forbidden, found x"),
+            (with("plugins", json!({"stamp": {"text": "a", "later": true}})), "failed to check the configuration of plugin stamp err: property \"later\" is not implemented in this build"),
+            (with("plugins", json!({"stamp": {"text": "a\nb"}})), "failed to check the configuration of plugin stamp err: text: not a header's value"),
+            (with("plugins", json!({"stamp": {"text": "a", "_meta": {"filter": [["a", "==", "b"]]}}})), "failed to check the configuration of plugin stamp err: property \"_meta\" validation failed: property \"filter\" is not implemented in this build"),
+            (with("plugins", json!({"stamp": {"text": "a", "txet": "b"}})), "failed to check the configuration of plugin stamp err: property \"txet\" is another spelling of \"text\": only one is allowed"),
+            (with("plugins", json!({"stamp": {"text": "$ENV://X"}})), "failed to check the configuration of plugin stamp err: stamp.text: references to `$env://` and `$secret://` are not implemented in this build"),
+            (with("upstream_id", json!("9")), "failed to fetch upstream info by upstream id [9], response code: 404"),
+            (with("service_id", json!(9)), "failed to fetch service info by service id [9], response code: 404"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_condition_that_does_not_compile_is_refused_with_its_place() {
+    let gate = Gate::new().await;
+    for vars in [json!([["arg_x", "??", "y"]]), json!([["arg_x", "~~", "(?=a)"]]), json!([1])] {
+        let mut body = route("/a");
+        body["vars"] = vars;
+        let (status, text) = gate.put("routes/1", body).await.refusal();
+        assert_eq!(status, 400);
+        assert!(text.starts_with("failed to validate the 'vars' expression: vars"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn upstreams_are_refused_in_apisix_words() {
+    let with = |member: &str, value: Value| {
+        let mut body = upstream();
+        body[member] = value;
+        body
+    };
+    all_refused(
+        "upstreams/1",
+        vec![
+            (json!({}), "invalid configuration: value should match only one schema, but matches none"),
+            (with("type", json!("chash")), "invalid configuration: property \"type\" validation failed: `chash` is not implemented in this build"),
+            (with("type", json!("x")), "invalid configuration: property \"type\" validation failed: matches none of the enum values"),
+            (with("scheme", json!("kafka")), "invalid configuration: property \"scheme\" validation failed: `kafka` is not implemented in this build"),
+            (with("checks", json!({"active": {}})), "invalid configuration: property \"checks\" is not implemented in this build"),
+            (with("key", json!("remote_addr")), "invalid configuration: property \"key\" is not implemented in this build"),
+            (with("hash_on", json!("header")), "invalid configuration: property \"hash_on\" is not implemented in this build"),
+            (with("service_name", json!("x")), "invalid configuration: property \"service_name\" is not implemented in this build"),
+            (with("pass_host", json!("rewrite")), "`upstream_host` can't be empty when `pass_host` is `rewrite`"),
+            (with("nodes", json!({"a:99999": 1})), "invalid configuration: nodes[\"a:99999\"]: the port is not 1 to 65535"),
+            (with("nodes", json!({"a": -1})), "invalid configuration: property \"nodes\" validation failed: object matches none of the required: failed to validate a (matching \".*\"): expected -1 to be at least 0"),
+            (with("nodes", json!([{"host": "a"}])), "invalid configuration: property \"nodes\" validation failed: object matches none of the required: failed to validate item 1: property \"weight\" is required"),
+            (with("retries", json!(-1)), "invalid configuration: property \"retries\" validation failed: expected -1 to be at least 0"),
+            (with("keepalive_pool", json!({"size": 0})), "invalid configuration: property \"keepalive_pool\" validation failed: property \"size\" validation failed: expected 0 to be at least 1"),
+            (with("tls", json!({"client_cert": "x".repeat(128)})), "invalid configuration: property \"tls\" validation failed: property \"client_key\" is required when \"client_cert\" is set"),
+            (with("tls", json!({"client_cert_id": 1})), "invalid configuration: property \"tls\" validation failed: property \"client_cert_id\" is not implemented in this build"),
+        ],
+    )
+    .await;
+    let gate = Gate::new().await;
+    gate.created("upstreams/1", with("hash_on", json!("vars"))).await;
+}
+
+#[tokio::test]
+async fn certificates_are_refused_with_the_reason() {
+    let gate = Gate::new().await;
+    let good = verbs::ssl(&["a.test"]);
+    let other = verbs::ssl(&["a.test"]);
+    let with = |member: &str, value: Value| {
+        let mut body = good.clone();
+        body[member] = value;
+        body
+    };
+    let cases = [
+        (with("type", json!("client")), "`client` is not implemented"),
+        (with("key", other["key"].clone()), "the key does not belong to the certificate"),
+        (with("cert", json!("x".repeat(200))), "cert"),
+        (with("key", json!("x".repeat(200))), "key"),
+        (with("key", json!("$secret://vault/1/a")), "string too short"),
+        (with("client", json!({"ca": "x".repeat(200)})), "\"client\" is not implemented"),
+        (with("certs", json!(["x".repeat(200)])), "\"certs\" is not implemented"),
+        (with("ssl_protocols", json!(["TLSv1.1"])), "`TLSv1.1` is not implemented"),
+        (
+            json!({"cert": good["cert"], "key": good["key"]}),
+            "object matches none of the required: [\"sni\"] or [\"snis\"]",
+        ),
+    ];
+    for (body, why) in cases {
+        let (status, text) = gate.put("ssls/1", body).await.refusal();
+        assert!(status == 400 && text.contains(why), "{status} {text}");
+    }
+    gate.created("ssls/1", with("ssl_protocols", json!(["TLSv1.3"]))).await;
+}
+
+#[tokio::test]
+async fn ids_are_where_they_belong() {
+    let gate = Gate::new().await;
+    let cases = [
+        ("POST", "routes/1", route("/a"), "wrong route id, do not need it"),
+        ("POST", "services", json!({"id": 1}), "wrong service id, do not need it"),
+        ("PUT", "upstreams", upstream(), "missing upstream id"),
+        ("PUT", "ssls/1", json!({"id": 2}), "wrong ssl id"),
+        ("DELETE", "routes", json!({}), "missing route id"),
+    ];
+    for (method, path, body, why) in cases {
+        assert_eq!(gate.ask(method, path, body).await.refusal(), (400, why.to_owned()), "{method} {path}");
+    }
+    assert_eq!(gate.raw("PUT", "routes/1", "").await.refusal(), (400, "missing configurations".to_owned()));
+    assert_eq!(gate.raw("POST", "routes", "").await.refusal(), (400, "missing configurations".to_owned()));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found_by_name() {
+    let gate = Gate::new().await;
+    let told = gate.get("nonsense/1").await;
+    assert_eq!(told.refusal(), (404, "Unsupported resource type: nonsense".to_owned()));
+    let told = gate.put("consumers/jack", json!({"username": "jack"})).await;
+    assert_eq!(told.refusal(), (404, "consumers is not implemented in this build".to_owned()));
+    assert_eq!(gate.get("global_rules").await.status, 404);
+    assert_eq!(gate.raw("TRACE", "routes/1", "").await.refusal(), (404, "not found".to_owned()));
+    assert_eq!(gate.delete("routes/1/upstream").await.refusal(), (404, "not found".to_owned()));
+    assert_eq!(gate.get("routes/1/upstream").await.refusal(), (404, "not found".to_owned()));
+}
+
+#[tokio::test]
+async fn the_gateway_group_is_default_or_refused_by_name() {
+    let gate = Gate::new().await;
+    assert_eq!(gate.put("routes/1?gateway_group_id=default", route("/a")).await.status, 201);
+    assert_eq!(gate.get("routes/1?gateway_group_id=").await.status, 200);
+    let (status, text) = gate.get("routes/1?gateway_group_id=blue").await.refusal();
+    assert!(status == 400 && text.contains("`blue`"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_deleted_only_by_force() {
+    let gate = Gate::new().await;
+    gate.created("upstreams/1", upstream()).await;
+    gate.created("services/1", json!({"upstream_id": 1})).await;
+    gate.created("routes/1", json!({"uri": "/a", "service_id": "1"})).await;
+    gate.created("routes/2", json!({"uri": "/b", "upstream_id": "1"})).await;
+    let why = |told: Told| told.refusal();
+    assert_eq!(
+        why(gate.delete("upstreams/1").await),
+        (400, "can not delete this upstream, route [2] is still using it now".to_owned())
+    );
+    assert_eq!(
+        why(gate.delete("services/1").await),
+        (400, "can not delete this service directly, route [1] is still using it now".to_owned())
+    );
+    gate.created("routes/2", route("/b")).await;
+    assert_eq!(
+        why(gate.delete("upstreams/1").await),
+        (400, "can not delete this upstream, service [1] is still using it now".to_owned())
+    );
+    assert_eq!(gate.delete("upstreams/1?force=1").await.status, 400);
+    assert_eq!(gate.delete("upstreams/1?force=true").await.status, 200);
+    assert_eq!(gate.delete("routes/1").await.status, 200);
+    assert_eq!(gate.delete("services/1").await.status, 200);
+}
