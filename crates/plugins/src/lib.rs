@@ -1,1 +1,6 @@
-//! (to be written)
+//! The plugins: one file or folder each, with a neutral configuration that no user ever writes. The dialects translate
+//! theirs into it and compile it here; the engine runs what comes out and has never heard of any of them.
+//!
+//! All plugins, by name:
+
+pub mod openid_connect;

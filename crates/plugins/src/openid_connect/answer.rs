@@ -1,0 +1,98 @@
+//! The gate's own answers on a route with OpenID Connect.
+
+use bytes::Bytes;
+use gateway::{error::ErrorBody, plugin::Reply};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use oauth::bearer::challenge;
+use rp::{bearer::Refusal, provider::ProviderError};
+
+use super::Inner;
+
+/// 401 to a request without a token where one is needed.
+pub(super) fn no_token(inner: &Inner, errors: ErrorBody, html: bool) -> Reply {
+    let reply = errors.reply(StatusCode::UNAUTHORIZED, "an access token is needed", html);
+    with_challenge(reply, inner, &[])
+}
+
+/// 401 to a token that is refused (RFC 6750 section 3.1).
+pub(super) fn refused(inner: &Inner, refusal: Refusal, errors: ErrorBody, html: bool) -> Reply {
+    let reply = errors.reply(StatusCode::UNAUTHORIZED, "the access token is not accepted", html);
+    let why = refusal.to_string();
+    with_challenge(reply, inner, &[("error", "invalid_token"), ("error_description", &why)])
+}
+
+/// 400 to credentials that are sent twice or not at all (RFC 6750 section 3.1).
+pub(super) fn unreadable(inner: &Inner, why: &str, errors: ErrorBody, html: bool) -> Reply {
+    let reply = errors.reply(StatusCode::BAD_REQUEST, why, html);
+    with_challenge(reply, inner, &[("error", "invalid_request"), ("error_description", why)])
+}
+
+/// 503: a provider that is down is not one that says no.
+pub(super) fn unavailable(error: &ProviderError, errors: ErrorBody, html: bool) -> Reply {
+    tracing::warn!(%error, "a request is not served because the identity provider is not available");
+    errors.reply(StatusCode::SERVICE_UNAVAILABLE, "the identity provider is not available", html)
+}
+
+/// 403 in the words of APISIX: `{"error":…}`.
+pub(super) fn forbidden(why: &str) -> Reply {
+    let mut reply = Response::new(Bytes::from(serde_json::json!({ "error": why }).to_string()));
+    *reply.status_mut() = StatusCode::FORBIDDEN;
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(reply)
+}
+
+/// 403: scopes are missing. All that are required are named.
+pub(super) fn scopes_missing(required: &[String]) -> Reply {
+    forbidden(&format!("required scopes {} not present", required.join(", ")))
+}
+
+/// A redirect that changes the method to GET, with cookies, kept by no cache.
+pub(super) fn redirect(status: StatusCode, location: &str, cookies: Vec<HeaderValue>) -> Reply {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = status;
+    // Addresses are URLs that were parsed or percent-encoded; anything else must not split a header.
+    let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/"));
+    reply.headers_mut().insert(header::LOCATION, location);
+    set_cookies(no_store(reply), cookies)
+}
+
+/// A page of the gate's own.
+pub(super) fn page(status: StatusCode, body: String, cookies: Vec<HeaderValue>) -> Reply {
+    let mut reply = Response::new(Bytes::from(body));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    set_cookies(no_store(reply), cookies)
+}
+
+/// `reply` with cookies.
+pub(super) fn set_cookies(mut reply: Reply, cookies: Vec<HeaderValue>) -> Reply {
+    let headers = reply.headers_mut();
+    headers.extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
+    reply
+}
+
+/// Cookies on the answer of the upstream. They are one browser's, so no cache may keep that answer.
+pub(super) fn cookie_headers(cookies: Vec<HeaderValue>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut out: Vec<_> = cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
+    if !out.is_empty() {
+        out.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    }
+    out
+}
+
+fn no_store(mut reply: Reply) -> Reply {
+    let value = HeaderValue::from_static("no-cache, no-store, max-age=0");
+    reply.headers_mut().insert(header::CACHE_CONTROL, value);
+    reply
+}
+
+fn with_challenge(mut reply: Reply, inner: &Inner, params: &[(&str, &str)]) -> Reply {
+    if let Ok(value) = HeaderValue::from_str(&challenge(&inner.config.realm, params)) {
+        reply.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+    reply
+}

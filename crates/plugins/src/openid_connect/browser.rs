@@ -1,0 +1,352 @@
+//! Requests of browsers: found logged in by their session cookie, or not.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use base::{Secret, UnixMillis};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use gateway::{
+    error::ConfigError,
+    plugin::{Flow, HeaderEdit, PluginRequest, RequestHead, Verdict},
+};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header::AUTHORIZATION};
+use jose::{CompactJws, parse_json};
+use oauth::ProviderMetadata;
+use rp::{
+    bearer::{CoreCache, Weigh},
+    provider::{issuer_matches, issuer_may_vary},
+    session::{Cookies, Jar, Session, Standing},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    AccessTokenHeader, Config, Headers, Inner, LoginConfig, Services, Unauthenticated, answer, login,
+    visitor::Visitor,
+};
+
+pub(super) const X_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
+pub(super) const X_USERINFO: HeaderName = HeaderName::from_static("x-userinfo");
+const X_ID_TOKEN: HeaderName = HeaderName::from_static("x-id-token");
+const X_RAW_ID_TOKEN: HeaderName = HeaderName::from_static("x-raw-id-token");
+const X_REFRESH_TOKEN: HeaderName = HeaderName::from_static("x-refresh-token");
+
+/// Behind the path of a page: where the provider sends the browser back to when nothing else is configured.
+const DERIVED: &str = "/.apisix/redirect";
+/// Bytes of opened sessions that one core keeps.
+const CACHE_BYTES: u64 = 8 << 20;
+/// How long a login counts where each visit must go through the provider: enough for the page and what is on it.
+const REAUTHORIZED_FOR: Duration = Duration::from_secs(10);
+/// Levels of nesting in a token that is looked into for its scopes.
+const MAX_DEPTH: usize = 32;
+
+thread_local! {
+    /// What this core's cookies opened to, by the digest of cookie, keys and configuration.
+    static SESSIONS: RefCell<CoreCache<Opened>> = RefCell::new(CoreCache::new(CACHE_BYTES));
+}
+
+/// The compiled rules for browsers.
+pub(super) struct Browser {
+    pub(super) jar: Jar,
+    pub(super) config: LoginConfig,
+    redirect: Redirect,
+    /// Digest of the whole configuration.
+    identity: [u8; 32],
+}
+
+/// Where the provider sends the browser back to.
+enum Redirect {
+    /// To a URL; its path.
+    Absolute { uri: String, path: String },
+    /// To a path of the host that was asked.
+    Path(String),
+    /// To a path behind the page's own.
+    Derived,
+}
+
+/// A session, and what the upstream is told of it, encoded once.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    /// Set whenever the session is good.
+    identity: Box<[(HeaderName, HeaderValue)]>,
+    /// Set while the access token is good.
+    access_token: Option<(HeaderName, HeaderValue)>,
+    scopes: Option<Box<[Box<str>]>>,
+    weight: usize,
+}
+
+impl Weigh for Opened {
+    fn weigh(&self) -> usize {
+        self.weight
+    }
+}
+
+impl Browser {
+    pub(super) fn compile(
+        login: &LoginConfig,
+        config: &Config,
+        identity: [u8; 32],
+        services: &Services,
+    ) -> Result<Self, ConfigError> {
+        let (discovery, client, cookies) = (&config.discovery, &config.client_id, login.cookies.clone());
+        let random = services.random.clone();
+        let jar = match &login.secret {
+            Some(secret) => Jar::from_secret(secret.expose(), discovery, client, cookies, random),
+            None => Jar::new(&services.session_keys, discovery, client, cookies, random),
+        };
+        let redirect = match login.redirect_uri.as_deref() {
+            None => Redirect::Derived,
+            Some(path) if path.starts_with('/') => Redirect::Path(path.to_owned()),
+            Some(uri) => {
+                let parsed = Uri::try_from(uri)
+                    .map_err(|error| ConfigError::new("redirect_uri", error.to_string()))?;
+                Redirect::Absolute { uri: uri.to_owned(), path: parsed.path().to_owned() }
+            }
+        };
+        Ok(Self { jar, config: login.clone(), redirect, identity })
+    }
+
+    /// What becomes of the request by its cookies.
+    pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Flow {
+        if self.redirect.is_callback(request.head.path()) {
+            return inner.callback(self, &Visitor::of(request));
+        }
+        if request.head.path() == self.config.logout_path.split('?').next().unwrap_or_default() {
+            return inner.log_out(self, Visitor::of(request));
+        }
+        let (https, now) = (request.peer.https, inner.services.clock.now());
+        let found = self.session(inner, &Cookies::read(&request.head.headers), https, now);
+        let Some((opened, standing)) = found else { return inner.turn_away(request) };
+        if opened.is_over(now) && self.config.renew {
+            if opened.session.refresh_token.is_none() {
+                return inner.turn_away(request);
+            }
+            let (inner, session, visitor) = (Arc::clone(inner), opened.session.clone(), Visitor::of(request));
+            inner.remove_own_cookies(request.head);
+            return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
+        }
+        if !opened.has_scopes(&inner.config.required_scopes) {
+            return Flow::respond(answer::scopes_missing(&inner.config.required_scopes));
+        }
+        if standing == Standing::Stale {
+            let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
+            request.response.extend(answer::cookie_headers(fresh));
+        }
+        inner.remove_own_cookies(request.head);
+        opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
+        Flow::Continue
+    }
+
+    /// The session that the cookies hold, if it is good at `now`.
+    pub(super) fn session(
+        &self,
+        inner: &Inner,
+        cookies: &Cookies<'_>,
+        https: bool,
+        now: UnixMillis,
+    ) -> Option<(Rc<Opened>, Standing)> {
+        self.jar.find(cookies, https).iter().find_map(|sealed| {
+            let key = sealed.digest(&self.jar, &self.identity);
+            let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
+            let opened = match known {
+                Some(opened) => opened,
+                None => {
+                    let opened = Opened::new(self.jar.open(sealed)?, &inner.config.headers);
+                    SESSIONS.with_borrow_mut(|sessions| sessions.insert(key, opened))
+                }
+            };
+            let standing = self.standing(inner, &opened.session, now);
+            (standing != Standing::Over).then_some((opened, standing))
+        })
+    }
+
+    fn standing(&self, inner: &Inner, session: &Session, now: UnixMillis) -> Standing {
+        let other_issuer = |metadata: &ProviderMetadata| {
+            !issuer_may_vary(metadata) && !issuer_matches(metadata, &session.issuer, None)
+        };
+        if inner.services.ended.contains(self.jar.realm(), session)
+            || inner.provider.metadata().as_deref().is_some_and(other_issuer)
+            || (self.config.force_reauthorize && now.since(session.created) >= REAUTHORIZED_FOR)
+        {
+            return Standing::Over;
+        }
+        self.config.lifetimes.standing(session, now)
+    }
+
+    /// A new cookie for a session in use.
+    pub(super) fn issue_again(
+        &self,
+        session: &Session,
+        cookies: &Cookies<'_>,
+        https: bool,
+        now: UnixMillis,
+    ) -> Vec<HeaderValue> {
+        let session = session.clone().reissued(&self.config.lifetimes, now);
+        self.jar.issue(&session, cookies, https).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a session's cookie is not issued anew");
+            Vec::new()
+        })
+    }
+
+    /// The redirect URI for a login that begins at, or comes back to, where `visitor` is.
+    pub(super) fn redirect_uri(&self, visitor: &Visitor) -> String {
+        match &self.redirect {
+            Redirect::Absolute { uri, .. } => uri.clone(),
+            Redirect::Path(path) => format!("{}{path}", visitor.origin()),
+            Redirect::Derived if self.redirect.is_callback(visitor.path()) => {
+                visitor.absolute(visitor.path())
+            }
+            Redirect::Derived => {
+                let page = visitor.path();
+                format!("{}{}{DERIVED}", visitor.origin(), page.strip_suffix('/').unwrap_or(page))
+            }
+        }
+    }
+}
+
+impl Redirect {
+    fn is_callback(&self, path: &str) -> bool {
+        match self {
+            Self::Absolute { path: own, .. } => path == own,
+            Self::Path(own) => path == own.split('?').next().unwrap_or_default(),
+            Self::Derived => path.ends_with(DERIVED),
+        }
+    }
+}
+
+impl Inner {
+    /// What becomes of a request without a session.
+    fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
+        let visitor = Visitor::of(request);
+        self.remove_own_cookies(request.head);
+        match self.turn_away_now(&visitor) {
+            Some(Verdict { reply: Some(reply), .. }) => Flow::Respond(reply),
+            Some(_) => Flow::Continue,
+            None => {
+                let inner = Arc::clone(self);
+                Flow::Suspend(Box::pin(async move { inner.turn_away_later(&visitor).await }))
+            }
+        }
+    }
+
+    /// `None` where the provider's metadata must be waited for.
+    fn turn_away_now(&self, visitor: &Visitor) -> Option<Verdict> {
+        let browser = self.browser.as_ref()?;
+        let login = match browser.config.unauthenticated {
+            Unauthenticated::Pass => return Some(Verdict::default()),
+            Unauthenticated::Deny => false,
+            Unauthenticated::Login => visitor.page_load,
+        };
+        if !login {
+            return Some(Verdict::respond(visitor.error(StatusCode::UNAUTHORIZED, "a login is needed")));
+        }
+        let metadata = self.provider.metadata()?;
+        Some(Verdict::respond(login::begin(self, browser, visitor, &metadata)))
+    }
+
+    /// As [`Inner::turn_away_now`], waiting for the provider where that is needed.
+    pub(super) async fn turn_away_later(&self, visitor: &Visitor) -> Verdict {
+        if let Some(verdict) = self.turn_away_now(visitor) {
+            return verdict;
+        }
+        let (errors, html) = visitor.errors();
+        match (self.provider.ready().await, &self.browser) {
+            (Ok(metadata), Some(browser)) => {
+                Verdict::respond(login::begin(self, browser, visitor, &metadata))
+            }
+            (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
+            (Ok(_), None) => Verdict::default(),
+        }
+    }
+
+    /// Keeps the gate's own cookies from the upstream.
+    pub(super) fn remove_own_cookies(&self, head: &mut RequestHead) {
+        if let Some(browser) = &self.browser {
+            head.remove_cookies(|name| browser.jar.owns(name));
+        }
+    }
+}
+
+impl Opened {
+    pub(super) fn new(session: Session, headers: &Headers) -> Self {
+        let id_token = session.id_token.expose();
+        let claims = || payload(id_token).and_then(|payload| encoded(&STANDARD.encode(payload)));
+        let userinfo = || session.userinfo.as_ref().and_then(|userinfo| encoded(&STANDARD.encode(userinfo)));
+        let refresh_token = || session.refresh_token.as_ref().and_then(secret);
+        let identity = [
+            headers.id_token.then(claims).flatten().map(|value| (X_ID_TOKEN, value)),
+            headers
+                .raw_id_token
+                .then(|| secret(&session.id_token))
+                .flatten()
+                .map(|value| (X_RAW_ID_TOKEN, value)),
+            headers.userinfo.then(userinfo).flatten().map(|value| (X_USERINFO, value)),
+            headers.refresh_token.then(refresh_token).flatten().map(|value| (X_REFRESH_TOKEN, value)),
+        ];
+        let identity: Box<[_]> = identity.into_iter().flatten().collect();
+        let access_token = session.access_token.as_ref().and_then(|token| match headers.access_token {
+            AccessTokenHeader::None => None,
+            AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, secret(token)?)),
+            AccessTokenHeader::Authorization => {
+                let value = Secret::new(format!("Bearer {}", token.expose()));
+                Some((AUTHORIZATION, secret(&value)?))
+            }
+        });
+        let scopes = scopes(&session);
+        let texts = identity.iter().chain(&access_token).map(|(_, value)| value.len()).sum::<usize>();
+        // The session holds the tokens once more.
+        let weight = 2 * texts + id_token.len() + session.userinfo.as_ref().map_or(0, String::len) + 512;
+        Self { session, identity, access_token, scopes, weight }
+    }
+
+    /// Whether its access token is over at `now`.
+    fn is_over(&self, now: UnixMillis) -> bool {
+        self.session.access_token.is_some()
+            && self.session.access_expires.is_some_and(|expires| now >= expires)
+    }
+
+    pub(super) fn has_scopes(&self, required: &[String]) -> bool {
+        let has = |scope: &String| self.scopes.iter().flatten().any(|have| **have == **scope);
+        required.iter().all(has)
+    }
+
+    /// What the upstream is told. An access token that is over is not among it.
+    pub(super) fn edits(&self, now: UnixMillis) -> impl Iterator<Item = HeaderEdit> {
+        let access_token = self.access_token.as_ref().filter(|_| !self.is_over(now));
+        let headers = self.identity.iter().chain(access_token);
+        headers.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()))
+    }
+}
+
+/// A header value that debug output does not show.
+pub(super) fn encoded(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn secret(token: &Secret<String>) -> Option<HeaderValue> {
+    encoded(token.expose())
+}
+
+/// The payload of a token that came from the token endpoint itself.
+fn payload(jws: &str) -> Option<Vec<u8>> {
+    CompactJws::parse(jws).ok()?.payload_unverified().ok()
+}
+
+fn claims(jws: &str) -> Option<Map<String, Value>> {
+    match parse_json(&payload(jws)?, MAX_DEPTH) {
+        Ok(Value::Object(claims)) => Some(claims),
+        _ => None,
+    }
+}
+
+/// The scopes of a session: those its access token names, else those the token endpoint granted, else those its ID
+/// token names.
+fn scopes(session: &Session) -> Option<Box<[Box<str>]>> {
+    let of_token = |token: &Secret<String>| match claims(token.expose())?.get("scope")? {
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    };
+    let access_token = || session.access_token.as_ref().and_then(of_token);
+    let text = access_token().or_else(|| session.scope.clone()).or_else(|| of_token(&session.id_token))?;
+    Some(text.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect())
+}

@@ -1,0 +1,288 @@
+//! The end of a login: the provider has sent the browser back (OIDC Core 3.1.2.5 and 3.1.3).
+
+use std::{sync::Arc, time::Duration};
+
+use gateway::plugin::{Flow, Reply, Verdict};
+use http::{HeaderValue, Method, StatusCode, header};
+use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, TokenType, Verifier, form};
+use rp::{
+    provider::{ProviderError, issuer_may_vary},
+    session::{Login, Recalled, Session},
+};
+
+use super::{
+    Inner, answer,
+    browser::Browser,
+    login,
+    tokens::{BadIdToken, Expected},
+    visitor::Visitor,
+};
+
+/// Bytes of a code at most; the longest known ones have about 2 KB.
+const MAX_CODE: usize = 8192;
+/// Times a login is begun again by itself when a new try may cure it.
+const MAX_RESTARTS: u8 = 1;
+
+/// Why a login came to nothing.
+enum Failed {
+    /// The request is at fault, and why.
+    Request(&'static str),
+    /// The user, or the provider on the user's behalf, said no.
+    Refused(OAuthError),
+    /// The provider is at fault. What exactly is for the log.
+    Provider(String),
+}
+
+impl Inner {
+    /// Answers at the redirect URI. Everything that can be judged without the provider is, first.
+    pub(super) fn callback(self: &Arc<Self>, browser: &Browser, visitor: &Visitor) -> Flow {
+        if visitor.method != Method::GET {
+            let mut reply = visitor.error(StatusCode::METHOD_NOT_ALLOWED, "a login comes back by GET");
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+            return Flow::respond(reply);
+        }
+        let query = visitor.target.query().unwrap_or_default();
+        let Ok(params) = form::parse(query.as_bytes()) else {
+            return Flow::respond(
+                visitor.error(StatusCode::BAD_REQUEST, "the callback's parameters cannot be read"),
+            );
+        };
+        let redirect_uri = browser.redirect_uri(visitor);
+        let now = self.services.clock.now();
+        let recalled = params.value("state").map_or(Recalled::Unknown, |state| {
+            browser.jar.recall(state, &redirect_uri, &visitor.cookies(), visitor.https, now)
+        });
+        let (inner, visitor) = (Arc::clone(self), visitor.clone());
+        match recalled {
+            Recalled::Current(login) => {
+                let params = params.into_owned();
+                Flow::Suspend(Box::pin(async move { inner.finish(&visitor, &params, &login).await }))
+            }
+            Recalled::Expired(login) => {
+                let failed = Failed::Request("the login took too long");
+                Flow::Suspend(Box::pin(async move { inner.begin_again(&visitor, &login, failed).await }))
+            }
+            Recalled::Unknown => {
+                let why = "unhandled request to the redirect_uri: no login of this browser is waiting for it; \
+                           go back to the page you came for and try again";
+                Flow::respond(visitor.error(StatusCode::BAD_REQUEST, why))
+            }
+        }
+    }
+
+    async fn finish(&self, visitor: &Visitor, params: &Params<'_>, login: &Login) -> Verdict {
+        let Some(browser) = &self.browser else { return Verdict::default() };
+        let code = match self.provider.ready().await {
+            Ok(metadata) => self.read_answer(&metadata, params, login),
+            Err(error) => Err(Failed::Provider(error.to_string())),
+        };
+        let session = match code {
+            Ok(code) => self.log_in(browser, visitor, login, &code).await,
+            Err(failed) if passing(&failed) => return self.begin_again(visitor, login, failed).await,
+            Err(failed) => Err(failed),
+        };
+        Verdict::respond(match session {
+            Ok(session) => self.welcome(browser, visitor, login, &session).await,
+            Err(failed) => self.give_up(browser, visitor, login, failed),
+        })
+    }
+
+    /// The code, if the answer is this provider's to this client (RFC 6749 4.1.2, RFC 9207) and the state is good for
+    /// one more exchange.
+    fn read_answer(
+        &self,
+        metadata: &ProviderMetadata,
+        params: &Params<'_>,
+        login: &Login,
+    ) -> Result<String, Failed> {
+        check_issuer(metadata, params.value("iss"))?;
+        if params.value("client_id").is_some_and(|client| client != self.client.client_id) {
+            return Err(Failed::Request("the answer is for another client"));
+        }
+        let error = params.value("error");
+        let code = params.value("code").filter(|code| code.len() <= MAX_CODE);
+        if error.is_none() && code.is_none() {
+            return Err(Failed::Request("unhandled request to the redirect_uri: it has no code"));
+        }
+        if !self.services.used_states.claim(login, self.services.clock.now()) {
+            return Err(Failed::Request("this login is finished already"));
+        }
+        match (error, code) {
+            (None, Some(code)) => Ok(code.to_owned()),
+            (error, _) => Err(error
+                .and_then(|error| OAuthError::from_parts(error, params.value("error_description")))
+                .map_or(Failed::Request("the answer cannot be read"), Failed::Refused)),
+        }
+    }
+
+    /// Buys a session with the code.
+    async fn log_in(
+        &self,
+        browser: &Browser,
+        visitor: &Visitor,
+        login: &Login,
+        code: &str,
+    ) -> Result<Session, Failed> {
+        let provider = |error: ProviderError| Failed::Provider(error.to_string());
+        let verifier = Verifier::parse(&login.verifier()).ok();
+        let redirect_uri = browser.redirect_uri(visitor);
+        let exchanged =
+            self.provider.exchange_code(&self.client, code, &redirect_uri, verifier.as_ref()).await;
+        let tokens = exchanged.map_err(|error| match error.denial() {
+            Some(OAuthError { code: ErrorCode::InvalidGrant, .. }) => {
+                Failed::Request("the identity provider does not accept the code")
+            }
+            _ => provider(error),
+        })?;
+        if tokens.token_type != TokenType::Bearer {
+            return Err(Failed::Provider("the access token is no bearer token".to_owned()));
+        }
+        let id_token = tokens.id_token.as_ref().ok_or(Failed::Provider("there is no ID token".to_owned()))?;
+        let nonce = login.nonce();
+        let expected = Expected { nonce: Some(&nonce), access_token: &tokens.access_token, code: Some(code) };
+        let checked = self.check_id_token(id_token, &expected, self.services.clock.now()).await;
+        let checked = checked.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
+        let userinfo = self.userinfo(&tokens, &checked.subject).await?;
+        let now = self.services.clock.now();
+        Ok(Session {
+            id: self.services.random.bytes(),
+            created: now,
+            renewed: now,
+            touched: now,
+            issuer: checked.issuer,
+            subject: checked.subject,
+            id_token: id_token.clone(),
+            access_expires: Some(browser.access_expires(&tokens, now)),
+            access_token: Some(tokens.access_token),
+            refresh_token: tokens.refresh_token,
+            scope: tokens.scope.map(|scope| scope.to_string()),
+            userinfo,
+        })
+    }
+
+    /// What the userinfo endpoint says, as JSON. A provider without one, or whose one fails, leaves the session
+    /// without; one that speaks of somebody else ends the login (OIDC Core 5.3.2).
+    async fn userinfo(&self, tokens: &TokenResponse, subject: &str) -> Result<Option<String>, Failed> {
+        if !self.config.headers.userinfo {
+            return Ok(None);
+        }
+        match self.provider.userinfo(&tokens.access_token).await {
+            Ok(claims) if claims.get("sub").and_then(|sub| sub.as_str()) == Some(subject) => {
+                Ok(serde_json::to_string(&claims).ok())
+            }
+            Ok(_) => Err(Failed::Provider("userinfo is about somebody else".to_owned())),
+            Err(ProviderError::Missing(_)) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "a session begins without userinfo");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the browser its session and sends it to the page it came for. A session it had before is over.
+    async fn welcome(&self, browser: &Browser, visitor: &Visitor, login: &Login, session: &Session) -> Reply {
+        let (cookies, https) = (visitor.cookies(), visitor.https);
+        let now = self.services.clock.now();
+        let before = browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.clone());
+        if let Some(before) = before {
+            let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(&before));
+            if let Err(error) = self.services.ended.end(realm, &before, until, now).await {
+                tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
+            }
+        }
+        let mut lines = match browser.jar.issue(session, &cookies, https) {
+            Ok(lines) => lines,
+            Err(error) => return self.give_up(browser, visitor, login, Failed::Provider(error.to_string())),
+        };
+        lines.push(browser.jar.forget(&login.state, https));
+        if browser.jar.is_strict() {
+            // Browsers keep a strict cookie back for as long as redirects lead here from another site; a page of
+            // this site's own ends that.
+            return answer::page(StatusCode::OK, forward_page(&login.return_to), lines);
+        }
+        answer::redirect(StatusCode::FOUND, &login.return_to, lines)
+    }
+
+    /// Begins the login anew, once; the second time it has failed.
+    async fn begin_again(&self, visitor: &Visitor, login: &Login, failed: Failed) -> Verdict {
+        let Some(browser) = &self.browser else { return Verdict::default() };
+        let forget = browser.jar.forget(&login.state, visitor.https);
+        Verdict::respond(match self.provider.ready().await {
+            Ok(metadata) if login.restarts < MAX_RESTARTS => {
+                let again = login.again(&self.services.random, self.services.clock.now());
+                answer::set_cookies(login::send(self, browser, visitor, &metadata, &again), vec![forget])
+            }
+            _ => self.give_up(browser, visitor, login, failed),
+        })
+    }
+
+    fn give_up(&self, browser: &Browser, visitor: &Visitor, login: &Login, failed: Failed) -> Reply {
+        let (status, message) = match &failed {
+            Failed::Request(why) => (StatusCode::BAD_REQUEST, (*why).to_owned()),
+            Failed::Refused(error) => (refusal_status(&error.code), describe(error)),
+            Failed::Provider(why) => {
+                tracing::warn!(%why, "a login failed at the identity provider");
+                (StatusCode::BAD_GATEWAY, "the identity provider did not complete the login".to_owned())
+            }
+        };
+        let reply = visitor.error(status, &message);
+        answer::set_cookies(reply, vec![browser.jar.forget(&login.state, visitor.https)])
+    }
+}
+
+impl Browser {
+    /// When an access token that came at `now` counts as over: a second early, and by the configured leeway.
+    pub(super) fn access_expires(&self, tokens: &TokenResponse, now: base::UnixMillis) -> base::UnixMillis {
+        let lifetime = tokens.expires_in.unwrap_or(self.config.default_expires_in);
+        now + lifetime.saturating_sub(Duration::from_secs(1) + self.config.expires_leeway)
+    }
+}
+
+/// RFC 9207: an `iss` must be the provider's, and one that promises it must send it. That of a provider with many
+/// tenants is known when the ID token is.
+fn check_issuer(metadata: &ProviderMetadata, iss: Option<&str>) -> Result<(), Failed> {
+    let promised = metadata.authorization_response_iss_parameter_supported == Some(true);
+    match iss {
+        Some(iss) if iss != metadata.issuer && !issuer_may_vary(metadata) => {
+            Err(Failed::Request("the answer comes from another identity provider"))
+        }
+        None if promised => {
+            Err(Failed::Request("the answer does not say which identity provider it comes from"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a new try may cure it.
+fn passing(failed: &Failed) -> bool {
+    matches!(failed, Failed::Refused(OAuthError { code: ErrorCode::TemporarilyUnavailable, .. }))
+}
+
+/// 403 where a person or a policy said no, 502 where the provider, or how it is set up, is at fault.
+fn refusal_status(code: &ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::AccessDenied
+        | ErrorCode::LoginRequired
+        | ErrorCode::InteractionRequired
+        | ErrorCode::ConsentRequired
+        | ErrorCode::AccountSelectionRequired
+        | ErrorCode::UnmetAuthenticationRequirements => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The error as the provider told it; `OAuthError` has taken out what is no plain text, and the page escapes the rest.
+fn describe(error: &OAuthError) -> String {
+    match &error.description {
+        Some(description) => format!("the login was refused: {}: {description}", error.code),
+        None => format!("the login was refused: {}", error.code),
+    }
+}
+
+fn forward_page(target: &str) -> String {
+    let target = gateway::error::escape_html(target);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Logged in</title>\n\
+         <meta http-equiv=\"refresh\" content=\"0;url={target}\">\n<p><a href=\"{target}\">Continue</a></p>\n</html>\n"
+    )
+}

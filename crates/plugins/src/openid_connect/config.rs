@@ -1,0 +1,289 @@
+use std::time::Duration;
+
+use base::Secret;
+use gateway::error::ConfigError;
+use http::{HeaderValue, Uri};
+use jose::Alg;
+use oauth::AuthorizationRequest;
+use rp::{
+    provider::TokenAuth,
+    session::{CookieSettings, Lifetimes},
+};
+
+/// What one route asks of OpenID Connect, in words of no dialect. Everything is there; defaults are the dialects' matter.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The client's id at the provider.
+    pub client_id: String,
+    /// The client's secret; a public client has none.
+    pub client_secret: Option<Secret<String>>,
+    /// URL of the provider's discovery document.
+    pub discovery: String,
+    /// Issuers that count instead of the one that discovery names; empty: that one.
+    pub issuers: Vec<String>,
+    /// How the provider is called.
+    pub calls: Calls,
+    /// The one algorithm that tokens may be signed with; `None`: any with a public key. HS256 and its like are for ID
+    /// tokens alone, with the client's secret.
+    pub alg: Option<Alg>,
+    /// How far `iat` and `nbf` may lie ahead, and how long an ID token counts after its `exp`.
+    pub slack: Duration,
+    /// How long an access token counts after its `exp`.
+    pub expiry_leeway: Duration,
+    /// Scopes that every token or session must have.
+    pub required_scopes: Vec<String>,
+    /// `realm` of `WWW-Authenticate`.
+    pub realm: String,
+    /// Tokens in `Authorization`; `None`: they are not looked at.
+    pub bearer: Option<BearerConfig>,
+    /// Logins of browsers; `None`: a request needs a token.
+    pub login: Option<LoginConfig>,
+    /// What is told to the upstream.
+    pub headers: Headers,
+}
+
+/// How the provider is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// Whether its certificates are verified.
+    pub verify_tls: bool,
+    /// How long a key set is used at most before it is fetched again.
+    pub jwks_ttl: Duration,
+    /// Client authentication at the token and revocation endpoints.
+    pub token_auth: TokenAuth,
+    /// Client authentication at the introspection endpoint.
+    pub introspection_auth: TokenAuth,
+}
+
+/// How access tokens are judged.
+#[derive(Clone, Debug)]
+pub struct BearerConfig {
+    /// By whom a token is verified.
+    pub verification: Verification,
+    /// What its audience must be.
+    pub audience: AudienceRule,
+    /// Verify on every request, without a cache.
+    pub uncached: bool,
+    /// Separates the cached verdicts of routes that say so.
+    pub cache_segment: Option<String>,
+}
+
+/// By whom access tokens are verified.
+#[derive(Clone, Debug)]
+pub enum Verification {
+    /// This key, PEM.
+    PublicKey(String),
+    /// The keys that the provider publishes.
+    Jwks,
+    /// An introspection endpoint.
+    Introspection(Introspection),
+    /// JWTs by the provider's keys, other tokens by its introspection endpoint.
+    Discovered(Introspection),
+}
+
+/// How an introspection endpoint is asked.
+#[derive(Clone, Debug)]
+pub struct Introspection {
+    /// Its URL; `None`: the one that discovery names.
+    pub endpoint: Option<String>,
+    /// How long an answer counts at most.
+    pub max_age: Duration,
+    /// Member of the answer that says for how many seconds it counts; `None`: `exp` says until when.
+    pub lifetime_claim: Option<String>,
+}
+
+/// What the audience of an access token must be.
+#[derive(Clone, Debug)]
+pub struct AudienceRule {
+    /// The claim that names it.
+    pub claim: String,
+    /// Whether there must be one.
+    pub required: bool,
+    /// Whether it must be the client's id.
+    pub is_client: bool,
+}
+
+/// How browsers log in, and how long that lasts.
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// Where the provider sends the browser back to: an absolute URL or a path. `None`: the path of the page that was
+    /// asked for, and `/.apisix/redirect` behind it.
+    pub redirect_uri: Option<String>,
+    /// `scope` of the authorization request.
+    pub scope: String,
+    /// Further parameters of the authorization request.
+    pub authorization_params: Vec<(String, String)>,
+    /// What becomes of a request without a session.
+    pub unauthenticated: Unauthenticated,
+    /// Whether a session counts only right after its login, so that each visit goes through the provider.
+    pub force_reauthorize: bool,
+    /// Path that ends the session.
+    pub logout_path: String,
+    /// Where the browser goes after that: an absolute URL or a path.
+    pub post_logout_redirect_uri: Option<String>,
+    /// Whether logout also revokes the session's tokens at the provider.
+    pub revoke_on_logout: bool,
+    /// Key material of this route's cookies; `None`: the deployment's own.
+    pub secret: Option<Secret<String>>,
+    /// How cookies are named and marked.
+    pub cookies: CookieSettings,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// Whether an access token that is over is exchanged for a new one.
+    pub renew: bool,
+    /// Lifetime of an access token of which the provider does not say it.
+    pub default_expires_in: Duration,
+    /// How long before its end an access token counts as over.
+    pub expires_leeway: Duration,
+}
+
+/// What becomes of a request without a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// A page load is sent to log in, anything else gets 401.
+    #[default]
+    Login,
+    /// 401.
+    Deny,
+    /// It goes on without identity.
+    Pass,
+}
+
+/// What the upstream is told about a request that is authenticated.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers {
+    /// The access token.
+    pub access_token: AccessTokenHeader,
+    /// `X-ID-Token`: the ID token's claims, base64 of JSON. Sessions only.
+    pub id_token: bool,
+    /// `X-Raw-ID-Token`: the ID token as it was signed. Sessions only.
+    pub raw_id_token: bool,
+    /// `X-Userinfo`: who it is, base64 of JSON.
+    pub userinfo: bool,
+    /// `X-Refresh-Token`. Sessions only.
+    pub refresh_token: bool,
+}
+
+/// Where the upstream finds the access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTokenHeader {
+    /// Nowhere.
+    None,
+    /// `X-Access-Token`.
+    XAccessToken,
+    /// `Authorization: Bearer`.
+    Authorization,
+}
+
+impl Config {
+    /// Refuses what could not work or would not be safe. Errors name fields as the APISIX dialect does.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if HeaderValue::from_str(&self.realm).is_err() || self.realm.contains(['"', '\\']) {
+            return Err(ConfigError::new("realm", "it must be visible ASCII without quotes and backslashes"));
+        }
+        let local = self
+            .bearer
+            .as_ref()
+            .is_some_and(|bearer| !matches!(bearer.verification, Verification::Introspection(_)));
+        if local && self.alg.is_some_and(Alg::is_symmetric) {
+            let reason =
+                "access tokens are verified with public keys here, so a symmetric algorithm never fits";
+            return Err(ConfigError::new("token_signing_alg_values_expected", reason));
+        }
+        if let Some(endpoint) = self.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
+            absolute("introspection_endpoint", endpoint)?;
+        }
+        self.login.as_ref().map_or(Ok(()), LoginConfig::check)
+    }
+}
+
+impl BearerConfig {
+    fn introspection_endpoint(&self) -> Option<&str> {
+        match &self.verification {
+            Verification::Introspection(introspection) | Verification::Discovered(introspection) => {
+                introspection.endpoint.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl LoginConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(redirect_uri) = &self.redirect_uri {
+            absolute_or_path("redirect_uri", redirect_uri)?;
+        }
+        if let Some(target) = &self.post_logout_redirect_uri {
+            absolute_or_path("post_logout_redirect_uri", target)?;
+        }
+        absolute_or_path("logout_path", &self.logout_path)?;
+        for (name, value) in &self.authorization_params {
+            let reason = match name.as_str() {
+                "response_mode" if value == "query" => continue,
+                "response_mode" => "only the answer by query is taken, so another response_mode cannot work",
+                "request" | "request_uri" => "request objects are not implemented in this build",
+                name if AuthorizationRequest::is_protected(name) => "the gate sets this parameter itself",
+                _ => continue,
+            };
+            return Err(ConfigError::new(format!("authorization_params.{name}"), reason));
+        }
+        check_cookies(&self.cookies)
+    }
+}
+
+fn check_cookies(cookies: &CookieSettings) -> Result<(), ConfigError> {
+    let refuse = |field: &str, reason: &str| Err(ConfigError::new(format!("session.{field}"), reason));
+    // RFC 6265 section 4.1.1: a name is a token, an attribute's value has neither controls nor semicolons.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let plain = |text: &str| text.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b';');
+    if cookies
+        .name
+        .as_deref()
+        .is_some_and(|name| name.is_empty() || name.len() > 64 || !name.bytes().all(token))
+    {
+        return refuse("cookie_name", "it must be 1 to 64 letters that a cookie name may have");
+    }
+    if cookies.path.as_deref().is_some_and(|path| !path.starts_with('/') || path.len() > 256 || !plain(path))
+    {
+        return refuse("cookie_path", "it must be a path that begins with `/`");
+    }
+    if cookies
+        .domain
+        .as_deref()
+        .is_some_and(|domain| domain.is_empty() || domain.len() > 253 || !plain(domain))
+    {
+        return refuse("cookie_domain", "it must be a domain name");
+    }
+    let host_only = cookies.path.as_deref().is_none_or(|path| path == "/") && cookies.domain.is_none();
+    if cookies.name.as_deref().is_some_and(|name| name.starts_with("__Host-")) && !host_only {
+        return refuse(
+            "cookie_name",
+            "browsers take a name with `__Host-` only for the path `/` and without a domain",
+        );
+    }
+    Ok(())
+}
+
+/// An absolute http or https URL without user, or a path of this host.
+fn absolute_or_path(field: &str, text: &str) -> Result<(), ConfigError> {
+    // `//host` and `/\host` are other hosts to a browser.
+    let path = text.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\']));
+    if path && text.bytes().all(|byte| byte > b' ') && Uri::try_from(text).is_ok() {
+        Ok(())
+    } else {
+        absolute(field, text)
+    }
+}
+
+fn absolute(field: &str, text: &str) -> Result<(), ConfigError> {
+    let uri = Uri::try_from(text).ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    match uri.as_ref().and_then(Uri::authority) {
+        Some(authority) if !authority.as_str().contains('@') => Ok(()),
+        _ => Err(ConfigError::new(
+            field,
+            "it must be an absolute http or https URL, or a path where paths are allowed",
+        )),
+    }
+}

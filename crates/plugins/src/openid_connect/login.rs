@@ -1,0 +1,64 @@
+//! The beginning of a login: the browser is sent to the provider (OIDC Core 3.1.2.1).
+
+use gateway::plugin::Reply;
+use http::StatusCode;
+use oauth::{AuthorizationRequest, ProviderMetadata, Verifier};
+use rp::session::Login;
+
+use super::{Inner, answer, browser::Browser, visitor::Visitor};
+
+/// Sends the browser to log in, and to come back to the page it asked for.
+pub(super) fn begin(
+    inner: &Inner,
+    browser: &Browser,
+    visitor: &Visitor,
+    metadata: &ProviderMetadata,
+) -> Reply {
+    let redirect_uri = browser.redirect_uri(visitor);
+    let (services, page) = (&inner.services, visitor.target.as_str());
+    let login = Login::begin(&services.random, services.clock.now(), &visitor.origin(), page, &redirect_uri);
+    send(inner, browser, visitor, metadata, &login)
+}
+
+/// Sends the browser to log in with `login`.
+pub(super) fn send(
+    inner: &Inner,
+    browser: &Browser,
+    visitor: &Visitor,
+    metadata: &ProviderMetadata,
+    login: &Login,
+) -> Reply {
+    if !visitor.may_log_in() {
+        let why = "a login needs https: over plain http only this machine's own names get session cookies";
+        return visitor.error(StatusCode::BAD_REQUEST, why);
+    }
+    let nonce = login.nonce();
+    let Some(location) = location(inner, browser, visitor, metadata, login, &nonce) else {
+        let why = "the identity provider names no place to log in";
+        return visitor.error(StatusCode::BAD_GATEWAY, why);
+    };
+    let cookies = browser.jar.remember(login, &visitor.cookies(), visitor.https);
+    answer::redirect(StatusCode::FOUND, &location, cookies)
+}
+
+fn location(
+    inner: &Inner,
+    browser: &Browser,
+    visitor: &Visitor,
+    metadata: &ProviderMetadata,
+    login: &Login,
+    nonce: &str,
+) -> Option<String> {
+    let challenge = Verifier::parse(&login.verifier()).ok()?.challenge();
+    let request = AuthorizationRequest {
+        client_id: &inner.client.client_id,
+        redirect_uri: &browser.redirect_uri(visitor),
+        scope: &browser.config.scope,
+        state: &login.state,
+        nonce: Some(nonce),
+        challenge: Some(&challenge),
+        response_mode: None,
+        extra: &browser.config.authorization_params,
+    };
+    request.url(metadata.authorization_endpoint.as_deref()?).ok()
+}

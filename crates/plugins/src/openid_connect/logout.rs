@@ -1,0 +1,104 @@
+//! The end of a session, here and at the provider (OIDC RP-Initiated Logout 1.0).
+
+use std::sync::Arc;
+
+use gateway::plugin::{Flow, Reply, Verdict};
+use http::{Method, StatusCode};
+use rp::session::Session;
+use url::Url;
+
+use super::{Inner, answer, browser::Browser, visitor::Visitor};
+
+impl Inner {
+    /// Answers at the logout path. A request that another site's page caused ends nothing by itself: the user is asked.
+    pub(super) fn log_out(self: &Arc<Self>, browser: &Browser, visitor: Visitor) -> Flow {
+        if visitor.cross_site {
+            return Flow::respond(answer::page(StatusCode::OK, confirm_page(visitor.path()), Vec::new()));
+        }
+        let now = self.services.clock.now();
+        let session = browser.session(self, &visitor.cookies(), visitor.https, now);
+        let session = session.map(|(opened, _)| opened.session.clone());
+        let inner = Arc::clone(self);
+        Flow::Suspend(Box::pin(async move {
+            let Some(browser) = &inner.browser else { return Verdict::default() };
+            Verdict::respond(inner.sign_off(browser, &visitor, session.as_ref()).await)
+        }))
+    }
+
+    async fn sign_off(&self, browser: &Browser, visitor: &Visitor, session: Option<&Session>) -> Reply {
+        let cookies = browser.jar.clear(&visitor.cookies(), visitor.https);
+        if let Some(session) = session {
+            let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(session));
+            let now = self.services.clock.now();
+            if let Err(error) = self.services.ended.end(realm, session, until, now).await {
+                tracing::error!(%error, "a logout is not recorded");
+                let why = "the logout could not be recorded; the session is gone from this browser only";
+                return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
+            }
+            if browser.config.revoke_on_logout {
+                self.revoke(session).await;
+            }
+        }
+        let end_session = match self.provider.ready().await {
+            Ok(metadata) => metadata.end_session_endpoint.clone(),
+            Err(error) => {
+                tracing::warn!(%error, "a user is logged out here and not at the identity provider");
+                let why = "you are logged out here, but the identity provider is not available to log you out there";
+                return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
+            }
+        };
+        let after = browser.config.post_logout_redirect_uri.as_deref().map(|place| visitor.absolute(place));
+        let target =
+            end_session.and_then(|endpoint| self.end_session_url(&endpoint, session, after.as_deref()));
+        // 302 may repeat a POST at the target; 303 never does.
+        let status = if visitor.method == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
+        match target.or(after) {
+            Some(target) => answer::redirect(status, &target, cookies),
+            None => {
+                answer::page(StatusCode::OK, "<html><body>Logged Out</body></html>\n".to_owned(), cookies)
+            }
+        }
+    }
+
+    /// The tokens are of no use to anybody any more. Best effort.
+    async fn revoke(&self, session: &Session) {
+        let tokens = [(&session.refresh_token, "refresh_token"), (&session.access_token, "access_token")];
+        for (token, hint) in tokens {
+            let Some(token) = token else { continue };
+            if let Err(error) = self.provider.revoke(&self.client, token, hint).await {
+                tracing::warn!(%error, hint, "a token of a session that ended is not revoked");
+            }
+        }
+    }
+
+    /// Without a hint the provider must be told the client, or it cannot know which addresses to return to are the
+    /// client's.
+    fn end_session_url(
+        &self,
+        endpoint: &str,
+        session: Option<&Session>,
+        after: Option<&str>,
+    ) -> Option<String> {
+        let mut url = Url::parse(endpoint).ok()?;
+        {
+            let mut query = url.query_pairs_mut();
+            match session {
+                Some(session) => query.append_pair("id_token_hint", session.id_token.expose()),
+                None => query.append_pair("client_id", &self.client.client_id),
+            };
+            if let Some(after) = after {
+                query.append_pair("post_logout_redirect_uri", after);
+            }
+        }
+        Some(url.into())
+    }
+}
+
+fn confirm_page(path: &str) -> String {
+    let path = gateway::error::escape_html(path);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Log out?</title>\n<h1>Log out?</h1>\n\
+         <p>Another site asks to log you out here.</p>\n<form method=\"post\" action=\"{path}\">\n\
+         <button id=\"confirm-logout\" type=\"submit\">Log out</button>\n</form>\n</html>\n"
+    )
+}

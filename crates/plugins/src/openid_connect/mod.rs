@@ -1,0 +1,149 @@
+//! OpenID Connect in the request path: access tokens in `Authorization`, and logins of browsers by the authorization
+//! code flow, with what is known of the user handed to the upstream in headers.
+//!
+//! A request goes through [`Plugin::rewrite`] here. `bearer` judges a token; without one, `browser` looks for a
+//! session, and sends to `login`, `callback`, `refresh` or `logout`. A request that is warm, whose token was verified
+//! or whose cookie was opened on this core before, does no cryptography but one SHA-256, reads no JSON, takes no lock
+//! and waits for nothing.
+
+mod answer;
+mod bearer;
+mod browser;
+mod callback;
+mod config;
+mod login;
+mod logout;
+mod refresh;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod visitor;
+
+use std::{any::Any, fmt, sync::Arc};
+
+use aws_lc_rs::digest;
+use base::{Clock, Keyring, Random};
+use gateway::{
+    error::ConfigError,
+    plugin::{Flow, Phases, Plugin, PluginRequest},
+};
+use rp::{
+    provider::{Client, Provider, Providers, SourceConfig},
+    session::{EndedSessions, Refreshes, UsedStates},
+};
+
+pub use config::{
+    AccessTokenHeader, AudienceRule, BearerConfig, Calls, Config, Headers, Introspection, LoginConfig,
+    Unauthenticated, Verification,
+};
+
+use bearer::Bearer;
+use browser::Browser;
+
+/// What the instances of this plugin share: one each per process, made by the binary.
+#[derive(Clone)]
+pub struct Services {
+    /// All providers in use.
+    pub providers: Providers,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The process's randomness.
+    pub random: Random,
+    /// Seals the cookies of routes that have no secret of their own; the first key seals, all open.
+    pub session_keys: Keyring,
+    /// States that have bought their exchange.
+    pub used_states: Arc<UsedStates>,
+    /// Sessions that have ended.
+    pub ended: Arc<EndedSessions>,
+    /// Refreshes that are running, or ran just now.
+    pub refreshes: Arc<Refreshes>,
+}
+
+/// Compiles `config` into a plugin. What it cached stays valid when the same configuration is compiled again.
+///
+/// # Errors
+///
+/// When the configuration could not work or would not be safe; the field is named as in the APISIX dialect.
+pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
+    config.check()?;
+    let source = SourceConfig {
+        discovery_url: config.discovery.clone(),
+        verify_tls: config.calls.verify_tls,
+        timeout: config.calls.timeout,
+        jwks_ttl: config.calls.jwks_ttl,
+        issuers: config.issuers.clone(),
+    };
+    let provider = services.providers.provider(&source);
+    let provider = provider.map_err(|error| ConfigError::new("discovery", error.to_string()))?;
+    let client = Client {
+        client_id: config.client_id.clone(),
+        client_secret: config.client_secret.clone(),
+        token_auth: config.calls.token_auth,
+        introspection_auth: config.calls.introspection_auth,
+        timeout: config.calls.timeout,
+    };
+    let identity = identity(&config);
+    let bearer =
+        config.bearer.as_ref().map(|bearer| Bearer::compile(bearer, &config, identity)).transpose()?;
+    let browser = config
+        .login
+        .as_ref()
+        .map(|login| Browser::compile(login, &config, identity, services))
+        .transpose()?;
+    let services = services.clone();
+    Ok(Arc::new(OpenidConnect(Arc::new(Inner { config, provider, client, bearer, browser, services }))))
+}
+
+/// The compiled plugin.
+struct OpenidConnect(Arc<Inner>);
+
+/// What a suspended phase takes with it.
+struct Inner {
+    config: Config,
+    provider: Arc<Provider>,
+    client: Client,
+    bearer: Option<Bearer>,
+    browser: Option<Browser>,
+    services: Services,
+}
+
+impl Plugin for OpenidConnect {
+    fn name(&self) -> &'static str {
+        "openid-connect"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::REWRITE
+    }
+
+    /// A token in `Authorization` wins over a session cookie; their claims are never mixed.
+    fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
+        let inner = &self.0;
+        if let Some(flow) = inner.bearer.as_ref().and_then(|bearer| bearer.judge(inner, request)) {
+            return flow;
+        }
+        match &inner.browser {
+            Some(browser) => browser.judge(inner, request),
+            None => Flow::respond(answer::no_token(inner, request.errors(), request.head.prefers_html())),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenidConnect").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Digest of a whole configuration but its secrets, none of which a verdict about a token depends on. It is taken over
+/// the debug text, so that a field added later cannot be forgotten in it.
+fn identity(config: &Config) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = digest::digest(&digest::SHA256, format!("{config:?}").as_bytes());
+    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}

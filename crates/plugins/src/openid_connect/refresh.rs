@@ -1,0 +1,113 @@
+//! A session whose access token is over gets a new one (RFC 6749 section 6), once for all requests that need it.
+
+use std::sync::Arc;
+
+use gateway::plugin::Verdict;
+use oauth::{ErrorCode, TokenType};
+use rp::session::{IdTokenError, RefreshError, Session};
+
+use super::{
+    Inner, answer,
+    browser::{Browser, Opened},
+    tokens::{BadIdToken, Expected},
+    visitor::Visitor,
+};
+
+impl Inner {
+    /// The verdict for a request whose session needs a new access token.
+    pub(super) async fn refresh(self: Arc<Self>, session: Session, visitor: Visitor) -> Verdict {
+        let (Some(browser), Some(token)) = (&self.browser, &session.refresh_token) else {
+            return Verdict::default();
+        };
+        let (realm, work) = (browser.jar.realm(), Arc::clone(&self).renew(session.clone()));
+        match self.services.refreshes.run(realm, token, work).await {
+            // A provider may give several sessions of a user one refresh token; each keeps what is its own.
+            Ok(new) if new.subject == session.subject => {
+                let new =
+                    Session { id: session.id, created: session.created, renewed: session.renewed, ..new };
+                self.admit(browser, &visitor, new, true).await
+            }
+            Err(RefreshError::Unavailable) => self.admit(browser, &visitor, session.clone(), false).await,
+            Ok(_) | Err(RefreshError::Ended) => self.dismiss(browser, &visitor).await,
+        }
+    }
+
+    /// Lets a request with `session` go on, with a new cookie if it is `new`.
+    async fn admit(&self, browser: &Browser, visitor: &Visitor, session: Session, new: bool) -> Verdict {
+        // It may have been ended while the provider was asked.
+        if self.services.ended.contains(browser.jar.realm(), &session) {
+            return self.dismiss(browser, visitor).await;
+        }
+        let now = self.services.clock.now();
+        let opened = Opened::new(session, &self.config.headers);
+        if !opened.has_scopes(&self.config.required_scopes) {
+            return Verdict::respond(answer::scopes_missing(&self.config.required_scopes));
+        }
+        let cookies = match new {
+            true => browser.issue_again(&opened.session, &visitor.cookies(), visitor.https, now),
+            false => Vec::new(),
+        };
+        Verdict {
+            request: opened.edits(now).collect(),
+            response: answer::cookie_headers(cookies),
+            reply: None,
+        }
+    }
+
+    /// The session is over: its cookies go, and the request is one without a session.
+    async fn dismiss(&self, browser: &Browser, visitor: &Visitor) -> Verdict {
+        let cookies = answer::cookie_headers(browser.jar.clear(&visitor.cookies(), visitor.https));
+        let mut verdict = self.turn_away_later(visitor).await;
+        verdict.response.extend(cookies);
+        verdict
+    }
+
+    /// Asks the provider. Runs once for a refresh token, on the control runtime.
+    async fn renew(self: Arc<Self>, session: Session) -> Result<Session, RefreshError> {
+        let (Some(browser), Some(token)) = (&self.browser, &session.refresh_token) else {
+            return Err(RefreshError::Unavailable);
+        };
+        let tokens = match self.provider.refresh(&self.client, token, None).await {
+            Ok(tokens) if tokens.token_type == TokenType::Bearer => tokens,
+            Ok(_) => return Err(RefreshError::Unavailable),
+            Err(error) if error.denial().is_some_and(|no| no.code == ErrorCode::InvalidGrant) => {
+                return self.end(browser, &session).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a session is not refreshed and goes on without an access token");
+                return Err(RefreshError::Unavailable);
+            }
+        };
+        let now = self.services.clock.now();
+        if let Some(id_token) = &tokens.id_token {
+            let expected = Expected { nonce: None, access_token: &tokens.access_token, code: None };
+            match self.check_id_token(id_token, &expected, now).await {
+                Ok(checked) if checked.issuer == session.issuer && checked.subject == session.subject => {}
+                Ok(_) | Err(BadIdToken::Rule(IdTokenError::Claim("iss" | "sub" | "aud" | "azp"))) => {
+                    return self.end(browser, &session).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a refreshed ID token is not taken");
+                    return Err(RefreshError::Unavailable);
+                }
+            }
+        }
+        Ok(Session {
+            access_expires: Some(browser.access_expires(&tokens, now)),
+            access_token: Some(tokens.access_token),
+            refresh_token: tokens.refresh_token.or(session.refresh_token),
+            id_token: tokens.id_token.unwrap_or(session.id_token),
+            scope: tokens.scope.map(|scope| scope.to_string()).or(session.scope),
+            ..session
+        })
+    }
+
+    /// The provider ended the session: every cookie of it is dead.
+    async fn end(&self, browser: &Browser, session: &Session) -> Result<Session, RefreshError> {
+        let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(session));
+        if let Err(error) = self.services.ended.end(realm, session, until, self.services.clock.now()).await {
+            tracing::warn!(%error, "the end of a session holds until a restart");
+        }
+        Err(RefreshError::Ended)
+    }
+}

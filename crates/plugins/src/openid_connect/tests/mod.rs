@@ -1,0 +1,1 @@
+//! Protocol tests against a scripted provider.

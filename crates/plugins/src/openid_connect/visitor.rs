@@ -1,0 +1,119 @@
+//! The browser's side of a request, as far as a login needs it when the request itself is out of reach.
+
+use std::net::IpAddr;
+
+use gateway::{
+    error::ErrorBody,
+    plugin::{PluginRequest, Reply, RequestHead},
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, uri::PathAndQuery};
+use rp::session::Cookies;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// Who asks, and for what.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) https: bool,
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    authority: String,
+    loopback: bool,
+    /// Whether a redirect to a login page can be followed by a person.
+    pub(super) page_load: bool,
+    /// Whether another site's page caused the request.
+    pub(super) cross_site: bool,
+    html: bool,
+    errors: ErrorBody,
+    /// The `Cookie` lines alone.
+    cookies: HeaderMap,
+}
+
+impl Visitor {
+    pub(super) fn of(request: &PluginRequest<'_>) -> Self {
+        let head = &*request.head;
+        let lines = head.headers.get_all(header::COOKIE).iter();
+        Self {
+            https: request.peer.https,
+            method: head.method.clone(),
+            target: head.target.clone(),
+            authority: head.authority().to_owned(),
+            loopback: is_loopback(head.host()),
+            page_load: is_page_load(head),
+            cross_site: is_cross_site(head),
+            html: head.prefers_html(),
+            errors: request.errors(),
+            cookies: lines.map(|line| (header::COOKIE, line.clone())).collect(),
+        }
+    }
+
+    /// Scheme, host and port, as the browser sees them.
+    pub(super) fn origin(&self) -> String {
+        format!("{}://{}", if self.https { "https" } else { "http" }, self.authority)
+    }
+
+    /// `place` as an absolute URL, if it is a path of this host.
+    pub(super) fn absolute(&self, place: &str) -> String {
+        if place.starts_with('/') { format!("{}{place}", self.origin()) } else { place.to_owned() }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    pub(super) fn cookies(&self) -> Cookies<'_> {
+        Cookies::read(&self.cookies)
+    }
+
+    /// Whether cookies that stand for a user may go over this connection: https, or within this machine.
+    pub(super) fn may_log_in(&self) -> bool {
+        self.https || self.loopback
+    }
+
+    /// The gate's own answer in the words of the route's dialect.
+    pub(super) fn error(&self, status: StatusCode, message: &str) -> Reply {
+        self.errors.reply(status, message, self.html)
+    }
+
+    pub(super) fn errors(&self) -> (ErrorBody, bool) {
+        (self.errors, self.html)
+    }
+}
+
+/// Whether a browser is about to show the answer as a page: by GET or HEAD, and neither a script's request, nor an
+/// API client's, nor a WebSocket.
+fn is_page_load(head: &RequestHead) -> bool {
+    let is = |name: HeaderName, value: &str| {
+        head.headers.get(name).is_some_and(|have| have.as_bytes() == value.as_bytes())
+    };
+    let scripted = head.headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode.as_bytes() != b"navigate")
+        || is(X_REQUESTED_WITH, "XMLHttpRequest");
+    let accepts_json = || {
+        let mut values = head.headers.get_all(header::ACCEPT).iter();
+        values.any(|value| value.to_str().is_ok_and(|value| value.contains("application/json")))
+    };
+    let readable = matches!(head.method, Method::GET | Method::HEAD) && !head.websocket;
+    readable && !scripted && (head.prefers_html() || !accepts_json())
+}
+
+/// Browsers say it in `Sec-Fetch-Site`; older ones show it in `Origin` or `Referer`. A request that says nothing is
+/// typed, a bookmark, or not a browser's.
+fn is_cross_site(head: &RequestHead) -> bool {
+    if let Some(site) = head.headers.get(SEC_FETCH_SITE) {
+        return site.as_bytes() == b"cross-site";
+    }
+    let from = head.headers.get(header::ORIGIN).or_else(|| head.headers.get(header::REFERER));
+    from.is_some_and(|from| {
+        let from = from.to_str().ok().and_then(|from| url::Url::parse(from).ok());
+        from.as_ref().and_then(url::Url::host_str) != Some(head.host())
+    })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
