@@ -11,6 +11,7 @@ mod gate;
 mod log;
 mod process;
 mod serve;
+mod services;
 mod start;
 mod tls;
 mod token;

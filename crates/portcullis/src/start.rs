@@ -25,6 +25,7 @@ use gateway::{
     snapshot::Publisher,
     upstream::Live,
 };
+use plugins::openid_connect::Services;
 use store::{SqliteStore, Store, StoreError};
 use tokio::{runtime::Builder, sync::watch, task::JoinSet};
 
@@ -35,6 +36,7 @@ use crate::{
     gate,
     process::Signals,
     serve::{self, Server, Transport},
+    services,
     tls::{self, ClientCertificates},
     upkeep::Upkeep,
 };
@@ -93,7 +95,8 @@ pub(crate) fn check(config: Config) -> anyhow::Result<()> {
             Err(error) => return Err(error).context("cannot open the configuration store"),
         };
         let (live, publisher) = (gate::live(&plan.config)?, Arc::new(Publisher::new(NOT_FOUND)));
-        open_dialect(&plan, &store, &live, &publisher).await?;
+        let services = openid_connect_services(&plan, &store).await?;
+        open_dialect(&plan, &store, &live, &publisher, &services).await?;
         let broken = publisher.current().broken.clone();
         let lines = broken.iter().map(|(resource, reason)| format!("{resource}: {reason}"));
         match lines.collect::<Vec<_>>().join("; ") {
@@ -109,8 +112,9 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     let store = Arc::new(open_store(&plan).await?);
     let publisher = Arc::new(Publisher::new(NOT_FOUND));
     let live = gate::live(&plan.config)?;
-    let dialect = open_dialect(&plan, &store, &live, &publisher).await?;
-    let upkeep = Upkeep { dialect: Arc::clone(&dialect) };
+    let services = openid_connect_services(&plan, &store).await?;
+    let dialect = open_dialect(&plan, &store, &live, &publisher, &services).await?;
+    let upkeep = Upkeep { dialect: Arc::clone(&dialect), providers: services.providers };
 
     let engine = Arc::new(Mutex::new(None));
     let mut servers = Vec::new();
@@ -156,12 +160,18 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn openid_connect_services(plan: &Plan, store: &Arc<SqliteStore>) -> anyhow::Result<Services> {
+    let store = Arc::clone(store) as Arc<dyn Store>;
+    services::openid_connect(&plan.config, &plan.clock, &plan.random, &store).await
+}
+
 /// Loads the resources of the store and publishes them.
 async fn open_dialect(
     plan: &Plan,
     store: &Arc<SqliteStore>,
     live: &Arc<Live>,
     publisher: &Arc<Publisher>,
+    services: &Services,
 ) -> anyhow::Result<Arc<Dialect>> {
     let options = apisix::Options {
         store: Arc::clone(store) as Arc<dyn Store>,

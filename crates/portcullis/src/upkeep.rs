@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use apisix::Dialect;
+use rp::provider::Providers;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often resources with a time to live are looked at.
@@ -12,6 +13,7 @@ const PACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Upkeep {
     pub(crate) dialect: Arc<Dialect>,
+    pub(crate) providers: Providers,
 }
 
 impl Upkeep {
@@ -28,6 +30,7 @@ impl Upkeep {
     /// Everything that is due, now that the clock was moved.
     pub(crate) async fn catch_up(&self) {
         self.expire().await;
+        self.providers.refresh_due().await;
     }
 
     async fn expire(&self) {
