@@ -1,5 +1,7 @@
 //! The dialect's plugins: one file per APISIX name, and the one list of them.
 
+pub mod openid_connect;
+
 use std::{
     fmt,
     sync::{Arc, LazyLock},
