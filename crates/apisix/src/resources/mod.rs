@@ -132,10 +132,10 @@ pub(crate) fn id_text(id: &Value) -> Option<String> {
     }
 }
 
-/// Whether text may be an id.
+/// Whether text may be an id. Dots alone would be path members with a meaning of their own.
 pub(crate) fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !text.bytes().all(|byte| byte == b'.')
 }
 
 fn id() -> Schema {

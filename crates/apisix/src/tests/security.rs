@@ -213,7 +213,17 @@ async fn a11_odd_ids_and_labels_are_refused() {
     {
         assert_eq!(gate.put(&format!("routes/{id}"), route("/a")).await.status, 400, "{id}");
     }
-    for id in [json!(0), json!(-1), json!(1.5), json!([]), json!({}), json!(null), json!(true), json!("")] {
+    for id in [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!([]),
+        json!({}),
+        json!(null),
+        json!(true),
+        json!(""),
+        json!(".."),
+    ] {
         let told = gate.put("routes", json!({"id": id, "uri": "/a", "upstream": upstream()})).await;
         assert_eq!(told.status, 400, "{id}");
     }
