@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use apisix::{
     Dialect,
     admin::{Access, AdminKey, AdminState, Role},
-    plugins::Registry,
+    plugins::{Registry, openid_connect::OpenidConnect},
 };
 use axum::{
     Router,
@@ -178,7 +178,7 @@ async fn open_dialect(
         keyring: plan.config.keyring.clone(),
         clock: plan.clock.clone(),
         random: plan.random.clone(),
-        registry: Registry::new(Vec::new()),
+        registry: Registry::new(vec![Arc::new(OpenidConnect::new(services.clone()))]),
         live: Arc::clone(live),
         publisher: Arc::clone(publisher),
     };
