@@ -1,0 +1,159 @@
+//! HTTP/2 on both sides: gRPC with its trailers, streams in both directions, and WebSockets over extended CONNECT.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on fails
+
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use gateway::{
+    engine::Limits,
+    upstream::{Scheme, Timeouts},
+};
+use h2::{client, server};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use support::Gate;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// A gRPC-like target: echoes each message as it comes, then ends with trailers.
+async fn echo_target() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut connection = server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    tokio::spawn(async move {
+                        assert_eq!(request.headers().get("te").unwrap(), "trailers");
+                        assert!(request.headers().get("x-userinfo").is_none());
+                        let mut body = request.into_body();
+                        let head =
+                            Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+                        let mut out = respond.send_response(head, false).unwrap();
+                        while let Some(data) = body.data().await {
+                            let data = data.unwrap();
+                            body.flow_control().release_capacity(data.len()).unwrap();
+                            out.send_data(data, false).unwrap();
+                        }
+                        let mut trailers = HeaderMap::new();
+                        trailers.insert("grpc-status", "0".parse().unwrap());
+                        out.send_trailers(trailers).unwrap();
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn connect(gate: &Gate) -> client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(gate.address).await.unwrap();
+    let (sender, connection) = client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    sender.ready().await.unwrap()
+}
+
+#[tokio::test]
+async fn grpc_streams_both_ways_and_keeps_its_trailers() {
+    let gate = Gate::start(Limits::default());
+    gate.route_by(Scheme::Grpc, &[echo_target().await], Timeouts::default());
+    let mut sender = connect(&gate).await;
+    for _ in 0..3 {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://a.example/pkg.Service/Method")
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("x-userinfo", "evil")
+            .body(())
+            .unwrap();
+        let (answer, mut out) = sender.send_request(request, false).unwrap();
+        out.send_data(Bytes::from_static(b"one"), false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let mut body = answer.into_body();
+        // The first message comes back before the second is sent: nothing waits for an end.
+        assert_eq!(body.data().await.unwrap().unwrap(), "one");
+        out.send_data(Bytes::from_static(b"two"), true).unwrap();
+        assert_eq!(body.data().await.unwrap().unwrap(), "two");
+        assert!(body.data().await.is_none());
+        assert_eq!(body.trailers().await.unwrap().unwrap().get("grpc-status").unwrap(), "0");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_a_target_that_knows_only_http1() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                       sec-websocket-accept: x\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        let mut ping = [0; 4];
+        stream.read_exact(&mut ping).await.unwrap();
+        stream.write_all(b"pong").await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let gate = Gate::start(Limits::default());
+    gate.route_to(&[address], Timeouts { read: Duration::from_secs(10), ..Timeouts::default() });
+
+    let stream = TcpStream::connect(gate.address).await.unwrap();
+    let (sender, connection) = client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    // The server's settings allow it only once they have arrived: an ordinary exchange brings them.
+    let ordinary = Request::get("http://a.example/%zz").body(()).unwrap();
+    assert_eq!(
+        sender.send_request(ordinary, true).unwrap().0.await.unwrap().status(),
+        StatusCode::BAD_REQUEST
+    );
+    assert!(sender.is_extended_connect_protocol_enabled());
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/chat")
+        .header("sec-websocket-version", "13")
+        .body(())
+        .unwrap();
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let (answer, mut out) = sender.send_request(request, false).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(!answer.headers().contains_key("sec-websocket-accept"));
+    out.send_data(Bytes::from_static(b"ping"), false).unwrap();
+    assert_eq!(answer.into_body().data().await.unwrap().unwrap(), "pong");
+    let head = target.await.unwrap();
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n") && head.contains("sec-websocket-key: "), "{head}");
+}
+
+#[tokio::test]
+async fn h06_cookie_crumbs_become_one_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let gate = Gate::start(Limits::default());
+    gate.route_to(&[address], Timeouts::default());
+    let mut sender = connect(&gate).await;
+    let request =
+        Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2").body(()).unwrap();
+    assert_eq!(sender.send_request(request, true).unwrap().0.await.unwrap().status(), StatusCode::OK);
+    assert!(target.await.unwrap().contains("cookie: a=1; b=2\r\n"));
+}

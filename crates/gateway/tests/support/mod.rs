@@ -1,0 +1,130 @@
+//! An engine of one core on a free port, with one route.
+
+#![allow(dead_code, clippy::unwrap_used)] // each test file uses its part; a test that cannot go on fails
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use base::Clock;
+use gateway::{
+    TlsAcceptance,
+    engine::{self, EngineConfig, Limits, ListenerSpec, Running},
+    error::ErrorBody,
+    route::{Backend, Matcher, PathPattern, Plan, Route},
+    snapshot::{Contribution, Publisher},
+    upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+};
+
+const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
+
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    pub(crate) running: Option<Running>,
+    live: Arc<Live>,
+    publisher: Arc<Publisher>,
+}
+
+impl Gate {
+    pub(crate) fn start(limits: Limits) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let live = Arc::new(Live::new("", Vec::new()).unwrap());
+        let publisher = Arc::new(Publisher::new((ERRORS, "404 Route Not Found")));
+        let config = EngineConfig {
+            workers: 1,
+            limits,
+            trusted_proxies: Vec::new(),
+            access_log: None,
+            tls: TlsAcceptance::new(None, None).unwrap(),
+            clock: Clock::system(),
+            live: Arc::clone(&live),
+            publisher: Arc::clone(&publisher),
+        };
+        let spec = ListenerSpec {
+            address,
+            tls: false,
+            http2: true,
+            client_certificates: false,
+            proxy_protocol: false,
+        };
+        let running = engine::start(config, &[spec]).unwrap();
+        Self { address, running: Some(running), live, publisher }
+    }
+
+    /// One route for every path to these targets.
+    pub(crate) fn route_to(&self, targets: &[SocketAddr], timeouts: Timeouts) {
+        self.route_by(Scheme::Http, targets, timeouts);
+    }
+
+    /// The same, speaking to them by `scheme`.
+    pub(crate) fn route_by(&self, scheme: Scheme, targets: &[SocketAddr], timeouts: Timeouts) {
+        let spec = UpstreamSpec {
+            id: "u".into(),
+            scheme,
+            nodes: targets
+                .iter()
+                .map(|target| Node {
+                    host: target.ip().to_string().into(),
+                    port: target.port(),
+                    weight: 1,
+                    priority: 0,
+                })
+                .collect(),
+            host: HostRewrite::Pass,
+            timeouts,
+            retries: None,
+            retry_timeout: None,
+            keep_alive: KeepAlive::default(),
+            tls: TlsPolicy::default(),
+        };
+        let upstream = Upstream::compile(spec, &self.live).unwrap();
+        let route = Route {
+            id: "r".into(),
+            name: None,
+            service_id: None,
+            matcher: Matcher { paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
+            plan: Arc::new(Plan::default()),
+            backend: Backend::Upstream(upstream),
+            timeouts: None,
+            websocket: true,
+            errors: ERRORS,
+        };
+        self.publisher.publish(
+            "test",
+            Contribution {
+                routes: vec![Arc::new(route)],
+                certificates: Vec::new(),
+                revision: 1,
+                not_found: (ERRORS, "404 Route Not Found"),
+                broken: Vec::new(),
+            },
+        );
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    pub(crate) fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        read_to_end(&mut stream)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.running.take().into_iter().for_each(|running| running.drain(Duration::from_secs(1)));
+    }
+}
+
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
