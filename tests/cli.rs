@@ -4,9 +4,10 @@ mod support;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -28,7 +29,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// Runs to the end with `input` on standard input.
 fn with_input(command: &mut Command, input: &str) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A process that refuses before reading closes the pipe.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
@@ -36,7 +38,9 @@ fn with_input(command: &mut Command, input: &str) -> Output {
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_help_is_0() {
-    for arguments in [&[][..], &["serve"], &["run"], &["check", "--config"], &["dev", "--port-offset", "60000"]] {
+    for arguments in
+        [&[][..], &["serve"], &["run"], &["check", "--config"], &["dev", "--port-offset", "60000"]]
+    {
         let output = portcullis().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
@@ -105,10 +109,15 @@ fn check_names_every_problem_with_its_place() {
 #[test]
 fn run_refuses_what_check_refuses() {
     let folder = example();
-    let output = portcullis().args(["run", "--config", "portcullis.yaml"]).current_dir(folder.path()).output().unwrap();
+    let output = portcullis()
+        .args(["run", "--config", "portcullis.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("the environment variable ADMIN_KEY is not set"));
-    let output = portcullis().args(["run", "--config", "nowhere.yaml"]).current_dir(folder.path()).output().unwrap();
+    let output =
+        portcullis().args(["run", "--config", "nowhere.yaml"]).current_dir(folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("nowhere.yaml:1:1: the file cannot be read"));
 }
@@ -160,7 +169,8 @@ fn a_taken_port_is_named_and_nothing_serves() {
     let folder = tempfile::tempdir().unwrap();
     let offset = (gate.port(9080) - 9080).to_string();
     let mut command = portcullis();
-    let output = command.arg("dev").arg("--dir").arg(folder.path()).args(["--port-offset", &offset]).output().unwrap();
+    let output =
+        command.arg("dev").arg("--dir").arg(folder.path()).args(["--port-offset", &offset]).output().unwrap();
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(errors.contains("cannot listen on 127.0.0.1:") && errors.lines().count() == 1, "{errors}");
@@ -177,11 +187,26 @@ fn dev_keeps_its_credentials_and_closes_its_folder() {
     }
     let first = gate.variables();
     let names = [
-        "ADMIN_KEY", "APISIX_ADMIN_KEY", "YOUR_API_KEY", "ISSUER", "AUTH0_DOMAIN", "AUTH0_CLIENT_ID",
-        "AUTH0_CLIENT_SECRET", "AUTH0_AUDIENCE", "AUTH0_MGMT_CLIENT_ID", "AUTH0_MGMT_CLIENT_SECRET", "DEMO_USER",
-        "DEMO_PASSWORD", "DEV_CA", "CURL_CA_BUNDLE",
+        "ADMIN_KEY",
+        "APISIX_ADMIN_KEY",
+        "YOUR_API_KEY",
+        "ISSUER",
+        "AUTH0_DOMAIN",
+        "AUTH0_CLIENT_ID",
+        "AUTH0_CLIENT_SECRET",
+        "AUTH0_AUDIENCE",
+        "AUTH0_MGMT_CLIENT_ID",
+        "AUTH0_MGMT_CLIENT_SECRET",
+        "DEMO_USER",
+        "DEMO_PASSWORD",
+        "DEV_CA",
+        "CURL_CA_BUNDLE",
     ];
-    assert!(names.iter().all(|name| first.get(*name).is_some_and(|value| !value.is_empty())), "{:?}", first.keys());
+    assert!(
+        names.iter().all(|name| first.get(*name).is_some_and(|value| !value.is_empty())),
+        "{:?}",
+        first.keys()
+    );
     assert_eq!(first["ISSUER"], format!("http://localhost:{}/", gate.port(9400)));
     assert_eq!(first["AUTH0_DOMAIN"], format!("localhost:{}", gate.port(9401)));
     assert!(gate.terminate().success());
@@ -196,7 +221,8 @@ fn dev_writes_the_file_that_run_reads() {
     assert!(gate.terminate().success());
     let file = gate.state().join("portcullis.yaml");
     assert!(!fs::read_to_string(&file).unwrap().contains(&key));
-    let output = portcullis().arg("check").arg("--config").arg(&file).env("ADMIN_KEY", &key).output().unwrap();
+    let output =
+        portcullis().arg("check").arg("--config").arg(&file).env("ADMIN_KEY", &key).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
@@ -236,4 +262,142 @@ fn the_banners_commands_work_when_pasted() {
     assert!(run.status.success(), "{script}\n{printed}\n{}", text(&run.stderr));
     assert!(printed.contains("HTTP/1.1 200 OK"), "{printed}");
     assert!(printed.contains("X-Access-Token") || printed.contains("X-Userinfo"), "{printed}");
+}
+
+/// `portcullis run` with a gateway, an Admin API and one route to an upstream that waits to be told.
+struct Production {
+    child: Child,
+    folder: TempDir,
+    gateway: u16,
+    admin: u16,
+    upstream: TcpListener,
+}
+
+impl Production {
+    fn start() -> Self {
+        let [gateway, admin] = free_ports();
+        let folder = tempfile::tempdir().unwrap();
+        let yaml = format!(
+            "listeners: [{{address: \"127.0.0.1:{gateway}\"}}]\n\
+             admin: {{apisix: {{listen: \"127.0.0.1:{admin}\", keys: [{{key: \"{KEY}\"}}]}}}}\n\
+             store: {{sqlite: gateway.db}}\n\
+             encryption: {{keyring: {{keys: \"{}\"}}}}\n\
+             log: {{level: info, access: access.log}}\n",
+            base::Keyring::generate(&base::Random::system()).to_text().trim()
+        );
+        fs::write(folder.path().join("portcullis.yaml"), yaml).unwrap();
+        let mut child = portcullis()
+            .args(["run", "--config", "portcullis.yaml"])
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.by_ref().map_while(Result::ok).any(|line| line.ends_with("ready")), "it did not start");
+        std::thread::spawn(move || lines.for_each(drop));
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let production = Self { child, folder, gateway, admin, upstream };
+        let node = production.upstream.local_addr().unwrap();
+        let route = format!(r#"{{"uri":"/*","upstream":{{"type":"roundrobin","nodes":{{"{node}":1}}}}}}"#);
+        let answer = exchange(admin, &request("PUT", "/apisix/admin/routes/1", &route));
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        production
+    }
+
+    fn signal(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// A request that has reached the upstream and waits there.
+    fn in_flight(&self) -> (TcpStream, TcpStream) {
+        let mut client = TcpStream::connect(("127.0.0.1", self.gateway)).unwrap();
+        client.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let (mut target, _) = self.upstream.accept().unwrap();
+        let mut first = [0; 9];
+        target.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"GET /slow");
+        (client, target)
+    }
+}
+
+impl Drop for Production {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const KEY: &str = "0123456789abcdef0123";
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+fn request(method: &str, path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn exchange(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn run_serves_what_the_file_says_and_nothing_else() {
+    let production = Production::start();
+    let ready = exchange(
+        production.admin,
+        "GET /status/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    for (method, path) in [("POST", "/dev/clock"), ("GET", "/dev/mail")] {
+        let answer = exchange(production.admin, &request(method, path, "{\"advance\": 1}"));
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+}
+
+#[test]
+fn sigterm_finishes_the_request_in_flight_and_exits_0() {
+    let mut production = Production::start();
+    let (mut client, mut target) = production.in_flight();
+    production.signal();
+    // New connections are refused before the old ones are done; until then the listener may still be closing.
+    while TcpStream::connect(("127.0.0.1", production.gateway)).is_ok() {}
+    target.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+    assert_eq!(production.child.wait().unwrap().code(), Some(0));
+    let log = fs::read_to_string(production.folder.path().join("access.log")).unwrap();
+    assert!(log.contains("/slow"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut production = Production::start();
+    let (_client, _target) = production.in_flight();
+    production.signal();
+    while TcpStream::connect(("127.0.0.1", production.gateway)).is_ok() {}
+    production.signal();
+    assert_eq!(production.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn s08_run_hides_its_environment_and_makes_no_core_dumps() {
+    let production = Production::start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", production.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What belongs to a process that may not be dumped belongs to root.
+    let environment = fs::metadata(format!("/proc/{}/environ", production.child.id())).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&environment), 0);
 }

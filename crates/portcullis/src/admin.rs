@@ -19,7 +19,8 @@ use axum::{
     routing::{get, post},
 };
 use base::Clock;
-use serde_json::{Value, json};
+use gateway::snapshot::Publisher;
+use serde_json::{Map, Value, json};
 
 use crate::upkeep::Upkeep;
 
@@ -42,12 +43,24 @@ impl Readiness {
 }
 
 /// `GET /status/ready`: 200 once everything serves, else 503. It asks for no key and tells nothing else.
-pub(crate) fn status(readiness: Readiness) -> Router {
+pub(crate) fn ready(readiness: Readiness) -> Router {
     let ready = async |State(readiness): State<Readiness>| match readiness.is_ready() {
         true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting or draining" }))),
     };
     Router::new().route("/status/ready", get(ready)).with_state(readiness)
+}
+
+/// `GET /status`, with a key: the store revision that serves, and every resource that does not, with the reason.
+pub(crate) fn status(publisher: Arc<Publisher>, access: Arc<Access>) -> Router {
+    let status = async |State(publisher): State<Arc<Publisher>>| {
+        let snapshot = publisher.current();
+        let broken: Map<_, _> =
+            snapshot.broken.iter().map(|(name, why)| (name.clone(), json!(why))).collect();
+        Json(json!({ "revisions": snapshot.revisions, "broken": broken }))
+    };
+    let any_role = from_fn_with_state((access, Role::Viewer), guard);
+    Router::new().route("/status", get(status)).with_state(publisher).layer(any_role)
 }
 
 /// What `dev` adds, for whoever has the admin key.
@@ -71,15 +84,17 @@ pub(crate) fn dev(switches: DevSwitches) -> Router {
     if let Some(clock) = switches.clock {
         router = router.merge(Router::new().route("/dev/clock", post(advance)).with_state(clock));
     }
-    router.layer(from_fn_with_state(switches.access, guard))
+    router.layer(from_fn_with_state((switches.access, Role::Admin), guard))
 }
 
-/// Lets administrators through.
-async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+/// Lets those through who have a key of this role or a higher one.
+async fn guard(State((access, least)): State<(Arc<Access>, Role)>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match access.authorize(&parts) {
-        Ok(Role::Admin) => next.run(Request::from_parts(parts, body)).await,
-        Ok(Role::Viewer) => refusal(StatusCode::FORBIDDEN, "this takes an administrator's key"),
+        Ok(Role::Viewer) if least == Role::Admin => {
+            refusal(StatusCode::FORBIDDEN, "invalid method for role viewer")
+        }
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
         Err((status, body)) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
     }
 }

@@ -20,7 +20,7 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -57,13 +57,6 @@ pub(crate) enum Transport {
     Tls(Arc<ServerConfig>),
     /// Both, told apart by the first bytes; HTTP/2 also without TLS by prior knowledge.
     Any(Arc<ServerConfig>),
-}
-
-/// How a request came in, as an extension of each request.
-#[derive(Clone, Debug)]
-pub(crate) struct Arrival {
-    /// The certificate the client gave, DER; its possession is proven, its issuer is not checked.
-    pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
 impl Server {
@@ -138,12 +131,10 @@ impl Connection {
             begun = timeout(PATIENCE, begin(stream, transport)) => begun.context("the handshake took too long")??,
         };
         match begun {
-            Begun::Plain { stream, h2 } => self.exchange(stream, h2, None).await,
+            Begun::Plain { stream, h2 } => self.exchange(stream, h2).await,
             Begun::Tls(stream) => {
-                let (_, session) = stream.get_ref();
-                let h2 = session.alpn_protocol() == Some(b"h2");
-                let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
-                self.exchange(*stream, h2, certificate.map(CertificateDer::into_owned)).await
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.exchange(*stream, h2).await
             }
         }
     }
@@ -152,13 +143,10 @@ impl Connection {
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         h2: bool,
-        certificate: Option<CertificateDer<'static>>,
     ) -> anyhow::Result<()> {
         let Self { peer, router, mut stop } = self;
-        let arrival = Arrival { certificate };
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(arrival.clone());
             router.clone().oneshot(request.map(Body::new))
         });
         let io = TokioIo::new(stream);

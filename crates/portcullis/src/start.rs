@@ -118,7 +118,7 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
 
     let engine = Arc::new(Mutex::new(None));
     let mut servers = Vec::new();
-    admin_servers(&plan, &readiness, &dialect, &upkeep, &mut servers)?;
+    admin_servers(&plan, &readiness, &dialect, &publisher, &upkeep, &mut servers)?;
     if let Some(address) = plan.config.metrics {
         servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(&engine)))?);
     }
@@ -232,6 +232,7 @@ fn admin_servers(
     plan: &Plan,
     readiness: &Readiness,
     dialect: &Arc<Dialect>,
+    publisher: &Arc<Publisher>,
     upkeep: &Upkeep,
     servers: &mut Vec<Server>,
 ) -> anyhow::Result<()> {
@@ -239,7 +240,9 @@ fn admin_servers(
     let keys: Vec<AdminKey> = api.keys.iter().map(admin_key).collect();
     let access = Arc::new(Access::new(&keys, api.hosts.clone())?);
     let state = AdminState { dialect: Arc::clone(dialect), access: Arc::clone(&access), read_only: false };
-    let mut router = apisix::admin::router(state).merge(admin::status(readiness.clone()));
+    let mut router = apisix::admin::router(state)
+        .merge(admin::ready(readiness.clone()))
+        .merge(admin::status(Arc::clone(publisher), Arc::clone(&access)));
     if let Some(dev) = &plan.dev {
         let (clock, upkeep) = (plan.clock.clone(), upkeep.clone());
         let clock = dev.test_clock().then_some(TestClock { clock, upkeep });

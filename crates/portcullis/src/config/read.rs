@@ -251,9 +251,9 @@ fn read_outbound(top: &Section<'_>, findings: &mut Findings) -> Outbound {
         return Outbound::default();
     };
     section.refuse("proxy", "connections are made directly", findings);
-    let ca = section.optional::<PathBuf>("ca", findings).and_then(|ca| {
+    let ca = section.optional::<PathBuf>("ca", findings).map(|ca| {
         check::certificates(&ca, &section.path_of("ca"), findings);
-        Some(ca.value)
+        ca.value
     });
     Outbound { ca, allow: section.list("allow", findings).into_iter().map(|net| net.value).collect() }
 }
