@@ -18,10 +18,11 @@ use tokio::{
 use crate::{
     answer::Answer,
     catalog::{Catalog, Resource},
-    change::Write,
+    change::{Verb, Write},
     compile::Compiler,
     plugins::Registry,
-    resources::{Kind, PREFIX, Reader, Sealer},
+    resources::{Kind, PREFIX, Reader, Sealer, id_text},
+    schema::excerpt,
     serving::Serving,
     writer::{Judge, Message, Writer},
 };
@@ -111,6 +112,49 @@ impl Dialect {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Reload(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Puts resources in place that a configuration file declares: a mapping from `routes`, `services`, `upstreams` and
+    /// `ssls` to lists of what the Admin API takes, each with its `id`. Every problem is said, by the place it stands
+    /// at; after one the dialect is not to be served.
+    pub async fn declare(&self, declared: &Value) -> Result<(), Vec<String>> {
+        let Some(kinds) = declared.as_object() else {
+            return Err(vec!["`resources` must be a mapping".to_owned()]);
+        };
+        let unknown = kinds.keys().filter(|name| Kind::of_plural(name).is_none());
+        let known = "routes, services, upstreams, ssls";
+        let mut problems: Vec<_> =
+            unknown.map(|name| format!("resources.{}: unknown; known are {known}", excerpt(name))).collect();
+        // What is referred to comes before what refers to it.
+        for kind in [Kind::Ssl, Kind::Upstream, Kind::Service, Kind::Route] {
+            let place = format!("resources.{}", kind.plural());
+            let Some(list) = kinds.get(kind.plural()) else { continue };
+            let Some(list) = list.as_array() else {
+                problems.push(format!("{place}: must be a list"));
+                continue;
+            };
+            for (number, value) in list.iter().enumerate() {
+                if let Err(reason) = self.declare_one(kind, value).await {
+                    problems.push(format!("{place}[{number}]: {reason}"));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    async fn declare_one(&self, kind: Kind, value: &Value) -> Result<(), String> {
+        let id = value.get("id").and_then(id_text).ok_or("it needs an `id`")?;
+        if self.find(kind, &id).is_some() {
+            return Err(format!("the id `{}` stands twice", excerpt(&id)));
+        }
+        let body = Some(value.clone());
+        let write =
+            Write { verb: Verb::Put, kind, id: None, sub_path: Vec::new(), body, ttl: None, force: false };
+        let answer = self.write(write).await;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(answer.body.get("error_msg").and_then(Value::as_str).unwrap_or("it was refused").to_owned())
     }
 
     /// The plugins of the dialect.

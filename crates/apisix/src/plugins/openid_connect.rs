@@ -104,7 +104,7 @@ fn check_client_secret(conf: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     let schema = Schema::object()
         .required("client_id", Schema::string().length(1, 4096).doc("id of the client at the provider"))
         .field(

@@ -1,9 +1,11 @@
 //! The Admin API from outside, over the store in memory.
 
+mod declared;
 mod engine;
 mod fuzz;
 mod list;
 mod loading;
+mod reference;
 mod refusals;
 mod security;
 mod verbs;
