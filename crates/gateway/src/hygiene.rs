@@ -149,9 +149,10 @@ fn upgrade(parts: &Parts, extended_connect: Option<bool>) -> Result<bool, Failur
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Failure::Client(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is known"));
     }
-    // 16 bytes in base64 are 24 characters that end in `==`.
+    // 16 bytes in base64 are 22 letters of its alphabet and `==`.
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    if key.len() != 24 || !key.ends_with(b"==") {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    if key.len() != 24 || !key.strip_suffix(b"==").is_some_and(|key| key.iter().all(is_letter)) {
         return Err(bad_request("the WebSocket key is not 16 bytes in base64"));
     }
     Ok(true)

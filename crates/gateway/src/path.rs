@@ -8,8 +8,8 @@ pub(crate) struct Refused(pub(crate) &'static str);
 
 /// Brings `path` into its one form: unreserved percent-escapes are decoded, the other escapes are kept in upper case
 /// (`%2F` and `%5C` among them), runs of slashes become one, dot segments are resolved. Refused are broken escapes,
-/// an escaped NUL, escapes that are not UTF-8, a backslash, and dot segments that carry parameters (`..;x`), which
-/// some servers resolve and others do not. A path already in this form is returned as it is.
+/// an escaped NUL, escapes that are not UTF-8, a backslash, and empty or dot segments that carry parameters (`/;x/`,
+/// `..;x`), which some servers drop or resolve and others do not. A path already in this form is returned as it is.
 pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
     if is_normal(path) {
         return Ok(Cow::Borrowed(path));
@@ -18,8 +18,8 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
     let mut out = String::with_capacity(decoded.len());
     for segment in decoded.split('/').skip(1) {
         let bare = segment.split(';').next().unwrap_or(segment);
-        if matches!(bare, "." | "..") && bare.len() != segment.len() {
-            return Err(Refused("a dot segment of the path carries parameters"));
+        if matches!(bare, "" | "." | "..") && bare.len() != segment.len() {
+            return Err(Refused("an empty or dot segment of the path carries parameters"));
         }
         match segment {
             // An empty segment is the second slash of a run, or the end of the path.
@@ -44,7 +44,7 @@ fn is_normal(path: &str) -> bool {
         && path.bytes().all(|byte| {
             let odd = matches!(byte, b'%' | b'\\')
                 || !byte.is_ascii()
-                || (previous == b'/' && matches!(byte, b'/' | b'.'));
+                || (previous == b'/' && matches!(byte, b'/' | b'.' | b';'));
             previous = byte;
             !odd
         })
@@ -139,6 +139,9 @@ mod tests {
         assert_eq!(normalise("/public;/../admin").as_deref(), Ok("/admin"));
         assert!(normalise("/public/..;/admin").is_err());
         assert!(normalise("/public/%2e%2e;a=b/admin").is_err());
+        for bad in ["/;/admin", "/a/;x/b", "/;x"] {
+            assert!(normalise(bad).is_err(), "{bad}");
+        }
         assert_eq!(normalise("/admin;x").as_deref(), Ok("/admin;x"));
     }
 
