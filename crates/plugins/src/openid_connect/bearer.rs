@@ -91,25 +91,24 @@ impl Bearer {
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
     pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
-        let (errors, html) = (request.errors(), request.head.prefers_html());
         let values = request.head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
         let token = match parse(values) {
             Ok(Authorization::Bearer(token)) => token,
             Ok(Authorization::Absent | Authorization::Other) if inner.browser.is_some() => return None,
             Ok(Authorization::Absent | Authorization::Other) => {
-                return Some(Flow::respond(answer::no_token(inner, errors, html)));
+                return Some(Denial::NoToken.flow(inner, request));
             }
             Err(BearerError::Malformed) => {
-                return Some(Flow::respond(answer::refused(inner, Refusal::Malformed, errors, html)));
+                return Some(Denial::Refused(Refusal::Malformed).flow(inner, request));
             }
             Err(error @ (BearerError::Repeated | BearerError::NoCredentials)) => {
-                return Some(Flow::respond(answer::unreadable(inner, &error.to_string(), errors, html)));
+                return Some(Denial::Unreadable(error.to_string()).flow(inner, request));
             }
         };
         // RFC 6750 section 2: one way to send a token at a time.
         if request.head.query().is_some_and(|query| names_access_token(query.as_bytes())) {
-            let why = "the access token is sent in two ways";
-            return Some(Flow::respond(answer::unreadable(inner, why, errors, html)));
+            let why = "the access token is sent in two ways".to_owned();
+            return Some(Denial::Unreadable(why).flow(inner, request));
         }
         let outcome = match self.verified(inner, token) {
             Some(Ok(verified)) => {
@@ -118,19 +117,20 @@ impl Bearer {
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
                 let (inner, token) = (Arc::clone(inner), Secret::new(token.to_owned()));
+                let (errors, html) = (request.errors(), request.head.prefers_html());
                 inner.remove_own_cookies(request.head);
                 return Some(Flow::Suspend(Box::pin(
                     async move { inner.settle(&token, errors, html).await },
                 )));
             }
         };
-        inner.remove_own_cookies(request.head);
         Some(match outcome {
             Ok(edits) => {
+                inner.remove_own_cookies(request.head);
                 edits.into_iter().flatten().for_each(|edit| edit.apply(&mut request.head.headers));
                 Flow::Continue
             }
-            Err(denial) => Flow::respond(denial.reply(inner, errors, html)),
+            Err(denial) => denial.flow(inner, request),
         })
     }
 
@@ -262,8 +262,10 @@ impl Bearer {
     }
 }
 
-/// Why a request with a token is not let through.
+/// Why a request is not let through by its token.
 enum Denial {
+    NoToken,
+    Unreadable(String),
     Refused(Refusal),
     Scopes,
     Forbidden(&'static str),
@@ -271,8 +273,14 @@ enum Denial {
 }
 
 impl Denial {
+    fn flow(self, inner: &Inner, request: &PluginRequest<'_>) -> Flow {
+        Flow::respond(self.reply(inner, request.errors(), request.head.prefers_html()))
+    }
+
     fn reply(self, inner: &Inner, errors: ErrorBody, html: bool) -> Reply {
         match self {
+            Self::NoToken => answer::no_token(inner, errors, html),
+            Self::Unreadable(why) => answer::unreadable(inner, &why, errors, html),
             Self::Refused(refusal) => answer::refused(inner, refusal, errors, html),
             Self::Scopes => answer::scopes_missing(&inner.config.required_scopes),
             Self::Forbidden(why) => answer::forbidden(why),

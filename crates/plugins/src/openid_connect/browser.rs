@@ -17,6 +17,7 @@ use rp::{
     session::{Cookies, Jar, Session, Standing},
 };
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{
     AccessTokenHeader, Config, Headers, Inner, LoginConfig, Services, Unauthenticated, answer, login,
@@ -48,16 +49,15 @@ pub(super) struct Browser {
     pub(super) jar: Jar,
     pub(super) config: LoginConfig,
     redirect: Redirect,
+    logout_path: String,
     /// Digest of the whole configuration.
     identity: [u8; 32],
 }
 
 /// Where the provider sends the browser back to.
 enum Redirect {
-    /// To a URL; its path.
-    Absolute { uri: String, path: String },
-    /// To a path of the host that was asked.
-    Path(String),
+    /// To a URL, or to a path of the host that was asked; and the path alone.
+    To { place: String, path: String },
     /// To a path behind the page's own.
     Derived,
 }
@@ -94,14 +94,10 @@ impl Browser {
         };
         let redirect = match login.redirect_uri.as_deref() {
             None => Redirect::Derived,
-            Some(path) if path.starts_with('/') => Redirect::Path(path.to_owned()),
-            Some(uri) => {
-                let parsed = Uri::try_from(uri)
-                    .map_err(|error| ConfigError::new("redirect_uri", error.to_string()))?;
-                Redirect::Absolute { uri: uri.to_owned(), path: parsed.path().to_owned() }
-            }
+            Some(place) => Redirect::To { place: place.to_owned(), path: path_of("redirect_uri", place)? },
         };
-        Ok(Self { jar, config: login.clone(), redirect, identity })
+        let logout_path = path_of("logout_path", &login.logout_path)?;
+        Ok(Self { jar, config: login.clone(), redirect, logout_path, identity })
     }
 
     /// What becomes of the request by its cookies.
@@ -109,7 +105,7 @@ impl Browser {
         if self.redirect.is_callback(request.head.path()) {
             return inner.callback(self, &Visitor::of(request));
         }
-        if request.head.path() == self.config.logout_path.split('?').next().unwrap_or_default() {
+        if request.head.path() == self.logout_path {
             return inner.log_out(self, Visitor::of(request));
         }
         let (https, now) = (request.peer.https, inner.services.clock.now());
@@ -189,8 +185,7 @@ impl Browser {
     /// The redirect URI for a login that begins at, or comes back to, where `visitor` is.
     pub(super) fn redirect_uri(&self, visitor: &Visitor) -> String {
         match &self.redirect {
-            Redirect::Absolute { uri, .. } => uri.clone(),
-            Redirect::Path(path) => format!("{}{path}", visitor.origin()),
+            Redirect::To { place, .. } => visitor.absolute(place),
             Redirect::Derived if self.redirect.is_callback(visitor.path()) => {
                 visitor.absolute(visitor.path())
             }
@@ -202,11 +197,21 @@ impl Browser {
     }
 }
 
+impl Browser {
+    /// Whether cookies set for `visitor` reach `redirect_uri`. Ports do not matter to cookies.
+    pub(super) fn may_return_to(&self, redirect_uri: &str, visitor: &Visitor) -> bool {
+        let (Ok(there), Ok(here)) = (Url::parse(redirect_uri), Url::parse(&visitor.origin())) else {
+            return false;
+        };
+        there.scheme() == here.scheme()
+            && (self.config.cookies.domain.is_some() || there.host() == here.host())
+    }
+}
+
 impl Redirect {
     fn is_callback(&self, path: &str) -> bool {
         match self {
-            Self::Absolute { path: own, .. } => path == own,
-            Self::Path(own) => path == own.split('?').next().unwrap_or_default(),
+            Self::To { path: own, .. } => path == own,
             Self::Derived => path.ends_with(DERIVED),
         }
     }
@@ -314,6 +319,12 @@ impl Opened {
         let headers = self.identity.iter().chain(access_token);
         headers.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()))
     }
+}
+
+/// The path of a URL or of a path with a query.
+fn path_of(field: &str, place: &str) -> Result<String, ConfigError> {
+    let uri = Uri::try_from(place).map_err(|error| ConfigError::new(field, error.to_string()))?;
+    Ok(uri.path().to_owned())
 }
 
 /// A header value that debug output does not show.

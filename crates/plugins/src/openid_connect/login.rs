@@ -29,11 +29,19 @@ pub(super) fn send(
     login: &Login,
 ) -> Reply {
     if !visitor.may_log_in() {
-        let why = "a login needs https: over plain http only this machine's own names get session cookies";
+        let why = "a login needs https: over plain http only this machine's own names get session cookies; \
+                   a proxy in front that ends TLS must be one of the trusted proxies";
         return visitor.error(StatusCode::BAD_REQUEST, why);
     }
+    let redirect_uri = browser.redirect_uri(visitor);
+    if !browser.may_return_to(&redirect_uri, visitor) {
+        // The cookies set here would not be sent there, and the login could only fail.
+        let why =
+            format!("logins of this page come back to {redirect_uri}; open it with that scheme and host");
+        return visitor.error(StatusCode::BAD_REQUEST, &why);
+    }
     let nonce = login.nonce();
-    let Some(location) = location(inner, browser, visitor, metadata, login, &nonce) else {
+    let Some(location) = location(inner, browser, &redirect_uri, metadata, login, &nonce) else {
         let why = "the identity provider names no place to log in";
         return visitor.error(StatusCode::BAD_GATEWAY, why);
     };
@@ -44,7 +52,7 @@ pub(super) fn send(
 fn location(
     inner: &Inner,
     browser: &Browser,
-    visitor: &Visitor,
+    redirect_uri: &str,
     metadata: &ProviderMetadata,
     login: &Login,
     nonce: &str,
@@ -52,7 +60,7 @@ fn location(
     let challenge = Verifier::parse(&login.verifier()).ok()?.challenge();
     let request = AuthorizationRequest {
         client_id: &inner.client.client_id,
-        redirect_uri: &browser.redirect_uri(visitor),
+        redirect_uri,
         scope: &browser.config.scope,
         state: &login.state,
         nonce: Some(nonce),

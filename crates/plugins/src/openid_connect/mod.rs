@@ -37,6 +37,8 @@ pub use config::{
     Unauthenticated, Verification,
 };
 
+pub(crate) use tokens::{Unverified, verify_by_jwks};
+
 use bearer::Bearer;
 use browser::Browser;
 

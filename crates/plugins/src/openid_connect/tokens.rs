@@ -24,7 +24,7 @@ pub(super) enum Failure {
 
 /// Why the signature of a token is not verified.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unverified {
+pub(crate) enum Unverified {
     /// It is no JWS, or its signature is wrong.
     #[error("its signature cannot be verified: {0}")]
     Jose(#[from] JoseError),
@@ -69,7 +69,7 @@ pub(super) fn may_be_newer(error: &JoseError) -> bool {
 }
 
 /// Verifies `jws` with the provider's keys, which are fetched again where none of them fits.
-pub(super) async fn verify_by_jwks(
+pub(crate) async fn verify_by_jwks(
     provider: &Provider,
     jws: &CompactJws<'_>,
     algs: &[Alg],

@@ -1,1 +1,367 @@
-//! Protocol tests against a scripted provider.
+//! The plugin against a provider that is told what to do: tokens in `bearer`, logins in `login`, sessions in `session`.
+
+mod bearer;
+mod idp;
+mod login;
+mod session;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use base::{Clock, Keyring, Secret, UnixMillis};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use fetch::{Fetcher, Policy};
+use gateway::{
+    error::ErrorBody,
+    plugin::{Flow, HostName, Peer, Plugin, PluginRequest, RequestHead, Verdict},
+    route::{Backend, Matcher, Plan, Route},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
+use rp::{
+    provider::{Providers, TokenAuth},
+    session::{
+        CookieSettings, EndedError, EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, Saved,
+    },
+};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use url::Url;
+
+use super::*;
+use idp::{CLIENT, Idp, SECRET};
+
+const PAGE: &str = "https://app.example/page?x=1&y=%2F";
+
+/// One plugin, its provider, and a clock.
+struct Gate {
+    plugin: Arc<dyn Plugin>,
+    idp: Idp,
+    clock: Clock,
+    store: Arc<Memory>,
+    services: Services,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+struct Got {
+    /// `None`: it went on to the upstream.
+    status: Option<StatusCode>,
+    /// Of the answer, or added to the upstream's.
+    headers: HeaderMap,
+    body: String,
+    /// What the upstream got.
+    upstream: HeaderMap,
+}
+
+/// A browser's cookies, for one host.
+#[derive(Clone, Default, Debug)]
+struct Jar(BTreeMap<String, String>);
+
+/// A request that is being made up.
+struct Asking {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+}
+
+/// The record of ended sessions, which fails while `broken`.
+#[derive(Default)]
+struct Memory {
+    lines: Mutex<Vec<EndedRecord>>,
+    broken: AtomicBool,
+}
+
+impl EndedStore for Memory {
+    fn save(&self, record: EndedRecord) -> Saved {
+        let broken = self.broken.load(Ordering::Relaxed);
+        if !broken {
+            self.lines.lock().unwrap().push(record);
+        }
+        Box::pin(async move { if broken { Err(EndedError("disk full".to_owned())) } else { Ok(()) } })
+    }
+
+    fn forget(&self, _keys: Vec<String>) -> Saved {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Both branches, with the dialects' defaults.
+fn config(idp: &Idp) -> Config {
+    Config {
+        client_id: CLIENT.to_owned(),
+        client_secret: Some(Secret::new(SECRET.to_owned())),
+        discovery: idp.discovery(),
+        issuers: Vec::new(),
+        calls: Calls {
+            timeout: Duration::from_secs(3),
+            verify_tls: true,
+            jwks_ttl: Duration::from_secs(86_400),
+            token_auth: TokenAuth::Basic,
+            introspection_auth: TokenAuth::Basic,
+        },
+        alg: None,
+        slack: Duration::from_secs(120),
+        expiry_leeway: Duration::ZERO,
+        required_scopes: Vec::new(),
+        realm: "apisix".to_owned(),
+        bearer: Some(BearerConfig {
+            verification: Verification::Jwks,
+            audience: AudienceRule { claim: "aud".to_owned(), required: false, is_client: false },
+            uncached: false,
+            cache_segment: None,
+        }),
+        login: Some(LoginConfig {
+            redirect_uri: Some("/callback".to_owned()),
+            scope: "openid profile".to_owned(),
+            authorization_params: Vec::new(),
+            unauthenticated: Unauthenticated::Login,
+            force_reauthorize: false,
+            logout_path: "/logout".to_owned(),
+            post_logout_redirect_uri: None,
+            revoke_on_logout: false,
+            secret: None,
+            cookies: CookieSettings::default(),
+            lifetimes: Lifetimes::default(),
+            renew: true,
+            default_expires_in: Duration::from_secs(3600),
+            expires_leeway: Duration::ZERO,
+        }),
+        headers: Headers {
+            access_token: AccessTokenHeader::XAccessToken,
+            id_token: true,
+            raw_id_token: false,
+            userinfo: true,
+            refresh_token: false,
+        },
+    }
+}
+
+impl Gate {
+    async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A gate whose configuration is changed, and whose provider is known to it.
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let gate = Self::cold(change).await;
+        let provider = gate.inner().provider.clone();
+        provider.ready_keys().await.unwrap();
+        provider.ready().await.unwrap();
+        gate
+    }
+
+    /// The same before the provider was asked anything.
+    async fn cold(change: impl FnOnce(&mut Config)) -> Self {
+        let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
+        let idp = Idp::start(&clock).await;
+        let policy = Policy { allow_loopback: true, ..Policy::default() };
+        let runtime = Handle::current();
+        let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone()).unwrap();
+        let store = Arc::new(Memory::default());
+        let random = idp::random();
+        let services = Services {
+            providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
+            clock: clock.clone(),
+            session_keys: Keyring::generate(&random),
+            used_states: Arc::default(),
+            ended: Arc::new(EndedSessions::new(store.clone(), [])),
+            refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+            random,
+        };
+        let mut config = config(&idp);
+        change(&mut config);
+        let plugin = compile(config, &services).unwrap();
+        Self { plugin, idp, clock, store, services }
+    }
+
+    /// Another plugin of the same process, at the same provider.
+    fn sibling(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&self.idp);
+        change(&mut config);
+        Self {
+            plugin: compile(config, &self.services).unwrap(),
+            idp: self.idp.clone(),
+            clock: self.clock.clone(),
+            store: self.store.clone(),
+            services: self.services.clone(),
+        }
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.plugin.as_any().downcast_ref::<OpenidConnect>().unwrap().0
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Sends a request; whether it had to wait for anything is in the second part.
+    async fn send(&self, asking: Asking) -> (Got, bool) {
+        let peer = Peer {
+            ip: [127, 0, 0, 1].into(),
+            port: 1,
+            local_ip: [127, 0, 0, 1].into(),
+            local_port: 2,
+            https: asking.url.scheme() == "https",
+            trusted: false,
+            certificate: None,
+        };
+        let mut head = asking.head();
+        let mut response = Vec::new();
+        let flow = {
+            let route = route();
+            let mut request =
+                PluginRequest { head: &mut head, peer: &peer, route: &route, response: &mut response };
+            self.plugin.rewrite(&mut request)
+        };
+        let (verdict, waited) = match flow {
+            Flow::Continue => (Verdict::default(), false),
+            Flow::Respond(reply) => (Verdict { reply: Some(reply), ..Verdict::default() }, false),
+            Flow::Suspend(future) => (future.await, true),
+        };
+        verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
+        response.extend(verdict.response);
+        let mut got =
+            Got { status: None, headers: HeaderMap::new(), body: String::new(), upstream: head.headers };
+        if let Some(reply) = verdict.reply {
+            got.status = Some(reply.status());
+            got.headers = reply.headers().clone();
+            got.body = String::from_utf8(reply.body().to_vec()).unwrap();
+        }
+        got.headers.extend(response);
+        (got, waited)
+    }
+
+    /// A request with a bearer token.
+    async fn bearer(&self, token: &str) -> Got {
+        self.send(get("https://app.example/api").with("authorization", &format!("Bearer {token}"))).await.0
+    }
+}
+
+/// A request as a browser makes it when a person opens a page.
+fn get(url: &str) -> Asking {
+    let mut asking = Asking { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new() };
+    asking.headers.insert(header::ACCEPT, "text/html,*/*;q=0.8".parse().unwrap());
+    asking
+}
+
+impl Asking {
+    fn with(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        let old = (name == header::ACCEPT).then(|| self.headers.remove(&name));
+        drop(old);
+        self.headers.append(name, value.parse().unwrap());
+        self
+    }
+
+    fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    fn head(&self) -> RequestHead {
+        let url = &self.url;
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+        RequestHead {
+            method: self.method.clone(),
+            target: PathAndQuery::try_from(target).unwrap(),
+            host: HostName::parse(&HeaderValue::from_str(authority).unwrap()).unwrap(),
+            headers: self.headers.clone(),
+            version: Version::HTTP_11,
+            websocket: false,
+        }
+    }
+}
+
+impl Got {
+    fn is(&self, status: u16) -> bool {
+        self.status.map(|status| status.as_u16()) == Some(status)
+    }
+
+    fn passed(&self) -> bool {
+        self.status.is_none()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn location(&self) -> &str {
+        self.header("location")
+    }
+
+    fn set_cookies(&self) -> Vec<&str> {
+        self.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// A header that the upstream got.
+    fn told(&self, name: &str) -> Option<&str> {
+        let mut values = self.upstream.get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().unwrap());
+        assert!(values.next().is_none(), "{name} comes twice");
+        value
+    }
+
+    /// The same, base64 of JSON.
+    fn told_json(&self, name: &str) -> Value {
+        serde_json::from_slice(&STANDARD.decode(self.told(name).unwrap()).unwrap()).unwrap()
+    }
+}
+
+impl Jar {
+    fn line(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn keep(&mut self, got: &Got) {
+        for line in got.set_cookies() {
+            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+            match line.contains("Max-Age=0") {
+                true => self.0.remove(name),
+                false => self.0.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+    }
+
+    /// Sends a request with these cookies and keeps those that come back.
+    async fn send(&mut self, gate: &Gate, asking: Asking) -> Got {
+        let asking = if self.0.is_empty() { asking } else { asking.with("cookie", &self.line()) };
+        let got = gate.send(asking).await.0;
+        self.keep(&got);
+        got
+    }
+
+    async fn go(&mut self, gate: &Gate, url: &str) -> Got {
+        self.send(gate, get(url)).await
+    }
+
+    /// Opens a page, logs in at the provider, and comes back to the page.
+    async fn log_in(gate: &Gate, page: &str) -> Self {
+        let mut jar = Self::default();
+        let away = jar.go(gate, page).await;
+        assert!(away.is(302), "{away:?}");
+        let back = jar.go(gate, &gate.idp.authorize(away.location())).await;
+        assert_eq!((back.status, back.location()), (Some(StatusCode::FOUND), page), "{back:?}");
+        jar
+    }
+}
+
+fn route() -> Arc<Route> {
+    Arc::new(Route {
+        id: "1".into(),
+        name: None,
+        service_id: None,
+        matcher: Matcher::default(),
+        plan: Arc::new(Plan::new(&[])),
+        backend: Backend::None(StatusCode::NOT_FOUND, "nothing here"),
+        timeouts: None,
+        websocket: false,
+        errors: ErrorBody { member: "error_msg" },
+    })
+}
