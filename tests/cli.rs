@@ -107,6 +107,27 @@ fn check_names_every_problem_with_its_place() {
 }
 
 #[test]
+fn declared_resources_are_checked_with_their_place() {
+    let folder = example();
+    let file = folder.path().join("portcullis.yaml");
+    let yaml = fs::read_to_string(&file).unwrap();
+    let (before, _) = yaml.split_once("resources:\n").unwrap();
+    let yaml = before.to_owned();
+    let rest = "encryption: {keyring: {keys: \"${KEYRING}\"}}\n";
+    let declared = "resources:\n  routes:\n    - {id: a, uri: /a, upstream: {type: roundrobin, nodes: {\"127.0.0.1:1\": 1}}}\n";
+    fs::write(&file, format!("{yaml}{rest}{declared}")).unwrap();
+    let output = check(folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::write(&file, format!("{yaml}{rest}{declared}    - {{id: b, uri: /b, upstrem: {{}}}}\n")).unwrap();
+    let output = check(folder.path());
+    let errors = text(&output.stderr);
+    let place = format!("portcullis.yaml:{}:7: `resources`: routes/b:", yaml.lines().count() + 5);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.starts_with(&place) && errors.contains("upstrem"), "{errors}");
+    assert!(!folder.path().join("gateway.db").exists(), "check leaves nothing behind");
+}
+
+#[test]
 fn run_refuses_what_check_refuses() {
     let folder = example();
     let output = portcullis()
@@ -253,6 +274,10 @@ fn the_banners_commands_work_when_pasted() {
         return;
     }
     let gate = Portcullis::dev();
+    // The harness hears of the last line before it keeps it.
+    while !gate.output().contains("portcullis is ready") {
+        std::thread::yield_now();
+    }
     let output = gate.output();
     let (_, rest) = output.split_once("# Everything from here on").unwrap();
     let (script, _) = rest.split_once("portcullis is ready").unwrap();

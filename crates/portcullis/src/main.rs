@@ -6,6 +6,7 @@
 mod admin;
 mod cli;
 mod config;
+mod configuration;
 mod dev;
 mod gate;
 mod log;
@@ -62,7 +63,6 @@ fn run(file: &Path) -> anyhow::Result<()> {
 
 fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    log::start(&config.log);
     start::check(config)?;
     writeln!(std::io::stdout(), "{}: ok", file.display()).context("cannot write to standard output")
 }

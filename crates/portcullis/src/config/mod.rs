@@ -5,6 +5,7 @@
 
 mod check;
 mod read;
+mod resources;
 mod section;
 mod tree;
 
@@ -23,7 +24,7 @@ use self::{
     tree::{Mark, Problem},
 };
 
-pub(crate) use self::check::admin_key;
+pub(crate) use self::{check::admin_key, resources::Resources};
 
 /// Bytes of the file that are read at most.
 const MAX_FILE: u64 = 1 << 20;
@@ -31,6 +32,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// Everything the file says, with defaults filled in. Relative paths start from the file's folder.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The file itself, for messages.
+    pub(crate) file: PathBuf,
     /// Proxy threads. `auto`: one per core.
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<Listener>,
@@ -40,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) admin: Option<AdminApi>,
     /// SQLite file of the gateway's configuration.
     pub(crate) store: PathBuf,
+    /// Declared here, so that nothing else is: the Admin API is read-only then.
+    pub(crate) resources: Option<Resources>,
     pub(crate) keyring: Keyring,
     pub(crate) outbound: Outbound,
     pub(crate) identity: Option<Identity>,
@@ -213,6 +218,22 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
+impl Rejected {
+    /// What the dialect says about resources that are declared in `file`: their names and the reasons.
+    pub(crate) fn declared(file: &Path, resources: &Resources, broken: &[(String, String)]) -> Self {
+        let place = |(name, reason): &(String, String)| {
+            tree::problem(resources.place(name), format!("`resources`: {name}: {reason}"))
+        };
+        Self::new(file, broken.iter().map(place).collect())
+    }
+
+    fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
+        problems.sort();
+        problems.dedup();
+        Self { file: file.to_owned(), problems }
+    }
+}
+
 impl Config {
     /// Reads `file` with variables from the process's environment.
     pub(crate) fn load(file: &Path) -> Result<Self, Rejected> {
@@ -224,18 +245,14 @@ impl Config {
         file: &Path,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Rejected> {
-        let rejected = |mut problems: Vec<Problem>| {
-            problems.sort();
-            problems.dedup();
-            Rejected { file: file.to_owned(), problems }
-        };
+        let rejected = |problems| Rejected::new(file, problems);
         let text = text_of(file)
             .map_err(|reason| rejected(vec![tree::problem(Mark { line: 1, column: 1 }, reason)]))?;
         let root = tree::parse(&text, environment).map_err(rejected)?;
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         let mut findings = Findings { problems: Vec::new(), folder };
         match read::config(&root, &mut findings) {
-            Some(config) if findings.problems.is_empty() => Ok(config),
+            Some(config) if findings.problems.is_empty() => Ok(Self { file: file.to_owned(), ..config }),
             _ => Err(rejected(findings.problems)),
         }
     }
@@ -314,7 +331,9 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         for (text, name) in [
-            ("resources: {}\n", "`resources`"),
+            ("resources: {consumers: []}\n", "unknown key `consumers` in `resources`"),
+            ("resources: {routes: [{uri: /a}]}\n", "`resources.routes[0].id` must be there"),
+            ("resources: {routes: [{id: 1}, {id: \"1\"}]}\n", "`resources.routes[1].id` is taken"),
             ("outbound: {proxy: \"http://p:1\"}\n", "`outbound.proxy`"),
             ("metrics: {listen: \"127.0.0.1:9080\"}\n", "takes the port of `listeners[0].address`"),
             ("identity: {listen: \"0.0.0.0:9443\"}\n", "takes the port of `listeners[1].address`"),

@@ -6,7 +6,7 @@ use base::{Keyring, Secret};
 
 use super::{
     AccessLog, AdminApi, AdminKey, Certificate, Config, Database, Identity, Limits, Listener, ListenerTls,
-    Log, Outbound, Role, Tenant, TlsServer, check,
+    Log, Outbound, Role, Tenant, TlsServer, check, resources,
     section::{At, ByteCount, Findings, Section},
     tree::{self, Node},
 };
@@ -29,13 +29,13 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         "drain",
     ];
     let top = Section::open(root, "", &known, findings)?;
-    top.refuse("resources", "create routes through the Admin API", findings);
     let mut ports = check::Ports::default();
     let workers = read_workers(&top, findings);
     let (listeners, tls) = read_listeners(&top, &mut ports, findings);
     let trusted_proxies = top.list("trusted_proxies", findings).into_iter().map(|net| net.value).collect();
     let admin = read_admin(&top, &mut ports, findings);
     let store = read_store(&top, findings);
+    let resources = resources::read(&top, findings);
     let keyring = read_keyring(&top, findings);
     let outbound = read_outbound(&top, findings);
     let identity = read_identity(&top, &mut ports, findings);
@@ -44,12 +44,14 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let limits = read_limits(&top, findings);
     let drain = read_drain(&top, findings);
     Some(Config {
+        file: PathBuf::new(),
         workers,
         listeners,
         tls,
         trusted_proxies,
         admin,
         store: store?,
+        resources,
         keyring: keyring?,
         outbound,
         identity,
@@ -359,8 +361,8 @@ fn read_log(top: &Section<'_>, findings: &mut Findings) -> Log {
     }
     if let Some(node) = section.node("access") {
         log.access = match &node.kind {
-            tree::Kind::Text(text) if text.expose() == "off" => AccessLog::Off,
-            tree::Kind::Text(text) if text.expose() == "stdout" => AccessLog::Stdout,
+            tree::Kind::Text { text, .. } if text.expose() == "off" => AccessLog::Off,
+            tree::Kind::Text { text, .. } if text.expose() == "stdout" => AccessLog::Stdout,
             _ => match section.optional::<PathBuf>("access", findings) {
                 Some(path) => AccessLog::File(path.value),
                 None => AccessLog::Off,

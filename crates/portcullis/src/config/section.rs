@@ -138,7 +138,7 @@ pub(crate) trait Read: Sized {
 
 fn read<T: Read>(node: &Node, path: &str, findings: &mut Findings) -> Option<At<T>> {
     let value = match &node.kind {
-        Kind::Text(text) => T::read(text.expose(), &findings.folder),
+        Kind::Text { text, .. } => T::read(text.expose(), &findings.folder),
         _ => None,
     };
     if value.is_none() {

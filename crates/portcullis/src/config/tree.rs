@@ -47,7 +47,11 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// Nothing after the colon, `~` or `null`.
     Null,
-    Text(Secret<String>),
+    /// One word or text; `plain` when it was not quoted.
+    Text {
+        text: Secret<String>,
+        plain: bool,
+    },
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
 }
@@ -124,7 +128,10 @@ impl<'t> Builder<'t> {
             }
             Event::Alias(anchor) => return Err(refused(mark, anchor)),
             Event::Scalar(text, ScalarStyle::Plain, ..) if matches!(&*text, "" | "~" | "null") => Kind::Null,
-            Event::Scalar(text, ..) => Kind::Text(Secret::new(self.substitute(&text, mark))),
+            Event::Scalar(text, style, ..) => {
+                let plain = style == ScalarStyle::Plain;
+                Kind::Text { text: Secret::new(self.substitute(&text, mark)), plain }
+            }
             Event::SequenceStart(..) => self.sequence(depth)?,
             Event::MappingStart(..) => self.mapping(depth)?,
             _ => return Err(problem(mark, "a value is missing here")),
@@ -222,7 +229,7 @@ mod tests {
     fn text_of(node: &Node, key: &str) -> String {
         let Kind::Mapping(entries) = &node.kind else { panic!("not a mapping") };
         match &entries.iter().find(|entry| entry.key == key).unwrap().value.kind {
-            Kind::Text(text) => text.expose().clone(),
+            Kind::Text { text, .. } => text.expose().clone(),
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,136 @@
+//! Routes, services, upstreams and certificates declared in the file, in the words of the APISIX dialect. What they
+//! mean, and whether they are sound, is the dialect's to say.
+
+use std::collections::HashSet;
+
+use apisix::Kind;
+use serde_json::{Map, Number, Value};
+
+use super::{
+    section::{Findings, Section},
+    tree::{self, Mark, Node},
+};
+
+/// What the file declares.
+#[derive(Debug, Default)]
+pub(crate) struct Resources {
+    pub(crate) declared: Vec<Declared>,
+    /// Where the section begins.
+    pub(super) mark: Mark,
+}
+
+/// One resource.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) value: Value,
+    mark: Mark,
+}
+
+impl Resources {
+    /// Where the resource that the dialect calls `routes/1` stands.
+    pub(super) fn place(&self, name: &str) -> Mark {
+        let named = |declared: &&Declared| declared.name() == name;
+        self.declared.iter().find(named).map_or(self.mark, |declared| declared.mark)
+    }
+}
+
+impl Declared {
+    fn name(&self) -> String {
+        format!("{}/{}", self.kind.plural(), self.id)
+    }
+}
+
+/// The section `resources`.
+pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Resources> {
+    let kinds = Kind::ALL.map(Kind::plural);
+    let section = top.section("resources", &kinds, findings)?;
+    let mut resources = Resources { declared: Vec::new(), mark: section.mark() };
+    let mut seen = HashSet::new();
+    for kind in Kind::ALL {
+        for (index, item) in section.items(kind.plural(), findings).iter().enumerate() {
+            let path = format!("resources.{}[{index}]", kind.plural());
+            let value = json(item);
+            let Some(id) = value.get("id").and_then(id_of) else {
+                let expected = "letters, digits, `-`, `_` and `.`, 64 at most";
+                findings.add(item.mark, format!("`{path}.id` must be there: {expected}"));
+                continue;
+            };
+            let declared = Declared { kind, id, value, mark: item.mark };
+            if !seen.insert(declared.name()) {
+                findings.add(item.mark, format!("`{path}.id` is taken by another of the {}", kind.plural()));
+            }
+            resources.declared.push(declared);
+        }
+    }
+    Some(resources)
+}
+
+/// An id as the dialect takes it.
+fn id_of(value: &Value) -> Option<String> {
+    let id = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (!id.is_empty() && id.len() <= 64 && id.bytes().all(allowed) && !id.bytes().all(|byte| byte == b'.'))
+        .then_some(id)
+}
+
+/// YAML as the JSON that the Admin API takes: plain words are typed as in YAML's core schema, quoted ones are texts.
+fn json(node: &Node) -> Value {
+    match &node.kind {
+        tree::Kind::Null => Value::Null,
+        tree::Kind::Text { text, plain: false } => Value::from(text.expose().as_str()),
+        tree::Kind::Text { text, plain: true } => typed(text.expose()),
+        tree::Kind::Sequence(items) => items.iter().map(json).collect(),
+        tree::Kind::Mapping(entries) => {
+            let entries = entries.iter().map(|entry| (entry.key.clone(), json(&entry.value)));
+            entries.collect::<Map<_, _>>().into()
+        }
+    }
+}
+
+fn typed(text: &str) -> Value {
+    // What `parse` would take beyond YAML's numbers (`inf`, `nan`) begins with a letter.
+    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    match text {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ if !numeric => Value::from(text),
+        _ => match text.parse::<i64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => {
+                text.parse().ok().and_then(Number::from_f64).map_or_else(|| Value::from(text), Value::Number)
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn plain_words_are_typed_and_quoted_ones_are_texts() {
+        let node = tree::parse("a: [1, -2, 1.5, true, '1', \"true\", x, 1.2.3, ~, inf, e, '']\n", &|_| None)
+            .unwrap();
+        assert_eq!(
+            json(&node),
+            json!({"a": [1, -2, 1.5, true, "1", "true", "x", "1.2.3", null, "inf", "e", ""]})
+        );
+    }
+
+    #[test]
+    fn ids_are_what_the_admin_api_takes() {
+        assert_eq!(id_of(&json!(1)).as_deref(), Some("1"));
+        assert_eq!(id_of(&json!("a.b-c_d")).as_deref(), Some("a.b-c_d"));
+        for bad in [json!("a/b"), json!(""), json!(".."), json!(null), json!("x".repeat(65))] {
+            assert!(id_of(&bad).is_none(), "{bad}");
+        }
+    }
+}
