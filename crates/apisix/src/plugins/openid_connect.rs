@@ -259,6 +259,7 @@ fn login_fields(schema: Schema) -> Schema {
 }
 
 fn session() -> Schema {
+    let storage = Schema::string().choices(&["cookie"]).absent_choices(&["redis"]);
     let seconds = |default: i64, doc: &'static str| Schema::integer().at_least(0).default(default).doc(doc);
     Schema::object()
         .doc("the session cookie")
@@ -298,57 +299,58 @@ fn session() -> Schema {
                 Schema::integer().at_least(0).doc("deprecated: absolute_timeout where that is left out"),
             ),
         )
-        .field("storage", Schema::string().choices(&["cookie"]).absent_choices(&["redis"]).default("cookie"))
-        .field("redis", Schema::object().open().unimplemented())
+        .field("storage", storage.default("cookie").doc("where sessions are kept"))
+        .field("redis", Schema::object().open().unimplemented().doc("the Redis where sessions are kept"))
 }
 
-/// What APISIX and its library know and this build does not do. A value that asks for nothing is accepted.
+/// What APISIX and its library know and this build does not do, and what it would be.
+const ABSENT: [(&str, &str); 27] = [
+    ("session_contents", "which parts of a session are stored"),
+    ("proxy_opts", "a proxy on the way to the provider"),
+    ("claim_schema", "JSON Schema that claims must match"),
+    ("introspection_params", "further parameters of an introspection request"),
+    ("client_rsa_private_key", "PEM of the key for private_key_jwt"),
+    ("client_rsa_private_key_id", "kid of that key"),
+    ("client_jwt_assertion_expires_in", "seconds that a client assertion counts"),
+    ("client_jwt_assertion_alg", "algorithm of a client assertion"),
+    ("client_jwt_assertion_audience", "audience of a client assertion"),
+    ("refresh_session_interval", "seconds after which a session is checked with prompt=none"),
+    ("introspection_addon_headers", "request headers that are copied to the introspection call"),
+    ("symmetric_key", "key of HS* access tokens"),
+    ("discovery_expires_in", "seconds that metadata are kept"),
+    ("redirect_after_logout_uri", "where to go after logout in place of the provider"),
+    ("redirect_after_logout_with_id_token_hint", "whether logout names the ID token"),
+    ("redirect_after_logout_with_client_id", "whether logout names the client"),
+    ("local_redirect_uri_path", "path of the callback where it differs from redirect_uri"),
+    ("redirect_uri_scheme", "scheme of a derived redirect_uri"),
+    ("auth_accept_token_as", "where else an access token may come from"),
+    ("auth_accept_token_as_header_name", "header that an access token may come in"),
+    ("introspection_token_param_name", "name of the token in an introspection request"),
+    ("introspection_cache_ignore", "asks the introspection endpoint on every request"),
+    ("introspection_enable_negative_cache", "keeps the introspection endpoint's no as well"),
+    ("pass_cookies", "cookies that are sent to the provider"),
+    ("keepalive", "whether connections to the provider are kept"),
+    ("authorization_state_expires_in", "seconds that a login may take"),
+    ("authorization_state_max_number", "logins that may be under way in one browser"),
+];
+
 fn absent_fields(schema: Schema) -> Schema {
     let off = |doc: &'static str| Schema::boolean().unimplemented_except(false).doc(doc);
-    let object = || Schema::object().open().unimplemented_except(json!({}));
     let never = "tokens are always verified; true is refused";
+    let modes = Schema::string().choices(&["query"]).absent_choices(&["form_post", "fragment"]);
     let schema = schema
         .field("accept_none_alg", Schema::boolean().default(false).check(refuse_unsigned).doc(never))
         .field(
             "accept_unsupported_alg",
             Schema::boolean().default(true).doc("accepted; tokens are always verified"),
         )
-        .field("par", Schema::object().field("enabled", off("RFC 9126")).open())
-        .field("dpop", Schema::object().field("enabled", off("RFC 9449")).open())
-        .field(
-            "response_mode",
-            Schema::string().choices(&["query"]).absent_choices(&["form_post", "fragment"]),
-        );
-    let schema = ["session_contents", "proxy_opts", "claim_schema", "introspection_params"]
-        .into_iter()
-        .fold(schema, |schema, name| schema.field(name, object()));
-    [
-        "client_rsa_private_key",
-        "client_rsa_private_key_id",
-        "client_jwt_assertion_expires_in",
-        "client_jwt_assertion_alg",
-        "client_jwt_assertion_audience",
-        "refresh_session_interval",
-        "introspection_addon_headers",
-        "symmetric_key",
-        "discovery_expires_in",
-        "redirect_after_logout_uri",
-        "redirect_after_logout_with_id_token_hint",
-        "redirect_after_logout_with_client_id",
-        "local_redirect_uri_path",
-        "redirect_uri_scheme",
-        "auth_accept_token_as",
-        "auth_accept_token_as_header_name",
-        "introspection_token_param_name",
-        "introspection_cache_ignore",
-        "introspection_enable_negative_cache",
-        "pass_cookies",
-        "keepalive",
-        "authorization_state_expires_in",
-        "authorization_state_max_number",
-    ]
-    .into_iter()
-    .fold(schema, |schema, name| schema.field(name, Schema::any().unimplemented()))
+        .field("par", Schema::object().field("enabled", off("whether it is used")).open().doc("RFC 9126"))
+        .field("dpop", Schema::object().field("enabled", off("whether it is used")).open().doc("RFC 9449"))
+        .field("response_mode", modes.doc("how the provider's answer comes back"));
+    let absent = |schema: Schema, (name, doc): (&'static str, &'static str)| {
+        schema.field(name, Schema::any().unimplemented_except(json!({})).doc(doc))
+    };
+    ABSENT.into_iter().fold(schema, absent)
 }
 
 fn refuse_unsigned(value: &Value) -> Result<(), String> {
@@ -528,4 +530,215 @@ fn is_on(conf: &Value, name: &str, default: bool) -> bool {
 
 fn seconds(conf: &Value, name: &str, default: u64) -> Duration {
     Duration::from_secs(conf.get(name).and_then(Value::as_u64).unwrap_or(default))
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{Clock, Keyring, Random};
+    use fetch::{Fetcher, Policy};
+    use rp::{
+        provider::Providers,
+        session::{EndedRecord, EndedSessions, EndedStore, Refreshes, Saved},
+    };
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl EndedStore for Nowhere {
+        fn save(&self, _record: EndedRecord) -> Saved {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn forget(&self, _keys: Vec<String>) -> Saved {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn plugin() -> OpenidConnect {
+        let (clock, random, runtime) = (Clock::system(), Random::system(), Handle::current());
+        let fetcher = Fetcher::new(&Policy::default(), runtime.clone(), clock.clone()).unwrap();
+        OpenidConnect::new(Services {
+            providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
+            session_keys: Keyring::generate(&random),
+            used_states: Arc::default(),
+            ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
+            refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+            clock,
+            random,
+        })
+    }
+
+    fn least() -> Value {
+        json!({
+            "client_id": "a", "client_secret": "b",
+            "discovery": "https://idp.example/.well-known/openid-configuration",
+        })
+    }
+
+    fn with(members: Value) -> Value {
+        let mut conf = least();
+        conf.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        conf
+    }
+
+    /// What a write of `conf` comes to; an error as the client sees it, behind `err: `.
+    fn save(plugin: &OpenidConnect, conf: &Value) -> Result<(), String> {
+        plugin.check_before_schema(conf.as_object().unwrap())?;
+        plugin.schema().validate(conf)?;
+        plugin.check_after_schema(conf.as_object().unwrap())?;
+        let cx = CompileContext { resource: "routes/1" };
+        plugin.compile(conf, &cx).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_configurations_of_the_guides_are_accepted() {
+        let plugin = plugin();
+        for conf in [
+            json!({"scope": "openid profile", "redirect_uri": "http://localhost:9080/anything/callback"}),
+            json!({"scope": "openid profile", "redirect_uri": "http://localhost:9080/anything/callback",
+                   "bearer_only": true, "use_jwks": true}),
+            json!({"scope": "openid profile email", "redirect_uri": "http://your-app.com/callback",
+                   "bearer_only": true, "realm": "Auth0"}),
+            json!({"scope": "openid profile email", "bearer_only": true}),
+        ] {
+            assert_eq!(save(&plugin, &with(conf.clone())), Ok(()), "{conf}");
+        }
+        assert_eq!(plugin.aliases(), [("relm", "realm")]);
+    }
+
+    #[tokio::test]
+    async fn save_time_errors_are_worded_like_apisix() {
+        let plugin = plugin();
+        let mut without_secret = least();
+        without_secret.as_object_mut().unwrap().remove("client_secret");
+        let without = |conf: Value| {
+            let mut members = without_secret.clone();
+            members.as_object_mut().unwrap().extend(conf.as_object().unwrap().clone());
+            save(&plugin, &members)
+        };
+        let required = Err(r#"property "client_secret" is required"#.to_owned());
+        assert_eq!(without(json!({})), required);
+        assert_eq!(without(json!({"bearer_only": true})), required);
+        assert_eq!(without(json!({"bearer_only": true, "use_jwks": true})), Ok(()));
+        assert_eq!(without(json!({"use_pkce": true})), Ok(()));
+        for (conf, text) in [
+            (
+                json!({"client_id": 1}),
+                r#"property "client_id" validation failed: wrong type: expected string, got number"#,
+            ),
+            (json!({"timeout": 0}), r#"property "timeout" validation failed: expected 0 to be at least 1"#),
+            (
+                json!({"session": {"secret": "short"}}),
+                r#"property "session" validation failed: property "secret" validation failed: string too short, expected at least 16, got 5"#,
+            ),
+            (
+                json!({"unauth_action": "x"}),
+                r#"property "unauth_action" validation failed: matches none of the enum values"#,
+            ),
+            (json!({"use_par": true}), r#"property "use_par" is not allowed, use "par.enabled" instead"#),
+            (json!({"nonsense": 1}), "additional properties forbidden, found nonsense"),
+            (
+                json!({"accept_none_alg": true}),
+                r#"property "accept_none_alg" validation failed: unsigned tokens are never accepted"#,
+            ),
+        ] {
+            assert_eq!(save(&plugin, &with(conf.clone())), Err(text.to_owned()), "{conf}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_implemented_is_refused_by_name() {
+        let plugin = plugin();
+        for (conf, name) in [
+            (json!({"session": {"secret": "0123456789abcdef", "storage": "redis"}}), "redis"),
+            (json!({"session": {"redis": {"host": "x"}}}), "redis"),
+            (json!({"par": {"enabled": true}}), "par"),
+            (json!({"dpop": {"enabled": true}}), "dpop"),
+            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
+            (json!({"introspection_endpoint_auth_method": "client_secret_jwt"}), "client_secret_jwt"),
+            (json!({"client_rsa_private_key": "x"}), "client_rsa_private_key"),
+            (json!({"claim_schema": {"type": "object"}}), "claim_schema"),
+            (json!({"refresh_session_interval": 5}), "refresh_session_interval"),
+            (json!({"proxy_opts": {"http_proxy": "x"}}), "proxy_opts"),
+            (json!({"response_mode": "form_post"}), "form_post"),
+            (json!({"symmetric_key": "x"}), "symmetric_key"),
+            (json!({"authorization_params": {"state": "x"}}), "authorization_params.state"),
+        ] {
+            let error = save(&plugin, &with(conf.clone())).expect_err("it is refused");
+            assert!(error.contains(name), "{conf}: {error}");
+        }
+        let harmless = json!({
+            "par": {"enabled": false}, "dpop": {"enabled": false}, "accept_none_alg": false, "accept_unsupported_alg": true,
+            "session": {"secret": "0123456789abcdef", "storage": "cookie"}, "response_mode": "query", "use_nonce": true,
+        });
+        assert_eq!(save(&plugin, &with(harmless)), Ok(()));
+    }
+
+    #[test]
+    fn attributes_mean_what_apisix_says() {
+        let config = config(&with(json!({
+            "bearer_only": false, "introspection_endpoint": "https://idp.example/introspect", "timeout": 5000,
+            "ssl_verify": "no", "iat_slack": 7, "introspection_interval": 0, "prompt": "login",
+            "authorization_params": {"audience": "https://api/", "max_age": 5, "prompt": "consent"},
+            "claim_validator": {"issuer": {"valid_issuers": ["i"]}, "audience": {"match_with_client_id": true}},
+            "session": {"cookie": {"lifetime": 50}, "cookie_same_site": "Strict", "cookie_http_only": false},
+            "set_access_token_header": true, "access_token_in_authorization_header": true,
+        })))
+        .unwrap();
+        assert_eq!(config.calls.timeout, Duration::from_secs(5));
+        assert!(!config.calls.verify_tls);
+        assert_eq!((config.slack, config.expiry_leeway), (Duration::from_secs(7), Duration::from_secs(7)));
+        assert_eq!(config.issuers, ["i"]);
+        assert_eq!(config.headers.access_token, AccessTokenHeader::Authorization);
+        let bearer = config.bearer.unwrap();
+        assert!(bearer.audience.required && bearer.audience.is_client && bearer.audience.claim == "aud");
+        let Verification::Introspection(introspection) = bearer.verification else {
+            panic!("another verification")
+        };
+        assert_eq!(introspection.max_age, Duration::from_secs(UNTIL_EXP));
+        let login = config.login.unwrap();
+        assert_eq!(login.lifetimes.absolute, Duration::from_secs(50));
+        assert_eq!(login.cookies.same_site, SameSite::Strict);
+        assert!(login.cookies.readable_by_scripts && login.secret.is_none());
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [
+            pair("prompt", "login"),
+            pair("audience", "https://api/"),
+            pair("max_age", "5"),
+            pair("prompt", "consent"),
+        ];
+        assert_eq!(login.authorization_params, expected);
+    }
+
+    #[test]
+    fn left_out_attributes_have_apisix_defaults_or_safer_ones() {
+        let config = config(&least()).unwrap();
+        assert!(config.bearer.is_none());
+        assert_eq!(config.calls.timeout, Duration::from_secs(3));
+        assert!(config.calls.verify_tls);
+        assert_eq!((config.slack, config.expiry_leeway), (Duration::from_secs(120), Duration::ZERO));
+        let login = config.login.unwrap();
+        assert_eq!((login.scope.as_str(), login.logout_path.as_str()), ("openid", "/logout"));
+        assert_eq!(login.lifetimes, Lifetimes::default());
+        assert!(login.renew);
+    }
+
+    #[test]
+    fn bearer_only_alone_judges_tokens_by_what_discovery_names() {
+        let verification = |conf: Value| config(&with(conf)).unwrap().bearer.unwrap().verification;
+        assert!(matches!(verification(json!({"bearer_only": true})), Verification::Discovered(_)));
+        assert!(matches!(verification(json!({"use_jwks": true})), Verification::Jwks));
+        let key = json!({"public_key": "pem", "use_jwks": true, "introspection_endpoint": "https://x/"});
+        assert!(matches!(verification(key), Verification::PublicKey(_)));
+        let local = json!({"use_jwks": true, "introspection_endpoint": "https://x/"});
+        assert!(matches!(verification(local), Verification::Jwks));
+        assert!(config(&with(json!({"bearer_only": true}))).unwrap().login.is_none());
+    }
+
+    #[test]
+    fn s01_secrets_are_known_as_such() {
+        assert_eq!(schema().secret_paths(), ["client_secret", "session.secret"]);
+    }
 }

@@ -160,18 +160,15 @@ impl Gate {
     async fn cold(change: impl FnOnce(&mut Config)) -> Self {
         let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
         let idp = Idp::start(&clock).await;
-        let policy = Policy { allow_loopback: true, ..Policy::default() };
-        let runtime = Handle::current();
-        let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone()).unwrap();
         let store = Arc::new(Memory::default());
         let random = idp::random();
         let services = Services {
-            providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
+            providers: providers(&clock),
             clock: clock.clone(),
             session_keys: Keyring::generate(&random),
             used_states: Arc::default(),
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
-            refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+            refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
             random,
         };
         let mut config = config(&idp);
@@ -191,6 +188,13 @@ impl Gate {
             store: self.store.clone(),
             services: self.services.clone(),
         }
+    }
+
+    /// The same configuration in a process that has not asked its provider anything yet.
+    fn restarted(&self) -> Self {
+        let providers = providers(&self.clock);
+        let services = Services { providers, ..self.services.clone() };
+        Self { plugin: compile(config(&self.idp), &services).unwrap(), services, ..self.sibling(|_| ()) }
     }
 
     fn inner(&self) -> &Inner {
@@ -350,6 +354,14 @@ impl Jar {
         assert_eq!((back.status, back.location()), (Some(StatusCode::FOUND), page), "{back:?}");
         jar
     }
+}
+
+/// Providers on this machine, none of them asked yet.
+fn providers(clock: &Clock) -> Providers {
+    let policy = Policy { allow_loopback: true, ..Policy::default() };
+    let runtime = Handle::current();
+    let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone()).unwrap();
+    Providers::new(fetcher, clock.clone(), runtime)
 }
 
 fn route() -> Arc<Route> {

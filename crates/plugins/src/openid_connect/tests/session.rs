@@ -281,14 +281,16 @@ async fn r19_another_sites_page_cannot_log_a_user_out_in_silence() {
 }
 
 #[tokio::test]
-async fn a_logout_while_the_provider_is_away_ends_the_session_here() {
+async fn r37_while_the_provider_is_away_sessions_go_on_and_can_be_ended_here() {
     let gate = Gate::new().await;
-    let jar = Jar::log_in(&gate, PAGE).await;
-    let restarted = gate.sibling(|config| config.discovery.push_str("?other"));
-    drop(restarted);
-    let out = jar.clone().go(&gate, "https://app.example/logout").await;
-    assert!(out.is(302));
-    assert!(jar.clone().go(&gate, PAGE).await.is(302));
+    let mut jar = Jar::log_in(&gate, PAGE).await;
+    gate.idp.answer("/.well-known/openid-configuration", 500, "");
+    let restarted = gate.restarted();
+    assert!(jar.go(&restarted, PAGE).await.passed());
+    let old = jar.clone();
+    let out = jar.go(&restarted, "https://app.example/logout").await;
+    assert!(out.is(503) && out.body.contains("you are logged out here") && jar.0.is_empty(), "{out:?}");
+    assert!(old.clone().go(&gate, PAGE).await.is(302));
 }
 
 #[tokio::test]
