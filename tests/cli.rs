@@ -75,6 +75,7 @@ fn check(folder: &Path) -> Output {
         .current_dir(folder)
         .env("ADMIN_KEY", "0123456789abcdef")
         .env("VIEWER_KEY", "fedcba9876543210")
+        .env("MANAGEMENT_SECRET", "0123456789abcdef")
         .env("KEYRING", keyring.to_text().trim())
         .output()
         .unwrap()

@@ -1,6 +1,6 @@
 //! The process's own log, on stderr. Levels come from the configuration; `RUST_LOG` overrides them.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, panic::PanicHookInfo};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -8,6 +8,7 @@ use crate::config::Log;
 
 /// Starts logging. A second call changes nothing.
 pub(crate) fn start(log: &Log) {
+    std::panic::set_hook(Box::new(report));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives(&log.level)));
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let _ = if log.json {
@@ -15,6 +16,16 @@ pub(crate) fn start(log: &Log) {
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
+}
+
+/// A bug, by its place alone: the message of a panic may hold what the code was working on.
+fn report(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    if cfg!(debug_assertions) {
+        tracing::error!(place, %panic, "a bug: this piece of work was given up");
+    } else {
+        tracing::error!(place, "a bug: this piece of work was given up");
+    }
 }
 
 /// Libraries speak up from `warn` on: at finer levels they print headers and frames, which hold tokens.

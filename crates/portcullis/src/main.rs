@@ -9,6 +9,7 @@ mod config;
 mod configuration;
 mod dev;
 mod gate;
+mod identity;
 mod log;
 mod process;
 mod serve;

@@ -2,8 +2,10 @@
 //! they answer is an axum router.
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdListener},
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -13,8 +15,11 @@ use anyhow::Context;
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit},
+    extract::{ConnectInfo, DefaultBodyLimit, Request},
+    http::{StatusCode, header::CONNECTION},
+    response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -30,8 +35,12 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceExt;
 
-/// Handshake, protocol detection and request head each have so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Handshake and protocol detection have so long.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A request's head, and the pause between two requests of a connection.
+const HEAD: Duration = Duration::from_secs(30);
+/// A request's body and the work on it, up to the head of the answer.
+const REQUEST: Duration = Duration::from_secs(90);
 /// Connections of one server at a time; more wait to be accepted.
 const CONNECTIONS: u32 = 1024;
 /// Bytes of a request's head.
@@ -128,7 +137,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let begun = tokio::select! {
             _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
-            begun = timeout(PATIENCE, begin(stream, transport)) => begun.context("the handshake took too long")??,
+            begun = timeout(HANDSHAKE, begin(stream, transport)) => begun.context("the handshake took too long")??,
         };
         match begun {
             Begun::Plain { stream, h2 } => self.exchange(stream, h2).await,
@@ -147,12 +156,12 @@ impl Connection {
         let Self { peer, router, mut stop } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request.map(Body::new))
+            answer(router.clone(), request.map(Body::new), REQUEST)
         });
         let io = TokioIo::new(stream);
         if h2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.timer(TokioTimer::new()).keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
+            builder.timer(TokioTimer::new()).keep_alive_interval(HEAD).keep_alive_timeout(HANDSHAKE);
             builder.max_concurrent_streams(STREAMS).max_header_list_size(HEAD_BYTES);
             let mut connection = pin!(builder.serve_connection(io, service));
             tokio::select! {
@@ -162,7 +171,7 @@ impl Connection {
             connection.await?;
         } else {
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_BYTES as usize);
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES as usize);
             let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
             tokio::select! {
                 ended = connection.as_mut() => return Ok(ended?),
@@ -172,6 +181,17 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// What `router` answers. Whoever sends a body too slowly, and a request that meets a bug, get an answer all the same.
+async fn answer(router: Router, request: Request, limit: Duration) -> Result<Response, Infallible> {
+    let work = AssertUnwindSafe(timeout(limit, router.oneshot(request)));
+    Ok(match work.catch_unwind().await {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(never))) => match never {},
+        Ok(Err(_)) => (StatusCode::REQUEST_TIMEOUT, [(CONNECTION, "close")]).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    })
 }
 
 /// A connection whose protocol is known.
@@ -204,5 +224,30 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<[u8; 3]> {
             // Peeking does not wait for more than is there.
             _ => sleep(Duration::from_millis(2)).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn s05_a_panic_is_a_bare_500() {
+        let router = Router::new().route("/", get(async || -> StatusCode { panic!("canary") }));
+        let response = answer(router, Request::default(), REQUEST).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(axum::body::to_bytes(response.into_body(), 1024).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a20_a_body_that_never_ends_is_given_up() {
+        let router =
+            Router::new().route("/", axum::routing::post(async |_: axum::body::Bytes| StatusCode::OK));
+        let endless =
+            Body::from_stream(futures_util::stream::pending::<Result<axum::body::Bytes, Infallible>>());
+        let request = axum::http::Request::post("/").body(endless).unwrap();
+        assert_eq!(answer(router, request, Duration::from_millis(5)).await.unwrap().status(), 408);
     }
 }

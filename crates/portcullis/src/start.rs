@@ -28,6 +28,7 @@ use crate::{
     configuration::Configuration,
     dev::Dev,
     gate,
+    identity::Provider,
     process::Signals,
     serve::{self, Server, Transport},
     tls::{self, ClientCertificates},
@@ -111,12 +112,20 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     let store =
         Arc::new(store.with_context(|| format!("cannot open the configuration store {}", path.display()))?);
     let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
+    let provider = match &plan.config.identity {
+        Some(identity) => Some(Provider::open(&plan, identity).await?),
+        None => None,
+    };
     let upkeep = Upkeep {
         dialect: Arc::clone(&configuration.dialect),
         providers: configuration.services.providers.clone(),
+        idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
     };
     let engine = Engine::default();
-    let servers = servers(&plan, &configuration, &readiness, &upkeep, &engine)?;
+    let mut servers = servers(&plan, &configuration, &readiness, &upkeep, &engine)?;
+    if let (Some(provider), Some(identity)) = (&provider, &plan.config.identity) {
+        servers.extend(provider.servers(identity)?);
+    }
 
     let (stop, stopped) = watch::channel(false);
     let mut serving = JoinSet::new();
@@ -129,8 +138,8 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     *lock(&engine) = Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
     readiness.set(true);
     tracing::info!("ready");
-    if let Some(dev) = &plan.dev {
-        dev.announce(None)?;
+    if let (Some(dev), Some(demo)) = (&plan.dev, provider.and_then(|provider| provider.demo)) {
+        dev.announce(&demo)?;
     }
 
     signals.next().await;
@@ -209,7 +218,8 @@ fn admin_key(key: &config::AdminKey) -> AdminKey {
     AdminKey { secret: key.key.clone(), role }
 }
 
-fn over_tls(
+/// A server over TLS.
+pub(crate) fn over_tls(
     name: &str,
     tls: &TlsServer,
     clients: ClientCertificates,

@@ -3,27 +3,37 @@
 use std::{sync::Arc, time::Duration};
 
 use apisix::Dialect;
+use idp::Idp;
 use rp::provider::Providers;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often resources with a time to live are looked at.
 const PACE: Duration = Duration::from_secs(1);
 
+/// So many of these between two looks at expired rows, which only take up room.
+const PURGE: u32 = 600;
+
 /// Everything that has such work.
 #[derive(Clone)]
 pub(crate) struct Upkeep {
     pub(crate) dialect: Arc<Dialect>,
     pub(crate) providers: Providers,
+    pub(crate) idp: Option<Arc<Idp>>,
 }
 
 impl Upkeep {
     /// Goes on for as long as the process lives.
     pub(crate) async fn run(self) {
         let mut pace = interval(PACE);
+        let mut ticks: u32 = 0;
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
             self.expire().await;
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(PURGE) {
+                self.purge().await;
+            }
         }
     }
 
@@ -31,6 +41,15 @@ impl Upkeep {
     pub(crate) async fn catch_up(&self) {
         self.expire().await;
         self.providers.refresh_due().await;
+        self.purge().await;
+    }
+
+    async fn purge(&self) {
+        if let Some(idp) = &self.idp
+            && let Err(error) = idp.purge().await
+        {
+            tracing::warn!(%error, "expired rows of the identity provider are still there");
+        }
     }
 
     async fn expire(&self) {

@@ -153,6 +153,15 @@ pub(crate) struct Tenant {
     /// `https://login.example.com`, without a slash at the end; the first one is the issuer of the provider's own
     /// links.
     pub(crate) domains: Vec<String>,
+    /// The application that its administrators begin with.
+    pub(crate) management: Option<ManagementClient>,
+}
+
+/// A client that may do everything at the Management API.
+#[derive(Debug)]
+pub(crate) struct ManagementClient {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Secret<String>,
 }
 
 /// What is logged.

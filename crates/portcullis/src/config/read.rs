@@ -6,7 +6,7 @@ use base::{Keyring, Secret};
 
 use super::{
     AccessLog, AdminApi, AdminKey, Certificate, Config, Database, Identity, Limits, Listener, ListenerTls,
-    Log, Outbound, Role, Tenant, TlsServer, check, resources,
+    Log, ManagementClient, Outbound, Role, Tenant, TlsServer, check, resources,
     section::{At, ByteCount, Findings, Section},
     tree::{self, Node},
 };
@@ -311,7 +311,9 @@ fn read_tenants(section: &Section<'_>, findings: &mut Findings) -> Vec<Tenant> {
     let mut tenants: Vec<Tenant> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("identity.tenants[{index}]");
-        let Some(section) = Section::open(item, &path, &["name", "domains"], findings) else { continue };
+        let Some(section) = Section::open(item, &path, &["name", "domains", "management"], findings) else {
+            continue;
+        };
         let name = section.required::<String>("name", findings);
         let domains = section.list::<String>("domains", findings);
         if domains.is_empty() {
@@ -322,13 +324,30 @@ fn read_tenants(section: &Section<'_>, findings: &mut Findings) -> Vec<Tenant> {
             let taken = tenants.iter().any(|tenant| tenant.domains.contains(&domain.value));
             check::origin(domain, &section.path_of("domains"), taken, findings);
         }
+        let management = read_management(&section, findings);
         let Some(At { mark, value: name }) = name else { continue };
         if tenants.iter().any(|tenant| tenant.name == name) {
             findings.add(mark, format!("`{path}.name` is given to two tenants"));
         }
-        tenants.push(Tenant { name, domains: domains.into_iter().map(|domain| domain.value).collect() });
+        tenants.push(Tenant {
+            name,
+            domains: domains.into_iter().map(|domain| domain.value).collect(),
+            management,
+        });
     }
     tenants
+}
+
+fn read_management(tenant: &Section<'_>, findings: &mut Findings) -> Option<ManagementClient> {
+    let section = tenant.section("management", &["client_id", "client_secret"], findings)?;
+    let client_id = section.required::<String>("client_id", findings);
+    let client_secret = section.required::<Secret<String>>("client_secret", findings);
+    if let Some(secret) = &client_secret
+        && let Err(reason) = check::admin_key(secret.value.expose())
+    {
+        findings.add(secret.mark, format!("`{}` {reason}", section.path_of("client_secret")));
+    }
+    Some(ManagementClient { client_id: client_id?.value, client_secret: client_secret?.value })
 }
 
 fn read_metrics(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<SocketAddr> {

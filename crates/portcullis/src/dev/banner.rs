@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{environment::DevCredentials, ports::Ports};
+use idp::seed::DevCredentials;
+
+use super::ports::Ports;
 
 /// The banner, up to and with the line that says ready. Its commands work when pasted.
 pub(crate) fn text(ports: Ports, folder: &Path, demo: &DevCredentials) -> String {

@@ -3,19 +3,9 @@
 use std::path::Path;
 
 use base::Secret;
+use idp::seed::DevCredentials;
 
 use super::{certificates::DevCertificates, ports::Ports};
-
-#[derive(Debug, Default)]
-pub(crate) struct DevCredentials {
-    pub(crate) client_id: String,
-    pub(crate) client_secret: Secret<String>,
-    pub(crate) audience: String,
-    pub(crate) management_client_id: String,
-    pub(crate) management_client_secret: Secret<String>,
-    pub(crate) user: String,
-    pub(crate) password: Secret<String>,
-}
 
 /// The file's text: lines of `export NAME=VALUE`.
 pub(crate) fn text(

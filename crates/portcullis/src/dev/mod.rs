@@ -11,7 +11,7 @@ mod ports;
 use std::io::Write;
 
 use base::{Clock, Random, Secret};
-use environment::DevCredentials;
+use idp::seed::{DevCredentials, DevSeed};
 
 use crate::{
     cli,
@@ -64,6 +64,18 @@ impl Dev {
         self.test_clock
     }
 
+    /// What the identity provider's demo tenant is to have.
+    pub(crate) fn seed(&self, tenant: &config::Tenant) -> DevSeed {
+        let port = self.ports.http();
+        let at = |path: &str| format!("http://localhost:{port}{path}");
+        DevSeed {
+            tenant: tenant.name.clone(),
+            origins: tenant.domains.clone(),
+            callbacks: vec![at("/anything/callback"), at("/callback")],
+            logout_urls: vec![at("/")],
+        }
+    }
+
     /// The echo upstream, also over TLS on the same port.
     pub(crate) fn echo(&self, random: &Random) -> anyhow::Result<Server> {
         let DevCertificates { chain, key, .. } = self.certificates.clone();
@@ -73,9 +85,7 @@ impl Dev {
     }
 
     /// Writes `dev.env` and prints the banner.
-    pub(crate) fn announce(&self, demo: Option<&DevCredentials>) -> anyhow::Result<()> {
-        let absent = DevCredentials::default();
-        let demo = demo.unwrap_or(&absent);
+    pub(crate) fn announce(&self, demo: &DevCredentials) -> anyhow::Result<()> {
         let environment = environment::text(self.ports, &self.key, demo, &self.certificates);
         self.folder.write_secret("dev.env", &environment)?;
         let banner = banner::text(self.ports, self.folder.root(), demo);

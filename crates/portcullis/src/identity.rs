@@ -1,0 +1,140 @@
+//! The identity provider: its database, its tenants as configured, its servers.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use idp::{
+    Argon2Pool, Idp, Parts,
+    model::{AppType, Client, ClientGrant},
+    repository::{ClientGrantFilter, Page, Repository},
+    seed::DevCredentials,
+};
+use idp_web::IdpState;
+
+use crate::{
+    config::{Database, Identity, ManagementClient, Tenant},
+    serve::{Server, Transport},
+    start::{Plan, over_tls},
+    tls::ClientCertificates,
+};
+
+/// Name of the application that the configuration file gives a tenant's administrators.
+const MANAGEMENT_NAME: &str = "Management API (configuration file)";
+
+/// The provider, ready to be served.
+pub(crate) struct Provider {
+    pub(crate) idp: Arc<Idp>,
+    router: Router,
+    /// What `dev` seeded its tenant with.
+    pub(crate) demo: Option<DevCredentials>,
+}
+
+impl Provider {
+    /// Opens the database and brings the tenants to what the configuration says.
+    pub(crate) async fn open(plan: &Plan, identity: &Identity) -> anyhow::Result<Self> {
+        let idp = Arc::new(Idp::new(Parts {
+            repository: repository(plan, identity).await?,
+            clock: plan.clock.clone(),
+            random: plan.random.clone(),
+            keyring: plan.config.keyring.clone(),
+            hasher: Argon2Pool::start(plan.random.clone()),
+            fallback_tenant: plan
+                .dev
+                .as_ref()
+                .and(identity.tenants.first())
+                .map(|tenant| tenant.name.clone()),
+        }));
+        let mut demo = None;
+        for tenant in &identity.tenants {
+            let failed = || format!("cannot make the tenant {}", tenant.name);
+            match &plan.dev {
+                Some(dev) => demo = Some(idp::seed::dev(&idp, &dev.seed(tenant)).await.with_context(failed)?),
+                None => provision(plan, &idp, tenant).await.with_context(failed)?,
+            }
+        }
+        let router = idp_web::router(IdpState::new(Arc::clone(&idp), plan.clock.clone()));
+        Ok(Self { idp, router, demo })
+    }
+
+    /// Its servers, bound and not yet running.
+    pub(crate) fn servers(&self, identity: &Identity) -> anyhow::Result<Vec<Server>> {
+        let name = "identity provider";
+        let mut servers = vec![Server::bind(name, identity.listen, Transport::Plain, self.router.clone())?];
+        if let Some(tls) = &identity.tls {
+            servers.push(over_tls(name, tls, ClientCertificates::Unasked, self.router.clone())?);
+        }
+        if let Some(tls) = &identity.mtls {
+            servers.push(over_tls(name, tls, ClientCertificates::Any, self.router.clone())?);
+        }
+        Ok(servers)
+    }
+}
+
+async fn repository(plan: &Plan, identity: &Identity) -> anyhow::Result<Arc<dyn Repository>> {
+    let (keyring, random) = (plan.config.keyring.clone(), plan.random.clone());
+    let opened = match &identity.database {
+        Database::Sqlite(path) => idp_store::open_sqlite(path, keyring, random).await,
+        Database::Postgres(url) => idp_store::open_postgres(url, keyring, random).await,
+    };
+    Ok(opened.context("cannot open the identity database")?)
+}
+
+/// A tenant of `run`: what every tenant has, and the application its administrators begin with.
+async fn provision(plan: &Plan, idp: &Idp, tenant: &Tenant) -> anyhow::Result<()> {
+    idp::seed::tenant(idp, &tenant.name, &tenant.name, &tenant.domains).await?;
+    match &tenant.management {
+        Some(management) => management_client(plan, &**idp.repository(), &tenant.name, management).await,
+        None => Ok(()),
+    }
+}
+
+/// The file says id and secret; everything else about the application is the administrators' own from then on.
+async fn management_client(
+    plan: &Plan,
+    repository: &dyn Repository,
+    tenant: &str,
+    management: &ManagementClient,
+) -> anyhow::Result<()> {
+    let id = &management.client_id;
+    let secret = Some(management.client_secret.clone());
+    let now = plan.clock.now().0;
+    match repository.client(tenant, id).await? {
+        Some(known) if known.client_secret == secret => {}
+        Some(known) => {
+            repository.update_client(tenant, &Client { client_secret: secret, ..known }).await?;
+        }
+        None => {
+            let client = Client {
+                client_id: id.clone(),
+                client_secret: secret,
+                name: MANAGEMENT_NAME.to_owned(),
+                app_type: Some(AppType::NonInteractive),
+                grant_types: vec!["client_credentials".to_owned()],
+                oidc_conformant: true,
+                created_at: now,
+                ..Client::default()
+            };
+            repository.create_client(tenant, &client).await?;
+        }
+    }
+    let apis = repository.resource_servers(tenant, Page::ALL).await?.items;
+    let Some(api) = apis.into_iter().find(|api| api.is_system) else { return Ok(()) };
+    let filter = ClientGrantFilter {
+        client_id: Some(id),
+        audience: Some(&api.identifier),
+        ..ClientGrantFilter::default()
+    };
+    if repository.client_grants(tenant, filter, Page::ALL).await?.total == 0 {
+        let grant = ClientGrant {
+            id: format!("cgr_{}", plan.random.alphanumeric(16)),
+            client_id: id.clone(),
+            audience: api.identifier,
+            scope: api.scopes.into_iter().map(|scope| scope.value).collect(),
+            created_at: now,
+            ..ClientGrant::default()
+        };
+        repository.create_client_grant(tenant, &grant).await?;
+    }
+    Ok(())
+}
