@@ -144,6 +144,11 @@ impl Inner {
         let checked = checked.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
         let userinfo = self.userinfo(&tokens, &checked.subject).await?;
         let now = self.services.clock.now();
+        let access_expires = browser.access_expires(&tokens, now);
+        if access_expires <= now && browser.config.renew && tokens.refresh_token.is_none() {
+            // Such a session would send its user to log in again at once, and again.
+            return Err(Failed::Provider("the access token counts as over when it comes".to_owned()));
+        }
         Ok(Session {
             id: self.services.random.bytes(),
             created: now,
@@ -152,7 +157,7 @@ impl Inner {
             issuer: checked.issuer,
             subject: checked.subject,
             id_token: id_token.clone(),
-            access_expires: Some(browser.access_expires(&tokens, now)),
+            access_expires: Some(access_expires),
             access_token: Some(tokens.access_token),
             refresh_token: tokens.refresh_token,
             scope: tokens.scope.map(|scope| scope.to_string()),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use base::Secret;
 use gateway::error::ConfigError;
 use http::{HeaderValue, Uri};
-use jose::Alg;
+use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
     provider::TokenAuth,
@@ -191,6 +191,13 @@ impl Config {
             let reason =
                 "access tokens are verified with public keys here, so a symmetric algorithm never fits";
             return Err(ConfigError::new("token_signing_alg_values_expected", reason));
+        }
+        if let Some(alg) = self.alg.filter(|alg| alg.is_symmetric() && self.login.is_some()) {
+            let secret =
+                self.client_secret.as_ref().map(|secret| secret.expose().as_bytes()).unwrap_or_default();
+            VerifyingKey::from_hmac_secret(secret, alg).map_err(|error| {
+                ConfigError::new("client_secret", format!("it cannot verify {alg} ID tokens: {error}"))
+            })?;
         }
         if let Some(endpoint) = self.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
             absolute("introspection_endpoint", endpoint)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway::plugin::Verdict;
 use oauth::{ErrorCode, TokenType};
-use rp::session::{IdTokenError, RefreshError, Session};
+use rp::session::{IdTokenError, RefreshError, Session, Standing};
 
 use super::{
     Inner, answer,
@@ -43,7 +43,8 @@ impl Inner {
         if !opened.has_scopes(&self.config.required_scopes) {
             return Verdict::respond(answer::scopes_missing(&self.config.required_scopes));
         }
-        let cookies = match new {
+        let stale = browser.config.lifetimes.standing(&opened.session, now) == Standing::Stale;
+        let cookies = match new || stale {
             true => browser.issue_again(&opened.session, &visitor.cookies(), visitor.https, now),
             false => Vec::new(),
         };

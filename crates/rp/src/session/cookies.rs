@@ -1,7 +1,7 @@
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
-/// The cookies of one request, read once. Lines that are not visible ASCII are left out.
+/// The cookies of one request, read once. A cookie that is not UTF-8 is left out; the others beside it are not.
 #[derive(Debug)]
 pub struct Cookies<'a>(SmallVec<[(&'a str, &'a str); 8]>);
 
@@ -25,9 +25,8 @@ impl<'a> Cookies<'a> {
         let pairs = headers
             .get_all(COOKIE)
             .iter()
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
             .collect();
         Self(pairs)
     }
@@ -53,5 +52,23 @@ impl SameSite {
             Self::None => "; SameSite=None",
             Self::Unset => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_of_odd_bytes_does_not_hide_the_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_bytes(b"a=1; odd=\xff\xfe;b=\xc3\xa4 ; junk; a=2").unwrap());
+        headers.append(COOKIE, HeaderValue::from_static("a=3"));
+        let cookies = Cookies::read(&headers);
+        assert_eq!(cookies.all("a").collect::<Vec<_>>(), ["1", "2", "3"]);
+        assert_eq!(cookies.all("b").collect::<Vec<_>>(), ["\u{e4}"]);
+        assert_eq!(cookies.iter().count(), 4);
     }
 }

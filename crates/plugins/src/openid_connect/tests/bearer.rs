@@ -470,6 +470,11 @@ async fn what_could_not_work_is_refused_when_it_is_configured() {
     assert_eq!(refused(&|config| config.realm = "a\"b".to_owned()), "realm");
     assert_eq!(refused(&|config| config.discovery = "ftp://x/".to_owned()), "discovery");
     assert_eq!(refused(&|config| config.alg = Some(Alg::HS256)), "token_signing_alg_values_expected");
+    let weak = |config: &mut Config| {
+        (config.alg, config.bearer) = (Some(Alg::HS256), None);
+        config.client_secret = Some(Secret::new("j16: too short".to_owned()));
+    };
+    assert_eq!(refused(&weak), "client_secret");
     let pem = |config: &mut Config| verification(config, Verification::PublicKey("nonsense".to_owned()));
     assert_eq!(refused(&pem), "public_key");
     let ftp = |config: &mut Config| {

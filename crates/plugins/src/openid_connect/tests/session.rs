@@ -144,6 +144,42 @@ async fn r29_a_provider_that_is_away_keeps_the_session_until_its_hard_end() {
 }
 
 #[tokio::test]
+async fn r29_a_session_in_use_does_not_idle_away_while_the_provider_is_down() {
+    let gate = Gate::new().await;
+    let mut jar = Jar::log_in(&gate, PAGE).await;
+    gate.idp.answer("/token", 503, "");
+    for _ in 0..20 {
+        gate.pass(600);
+        assert!(jar.go(&gate, PAGE).await.passed());
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_of_odd_bytes_beside_it_does_not_log_a_user_out() {
+    let gate = Gate::new().await;
+    let jar = Jar::log_in(&gate, PAGE).await;
+    let mut line = format!("{}; odd=", jar.line()).into_bytes();
+    line.push(0xff);
+    let mut asking = get(PAGE);
+    asking.headers.insert(header::COOKIE, HeaderValue::from_bytes(&line).unwrap());
+    let got = gate.send(asking).await.0;
+    assert!(got.passed());
+    assert_eq!(got.upstream[header::COOKIE].as_bytes(), b"odd=\xff");
+}
+
+#[tokio::test]
+async fn r39_an_access_token_that_is_over_at_once_is_no_loop() {
+    let gate = Gate::with(|config| login(config).expires_leeway = Duration::from_secs(700)).await;
+    gate.idp.script(|script| {
+        script.token_response =
+            Some(Box::new(|response| drop(response.as_object_mut().unwrap().remove("refresh_token"))));
+    });
+    let mut jar = Jar::default();
+    let away = jar.go(&gate, PAGE).await;
+    assert!(jar.go(&gate, &gate.idp.authorize(away.location())).await.is(502));
+}
+
+#[tokio::test]
 async fn r29_a_refresh_that_comes_too_late_keeps_the_session() {
     let gate = Gate::with(|config| config.calls.timeout = Duration::from_millis(200)).await;
     let mut jar = Jar::log_in(&gate, PAGE).await;
