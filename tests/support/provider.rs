@@ -1,0 +1,193 @@
+//! **I**: an OpenID provider that a test scripts. It tells the truth until told otherwise, and records every hit.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use jose::{Alg, SigningKey};
+use serde_json::{Value, json};
+
+use super::{Answer, Seen, Upstream, process::locked, tokens};
+
+type Override = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+
+/// The provider.
+pub(crate) struct Provider {
+    server: Upstream,
+    state: Arc<State>,
+}
+
+struct State {
+    issuer: Mutex<String>,
+    keys: Mutex<Vec<SigningKey>>,
+    /// Published beside the keys, or instead of them.
+    overrides: Mutex<BTreeMap<String, Override>>,
+    /// What the next tokens say, beside what they must.
+    claims: Mutex<Value>,
+    /// The nonce of the last authorization request.
+    nonce: Mutex<Option<String>>,
+    client: String,
+    audience: String,
+}
+
+impl Provider {
+    /// A new one with one ES256 key. `client` is whom it issues to.
+    pub(crate) fn start(client: &str) -> Self {
+        let state = Arc::new(State {
+            issuer: Mutex::default(),
+            keys: Mutex::new(vec![tokens::key(Alg::ES256, "key-1")]),
+            overrides: Mutex::default(),
+            claims: Mutex::new(json!({})),
+            nonce: Mutex::default(),
+            client: client.to_owned(),
+            audience: "https://api.example/".to_owned(),
+        });
+        let answering = Arc::clone(&state);
+        let server = Upstream::scripted(move |seen| answering.answer(seen));
+        *locked(&state.issuer) = format!("http://localhost:{}/", server.port());
+        Self { server, state }
+    }
+
+    /// Its issuer, with a slash at the end.
+    pub(crate) fn issuer(&self) -> String {
+        locked(&self.state.issuer).clone()
+    }
+
+    /// Where its metadata is.
+    pub(crate) fn discovery(&self) -> String {
+        format!("{}.well-known/openid-configuration", self.issuer())
+    }
+
+    /// The audience of its access tokens.
+    pub(crate) fn audience(&self) -> &str {
+        &self.state.audience
+    }
+
+    /// Requests for this path so far.
+    pub(crate) fn hits(&self, path: &str) -> Vec<Seen> {
+        self.server.seen().into_iter().filter(|seen| seen.path() == path).collect()
+    }
+
+    /// Answers this path so from now on: a lie, a stall, an error.
+    pub(crate) fn lie(&self, path: &str, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) {
+        locked(&self.state.overrides).insert(path.to_owned(), Arc::new(script));
+    }
+
+    /// Tells the truth again.
+    pub(crate) fn be_honest(&self) {
+        locked(&self.state.overrides).clear();
+    }
+
+    /// Signs with a new key from now on; the old ones stay published when `keep`.
+    pub(crate) fn rotate(&self, kid: &str, keep: bool) {
+        let mut keys = locked(&self.state.keys);
+        if !keep {
+            keys.clear();
+        }
+        keys.insert(0, tokens::key(Alg::ES256, kid));
+    }
+
+    /// Goes down: its port refuses connections.
+    pub(crate) fn stop(&self) {
+        self.server.stop();
+    }
+
+    /// Adds claims to the tokens it issues, or replaces them.
+    pub(crate) fn claim(&self, claims: Value) {
+        *locked(&self.state.claims) = claims;
+    }
+
+    /// An access token as it issues them, with these claims on top.
+    pub(crate) fn access_token(&self, claims: &Value) -> String {
+        self.state.sign(&self.state.access_claims(), claims)
+    }
+}
+
+impl State {
+    fn answer(&self, seen: &Seen) -> Answer {
+        let lie = locked(&self.overrides).get(seen.path()).cloned();
+        if let Some(lie) = lie {
+            return lie(seen);
+        }
+        match seen.path() {
+            "/.well-known/openid-configuration" => Answer::json(&self.metadata()),
+            "/jwks" => {
+                let keys = locked(&self.keys);
+                Answer::json(&tokens::jwks(&keys.iter().collect::<Vec<_>>()))
+            }
+            "/authorize" => self.authorize(seen),
+            "/token" => Answer::json(&self.token()),
+            "/userinfo" => Answer::json(&json!({"sub": "user-1", "name": "A User"})),
+            "/introspect" => {
+                let mut claims = self.access_claims();
+                claims["active"] = json!(true);
+                Answer::json(&claims)
+            }
+            _ => Answer::with(404, &[], "not found"),
+        }
+    }
+
+    fn metadata(&self) -> Value {
+        let issuer = locked(&self.issuer).clone();
+        let at = |path: &str| format!("{issuer}{path}");
+        json!({
+            "issuer": issuer,
+            "authorization_endpoint": at("authorize"),
+            "token_endpoint": at("token"),
+            "userinfo_endpoint": at("userinfo"),
+            "introspection_endpoint": at("introspect"),
+            "jwks_uri": at("jwks"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        })
+    }
+
+    /// Sends the browser straight back with a code.
+    fn authorize(&self, seen: &Seen) -> Answer {
+        let query = seen.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let asked: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        *locked(&self.nonce) = asked.get("nonce").cloned();
+        let (Some(back), Some(state)) = (asked.get("redirect_uri"), asked.get("state")) else {
+            return Answer::with(400, &[], "redirect_uri and state are needed");
+        };
+        let answer = form_urlencoded::Serializer::new(String::new())
+            .append_pair("code", "code-1")
+            .append_pair("state", state)
+            .finish();
+        Answer::with(302, &[("Location", &format!("{back}?{answer}"))], "")
+    }
+
+    fn token(&self) -> Value {
+        let mut id = self.access_claims();
+        id["aud"] = json!(self.client);
+        if let Some(nonce) = locked(&self.nonce).clone() {
+            id["nonce"] = json!(nonce);
+        }
+        json!({
+            "access_token": self.sign(&self.access_claims(), &json!({})),
+            "id_token": self.sign(&id, &json!({})),
+            "refresh_token": "refresh-1",
+            "token_type": "Bearer",
+            "expires_in": 3600,
+        })
+    }
+
+    fn access_claims(&self) -> Value {
+        let now = tokens::now();
+        let issuer = locked(&self.issuer).clone();
+        json!({"iss": issuer, "sub": "user-1", "aud": self.audience, "iat": now, "exp": now + 3600})
+    }
+
+    fn sign(&self, claims: &Value, on_top: &Value) -> String {
+        let mut claims = claims.clone();
+        let always = locked(&self.claims).clone();
+        for (name, value) in [always.as_object(), on_top.as_object()].into_iter().flatten().flatten() {
+            claims[name] = value.clone();
+        }
+        tokens::mint(locked(&self.keys).first().expect("the provider has a key"), &claims)
+    }
+}
