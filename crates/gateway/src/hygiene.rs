@@ -1,7 +1,7 @@
 //! What an incoming head goes through before anything is decided on it: one host, one path, no hop-by-hop headers,
 //! no identity the client made up.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
@@ -32,6 +32,7 @@ pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<Req
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(&parts, extended_connect)?;
+    check_framing(&parts)?;
     let host = host(&mut parts)?;
     let target = target(&parts)?;
     let upgrade = upgrade(&parts, extended_connect)?;
@@ -69,6 +70,26 @@ fn check_method(parts: &Parts, extended_connect: Option<bool>) -> Result<(), Fai
         }
         (false, _) => Ok(()),
     }
+}
+
+/// `chunked` is the one transfer coding, alone and once (RFC 9112 section 6.1): the codec takes every list that ends
+/// in it, and what comes before would be lost on the way. HTTP/2 frames bodies itself, but its codec looks at the first
+/// of several lengths only.
+fn check_framing(parts: &Parts) -> Result<(), Failure> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+    {
+        return Err(Failure::Client(
+            StatusCode::NOT_IMPLEMENTED,
+            "chunked is the only transfer coding known",
+        ));
+    }
+    let lengths = || parts.headers.get_all(header::CONTENT_LENGTH).iter();
+    if parts.version == Version::HTTP_2 && lengths().nth(1).is_some() {
+        return Err(bad_request("there is more than one Content-Length"));
+    }
+    Ok(())
 }
 
 /// The one host of the request: `:authority` or the absolute form, and `Host`, which must agree (RFC 9112 section
@@ -119,17 +140,17 @@ fn target(parts: &Parts) -> Result<PathAndQuery, Failure> {
     if target.path() == "*" {
         return Err(Failure::Client(StatusCode::NOT_FOUND, "404 Route Not Found"));
     }
-    match path::normalise(target.path()) {
-        Ok(std::borrow::Cow::Borrowed(_)) => Ok(target.clone()),
-        Ok(std::borrow::Cow::Owned(mut path)) => {
-            if let Some(query) = target.query() {
-                path.push('?');
-                path.push_str(query);
-            }
-            PathAndQuery::from_maybe_shared(path).map_err(|_| bad_request("the path is not a path"))
-        }
-        Err(path::Refused(why)) => Err(bad_request(why)),
+    let path = path::normalise(target.path()).map_err(|path::Refused(why)| bad_request(why))?;
+    // The absolute form may go without a path, `http://host?query`, which no request line towards a target can.
+    if matches!(path, Cow::Borrowed(_)) && target.as_str().starts_with('/') {
+        return Ok(target.clone());
     }
+    let mut path = path.into_owned();
+    if let Some(query) = target.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(path).map_err(|_| bad_request("the path is not a path"))
 }
 
 /// Whether the client asks for a WebSocket (RFC 6455 section 4.1, RFC 8441). Other upgrades are not passed on: the
@@ -213,12 +234,8 @@ fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
     headers.remove(header::EXPECT);
     let claims = |name: &HeaderName| {
         let name = name.as_str();
-        match name.as_bytes().first() {
-            Some(b'x' | b'r') => is_identity(name) || is_override(name) || (!trusted && is_forwarding(name)),
-            Some(b'f') => !trusted && name == "forwarded",
-            Some(b't') => !trusted && name == "true-client-ip",
-            _ => false,
-        }
+        matches!(name.as_bytes().first(), Some(b'x' | b'r' | b'f' | b't'))
+            && (is_identity(name) || is_override(name) || is_forwarding(name, trusted))
     };
     let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| claims(name)).cloned().collect();
     for name in found {
@@ -229,35 +246,53 @@ fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
 /// Whether an upstream might take this header for one by which the gate says who the caller is. Letter case and the
 /// separators `-`, `_` and `.` do not count: servers fold them (`X_Userinfo` becomes `HTTP_X_USERINFO` in CGI).
 pub fn is_identity(name: &str) -> bool {
-    const EXACT: [&[u8]; 6] =
-        [b"xuserinfo", b"xaccesstoken", b"xidtoken", b"xrefreshtoken", b"xrawidtoken", b"remoteuser"];
-    const FAMILIES: [&[u8]; 4] = [b"xconsumer", b"xcredential", b"xauthenticated", b"xauthrequest"];
-    let folded: SmallVec<[u8; 48]> = name
-        .bytes()
-        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.'))
-        .map(|byte| byte.to_ascii_lowercase())
-        .collect();
-    EXACT.contains(&folded.as_slice()) || FAMILIES.iter().any(|family| folded.starts_with(family))
+    const EXACT: [&str; 7] = [
+        "xuserinfo",
+        "xaccesstoken",
+        "xidtoken",
+        "xrefreshtoken",
+        "xrawidtoken",
+        "xanonymousconsumer",
+        "remoteuser",
+    ];
+    const FAMILIES: [&str; 4] = ["xconsumer", "xcredential", "xauthenticated", "xauthrequest"];
+    EXACT.iter().any(|known| letters(name).eq(known.bytes())) || begins_with_any(name, &FAMILIES)
 }
 
+/// Whether some servers read another path or method from this header, in any spelling.
 fn is_override(name: &str) -> bool {
-    matches!(
-        name,
-        "x-original-url"
-            | "x-rewrite-url"
-            | "x-original-uri"
-            | "x-http-method-override"
-            | "x-http-method"
-            | "x-method-override"
-            | "x-envoy-original-path"
-    )
+    const EXACT: [&str; 7] = [
+        "xoriginalurl",
+        "xrewriteurl",
+        "xoriginaluri",
+        "xhttpmethodoverride",
+        "xhttpmethod",
+        "xmethodoverride",
+        "xenvoyoriginalpath",
+    ];
+    EXACT.iter().any(|known| letters(name).eq(known.bytes()))
 }
 
-fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded-")
-        || name == "x-real-ip"
-        || name == "x-client-ip"
-        || name == "x-cluster-client-ip"
+/// Whether an upstream might learn the client's address from this header. A trusted proxy may send it as it is
+/// commonly written; other spellings come from behind that proxy, which did not know them.
+fn is_forwarding(name: &str, trusted: bool) -> bool {
+    const EXACT: [&str; 6] =
+        ["forwarded", "xforwarded", "xrealip", "xclientip", "xclusterclientip", "trueclientip"];
+    let found =
+        EXACT.iter().any(|known| letters(name).eq(known.bytes())) || begins_with_any(name, &["xforwarded"]);
+    found && !(trusted && !name.contains(['_', '.']))
+}
+
+/// A header's name without case and separators.
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b'.')).map(|byte| byte.to_ascii_lowercase())
+}
+
+fn begins_with_any(name: &str, families: &[&str]) -> bool {
+    families.iter().any(|family| {
+        let mut letters = letters(name);
+        family.bytes().all(|letter| letters.next() == Some(letter))
+    })
 }
 
 /// The client behind a trusted proxy: the last address of `X-Forwarded-For` that is not a trusted proxy's itself, and
@@ -269,7 +304,7 @@ pub(crate) fn vouched_peer(headers: &HeaderMap, connection: &Peer, trusted: &[Ip
     let mut peer = connection.clone();
     let chain: SmallVec<[&str; 8]> = tokens(headers, &X_FORWARDED_FOR).collect();
     for entry in chain.into_iter().rev() {
-        let Ok(address) = entry.parse::<IpAddr>() else { break };
+        let Ok(address) = entry.parse::<IpAddr>().map(|address| address.to_canonical()) else { break };
         peer.ip = address;
         peer.port = 0;
         if !trusted.iter().any(|network| network.contains(&address)) {
@@ -409,11 +444,22 @@ mod tests {
             "true-client-ip",
             "x-original-url",
             "x-rewrite-url",
+            "x_forwarded_for",
+            "x.real_ip",
+            "x_original_url",
         ];
         let mut map = headers(&names.map(|name| (name, "evil")));
         map.insert("x-http-method-override", HeaderValue::from_static("PUT"));
         remove_claims_of_the_client(&mut map, false);
         assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn h08_a_trusted_proxy_is_not_heard_in_spellings_it_does_not_use() {
+        let mut map =
+            headers(&[("x-forwarded-for", "1"), ("x_forwarded_for", "evil"), ("x_userinfo", "evil")]);
+        remove_claims_of_the_client(&mut map, true);
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["x-forwarded-for"]);
     }
 
     #[test]

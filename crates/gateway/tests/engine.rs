@@ -6,75 +6,14 @@ mod support;
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, channel},
-    },
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, mpsc::channel},
     thread,
     time::Duration,
 };
 
 use gateway::{engine::Limits, upstream::Timeouts};
-use support::{Gate, read_to_end};
-
-/// A target that answers each connection by a script, and tells what it read.
-struct Target {
-    address: SocketAddr,
-    seen: Receiver<String>,
-}
-
-impl Target {
-    fn new(script: impl Fn(usize, &mut TcpStream, &mut dyn FnMut(String)) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, seen) = channel();
-        let script = Arc::new(Mutex::new(script));
-        thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let (script, sender) = (Arc::clone(&script), sender.clone());
-                thread::spawn(move || {
-                    script.lock().unwrap()(number, &mut stream, &mut |text| drop(sender.send(text)));
-                });
-            }
-        });
-        Self { address, seen }
-    }
-
-    /// Answers every request with `answer` after reading its head.
-    fn answering(answer: &'static str) -> Self {
-        Self::new(move |_, stream, tell| {
-            while let Some(head) = read_head(stream) {
-                tell(head);
-                stream.write_all(answer.as_bytes()).unwrap();
-            }
-        })
-    }
-
-    fn next(&self) -> String {
-        self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
-    }
-}
-
-fn read_head(stream: &mut TcpStream) -> Option<String> {
-    read_until(stream, b"\r\n\r\n")
-}
-
-fn read_until(stream: &mut TcpStream, end: &[u8]) -> Option<String> {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(end) {
-        match stream.read(&mut byte) {
-            Ok(1) => text.push(byte[0]),
-            _ => return None,
-        }
-    }
-    Some(String::from_utf8(text).unwrap())
-}
-
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+use support::{Gate, OK, Target, read_head, read_to_end, read_until};
 
 #[test]
 fn a_request_reaches_the_target_and_its_answer_the_client() {

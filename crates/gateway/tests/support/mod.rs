@@ -1,11 +1,15 @@
-//! An engine of one core on a free port, with one route.
+//! An engine of one core on a free port, with one route, and targets that follow a script.
 
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses its part; a test that cannot go on fails
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)] // each test file uses its part; a test that cannot go on fails
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
+    thread,
     time::Duration,
 };
 
@@ -128,3 +132,63 @@ pub(crate) fn read_to_end(stream: &mut TcpStream) -> String {
     let _ = stream.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
+
+/// A target that answers each connection by a script, and tells what it read.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Receiver<String>,
+}
+
+impl Target {
+    pub(crate) fn new(
+        script: impl Fn(usize, &mut TcpStream, &mut dyn FnMut(String)) + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, seen) = channel();
+        let script = Arc::new(Mutex::new(script));
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let (script, sender) = (Arc::clone(&script), sender.clone());
+                thread::spawn(move || {
+                    script.lock().unwrap()(number, &mut stream, &mut |text| drop(sender.send(text)));
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// Answers every request with `answer` after reading its head.
+    pub(crate) fn answering(answer: &'static str) -> Self {
+        Self::new(move |_, stream, tell| {
+            while let Some(head) = read_head(stream) {
+                tell(head);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        })
+    }
+
+    pub(crate) fn next(&self) -> String {
+        self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
+
+pub(crate) fn read_head(stream: &mut TcpStream) -> Option<String> {
+    read_until(stream, b"\r\n\r\n")
+}
+
+pub(crate) fn read_until(stream: &mut TcpStream, end: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(end) {
+        match stream.read(&mut byte) {
+            Ok(1) => text.push(byte[0]),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8(text).unwrap())
+}
+
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
