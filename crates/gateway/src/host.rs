@@ -23,7 +23,9 @@ impl HostName {
     pub fn parse(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
         let (name, port) = split_port(text)?;
-        let valid_port = port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok());
+        let valid_port = port.is_none_or(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
+        });
         if name.is_empty() || name.len() > 255 || !valid_port || !is_host(name) {
             return None;
         }
@@ -82,7 +84,11 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
 fn is_host(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+        None => {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+                && !name.starts_with('.')
+                && !name.contains("..")
+        }
     }
 }
 
@@ -100,9 +106,24 @@ mod tests {
         assert_eq!(read("Example.COM:8080"), Some(("example.com".into(), Some(8080))));
         assert_eq!(read("example.com."), Some(("example.com".into(), None)));
         assert_eq!(read("[::1]:80"), Some(("[::1]".into(), Some(80))));
-        for bad in
-            ["", ".", ":80", "a@b", "a b", "[::1%25eth0]", "[::1", "a:99999", "a:b", "a/b", "a,b", "[a]"]
-        {
+        for bad in [
+            "",
+            ".",
+            ":80",
+            "a@b",
+            "a b",
+            "[::1%25eth0]",
+            "[::1",
+            "a:99999",
+            "a:b",
+            "a:+80",
+            "a/b",
+            "a,b",
+            "[a]",
+            "a..",
+            ".a",
+            "a..b",
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -8,8 +8,9 @@ pub(crate) struct Refused(pub(crate) &'static str);
 
 /// Brings `path` into its one form: unreserved percent-escapes are decoded, the other escapes are kept in upper case
 /// (`%2F` and `%5C` among them), runs of slashes become one, dot segments are resolved. Refused are broken escapes,
-/// an escaped NUL, escapes that are not UTF-8, a backslash, and empty or dot segments that carry parameters (`/;x/`,
-/// `..;x`), which some servers drop or resolve and others do not. A path already in this form is returned as it is.
+/// an escaped NUL, escapes that are not UTF-8, a backslash, and what some servers drop or resolve and others do not:
+/// empty or dot segments that carry parameters (`/;x/`, `..;x`), dot segments beside an escaped separator (`..%2F`). A
+/// path already in this form is returned as it is.
 pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
     if is_normal(path) {
         return Ok(Cow::Borrowed(path));
@@ -17,9 +18,12 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
     let decoded = decode_unreserved(path)?;
     let mut out = String::with_capacity(decoded.len());
     for segment in decoded.split('/').skip(1) {
-        let bare = segment.split(';').next().unwrap_or(segment);
+        let bare = without_parameters(segment);
         if matches!(bare, "" | "." | "..") && bare.len() != segment.len() {
             return Err(Refused("an empty or dot segment of the path carries parameters"));
+        }
+        if hides_dots(segment) {
+            return Err(Refused("the path has a dot segment beside an escaped separator"));
         }
         match segment {
             // An empty segment is the second slash of a run, or the end of the path.
@@ -35,6 +39,19 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
         out.push('/');
     }
     Ok(Cow::Owned(out))
+}
+
+fn without_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or(segment)
+}
+
+/// Whether a server that unescapes `%2F` or `%5C` before it resolves dots would find some in `segment`.
+fn hides_dots(segment: &str) -> bool {
+    if !segment.contains("%2F") && !segment.contains("%5C") {
+        return false;
+    }
+    let mut pieces = segment.split("%2F").flat_map(|piece| piece.split("%5C"));
+    pieces.any(|piece| matches!(without_parameters(piece), "." | ".."))
 }
 
 /// Whether nothing in `path` needs work. The test may say no to a path in its one form, never yes to another.
@@ -132,6 +149,15 @@ mod tests {
         for bad in ["/%00", "/%zz", "/%", "/%2", "/%c0%af", "/%e9", "x"] {
             assert!(normalise(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn h12_escaped_separators_do_not_hide_dot_segments() {
+        for bad in ["/public/..%2Fadmin", "/public%2f..%2fadmin", "/x%5c..", "/a/%2e%2e%5Cadmin", "/a%2F.;x"]
+        {
+            assert!(normalise(bad).is_err(), "{bad}");
+        }
+        assert_eq!(normalise("/group%2fproject/a%2F..b").as_deref(), Ok("/group%2Fproject/a%2F..b"));
     }
 
     #[test]
