@@ -21,6 +21,8 @@ mod support;
 
 #[path = "secrets/canaries.rs"]
 mod canaries;
+#[path = "secrets/identity.rs"]
+mod identity;
 #[path = "secrets/log.rs"]
 mod log;
 #[path = "secrets/process.rs"]

@@ -15,11 +15,12 @@ use crate::support::{
 };
 
 /// Everything of ours at its finest; libraries print frames at such levels, which is why theirs are never raised.
-const TRACE: &str =
+pub(super) const TRACE: &str =
     "trace,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,tokio_tungstenite=warn,tungstenite=warn";
 
 /// Secrets by what they are, each told from all others.
-struct Canaries(BTreeMap<&'static str, String>);
+#[derive(Default)]
+pub(super) struct Canaries(BTreeMap<&'static str, String>);
 
 impl Canaries {
     fn new() -> Self {
@@ -41,17 +42,17 @@ impl Canaries {
         Self(names.map(|name| (name, unique(&format!("canary-{}-", name.replace(' ', "-"))))).into())
     }
 
-    fn get(&self, name: &str) -> &str {
+    pub(super) fn get(&self, name: &str) -> &str {
         &self.0[name]
     }
 
-    fn plant(&mut self, name: &'static str, value: String) {
+    pub(super) fn plant(&mut self, name: &'static str, value: String) {
         assert!(value.len() > 15, "{name} is too short to be told apart");
         self.0.insert(name, value);
     }
 
     /// The names of those that are in `text`.
-    fn found_in(&self, text: &str) -> Vec<&str> {
+    pub(super) fn found_in(&self, text: &str) -> Vec<&str> {
         self.0.iter().filter(|(_, canary)| text.contains(canary.as_str())).map(|(name, _)| *name).collect()
     }
 }
@@ -195,7 +196,7 @@ async fn s02_no_secret_is_plain_on_disk() {
     look(&gate);
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {

@@ -241,6 +241,13 @@ impl Connection {
         }
     }
 
+    /// Waits, without a deadline of its own, until the peer has closed.
+    pub(crate) async fn ended(&mut self) {
+        while !self.ended {
+            self.fill().await;
+        }
+    }
+
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         within("the end of the connection", async {

@@ -4,7 +4,10 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::net::TcpStream;
 
-use crate::support::{Connection, Probe, Request, Site};
+use crate::support::{
+    Admin, Connection, Options, Portcullis, Probe, Request, Site, Upstream, admin::node, unique,
+};
+use serde_json::json;
 
 const TOO_LARGE: &[u16] = &[400, 414, 431];
 
@@ -82,6 +85,57 @@ async fn t16_clients_that_never_finish_do_not_keep_others_waiting() {
         assert_eq!(answer.expect("a good request waited for slow ones").status, 200);
     }
     assert!(site.upstream.seen_with("slow").is_empty());
+}
+
+#[tokio::test]
+async fn t16_whoever_takes_too_long_is_cut_off() {
+    let config = r#"
+listeners:
+  - address: "127.0.0.1:{9080}"
+admin:
+  apisix: {listen: "127.0.0.1:{9180}", keys: [{key: "${KEY}", role: admin}]}
+store: {sqlite: gateway.db}
+encryption: {keyring: {keys: "${KEYRING}"}}
+outbound: {allow: [127.0.0.0/8]}
+limits: {head_timeout: 1s, handshake_timeout: 1s}
+log: {level: info}
+"#;
+    let (key, keyring) = (unique("admin-key-"), base::Keyring::generate(&base::Random::system()));
+    let environment =
+        vec![("KEY".to_owned(), key.clone()), ("KEYRING".to_owned(), keyring.to_text().trim().to_owned())];
+    let gate = Portcullis::start(Options { config: Some(config.to_owned()), environment, real_clock: true });
+    let (upstream, mut slow) = (Upstream::start(), Vec::new());
+    let admin = Admin::new(gate.port(9180), key);
+    let mut target = node(&upstream);
+    target["timeout"] = json!({"connect": 1, "send": 1, "read": 1});
+    admin.set("routes/slow", &json!({"uri": "/slow", "upstream": target})).await;
+    let head = "POST /slow HTTP/1.1\r\nHost: localhost\r\n";
+    for (case, bytes) in [
+        ("nothing", String::new()),
+        ("half a request line", "GET /sl".to_owned()),
+        ("half a head", "GET /slow HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned()),
+        ("half a body", format!("{head}Content-Length: 1000\r\n\r\nslow")),
+        ("half a chunk", format!("{head}Transfer-Encoding: chunked\r\n\r\nff\r\nslow")),
+        ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("half the preface", "PRI * HTT".to_owned()),
+    ] {
+        let mut connection = gate.connect().await;
+        connection.send(bytes).await;
+        slow.push((case, connection));
+    }
+    // An idle connection ends as well, after its pause.
+    let mut idle = gate.connect().await;
+    idle.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(idle.response().await.unwrap().status, 404);
+    slow.push(("idle", idle));
+    let mut borne = Vec::new();
+    for (case, mut connection) in slow {
+        if tokio::time::timeout(Duration::from_secs(15), connection.ended()).await.is_err() {
+            borne.push(case);
+        }
+    }
+    assert!(borne.is_empty(), "never cut off: {borne:?}");
+    assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
