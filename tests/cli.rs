@@ -1,5 +1,7 @@
 //! The command line from outside: usage, `check`, `run`, `jose`, exit codes and what is printed.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "as tests do")]
+
 mod support;
 
 use std::{
