@@ -1,1 +1,114 @@
-//! (to be written)
+//! The identity provider's repositories: one SQL text for SQLite and PostgreSQL.
+//!
+//! [`SqlRepository`] implements the traits of `idp::repository`. What it is not: it decides nothing. Every row carries its
+//! tenant; objects that administrators manage are kept as JSON beside the columns they are found by. Client secrets,
+//! signing secrets and private keys are sealed for their record and field; codes, tokens and cookies arrive here as keyed
+//! hashes already. A write is on the disk before it is answered.
+
+mod access_tokens;
+mod cells;
+mod clients;
+mod codes;
+mod connections;
+mod consents;
+mod database;
+mod migrate;
+mod postgres;
+mod refresh_tokens;
+mod resource_servers;
+mod revocations;
+mod seal;
+mod sessions;
+mod signing_keys;
+mod sqlite;
+mod tenants;
+mod transactions;
+mod users;
+
+use std::{path::Path, sync::Arc};
+
+use base::{Keyring, Random, Secret, UnixMillis};
+use idp::{
+    RepositoryError,
+    repository::{Fut, Repository},
+};
+
+use crate::{cells::params, database::Database, seal::Seal};
+
+/// Days for which what is over is kept: a code that comes again, a token that is reused.
+const KEPT_DAYS: i64 = 1;
+/// Days after which no token is left that a key signed before it was rotated away (30, the longest lifetime, and one).
+const KEY_DAYS: i64 = 31;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// All repositories on one database.
+pub struct SqlRepository {
+    database: Database,
+    seal: Seal,
+}
+
+/// Opens (or makes, readable by its owner alone) the SQLite file at `path` and brings its tables up to date. One process
+/// may have it open for writing at a time.
+///
+/// # Errors
+///
+/// When the file cannot be made or opened, or was made by a newer version.
+pub async fn open_sqlite(
+    path: &Path,
+    keyring: Keyring,
+    random: Random,
+) -> Result<Arc<SqlRepository>, RepositoryError> {
+    let database = sqlite::open(path).await?;
+    Ok(Arc::new(SqlRepository { database, seal: Seal::new(keyring, random) }))
+}
+
+/// Connects to PostgreSQL at `url` (`postgres://user:password@host/database`) and brings its tables up to date.
+///
+/// # Errors
+///
+/// When the server cannot be reached, or its tables were made by a newer version.
+pub async fn open_postgres(
+    url: &Secret<String>,
+    keyring: Keyring,
+    random: Random,
+) -> Result<Arc<SqlRepository>, RepositoryError> {
+    let database = postgres::open(url.expose()).await?;
+    Ok(Arc::new(SqlRepository { database, seal: Seal::new(keyring, random) }))
+}
+
+impl SqlRepository {
+    /// Seals everything again that another than the keyring's first key sealed; how many values that were. Afterwards
+    /// the other keys are needed only for hashes made under them, which end with their codes, sessions and tokens.
+    pub async fn reseal(&self) -> Result<u64, RepositoryError> {
+        Ok(self.reseal_clients().await?
+            + self.reseal_resource_servers().await?
+            + self.reseal_signing_keys().await?)
+    }
+}
+
+impl Repository for SqlRepository {
+    fn purge(&self, now: UnixMillis) -> Fut<'_, u64> {
+        Box::pin(async move {
+            let over = now.0 - KEPT_DAYS * DAY_MS;
+            let statements = [
+                "DELETE FROM sessions WHERE expires_at < $1 OR idle_expires_at < $1 OR ended_at < $1 RETURNING sid",
+                "DELETE FROM login_transactions WHERE expires_at < $1 RETURNING expires_at",
+                "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
+                "DELETE FROM refresh_tokens WHERE expires_at < $1 OR idle_expires_at < $1 OR revoked_at < $1 RETURNING id",
+                "DELETE FROM access_tokens WHERE expires_at < $1 OR revoked_at < $1 RETURNING expires_at",
+                "DELETE FROM revocations WHERE expires_at < $1 RETURNING id",
+            ];
+            let mut deleted = 0;
+            for sql in statements {
+                deleted += self.database.write(sql, params![over]).await?.len() as u64;
+            }
+            // A copy of so old a token is refused as unknown; its family is not told.
+            let sql = "DELETE FROM refresh_tokens WHERE rotated_at < $1 RETURNING id";
+            deleted += self.database.write(sql, params![now.0 - KEY_DAYS * DAY_MS]).await?.len() as u64;
+            let sql = "UPDATE signing_keys SET state = 'revoked', changed_at = $1
+                       WHERE state = 'previous' AND changed_at < $2 RETURNING kid";
+            deleted += self.database.write(sql, params![now, now.0 - KEY_DAYS * DAY_MS]).await?.len() as u64;
+            Ok(deleted)
+        })
+    }
+}

@@ -1,1 +1,54 @@
-//! (to be written)
+//! The identity provider's domain: tenants, clients, APIs, users, keys, logins and tokens, in Auth0's shapes.
+//!
+//! What it is: decisions. Services judge requests whose parameters somebody else read, and answer with values that
+//! somebody else renders. What it is not: there is no HTTP, no SQL and no page here. `idp-web` calls it; `idp-store`
+//! implements its [`repository`] traits; the binary puts them together.
+//!
+//! A request first finds its [`Site`] (tenant and issuer) by its host with [`Idp::site`], then calls one service of
+//! [`Idp`]. Everything that expires does so by `base::Clock`, everything random comes from `base::Random`.
+
+mod attempts;
+mod authorization;
+mod authorize_request;
+mod bearer;
+mod client_authentication;
+mod consent;
+mod digest;
+mod discovery;
+mod error;
+mod idp;
+mod introspection;
+mod issue;
+mod keys;
+mod login;
+mod logout;
+pub mod management;
+pub mod model;
+mod password;
+mod policy;
+mod refresh;
+pub mod repository;
+mod revocation;
+pub mod seed;
+mod session;
+mod site;
+mod token_endpoint;
+mod urls;
+mod userinfo;
+
+pub use authorization::{Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, Interaction};
+pub use bearer::{AccessClaims, Bearer};
+pub use client_authentication::ClientAuthentication;
+pub use consent::{ConsentPage, ConsentPages};
+pub use discovery::Discovery;
+pub use error::{EndpointError, IdpError, RepositoryError};
+pub use idp::{Idp, Parts};
+pub use introspection::Introspection;
+pub use keys::Keys;
+pub use login::{Login, LoginOutcome, LoginPage, NewSession, SignUpError, SignUpOutcome};
+pub use logout::{Logout, LogoutOutcome};
+pub use password::{Argon2Pool, Cost, Hashing, PasswordHasher};
+pub use revocation::Revocation;
+pub use site::Site;
+pub use token_endpoint::{IssuedTokens, TokenEndpoint};
+pub use userinfo::Userinfo;

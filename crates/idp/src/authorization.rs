@@ -1,0 +1,472 @@
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use base::Secret;
+use oauth::{ErrorCode, OAuthError, Params};
+use url::Url;
+
+use crate::{
+    IdpError, Site,
+    authorize_request::{self, IDENTITY_SCOPES, ReturnAddress, invalid},
+    idp::Core,
+    model::{
+        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseMode, Session, SubjectType,
+        Transaction, User,
+    },
+    repository::{ClientGrantFilter, Page},
+    urls,
+};
+
+/// How long a code is good for (RFC 6749 section 4.1.2 says ten minutes at most, FAPI 2.0 one).
+pub(crate) const CODE_LIFETIME: Duration = Duration::from_secs(60);
+/// How long a user may take to log in.
+const TRANSACTION_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// What the provider knows of the browser that sent a request.
+#[derive(Clone, Debug, Default)]
+pub struct Browser {
+    /// The session cookie's value.
+    pub session: Option<Secret<String>>,
+    /// The binding cookie's value: random, made with the first transaction, so that a transaction started in one
+    /// browser cannot be finished in another.
+    pub binding: Option<Secret<String>>,
+    /// Where the request came from, as trusted peers tell it.
+    pub ip: Option<IpAddr>,
+}
+
+/// `/authorize`: RFC 6749 section 4.1.1 and OpenID Connect Core 3.1.2, with Auth0's `audience`.
+#[derive(Clone)]
+pub struct Authorization {
+    core: Arc<Core>,
+}
+
+/// What the browser gets to see next.
+#[derive(Debug)]
+pub enum AuthorizeOutcome {
+    /// A page for the person in front of it: the request names no client and redirect URI that could be trusted with an
+    /// answer.
+    ErrorPage(OAuthError),
+    /// The answer for the client, a code or an error.
+    Respond(AuthorizationResponse),
+    /// The login page (or the sign-up page) of this transaction.
+    Login(Interaction),
+    /// The consent page of this transaction.
+    Consent(Interaction),
+}
+
+/// A transaction that waits for a page.
+#[derive(Debug)]
+pub struct Interaction {
+    /// The transaction's handle: unguessable, only good in the browser that it was made for, and so the pages' protection
+    /// against forged posts as well. It travels as `state` in the pages' URLs and forms.
+    pub handle: String,
+    /// A new value for the binding cookie, where the browser had none.
+    pub new_binding: Option<Secret<String>>,
+    /// `signup` where the request asks for the sign-up page.
+    pub screen_hint: Option<String>,
+}
+
+/// An authorization response for the client.
+#[derive(Debug)]
+pub struct AuthorizationResponse {
+    /// Where it goes.
+    pub redirect_uri: String,
+    /// How it goes there.
+    pub mode: ResponseMode,
+    /// Its parameters: `code` or `error` and `error_description`, `state`, and `iss` (RFC 9207).
+    pub params: Vec<(&'static str, String)>,
+}
+
+impl AuthorizationResponse {
+    fn new(address: &ReturnAddress, issuer: String, mut params: Vec<(&'static str, String)>) -> Self {
+        params.extend(address.state.clone().map(|state| ("state", state)));
+        params.push(("iss", issuer));
+        Self { redirect_uri: address.redirect_uri.clone(), mode: address.mode, params }
+    }
+
+    fn error(address: &ReturnAddress, issuer: String, error: &OAuthError) -> Self {
+        let mut params = vec![("error", error.code.as_str().to_owned())];
+        params.extend(error.description.clone().map(|text| ("error_description", text)));
+        Self::new(address, issuer, params)
+    }
+
+    /// The URL of the redirect for the modes `query` and `fragment`; the bare redirect URI for the others.
+    pub fn location(&self) -> String {
+        let Ok(mut url) = Url::parse(&self.redirect_uri) else { return self.redirect_uri.clone() };
+        match self.mode {
+            ResponseMode::Query => {
+                url.query_pairs_mut().extend_pairs(&self.params);
+            }
+            ResponseMode::Fragment => {
+                let mut query = url.clone();
+                query.set_query(None);
+                query.query_pairs_mut().extend_pairs(&self.params);
+                url.set_fragment(query.query());
+            }
+            ResponseMode::FormPost | ResponseMode::WebMessage => return self.redirect_uri.clone(),
+        }
+        url.into()
+    }
+
+    /// The origin of the redirect URI, the target of `postMessage`.
+    pub fn target_origin(&self) -> String {
+        Url::parse(&self.redirect_uri).map(|url| urls::origin_of(&url)).unwrap_or_default()
+    }
+}
+
+/// A request on its way through [`Authorization::start`].
+struct Judged {
+    client: Client,
+    address: ReturnAddress,
+    request: AuthorizeRequest,
+    api: Option<ResourceServer>,
+}
+
+impl Authorization {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Reads and judges a request; goes as far as it can without a page.
+    pub async fn start(
+        &self,
+        site: &Site,
+        params: &Params<'_>,
+        browser: &Browser,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let Some(client_id) = params.value("client_id") else {
+            return Ok(AuthorizeOutcome::ErrorPage(invalid("Missing required parameter: client_id")));
+        };
+        let known = self.core.repository.client(&site.tenant.id, client_id).await?;
+        let Some(client) = known.filter(|client| !client.global) else {
+            return Ok(AuthorizeOutcome::ErrorPage(invalid("Unknown client")));
+        };
+        let address = match ReturnAddress::parse(&client, params) {
+            Ok(address) => address,
+            Err(error) => return Ok(AuthorizeOutcome::ErrorPage(error)),
+        };
+        match self.judge(site, client, address.clone(), params).await? {
+            Ok(judged) => self.proceed(site, judged, browser).await,
+            Err(error) => {
+                Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, site.issuer(), &error)))
+            }
+        }
+    }
+
+    /// Goes on after a page: `/authorize/resume?state=handle`.
+    pub async fn resume(
+        &self,
+        site: &Site,
+        handle: &str,
+        browser: &Browser,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let Some(transaction) = self.core.transaction(site, handle, browser).await? else {
+            return Ok(expired());
+        };
+        let Some(client) = self.core.client_of(site, &transaction).await? else { return Ok(expired()) };
+        let again = Interaction { handle: handle.to_owned(), new_binding: None, screen_hint: None };
+        let Some((session, user)) = self.core.transaction_session(site, &transaction, browser).await? else {
+            return Ok(AuthorizeOutcome::Login(again));
+        };
+        let request = &transaction.request;
+        if request.expected_user.as_ref().is_some_and(|expected| *expected != user.user_id) {
+            let error =
+                OAuthError::new(ErrorCode::LoginRequired, "Another user than the requested one logged in.");
+            return self.core.refuse(site, &transaction, &error).await;
+        }
+        let api = self.core.api(site, request.audience.as_deref()).await?;
+        if self.core.needs_consent(site, &client, api.as_ref(), request, &user).await? {
+            return Ok(AuthorizeOutcome::Consent(again));
+        }
+        self.core.finish(site, &transaction, &session).await
+    }
+
+    /// `Err` is for the client.
+    async fn judge(
+        &self,
+        site: &Site,
+        client: Client,
+        address: ReturnAddress,
+        params: &Params<'_>,
+    ) -> Result<Result<Judged, OAuthError>, IdpError> {
+        let default = site.tenant.settings.default_audience.as_deref();
+        // Auth0's libraries name /userinfo as audience for a token that is good for it alone.
+        let audience = params.value("audience").or(default).filter(|name| *name != site.userinfo_audience());
+        let api = self.core.api(site, audience).await?;
+        if let (Some(name), None) = (audience, &api) {
+            let text = format!("Service not found: {name}");
+            return Ok(Err(OAuthError::new(ErrorCode::AccessDenied, &text)));
+        }
+        let mut request =
+            match authorize_request::parse(site, &client, &address, api.as_ref(), audience, params) {
+                Ok(request) => request,
+                Err(error) => return Ok(Err(error)),
+            };
+        if let Some(error) = self.apply_user_policy(site, &client, api.as_ref(), &mut request).await? {
+            return Ok(Err(error));
+        }
+        if let Some(hint) = params.value("id_token_hint") {
+            match self.core.id_token_hint(site, hint).await? {
+                Some(hint) => request.expected_user = Some(hint.subject),
+                None => return Ok(Err(invalid("The id_token_hint is not an ID token of this issuer."))),
+            }
+        }
+        Ok(Ok(Judged { client, address, request, api }))
+    }
+
+    /// Cuts the scopes to what the API lets users have through this client.
+    async fn apply_user_policy(
+        &self,
+        site: &Site,
+        client: &Client,
+        api: Option<&ResourceServer>,
+        request: &mut AuthorizeRequest,
+    ) -> Result<Option<OAuthError>, IdpError> {
+        let Some(api) = api else { return Ok(None) };
+        let denied = |text: &str| Some(OAuthError::new(ErrorCode::AccessDenied, text));
+        match api.user_policy() {
+            "allow_all" => Ok(None),
+            "require_client_grant" => {
+                let filter = ClientGrantFilter {
+                    client_id: Some(&client.client_id),
+                    audience: Some(&api.identifier),
+                    subject_type: Some(SubjectType::User),
+                };
+                let grants = self.core.repository.client_grants(&site.tenant.id, filter, Page::ALL).await?;
+                let Some(grant) = grants.items.first() else {
+                    return Ok(denied("The client has no grant for this API."));
+                };
+                if !grant.allow_all_scopes {
+                    let identity = oauth::Scopes::parse(&IDENTITY_SCOPES.join(" ")).unwrap_or_default();
+                    request.scope = request.scope.intersection(&identity.union(&grant.scopes()));
+                }
+                Ok(None)
+            }
+            _ => Ok(denied("This API gives no tokens to users.")),
+        }
+    }
+
+    async fn proceed(
+        &self,
+        site: &Site,
+        judged: Judged,
+        browser: &Browser,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let Judged { client, address, request, api } = judged;
+        let silent = request.prompt.contains(&Prompt::None);
+        let respond = |code: ErrorCode, text: &str| {
+            let error = OAuthError::new(code, text);
+            Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, site.issuer(), &error)))
+        };
+        let Some((session, user)) = self.usable_session(site, &client, &request, browser).await? else {
+            if silent {
+                return respond(ErrorCode::LoginRequired, "Login required");
+            }
+            return Ok(AuthorizeOutcome::Login(self.begin(site, request, None, browser).await?));
+        };
+        if self.core.needs_consent(site, &client, api.as_ref(), &request, &user).await? {
+            if silent {
+                return respond(ErrorCode::ConsentRequired, "Consent required");
+            }
+            let sid = Some(session.sid);
+            return Ok(AuthorizeOutcome::Consent(self.begin(site, request, sid, browser).await?));
+        }
+        self.core.respond_with_code(site, &request, &session).await
+    }
+
+    /// The browser's session, if it will do for this request.
+    async fn usable_session(
+        &self,
+        site: &Site,
+        client: &Client,
+        request: &AuthorizeRequest,
+        browser: &Browser,
+    ) -> Result<Option<(Session, User)>, IdpError> {
+        if request.prompt.iter().any(|prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount)) {
+            return Ok(None);
+        }
+        let Some((session, user)) = self.core.session(site, browser).await? else { return Ok(None) };
+        let age = self.core.clock.now().0.saturating_sub(session.authenticated_at);
+        let too_old =
+            request.max_age.is_some_and(|seconds| seconds == 0 || age > seconds.saturating_mul(1000));
+        let other = request.expected_user.as_ref().is_some_and(|expected| *expected != user.user_id);
+        let elsewhere = match &request.connection {
+            Some(name) => user.connection != *name,
+            None => false,
+        };
+        if too_old || other || elsewhere || !self.core.may_use(site, client, &user).await? {
+            return Ok(None);
+        }
+        Ok(Some((session, user)))
+    }
+
+    async fn begin(
+        &self,
+        site: &Site,
+        request: AuthorizeRequest,
+        sid: Option<String>,
+        browser: &Browser,
+    ) -> Result<Interaction, IdpError> {
+        let core = &self.core;
+        let handle = core.random.token(32);
+        let known = browser.binding.as_ref().filter(|value| (43..=256).contains(&value.expose().len()));
+        let new_binding = known.is_none().then(|| Secret::new(core.random.token(32)));
+        let binding = known.or(new_binding.as_ref()).map(|value| core.digester.digest(value.expose()));
+        let screen_hint = request.screen_hint.clone();
+        let transaction = Transaction {
+            handle: core.digester.digest(&handle),
+            browser: binding.unwrap_or_else(|| core.digester.digest(&core.random.token(32))),
+            request,
+            sid,
+            expires_at: (core.clock.now() + TRANSACTION_LIFETIME).0,
+        };
+        core.repository.create_transaction(&site.tenant.id, &transaction).await?;
+        Ok(Interaction { handle, new_binding, screen_hint })
+    }
+}
+
+pub(crate) fn expired() -> AuthorizeOutcome {
+    AuthorizeOutcome::ErrorPage(invalid(
+        "This login has expired, was finished already, or was started in another browser. Go back to the application and try again.",
+    ))
+}
+
+impl Core {
+    /// The API of an audience; the Management API by any origin of the tenant.
+    pub(crate) async fn api(
+        &self,
+        site: &Site,
+        audience: Option<&str>,
+    ) -> Result<Option<ResourceServer>, IdpError> {
+        let Some(audience) = audience else { return Ok(None) };
+        if site.is_management_audience(audience) {
+            let apis = self.repository.resource_servers(&site.tenant.id, Page::ALL).await?;
+            return Ok(apis.items.into_iter().find(|api| api.is_system));
+        }
+        let api = self.repository.resource_server(&site.tenant.id, audience).await?;
+        // The store also finds APIs by their ids, which are no audiences.
+        Ok(api.filter(|api| api.identifier == audience))
+    }
+
+    pub(crate) async fn client_of(
+        &self,
+        site: &Site,
+        transaction: &Transaction,
+    ) -> Result<Option<Client>, IdpError> {
+        Ok(self.repository.client(&site.tenant.id, &transaction.request.client_id).await?)
+    }
+
+    /// Whether the user must be asked: third parties once for each scope, everybody with `prompt=consent`, first parties
+    /// where the API wants it.
+    pub(crate) async fn needs_consent(
+        &self,
+        site: &Site,
+        client: &Client,
+        api: Option<&ResourceServer>,
+        request: &AuthorizeRequest,
+        user: &User,
+    ) -> Result<bool, IdpError> {
+        if request.prompt.contains(&Prompt::Consent) {
+            return Ok(true);
+        }
+        let verifiable =
+            !site.tenant.settings.flags.consent_on_localhost || !urls::is_loopback(&request.redirect_uri);
+        let skips = api.is_none_or(|api| api.skip_consent_for_verifiable_first_party_clients && verifiable);
+        if client.is_first_party && skips {
+            return Ok(false);
+        }
+        let audience = request.audience.as_deref().unwrap_or_default();
+        let consent =
+            self.repository.consent(&site.tenant.id, &user.user_id, &client.client_id, audience).await?;
+        Ok(consent.is_none_or(|consent| !consent.scope.contains_all(&request.scope)))
+    }
+
+    /// Ends the transaction with a code.
+    pub(crate) async fn finish(
+        &self,
+        site: &Site,
+        transaction: &Transaction,
+        session: &Session,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let now = self.clock.now();
+        if !self.repository.finish_transaction(&site.tenant.id, &transaction.handle, now).await? {
+            return Ok(expired());
+        }
+        self.respond_with_code(site, &transaction.request, session).await
+    }
+
+    /// Ends the transaction with an error for the client.
+    pub(crate) async fn refuse(
+        &self,
+        site: &Site,
+        transaction: &Transaction,
+        error: &OAuthError,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let now = self.clock.now();
+        if !self.repository.finish_transaction(&site.tenant.id, &transaction.handle, now).await? {
+            return Ok(expired());
+        }
+        let request = &transaction.request;
+        let address = return_address(request);
+        Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, request.issuer.clone(), error)))
+    }
+
+    async fn respond_with_code(
+        &self,
+        site: &Site,
+        request: &AuthorizeRequest,
+        session: &Session,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let now = self.clock.now();
+        let code = self.random.token(32);
+        let grant = Grant {
+            family: self.random.alphanumeric(22),
+            client_id: request.client_id.clone(),
+            user_id: session.user_id.clone(),
+            sid: session.sid.clone(),
+            issuer: request.issuer.clone(),
+            scope: request.scope.clone(),
+            audience: request.audience.clone(),
+            auth_time: session.authenticated_at.div_euclid(1000),
+            auth_time_requested: request.max_age.is_some() || request.prompt.contains(&Prompt::Login),
+            nonce: request.nonce.clone(),
+            redirect_uri: request.redirect_uri.clone(),
+            redirect_uri_given: request.redirect_uri_given,
+            code_challenge: request.code_challenge.clone(),
+        };
+        let digest = self.digester.digest(&code);
+        self.repository.create_code(&site.tenant.id, &digest, &grant, now + CODE_LIFETIME).await?;
+        let params = vec![("code", code)];
+        let response = AuthorizationResponse::new(&return_address(request), request.issuer.clone(), params);
+        Ok(AuthorizeOutcome::Respond(response))
+    }
+}
+
+fn return_address(request: &AuthorizeRequest) -> ReturnAddress {
+    ReturnAddress {
+        redirect_uri: request.redirect_uri.clone(),
+        given: request.redirect_uri_given,
+        mode: request.response_mode,
+        state: request.state.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(redirect_uri: &str, mode: ResponseMode) -> AuthorizationResponse {
+        let params = vec![("code", "a b".to_owned()), ("state", "x&y".to_owned())];
+        AuthorizationResponse { redirect_uri: redirect_uri.to_owned(), mode, params }
+    }
+
+    #[test]
+    fn a_response_is_added_to_the_callbacks_own_query() {
+        let query = response("https://a.example/cb?x=1", ResponseMode::Query);
+        assert_eq!(query.location(), "https://a.example/cb?x=1&code=a+b&state=x%26y");
+        let fragment = response("https://a.example/cb?x=1", ResponseMode::Fragment);
+        assert_eq!(fragment.location(), "https://a.example/cb?x=1#code=a+b&state=x%26y");
+        assert_eq!(response("app://cb", ResponseMode::Query).location(), "app://cb?code=a+b&state=x%26y");
+        let message = response("https://a.example:444/cb", ResponseMode::WebMessage);
+        assert_eq!(message.target_origin(), "https://a.example:444");
+    }
+}

@@ -1,0 +1,189 @@
+use oauth::{Challenge, ErrorCode, OAuthError, Params, Scopes};
+use url::Url;
+
+use crate::{
+    Site,
+    model::{AuthorizeRequest, Client, Prompt, ResourceServer, ResponseMode},
+    urls,
+};
+
+/// Bytes of `state` and of `nonce` at most.
+const MAX_OPAQUE: usize = 4096;
+
+/// Scopes that stand for claims and refresh tokens rather than for an API.
+pub(crate) const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// Parameters whose effect a client relies on and that this build does not have: ignoring them would be a lie.
+const REFUSED: [(&str, ErrorCode); 9] = [
+    ("request", ErrorCode::RequestNotSupported),
+    ("request_uri", ErrorCode::RequestUriNotSupported),
+    ("registration", ErrorCode::RegistrationNotSupported),
+    ("resource", ErrorCode::InvalidTarget),
+    ("authorization_details", ErrorCode::InvalidRequest),
+    ("dpop_jkt", ErrorCode::InvalidRequest),
+    ("organization", ErrorCode::InvalidRequest),
+    ("invitation", ErrorCode::InvalidRequest),
+    ("connection_scope", ErrorCode::InvalidRequest),
+];
+
+/// Where the answer to a request goes, known before anything else about it is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct ReturnAddress {
+    pub(crate) redirect_uri: String,
+    pub(crate) given: bool,
+    pub(crate) mode: ResponseMode,
+    pub(crate) state: Option<String>,
+}
+
+impl ReturnAddress {
+    /// The redirect URI and how to use it.
+    ///
+    /// # Errors
+    ///
+    /// For a page: nothing may be sent to an address that is not the client's (RFC 6749 section 4.1.2.1).
+    pub(crate) fn parse(client: &Client, params: &Params<'_>) -> Result<Self, OAuthError> {
+        let openid =
+            params.value("scope").is_some_and(|scope| scope.split(' ').any(|token| token == "openid"));
+        let (redirect_uri, given) = match (params.value("redirect_uri"), client.callbacks.as_slice()) {
+            (Some(uri), callbacks) if callbacks.iter().any(|known| known == uri) => (uri.to_owned(), true),
+            (Some(_), _) => {
+                return Err(invalid(
+                    "Callback URL mismatch. The redirect_uri is not in the list of allowed callback URLs.",
+                ));
+            }
+            // OpenID Connect Core 3.1.2.1 requires it; RFC 6749 section 3.1.2.3 does where there are several.
+            (None, [only]) if !openid => (only.clone(), false),
+            (None, _) => return Err(invalid("Missing required parameter: redirect_uri")),
+        };
+        if !urls::is_callback(&redirect_uri) {
+            return Err(invalid("The registered callback URL cannot be used."));
+        }
+        let state = match params.value("state") {
+            Some(state) if state.len() > MAX_OPAQUE => {
+                return Err(invalid("The parameter state is too long."));
+            }
+            state => state.map(str::to_owned),
+        };
+        let mode = match params.value("response_mode") {
+            None | Some("query") => ResponseMode::Query,
+            Some("fragment") => ResponseMode::Fragment,
+            Some("form_post") => ResponseMode::FormPost,
+            Some("web_message") if may_message(client, &redirect_uri) => ResponseMode::WebMessage,
+            Some("web_message") => {
+                return Err(invalid("The redirect_uri's origin is not in the list of allowed web origins."));
+            }
+            Some(_) => return Err(invalid("Unsupported response_mode.")),
+        };
+        Ok(Self { redirect_uri, given, mode, state })
+    }
+}
+
+fn may_message(client: &Client, redirect_uri: &str) -> bool {
+    Url::parse(redirect_uri).is_ok_and(|url| client.web_origins.contains(&urls::origin_of(&url)))
+}
+
+/// Judges everything that needs no store but the API. `expected_user` comes from a verified `id_token_hint`.
+pub(crate) fn parse(
+    site: &Site,
+    client: &Client,
+    address: &ReturnAddress,
+    api: Option<&ResourceServer>,
+    audience: Option<&str>,
+    params: &Params<'_>,
+) -> Result<AuthorizeRequest, OAuthError> {
+    if let Some((name, code)) = REFUSED.into_iter().find(|(name, _)| params.value(name).is_some()) {
+        return Err(OAuthError::new(code, &format!("The parameter {name} is not supported.")));
+    }
+    match params.value("response_type") {
+        None => return Err(invalid("Missing required parameter: response_type")),
+        Some("code") => {}
+        Some(_) => {
+            return Err(OAuthError::new(
+                ErrorCode::UnsupportedResponseType,
+                "Only response_type=code is supported.",
+            ));
+        }
+    }
+    if !client.allows_grant("authorization_code") {
+        return Err(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "Grant type 'authorization_code' not allowed for the client.",
+        ));
+    }
+    let asked = Scopes::parse(params.value("scope").unwrap_or_default())
+        .map_err(|error| OAuthError::new(ErrorCode::InvalidScope, &error.to_string()))?;
+    let nonce = params.value("nonce").map(str::to_owned);
+    if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_OPAQUE) {
+        return Err(invalid("The parameter nonce is too long."));
+    }
+    Ok(AuthorizeRequest {
+        issuer: site.issuer(),
+        client_id: client.client_id.clone(),
+        redirect_uri: address.redirect_uri.clone(),
+        redirect_uri_given: address.given,
+        response_mode: address.mode,
+        scope: grantable(&asked, client, api),
+        audience: audience.map(str::to_owned),
+        state: address.state.clone(),
+        nonce,
+        code_challenge: code_challenge(client, params)?,
+        prompt: prompt(params)?,
+        max_age: max_age(params)?,
+        login_hint: params.value("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
+        ui_locales: params.value("ui_locales").filter(|locales| locales.len() <= 128).map(str::to_owned),
+        screen_hint: params.value("screen_hint").filter(|hint| *hint == "signup").map(str::to_owned),
+        connection: params.value("connection").map(str::to_owned),
+        expected_user: None,
+    })
+}
+
+/// What of the scopes asked for can be granted at all: the rest is left out, and the answer says what was given.
+fn grantable(asked: &Scopes, client: &Client, api: Option<&ResourceServer>) -> Scopes {
+    let mut allowed: Vec<&str> = vec!["openid", "profile", "email"];
+    if client.allows_grant("refresh_token") && api.is_none_or(|api| api.allow_offline_access) {
+        allowed.push("offline_access");
+    }
+    let identity = Scopes::parse(&allowed.join(" ")).unwrap_or_default();
+    asked.intersection(&identity.union(&api.map(ResourceServer::scope_names).unwrap_or_default()))
+}
+
+fn code_challenge(client: &Client, params: &Params<'_>) -> Result<Option<String>, OAuthError> {
+    match (params.value("code_challenge"), params.value("code_challenge_method")) {
+        (Some(challenge), method) => Challenge::parse(challenge, method)
+            .map(|challenge| Some(challenge.as_str().to_owned()))
+            .map_err(|error| invalid(&error.to_string())),
+        (None, Some(_)) => Err(invalid("code_challenge_method was sent without code_challenge")),
+        // RFC 9700 section 2.1.1: public clients must use PKCE.
+        (None, None) if client.is_public() => Err(invalid("Missing required parameter: code_challenge")),
+        (None, None) => Ok(None),
+    }
+}
+
+fn prompt(params: &Params<'_>) -> Result<Vec<Prompt>, OAuthError> {
+    let mut prompts = Vec::new();
+    for word in params.value("prompt").unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
+        prompts.push(match word {
+            "none" => Prompt::None,
+            "login" => Prompt::Login,
+            "consent" => Prompt::Consent,
+            "select_account" => Prompt::SelectAccount,
+            _ => return Err(invalid("Unknown value of prompt.")),
+        });
+    }
+    if prompts.contains(&Prompt::None) && prompts.iter().any(|prompt| *prompt != Prompt::None) {
+        return Err(invalid("prompt=none cannot be combined with other values."));
+    }
+    Ok(prompts)
+}
+
+fn max_age(params: &Params<'_>) -> Result<Option<i64>, OAuthError> {
+    let Some(text) = params.value("max_age") else { return Ok(None) };
+    match text.parse::<i64>() {
+        Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
+        _ => Err(invalid("max_age must be a number of seconds.")),
+    }
+}
+
+pub(crate) fn invalid(description: &str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidRequest, description)
+}

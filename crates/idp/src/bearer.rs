@@ -1,0 +1,237 @@
+use std::sync::Arc;
+
+use base::Secret;
+use jose::{Alg, CompactJws, VerifyingKey};
+use oauth::{ErrorCode, Scopes};
+use serde_json::{Map, Value, json};
+
+use crate::{EndpointError, IdpError, Site, idp::Core, keys::SIGNING_ALGS};
+
+/// Access tokens as the provider's own resources accept them: `/userinfo`, `/oauth/introspect`, `/api/v2`.
+#[derive(Clone)]
+pub struct Bearer {
+    core: Arc<Core>,
+}
+
+/// What a good access token says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessClaims {
+    /// All of them; for an opaque token those that a JWT would have.
+    pub claims: Map<String, Value>,
+    /// Who it was made for: a user's id, or `CLIENT_ID@clients`.
+    pub subject: String,
+    /// Which client got it.
+    pub client_id: String,
+    /// What it allows.
+    pub scope: Scopes,
+    /// Where it may be used.
+    pub audiences: Vec<String>,
+    /// Seconds since the epoch.
+    pub expires_at: i64,
+    /// Whether it is opaque.
+    pub opaque: bool,
+}
+
+impl AccessClaims {
+    /// Whether it stands for a client and no user.
+    pub fn is_machine(&self) -> bool {
+        self.subject.ends_with("@clients")
+    }
+}
+
+impl Bearer {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The claims of an access token of this site's tenant that is neither expired nor revoked, and whose user or client
+    /// still exists and is not blocked. Its audience is for the caller to check.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_token`, with one description for every cause.
+    pub async fn verify(&self, site: &Site, token: &str) -> Result<AccessClaims, EndpointError> {
+        self.core.access_token(site, token).await?.ok_or_else(invalid_token)
+    }
+}
+
+pub(crate) fn invalid_token() -> EndpointError {
+    EndpointError::oauth(ErrorCode::InvalidToken, "The access token is invalid, expired or revoked.")
+}
+
+/// What an ID token says that came as a hint.
+pub(crate) struct IdTokenHint {
+    pub(crate) subject: String,
+    pub(crate) client_id: String,
+    pub(crate) sid: Option<String>,
+    pub(crate) expired: bool,
+}
+
+impl Core {
+    /// The claims of an access token that is good here and now.
+    pub(crate) async fn access_token(
+        &self,
+        site: &Site,
+        token: &str,
+    ) -> Result<Option<AccessClaims>, IdpError> {
+        let found = match CompactJws::parse(token) {
+            Ok(jws) => self.signed_access_token(site, &jws).await?,
+            Err(_) => self.stored_access_token(site, token).await?,
+        };
+        let Some((access, family)) = found else { return Ok(None) };
+        let tenant = &site.tenant.id;
+        if access.expires_at <= self.clock.now().secs() || self.repository.is_revoked(tenant, &family).await?
+        {
+            return Ok(None);
+        }
+        let holder = if access.is_machine() {
+            self.repository.client(tenant, &access.client_id).await?.is_some()
+        } else {
+            self.repository.user(tenant, &access.subject).await?.is_some_and(|user| !user.blocked)
+        };
+        Ok(holder.then_some(access))
+    }
+
+    async fn signed_access_token(
+        &self,
+        site: &Site,
+        jws: &CompactJws<'_>,
+    ) -> Result<Option<(AccessClaims, String)>, IdpError> {
+        let Some(claims) = self.verified_claims(site, jws).await? else { return Ok(None) };
+        // ID tokens and logout tokens are signed with the same keys; only access tokens have an id that begins with
+        // their family's, and none of them has what belongs to a login.
+        let foreign = ["nonce", "at_hash", "c_hash", "events"].iter().any(|name| claims.contains_key(*name));
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let jti = text("jti").and_then(|jti| jti.split_once('.').map(|(family, _)| (jti, family)));
+        let (Some((jti, family)), Some(subject), Some(client_id), false) =
+            (jti, text("sub"), text("azp").or(text("client_id")), foreign)
+        else {
+            return Ok(None);
+        };
+        if self.repository.is_revoked(&site.tenant.id, jti).await? {
+            return Ok(None);
+        }
+        let (family, subject, client_id) = (family.to_owned(), subject.to_owned(), client_id.to_owned());
+        let scope = Scopes::parse(text("scope").unwrap_or_default()).unwrap_or_default();
+        let expires_at = claims.get("exp").and_then(Value::as_i64).unwrap_or(0);
+        let audiences = audiences(&claims);
+        Ok(Some((
+            AccessClaims { claims, subject, client_id, scope, audiences, expires_at, opaque: false },
+            family,
+        )))
+    }
+
+    async fn stored_access_token(
+        &self,
+        site: &Site,
+        token: &str,
+    ) -> Result<Option<(AccessClaims, String)>, IdpError> {
+        if token.len() != 43 {
+            return Ok(None);
+        }
+        for digest in self.digester.all(token) {
+            let Some(record) = self.repository.access_token(&site.tenant.id, &digest).await? else {
+                continue;
+            };
+            if record.revoked_at.is_some() {
+                return Ok(None);
+            }
+            let grant = record.grant;
+            let audience = format!("{}userinfo", grant.issuer);
+            let expires_at = record.expires_at.div_euclid(1000);
+            let mut claims = Map::new();
+            claims.insert("iss".to_owned(), json!(grant.issuer));
+            claims.insert("sub".to_owned(), json!(grant.user_id));
+            claims.insert("aud".to_owned(), json!(audience));
+            claims.insert("iat".to_owned(), json!(record.created_at.div_euclid(1000)));
+            claims.insert("exp".to_owned(), json!(expires_at));
+            claims.insert("scope".to_owned(), json!(grant.scope.to_string()));
+            claims.insert("azp".to_owned(), json!(grant.client_id));
+            let access = AccessClaims {
+                claims,
+                subject: grant.user_id,
+                client_id: grant.client_id,
+                scope: grant.scope,
+                audiences: vec![audience],
+                expires_at,
+                opaque: true,
+            };
+            return Ok(Some((access, grant.family)));
+        }
+        Ok(None)
+    }
+
+    /// The payload of something that this tenant signed, by one of its issuers.
+    async fn verified_claims(
+        &self,
+        site: &Site,
+        jws: &CompactJws<'_>,
+    ) -> Result<Option<Map<String, Value>>, IdpError> {
+        let payload = if jws.alg().is_ok_and(Alg::is_symmetric) {
+            self.verify_symmetric(site, jws).await?
+        } else {
+            self.keys.verifying(&site.tenant.id).await?.verify(jws, &SIGNING_ALGS).ok()
+        };
+        let Some(Ok(Value::Object(claims))) = payload.map(|payload| jose::parse_json(&payload, 16)) else {
+            return Ok(None);
+        };
+        let ours = claims.get("iss").and_then(Value::as_str).is_some_and(|issuer| site.is_issuer(issuer));
+        Ok(ours.then_some(claims))
+    }
+
+    /// HS256: the key is the API's signing secret, or for ID tokens the client's. Which API or client the token names
+    /// itself; the secret then has to fit.
+    async fn verify_symmetric(&self, site: &Site, jws: &CompactJws<'_>) -> Result<Option<Vec<u8>>, IdpError> {
+        let Some(Ok(Value::Object(claims))) = jws.payload_unverified().ok().map(|p| jose::parse_json(&p, 16))
+        else {
+            return Ok(None);
+        };
+        for audience in audiences(&claims) {
+            let api = self.api(site, Some(&audience)).await?;
+            let secret = match api.filter(|api| api.signing_alg == "HS256") {
+                Some(api) => api.signing_secret,
+                None => self.hs256_client(site, &audience).await?,
+            };
+            let key =
+                secret.and_then(|s| VerifyingKey::from_hmac_secret(s.expose().as_bytes(), Alg::HS256).ok());
+            if let Some(payload) = key.and_then(|key| jws.verify(&key).ok()) {
+                return Ok(Some(payload));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn hs256_client(&self, site: &Site, client_id: &str) -> Result<Option<Secret<String>>, IdpError> {
+        let client = self.repository.client(&site.tenant.id, client_id).await?;
+        let client = client.filter(|client| client.jwt_configuration.alg.as_deref() == Some("HS256"));
+        Ok(client.and_then(|client| client.client_secret.clone()))
+    }
+
+    /// An ID token of this tenant, also an expired one; `None` for everything else.
+    pub(crate) async fn id_token_hint(
+        &self,
+        site: &Site,
+        token: &str,
+    ) -> Result<Option<IdTokenHint>, IdpError> {
+        let Ok(jws) = CompactJws::parse(token) else { return Ok(None) };
+        let Some(claims) = self.verified_claims(site, &jws).await? else { return Ok(None) };
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let one = match audiences(&claims).as_slice() {
+            [one] => Some(one.clone()),
+            _ => None,
+        };
+        // Access tokens have an id, ID tokens of this provider have none.
+        let (Some(subject), Some(client_id), None) = (text("sub"), one, text("jti")) else { return Ok(None) };
+        let expired =
+            claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= self.clock.now().secs());
+        Ok(Some(IdTokenHint { subject, client_id, sid: text("sid"), expired }))
+    }
+}
+
+fn audiences(claims: &Map<String, Value>) -> Vec<String> {
+    match claims.get("aud") {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,63 @@
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Site,
+    authorize_request::IDENTITY_SCOPES,
+    client_authentication::{ASSERTION_ALGS, METHODS},
+    keys::SIGNING_ALGS,
+    token_endpoint::GRANT_TYPES,
+};
+
+/// `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: only what works is listed.
+#[derive(Clone, Default)]
+pub struct Discovery {}
+
+impl Discovery {
+    pub(crate) fn new() -> Self {
+        Self {}
+    }
+
+    /// The document of one origin.
+    pub fn document(&self, site: &Site) -> Map<String, Value> {
+        let methods: Vec<&str> = METHODS.iter().map(|method| method.as_str()).collect();
+        let confidential: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
+        let signing: Vec<&str> = SIGNING_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
+        let assertions: Vec<&str> = ASSERTION_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
+        let document = json!({
+            "issuer": site.issuer(),
+            "authorization_endpoint": site.url("/authorize"),
+            "token_endpoint": site.url("/oauth/token"),
+            "userinfo_endpoint": site.url("/userinfo"),
+            "jwks_uri": site.url("/.well-known/jwks.json"),
+            "revocation_endpoint": site.url("/oauth/revoke"),
+            "introspection_endpoint": site.url("/oauth/introspect"),
+            "end_session_endpoint": site.url("/oidc/logout"),
+            "scopes_supported": IDENTITY_SCOPES,
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query", "fragment", "form_post"],
+            "grant_types_supported": GRANT_TYPES,
+            "code_challenge_methods_supported": ["S256"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": signing,
+            "token_endpoint_auth_methods_supported": methods,
+            "token_endpoint_auth_signing_alg_values_supported": assertions,
+            "introspection_endpoint_auth_methods_supported": confidential,
+            "introspection_endpoint_auth_signing_alg_values_supported": assertions,
+            "revocation_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_signing_alg_values_supported": assertions,
+            "prompt_values_supported": ["none", "login", "consent", "select_account"],
+            "claims_supported": [
+                "aud", "auth_time", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss",
+                "name", "nickname", "picture", "preferred_username", "sid", "sub", "updated_at",
+            ],
+            "authorization_response_iss_parameter_supported": true,
+            "claims_parameter_supported": false,
+            "request_parameter_supported": false,
+            "request_uri_parameter_supported": false,
+        });
+        match document {
+            Value::Object(document) => document,
+            _ => Map::new(),
+        }
+    }
+}

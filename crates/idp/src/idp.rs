@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use base::{Clock, Keyring, Random};
+
+use crate::{
+    Authorization, Bearer, ClientAuthentication, ConsentPages, Discovery, IdpError, Introspection, Keys,
+    Login, Logout, PasswordHasher, Revocation, Site, TokenEndpoint, Userinfo, attempts::Attempts,
+    digest::Digester, management::Management, repository::Repository,
+};
+
+/// What the provider is built from.
+pub struct Parts {
+    /// Its store.
+    pub repository: Arc<dyn Repository>,
+    /// Its time.
+    pub clock: Clock,
+    /// Its randomness.
+    pub random: Random,
+    /// Derives the keys under which codes and tokens are hashed. The store has its own copy for sealing.
+    pub keyring: Keyring,
+    /// Hashes passwords away from request threads.
+    pub hasher: Arc<dyn PasswordHasher>,
+    /// The tenant that answers for hosts nobody configured; `None` refuses them.
+    pub fallback_tenant: Option<String>,
+}
+
+/// The identity provider: one value per process, shared by everything that serves it.
+pub struct Idp {
+    core: Arc<Core>,
+    /// `/authorize` and `/authorize/resume`.
+    pub authorization: Authorization,
+    /// Login and sign-up pages.
+    pub login: Login,
+    /// The consent page.
+    pub consent: ConsentPages,
+    /// Who a client is, at every endpoint that asks.
+    pub client_authentication: ClientAuthentication,
+    /// `/oauth/token`.
+    pub token: TokenEndpoint,
+    /// `/userinfo`.
+    pub userinfo: Userinfo,
+    /// `/oauth/introspect`.
+    pub introspection: Introspection,
+    /// `/oauth/revoke`.
+    pub revocation: Revocation,
+    /// `/oidc/logout` and `/v2/logout`.
+    pub logout: Logout,
+    /// `/.well-known/jwks.json` and rotation.
+    pub keys: Keys,
+    /// `/.well-known/openid-configuration`.
+    pub discovery: Discovery,
+    /// Access tokens as the provider's own APIs accept them.
+    pub bearer: Bearer,
+    /// `/api/v2`.
+    pub management: Management,
+}
+
+/// What all services share.
+pub(crate) struct Core {
+    pub(crate) repository: Arc<dyn Repository>,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) digester: Digester,
+    pub(crate) hasher: Arc<dyn PasswordHasher>,
+    pub(crate) attempts: Attempts,
+    pub(crate) keys: Keys,
+    fallback_tenant: Option<String>,
+}
+
+impl Idp {
+    /// Puts the services together. Nothing is read yet.
+    pub fn new(parts: Parts) -> Self {
+        let keys = Keys::new(parts.repository.clone(), parts.clock.clone(), parts.random.clone());
+        let core = Arc::new(Core {
+            digester: Digester::new(&parts.keyring),
+            attempts: Attempts::new(),
+            keys: keys.clone(),
+            repository: parts.repository,
+            clock: parts.clock,
+            random: parts.random,
+            hasher: parts.hasher,
+            fallback_tenant: parts.fallback_tenant,
+        });
+        let client_authentication = ClientAuthentication::new(core.clone());
+        Self {
+            authorization: Authorization::new(core.clone()),
+            login: Login::new(core.clone()),
+            consent: ConsentPages::new(core.clone()),
+            token: TokenEndpoint::new(core.clone(), client_authentication.clone()),
+            userinfo: Userinfo::new(core.clone()),
+            introspection: Introspection::new(core.clone(), client_authentication.clone()),
+            revocation: Revocation::new(core.clone(), client_authentication.clone()),
+            logout: Logout::new(core.clone()),
+            discovery: Discovery::new(),
+            bearer: Bearer::new(core.clone()),
+            management: Management::new(core.clone()),
+            client_authentication,
+            keys,
+            core,
+        }
+    }
+
+    /// The tenant and origin that a request's `Host` (with its port, if any) names; `None` where nobody answers for
+    /// it. Of several origins with one host and port the first counts; where none has it, the fallback tenant's origin
+    /// with the same port, else its first.
+    pub async fn site(&self, host: &str) -> Result<Option<Site>, IdpError> {
+        let host = host.to_ascii_lowercase();
+        let tenants = self.core.repository.tenants().await?;
+        for tenant in &tenants {
+            if let Some(origin) =
+                tenant.origins.iter().find(|origin| authority(origin) == without_default_port(&host, origin))
+            {
+                return Ok(Some(Site { origin: origin.as_str().into(), tenant: Arc::new(tenant.clone()) }));
+            }
+        }
+        let fallback = self.core.fallback_tenant.as_deref();
+        let Some(tenant) = tenants.into_iter().find(|tenant| Some(tenant.id.as_str()) == fallback) else {
+            return Ok(None);
+        };
+        let port = port(&host);
+        let same_port =
+            tenant.origins.iter().find(|origin| port.is_some() && self::port(authority(origin)) == port);
+        let Some(origin) = same_port.or(tenant.origins.first()) else { return Ok(None) };
+        Ok(Some(Site { origin: origin.as_str().into(), tenant: Arc::new(tenant) }))
+    }
+
+    /// The site of one configured origin of a tenant, for work that no request asked for.
+    pub async fn site_of(&self, tenant: &str) -> Result<Option<Site>, IdpError> {
+        let tenants = self.core.repository.tenants().await?;
+        let tenant = tenants.into_iter().find(|known| known.id == tenant);
+        Ok(tenant.and_then(|tenant| {
+            let origin = tenant.origins.first()?.as_str().into();
+            Some(Site { origin, tenant: Arc::new(tenant) })
+        }))
+    }
+
+    /// The repositories, for the seed and for administration from the command line.
+    pub fn repository(&self) -> &Arc<dyn Repository> {
+        &self.core.repository
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Deletes what is long expired. To be called now and then.
+    pub async fn purge(&self) -> Result<u64, IdpError> {
+        Ok(self.core.repository.purge(self.core.clock.now()).await?)
+    }
+}
+
+/// Host and port of an origin.
+fn authority(origin: &str) -> &str {
+    origin.split_once("://").map_or(origin, |(_, authority)| authority)
+}
+
+/// Browsers leave out the scheme's own port; configured origins do too.
+fn without_default_port<'h>(host: &'h str, origin: &str) -> &'h str {
+    let default = if origin.starts_with("https://") { ":443" } else { ":80" };
+    host.strip_suffix(default).unwrap_or(host)
+}
+
+fn port(authority: &str) -> Option<&str> {
+    let (_, port) = authority.rsplit_once(':')?;
+    port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)
+}

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use oauth::{ErrorCode, Params};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    AccessClaims, ClientAuthentication, EndpointError, Site,
+    idp::Core,
+    model::{Client, RefreshTokenRecord},
+};
+
+/// `/oauth/introspect` (RFC 7662).
+#[derive(Clone)]
+pub struct Introspection {
+    core: Arc<Core>,
+    clients: ClientAuthentication,
+}
+
+impl Introspection {
+    pub(crate) fn new(core: Arc<Core>, clients: ClientAuthentication) -> Self {
+        Self { core, clients }
+    }
+
+    /// The answer, `{"active": false}` for every token the caller has no business with. The caller must authenticate
+    /// with more than its name.
+    pub async fn answer(
+        &self,
+        site: &Site,
+        authorization: Option<&str>,
+        params: &Params<'_>,
+    ) -> Result<Map<String, Value>, EndpointError> {
+        let caller = self.clients.authenticate(site, authorization, params).await?;
+        if caller.is_public() {
+            return Err(EndpointError::oauth(
+                ErrorCode::InvalidClient,
+                "A public client cannot introspect tokens.",
+            ));
+        }
+        let token = params.value("token").ok_or_else(|| {
+            EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: token")
+        })?;
+        // The hint is only a hint: both kinds are looked for, whatever it says.
+        if let Some(access) = self.core.access_token(site, token).await? {
+            let mine = access.client_id == caller.client_id || self.guards(site, &caller, &access).await?;
+            return Ok(if mine { describe_access_token(access) } else { inactive() });
+        }
+        match self.core.refresh_token(site, &caller, token).await {
+            Ok(found) if found.rotated_at.is_none() => self.describe_refresh_token(site, &found).await,
+            Ok(_) | Err(EndpointError::OAuth(_)) => Ok(inactive()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the caller stands in front of an API that the token is for.
+    async fn guards(
+        &self,
+        site: &Site,
+        caller: &Client,
+        access: &AccessClaims,
+    ) -> Result<bool, EndpointError> {
+        for audience in &access.audiences {
+            let api = self.core.api(site, Some(audience)).await?;
+            if api.is_some_and(|api| api.introspection_clients.contains(&caller.client_id)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn describe_refresh_token(
+        &self,
+        site: &Site,
+        found: &RefreshTokenRecord,
+    ) -> Result<Map<String, Value>, EndpointError> {
+        let grant = &found.grant;
+        let user = self.core.repository.user(&site.tenant.id, &grant.user_id).await?;
+        if user.is_none_or(|user| user.blocked) {
+            return Ok(inactive());
+        }
+        let mut answer = active();
+        answer.insert("token_type".to_owned(), json!("refresh_token"));
+        answer.insert("client_id".to_owned(), json!(grant.client_id));
+        answer.insert("sub".to_owned(), json!(grant.user_id));
+        answer.insert("iss".to_owned(), json!(grant.issuer));
+        answer.insert("scope".to_owned(), json!(grant.scope.to_string()));
+        answer.insert("iat".to_owned(), json!(found.created_at.div_euclid(1000)));
+        let end = found.expires_at.min(found.idle_expires_at);
+        if end != i64::MAX {
+            answer.insert("exp".to_owned(), json!(end.div_euclid(1000)));
+        }
+        Ok(answer)
+    }
+}
+
+fn describe_access_token(access: AccessClaims) -> Map<String, Value> {
+    let mut answer = active();
+    answer.extend(access.claims);
+    answer.insert("client_id".to_owned(), json!(access.client_id));
+    answer.insert("token_type".to_owned(), json!("Bearer"));
+    answer
+}
+
+fn active() -> Map<String, Value> {
+    Map::from_iter([("active".to_owned(), json!(true))])
+}
+
+fn inactive() -> Map<String, Value> {
+    Map::from_iter([("active".to_owned(), json!(false))])
+}

@@ -1,0 +1,184 @@
+//! How tokens are made.
+
+use base::Secret;
+use jose::{Alg, SigningKey, half_hash};
+use oauth::Scopes;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    IdpError, Site,
+    idp::Core,
+    model::{AccessTokenRecord, Client, Grant, ResourceServer, User, iso8601},
+};
+
+/// Seconds an opaque access token is good for.
+pub(crate) const OPAQUE_LIFETIME: i64 = 86_400;
+
+/// An access token for an API, before it is signed.
+pub(crate) struct AccessToken<'a> {
+    /// The issuer, with its slash.
+    pub(crate) issuer: &'a str,
+    pub(crate) api: &'a ResourceServer,
+    /// The API as the request named it: the Management API has several names.
+    pub(crate) audience: &'a str,
+    /// A user's id, or `CLIENT_ID@clients`.
+    pub(crate) subject: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) scope: &'a Scopes,
+    /// Auth0's name of the grant, where it tells one.
+    pub(crate) gty: Option<&'a str>,
+    /// What is revoked together.
+    pub(crate) family: &'a str,
+}
+
+/// Whose tokens of a user flow are made, and for whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Holder<'a> {
+    /// The issuer, with its slash.
+    pub(crate) issuer: &'a str,
+    pub(crate) client: &'a Client,
+    pub(crate) grant: &'a Grant,
+    pub(crate) user: &'a User,
+}
+
+impl Core {
+    /// Signs an access token; the token and the seconds it is good for.
+    pub(crate) async fn sign_access_token(
+        &self,
+        site: &Site,
+        order: &AccessToken<'_>,
+    ) -> Result<(Secret<String>, i64), IdpError> {
+        let api = order.api;
+        let rfc9068 = api.token_dialect.is_rfc9068();
+        let lifetime = api.token_lifetime.clamp(1, 2_592_000);
+        let issued = self.clock.now().secs();
+        let userinfo = format!("{}userinfo", order.issuer);
+        let audience = if order.scope.contains("openid") {
+            json!([order.audience, userinfo])
+        } else {
+            json!(order.audience)
+        };
+        let mut claims = Map::new();
+        claims.insert("iss".to_owned(), json!(order.issuer));
+        claims.insert("sub".to_owned(), json!(order.subject));
+        claims.insert("aud".to_owned(), audience);
+        claims.insert("iat".to_owned(), json!(issued));
+        claims.insert("exp".to_owned(), json!(issued + lifetime));
+        if !order.scope.is_empty() {
+            claims.insert("scope".to_owned(), json!(order.scope.to_string()));
+        }
+        // Auth0's own dialect has no jti; revocation needs one, and nobody minds.
+        claims.insert("jti".to_owned(), json!(format!("{}.{}", order.family, self.random.alphanumeric(12))));
+        claims.insert(if rfc9068 { "client_id" } else { "azp" }.to_owned(), json!(order.client_id));
+        if let (false, Some(gty)) = (rfc9068, order.gty) {
+            claims.insert("gty".to_owned(), json!(gty));
+        }
+        if api.token_dialect.has_permissions() {
+            let permissions = order.scope.intersection(&api.scope_names());
+            claims.insert("permissions".to_owned(), permissions.iter().collect());
+        }
+        let typ = if rfc9068 { "at+jwt" } else { "JWT" };
+        let token = self.sign(site, &api.signing_alg, api.signing_secret.as_ref(), typ, &claims).await?;
+        Ok((token, lifetime))
+    }
+
+    /// Makes an opaque access token; the token and the seconds it is good for.
+    pub(crate) async fn opaque_access_token(
+        &self,
+        site: &Site,
+        grant: Grant,
+    ) -> Result<(Secret<String>, i64), IdpError> {
+        let now = self.clock.now();
+        let token = Secret::new(self.random.token(32));
+        let record = AccessTokenRecord {
+            token: self.digester.digest(token.expose()),
+            grant,
+            created_at: now.0,
+            expires_at: now.0 + OPAQUE_LIFETIME * 1000,
+            revoked_at: None,
+        };
+        self.repository.create_access_token(&site.tenant.id, &record).await?;
+        Ok((token, OPAQUE_LIFETIME))
+    }
+
+    /// Signs an ID token (OpenID Connect Core section 2). `nonce` only the first time, `access_token` for `at_hash`.
+    pub(crate) async fn sign_id_token(
+        &self,
+        site: &Site,
+        holder: &Holder<'_>,
+        scope: &Scopes,
+        nonce: Option<&str>,
+        access_token: &Secret<String>,
+    ) -> Result<Secret<String>, IdpError> {
+        let Holder { issuer, client, grant, user } = *holder;
+        let name = client.jwt_configuration.alg.as_deref().unwrap_or("RS256");
+        let alg: Alg = name.parse()?;
+        let issued = self.clock.now().secs();
+        let mut claims = Map::new();
+        user_claims(site, user, scope, &mut claims);
+        claims.insert("iss".to_owned(), json!(issuer));
+        claims.insert("aud".to_owned(), json!(client.client_id));
+        claims.insert("iat".to_owned(), json!(issued));
+        claims.insert(
+            "exp".to_owned(),
+            json!(issued + client.jwt_configuration.lifetime_in_seconds.clamp(1, 2_592_000)),
+        );
+        claims.insert("sub".to_owned(), json!(user.user_id));
+        claims.insert("sid".to_owned(), json!(grant.sid));
+        claims.insert("at_hash".to_owned(), json!(half_hash(alg, access_token.expose())));
+        if let Some(nonce) = nonce {
+            claims.insert("nonce".to_owned(), json!(nonce));
+        }
+        if grant.auth_time_requested {
+            claims.insert("auth_time".to_owned(), json!(grant.auth_time));
+        }
+        self.sign(site, name, client.client_secret.as_ref(), "JWT", &claims).await
+    }
+
+    async fn sign(
+        &self,
+        site: &Site,
+        alg: &str,
+        secret: Option<&Secret<String>>,
+        typ: &str,
+        claims: &Map<String, Value>,
+    ) -> Result<Secret<String>, IdpError> {
+        let payload = Value::Object(claims.clone()).to_string();
+        let alg: Alg = alg.parse()?;
+        let token = if alg.is_symmetric() {
+            let secret = secret.map_or("", |secret| secret.expose().as_str());
+            let key = SigningKey::from_hmac_secret(alg, String::new(), secret.as_bytes())?;
+            // A shared secret has no id to tell.
+            let header = Map::from_iter([("typ".to_owned(), json!(typ)), ("kid".to_owned(), Value::Null)]);
+            key.sign_with_header(&header, payload.as_bytes())?
+        } else {
+            let key = self.keys.signing(&site.tenant.id, alg).await?;
+            key.sign(Some(typ), payload.as_bytes())?
+        };
+        Ok(Secret::new(token))
+    }
+}
+
+/// The claims about the user that the scopes give (OpenID Connect Core 5.4, with Auth0's).
+pub(crate) fn user_claims(site: &Site, user: &User, scope: &Scopes, claims: &mut Map<String, Value>) {
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            claims.insert(name.to_owned(), value);
+        }
+    };
+    if scope.contains("profile") {
+        put("given_name", json!(user.given_name));
+        put("family_name", json!(user.family_name));
+        put("nickname", json!(user.nickname()));
+        put("preferred_username", json!(user.username));
+        put("name", json!(user.display_name()));
+        put("picture", json!(user.picture));
+        let updated = base::UnixMillis(user.updated_at);
+        let auth0 = site.tenant.settings.flags.auth0_claims;
+        put("updated_at", if auth0 { json!(iso8601(updated)) } else { json!(updated.secs()) });
+    }
+    if let (true, Some(email)) = (scope.contains("email"), &user.email) {
+        put("email", json!(email));
+        put("email_verified", json!(user.email_verified));
+    }
+}

@@ -1,0 +1,198 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base::{Clock, Random, Secret, UnixMillis};
+use jose::{Alg, KeySet, SigningKey, VerifyingKey};
+use serde_json::{Value, json};
+
+use crate::{
+    IdpError,
+    model::{KeyState, SigningKeyRecord},
+    repository::Repository,
+};
+
+/// What tokens are signed with; the JWKS has keys for each. The first one is the default.
+pub(crate) const SIGNING_ALGS: [Alg; 3] = [Alg::RS256, Alg::PS256, Alg::ES256];
+
+/// How long a process may go on with keys that another one has rotated away. Harmless: the previous key stays in the JWKS
+/// and the next one has been in it before.
+const STALE: Duration = Duration::from_secs(30);
+
+/// The signing keys of all tenants. For each algorithm a tenant has a current key and the next one, which is published
+/// before it signs; after a rotation the previous one stays published until its last token has expired.
+#[derive(Clone)]
+pub struct Keys {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    repository: Arc<dyn Repository>,
+    clock: Clock,
+    random: Random,
+    loaded: Mutex<HashMap<String, Arc<Loaded>>>,
+    /// One at a time makes keys: two that start together would both spend a second on it.
+    making: tokio::sync::Mutex<()>,
+}
+
+/// The keys of one tenant, ready for use.
+struct Loaded {
+    at: UnixMillis,
+    jwks: Value,
+    signing: Vec<Arc<SigningKey>>,
+    verifying: Arc<KeySet>,
+}
+
+impl Keys {
+    pub(crate) fn new(repository: Arc<dyn Repository>, clock: Clock, random: Random) -> Self {
+        let (loaded, making) = (Mutex::new(HashMap::new()), tokio::sync::Mutex::new(()));
+        Self { inner: Arc::new(Inner { repository, clock, random, loaded, making }) }
+    }
+
+    /// The document of `/.well-known/jwks.json`: public members only.
+    pub async fn jwks(&self, tenant: &str) -> Result<Value, IdpError> {
+        Ok(self.loaded(tenant).await?.jwks.clone())
+    }
+
+    /// Every key that is not revoked, for the Management API.
+    pub async fn list(&self, tenant: &str) -> Result<Vec<SigningKeyRecord>, IdpError> {
+        self.loaded(tenant).await?;
+        Ok(self.inner.repository.signing_keys(tenant).await?)
+    }
+
+    /// Makes the next key of `alg` the current one, and a new next one. The new current key's id. Where several rotate
+    /// at once, one rotation happens.
+    pub async fn rotate(&self, tenant: &str, alg: Alg) -> Result<String, IdpError> {
+        let missing = || IdpError::NoKey { tenant: tenant.to_owned(), alg: alg.as_str().to_owned() };
+        let of_state = |keys: &[SigningKeyRecord], state: KeyState| {
+            keys.iter().find(|key| key.alg == alg.as_str() && key.state == state).map(|key| key.kid.clone())
+        };
+        let keys = self.list(tenant).await?;
+        let current = of_state(&keys, KeyState::Current).ok_or_else(missing)?;
+        let key = self.make(alg, KeyState::Next).await?;
+        let now = self.inner.clock.now();
+        self.inner.repository.rotate_signing_key(tenant, &current, &key, now).await?;
+        self.forget(tenant);
+        of_state(&self.list(tenant).await?, KeyState::Current).ok_or_else(missing)
+    }
+
+    /// Takes a previous key out of the JWKS; its tokens die. `false` where there is no such previous key.
+    pub async fn revoke(&self, tenant: &str, kid: &str) -> Result<bool, IdpError> {
+        let is_previous = |key: &SigningKeyRecord| key.kid == kid && key.state == KeyState::Previous;
+        if !self.list(tenant).await?.iter().any(is_previous) {
+            return Ok(false);
+        }
+        let revoked = self.inner.repository.set_signing_key_state(tenant, kid, KeyState::Revoked).await?;
+        self.forget(tenant);
+        Ok(revoked)
+    }
+
+    /// The current key of `alg`.
+    pub(crate) async fn signing(&self, tenant: &str, alg: Alg) -> Result<Arc<SigningKey>, IdpError> {
+        let loaded = self.loaded(tenant).await?;
+        let key = loaded.signing.iter().find(|key| key.alg() == alg).cloned();
+        key.ok_or_else(|| IdpError::NoKey { tenant: tenant.to_owned(), alg: alg.as_str().to_owned() })
+    }
+
+    /// All published keys.
+    pub(crate) async fn verifying(&self, tenant: &str) -> Result<Arc<KeySet>, IdpError> {
+        Ok(self.loaded(tenant).await?.verifying.clone())
+    }
+
+    async fn loaded(&self, tenant: &str) -> Result<Arc<Loaded>, IdpError> {
+        if let Some(loaded) = self.fresh(tenant) {
+            return Ok(loaded);
+        }
+        let _one = self.inner.making.lock().await;
+        if let Some(loaded) = self.fresh(tenant) {
+            return Ok(loaded);
+        }
+        let mut records = self.inner.repository.signing_keys(tenant).await?;
+        let missing = self.missing(&records).await?;
+        if !missing.is_empty() {
+            self.inner.repository.add_signing_keys(tenant, &missing).await?;
+            records = self.inner.repository.signing_keys(tenant).await?;
+        }
+        let loaded = Arc::new(Loaded::new(&records, self.inner.clock.now())?);
+        self.cache().insert(tenant.to_owned(), loaded.clone());
+        Ok(loaded)
+    }
+
+    fn fresh(&self, tenant: &str) -> Option<Arc<Loaded>> {
+        let now = self.inner.clock.now();
+        self.cache().get(tenant).filter(|loaded| now.since(loaded.at) < STALE).cloned()
+    }
+
+    fn forget(&self, tenant: &str) {
+        self.cache().remove(tenant);
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Loaded>>> {
+        self.inner.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key for each algorithm and state that has none.
+    async fn missing(&self, records: &[SigningKeyRecord]) -> Result<Vec<SigningKeyRecord>, IdpError> {
+        let mut made = Vec::new();
+        for alg in SIGNING_ALGS {
+            for state in [KeyState::Current, KeyState::Next] {
+                if !records.iter().any(|key| key.alg == alg.as_str() && key.state == state) {
+                    made.push(self.make(alg, state).await?);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    async fn make(&self, alg: Alg, state: KeyState) -> Result<SigningKeyRecord, IdpError> {
+        let kid = self.inner.random.alphanumeric(21);
+        // An RSA key takes long enough to be noticed by whoever shares the thread.
+        let key = tokio::task::spawn_blocking(move || SigningKey::generate(alg, kid))
+            .await
+            .unwrap_or(Err(jose::JoseError::Crypto))?;
+        Ok(SigningKeyRecord {
+            kid: key.kid().to_owned(),
+            alg: alg.as_str().to_owned(),
+            state,
+            public_jwk: key.public_jwk(),
+            pkcs8: Secret::new(key.to_pkcs8()?.to_vec()),
+            created_at: self.inner.clock.now().0,
+        })
+    }
+}
+
+impl Loaded {
+    fn new(records: &[SigningKeyRecord], at: UnixMillis) -> Result<Self, IdpError> {
+        let mut published: Vec<&SigningKeyRecord> =
+            records.iter().filter(|key| key.state != KeyState::Revoked).collect();
+        // Clients that take the first key they find find the one that signs by default.
+        published.sort_by_key(|key| {
+            let alg = SIGNING_ALGS.iter().position(|alg| alg.as_str() == key.alg);
+            (alg.unwrap_or(usize::MAX), order(key.state))
+        });
+        let mut signing = Vec::new();
+        let mut verifying = Vec::new();
+        for record in &published {
+            if record.state == KeyState::Current {
+                let alg: Alg = record.alg.parse()?;
+                let key = SigningKey::from_pkcs8(alg, record.kid.clone(), record.pkcs8.expose())?;
+                signing.push(Arc::new(key));
+            }
+            verifying.push(VerifyingKey::from_public_jwk(&record.public_jwk)?);
+        }
+        let keys: Vec<&Value> = published.iter().map(|key| &key.public_jwk).collect();
+        let jwks = json!({ "keys": keys });
+        Ok(Self { at, jwks, signing, verifying: Arc::new(KeySet::new(verifying)) })
+    }
+}
+
+fn order(state: KeyState) -> u8 {
+    match state {
+        KeyState::Current => 0,
+        KeyState::Next => 1,
+        KeyState::Previous => 2,
+        KeyState::Revoked => 3,
+    }
+}

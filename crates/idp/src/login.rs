@@ -1,0 +1,246 @@
+use std::{sync::Arc, time::Duration};
+
+use base::Secret;
+
+use crate::{
+    Browser, IdpError, RepositoryError, Site,
+    idp::Core,
+    model::{AuthorizeRequest, Client, Connection, Transaction, User, fold},
+    policy,
+};
+
+/// Login and sign-up pages of a transaction.
+#[derive(Clone)]
+pub struct Login {
+    core: Arc<Core>,
+}
+
+/// What a login or sign-up page shows.
+#[derive(Clone, Debug)]
+pub struct LoginPage {
+    /// Who the login is for.
+    pub client: Client,
+    /// The database connection that is asked; `None` where the client has none: nobody can log in.
+    pub connection: Option<Connection>,
+    /// Prefills the name.
+    pub login_hint: Option<String>,
+    /// Preferred languages, as the request said.
+    pub ui_locales: Option<String>,
+    /// Whether there is a sign-up page.
+    pub signup: bool,
+}
+
+/// What became of a login.
+#[derive(Debug)]
+pub enum LoginOutcome {
+    /// Set the session cookie, then redirect to `/authorize/resume?state=handle`.
+    Done(NewSession),
+    /// The transaction is over, expired, or another browser's: an error page.
+    Expired,
+    /// Name or password is wrong: the page again. Which of the two is never said.
+    Wrong,
+    /// Too many failures for this user from this address; answers 429.
+    Blocked,
+    /// The password is right, but the user is blocked.
+    UserBlocked,
+}
+
+/// What became of a sign-up.
+#[derive(Debug)]
+pub enum SignUpOutcome {
+    /// As [`LoginOutcome::Done`].
+    Done(NewSession),
+    /// As [`LoginOutcome::Expired`].
+    Expired,
+    /// The connection has no sign-up.
+    Closed,
+    /// The page again, with what is wrong.
+    Refused(SignUpError),
+}
+
+/// Why a sign-up is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignUpError {
+    /// No e-mail address that mail could reach.
+    #[error("Enter a valid e-mail address.")]
+    Email,
+    /// The connection needs a username of its length and characters.
+    #[error("Enter a valid username.")]
+    Username,
+    /// The password breaks the policy's rules, each with its words.
+    #[error("The password is too weak: {}", .0.join("; "))]
+    WeakPassword(Vec<String>),
+    /// The user exists (or, unless the tenant says so openly, something like it).
+    #[error("Something went wrong. Try another address, or log in.")]
+    Exists,
+}
+
+/// A session that was just made.
+#[derive(Debug)]
+pub struct NewSession {
+    /// The session cookie's value. New at every login, whatever the browser sent.
+    pub cookie: Secret<String>,
+    /// How long the browser is to keep it; `None` until it is closed.
+    pub max_age: Option<Duration>,
+}
+
+impl Login {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// What the page shows; `None` where the transaction is over, expired, or another browser's.
+    pub async fn page(
+        &self,
+        site: &Site,
+        handle: &str,
+        browser: &Browser,
+    ) -> Result<Option<LoginPage>, IdpError> {
+        let Some(Asked { transaction, client, connection }) = self.asked(site, handle, browser).await? else {
+            return Ok(None);
+        };
+        let signup = connection.as_ref().is_some_and(|connection| !connection.options.disable_signup);
+        let AuthorizeRequest { login_hint, ui_locales, .. } = transaction.request;
+        Ok(Some(LoginPage { client, connection, login_hint, ui_locales, signup }))
+    }
+
+    /// Checks name (e-mail address or username) and password.
+    pub async fn with_password(
+        &self,
+        site: &Site,
+        handle: &str,
+        browser: &Browser,
+        identifier: &str,
+        password: &Secret<String>,
+    ) -> Result<LoginOutcome, IdpError> {
+        let Some(Asked { transaction, connection, .. }) = self.asked(site, handle, browser).await? else {
+            return Ok(LoginOutcome::Expired);
+        };
+        let Some(connection) = connection else { return Ok(LoginOutcome::Wrong) };
+        let checked = self.check(site, &connection, browser, identifier, password).await?;
+        match checked {
+            Checked::Locked => Ok(LoginOutcome::Blocked),
+            Checked::Wrong => Ok(LoginOutcome::Wrong),
+            Checked::Right(user) if user.blocked => Ok(LoginOutcome::UserBlocked),
+            Checked::Right(user) => {
+                Ok(LoginOutcome::Done(self.enter(site, &transaction, browser, &user).await?))
+            }
+        }
+    }
+
+    /// Makes a user and logs it in.
+    pub async fn sign_up(
+        &self,
+        site: &Site,
+        handle: &str,
+        browser: &Browser,
+        email: &str,
+        username: Option<&str>,
+        password: &Secret<String>,
+    ) -> Result<SignUpOutcome, IdpError> {
+        let Some(Asked { transaction, connection, .. }) = self.asked(site, handle, browser).await? else {
+            return Ok(SignUpOutcome::Expired);
+        };
+        let Some(connection) = connection.filter(|connection| !connection.options.disable_signup) else {
+            return Ok(SignUpOutcome::Closed);
+        };
+        let now = self.core.clock.now().0;
+        let user = User {
+            user_id: format!("auth0|{}", self.core.random.hex(12)),
+            connection: connection.name.clone(),
+            email: Some(email.trim().to_owned()),
+            username: username
+                .map(|name| name.trim().to_owned())
+                .filter(|_| connection.options.requires_username),
+            created_at: now,
+            updated_at: now,
+            ..User::default()
+        };
+        if let Err(error) = policy::check_user(&connection, &user, password) {
+            return Ok(SignUpOutcome::Refused(error));
+        }
+        // Also for an address that is taken: the answer must not come sooner (O19).
+        let hash = self.core.hasher.hash(password.clone()).await?;
+        match self.core.repository.create_user(&site.tenant.id, &user, Some(&hash)).await {
+            Ok(()) => {}
+            Err(RepositoryError::Conflict(_)) => return Ok(SignUpOutcome::Refused(SignUpError::Exists)),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(SignUpOutcome::Done(self.enter(site, &transaction, browser, &user).await?))
+    }
+
+    async fn asked(&self, site: &Site, handle: &str, browser: &Browser) -> Result<Option<Asked>, IdpError> {
+        let Some(transaction) = self.core.transaction(site, handle, browser).await? else { return Ok(None) };
+        let Some(client) = self.core.client_of(site, &transaction).await? else { return Ok(None) };
+        let name = transaction.request.connection.as_deref();
+        let connection = self.core.login_connection(site, &client, name).await?;
+        Ok(Some(Asked { transaction, client, connection }))
+    }
+
+    /// Every way out costs one look-up and one hash, but for a lock.
+    async fn check(
+        &self,
+        site: &Site,
+        connection: &Connection,
+        browser: &Browser,
+        identifier: &str,
+        password: &Secret<String>,
+    ) -> Result<Checked, IdpError> {
+        let identifier = fold(identifier);
+        let found = match identifier.len() {
+            1..=320 => {
+                self.core
+                    .repository
+                    .user_by_identifier(&site.tenant.id, &connection.name, &identifier)
+                    .await?
+            }
+            _ => None,
+        };
+        // A user who has an address and a username is one account (O20).
+        let name = found.as_ref().map_or(identifier.as_str(), |(user, _)| user.user_id.as_str());
+        let account = format!("{}/{}/{name}", site.tenant.id, connection.name);
+        let ip = browser.ip;
+        let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
+        let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
+        let limited = connection.options.brute_force_protection;
+        if limited && !self.core.attempts.begin(&account, ip, at_home, self.core.clock.now()) {
+            return Ok(Checked::Locked);
+        }
+        let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
+        let right = self.core.hasher.verify(password.clone(), hash).await?;
+        let Some(user) = user.filter(|_| right) else { return Ok(Checked::Wrong) };
+        if limited {
+            self.core.attempts.succeeded(&account, ip);
+        }
+        Ok(Checked::Right(Box::new(user)))
+    }
+
+    /// Starts the session and notes it in the transaction.
+    async fn enter(
+        &self,
+        site: &Site,
+        transaction: &Transaction,
+        browser: &Browser,
+        user: &User,
+    ) -> Result<NewSession, IdpError> {
+        let (tenant, repository) = (&site.tenant.id, &self.core.repository);
+        let (session, new) = self.core.start_session(site, user, browser).await?;
+        repository.set_transaction_session(tenant, &transaction.handle, &session.sid).await?;
+        let ip = browser.ip.map(|ip| ip.to_string());
+        repository.record_login(tenant, &user.user_id, ip.as_deref(), self.core.clock.now()).await?;
+        Ok(new)
+    }
+}
+
+/// A login page's transaction with all that belongs to it.
+struct Asked {
+    transaction: Transaction,
+    client: Client,
+    connection: Option<Connection>,
+}
+
+enum Checked {
+    Right(Box<User>),
+    Wrong,
+    Locked,
+}

@@ -1,0 +1,236 @@
+use std::{str::FromStr, sync::Arc};
+
+use base::Secret;
+use jose::Alg;
+use oauth::ClientAuthMethod;
+use serde_json::Value;
+
+use super::{
+    ManagementError, Object,
+    overlay::{Rules, invalid},
+};
+use crate::{
+    Site,
+    idp::Core,
+    keys::SIGNING_ALGS,
+    model::{AppType, Client, RotationType},
+    repository::{Listing, Page},
+    urls,
+};
+
+const RULES: Rules = Rules {
+    read_only: &["client_id", "tenant", "global", "created_at", "signing_keys", "callback_url_template"],
+    merged: &["client_metadata", "jwt_configuration", "refresh_token"],
+    unsupported: &[
+        "addons",
+        "client_authentication_methods",
+        "compliance_level",
+        "custom_login_page",
+        "default_organization",
+        "encryption_key",
+        "form_template",
+        "mobile",
+        "native_social_login",
+        "oidc_backchannel_logout",
+        "oidc_logout",
+        "organization_discovery_methods",
+        "organization_require_behavior",
+        "organization_usage",
+        "par_request_expiry",
+        "require_proof_of_possession",
+        "require_pushed_authorization_requests",
+        "session_transfer",
+        "signed_request_object",
+        "token_exchange",
+        "token_quota",
+    ],
+};
+
+/// Grant types that Auth0 has. A client may be registered for each; those that do not work here are refused when used.
+const GRANT_TYPES: [&str; 15] = [
+    "authorization_code",
+    "client_credentials",
+    "refresh_token",
+    "implicit",
+    "password",
+    "http://auth0.com/oauth/grant-type/password-realm",
+    "http://auth0.com/oauth/grant-type/mfa-oob",
+    "http://auth0.com/oauth/grant-type/mfa-otp",
+    "http://auth0.com/oauth/grant-type/mfa-recovery-code",
+    "http://auth0.com/oauth/grant-type/passwordless/otp",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    "urn:openid:params:grant-type:ciba",
+    "urn:okta:params:oauth:grant-type:webauthn",
+];
+
+/// Clients.
+#[derive(Clone)]
+pub struct ClientService {
+    core: Arc<Core>,
+}
+
+impl ClientService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// One page of them, the client that stands for all among them.
+    pub async fn list(&self, site: &Site, page: Page) -> Result<Listing<Client>, ManagementError> {
+        Ok(self.core.repository.clients(&site.tenant.id, page).await?)
+    }
+
+    /// One of them.
+    pub async fn read(&self, site: &Site, id: &str) -> Result<Client, ManagementError> {
+        self.core.repository.client(&site.tenant.id, id).await?.ok_or(MISSING)
+    }
+
+    /// Makes one (201).
+    pub async fn create(&self, site: &Site, mut body: Object) -> Result<Client, ManagementError> {
+        let chosen = take_secret(&mut body)?;
+        let method_given = body.contains_key("token_endpoint_auth_method");
+        let rotation_given = body.contains_key("refresh_token");
+        let mut client = RULES.apply(&Client::default(), body)?;
+        client.client_id = self.core.random.alphanumeric(32);
+        client.client_secret = Some(chosen.unwrap_or_else(|| self.new_secret()));
+        client.created_at = self.core.clock.now().0;
+        if !method_given && matches!(client.app_type, Some(AppType::Spa | AppType::Native)) {
+            client.token_endpoint_auth_method = Some(ClientAuthMethod::None);
+        }
+        if !rotation_given && client.is_public() {
+            client.refresh_token.rotation_type = RotationType::Rotating;
+        }
+        check(&client)?;
+        self.core.repository.create_client(&site.tenant.id, &client).await?;
+        Ok(client)
+    }
+
+    /// Changes what `body` names.
+    pub async fn update(&self, site: &Site, id: &str, mut body: Object) -> Result<Client, ManagementError> {
+        let chosen = take_secret(&mut body)?;
+        let current = self.read(site, id).await?;
+        let mut client = RULES.apply(&current, body)?;
+        client.client_secret = chosen.or(current.client_secret);
+        check(&client)?;
+        self.save(site, client).await
+    }
+
+    /// Deletes one (204).
+    pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
+        if self.read(site, id).await.is_ok_and(|client| client.global) {
+            return Err(ManagementError::Unsupported("The global client cannot be deleted.".to_owned()));
+        }
+        // Auth0 answers 204 also where there was none.
+        self.core.repository.delete_client(&site.tenant.id, id).await?;
+        Ok(())
+    }
+
+    /// Gives it a new secret; the old one stops working.
+    pub async fn rotate_secret(&self, site: &Site, client_id: &str) -> Result<Client, ManagementError> {
+        let mut client = self.read(site, client_id).await?;
+        client.client_secret = Some(self.new_secret());
+        self.save(site, client).await
+    }
+
+    fn new_secret(&self) -> Secret<String> {
+        Secret::new(self.core.random.alphanumeric(64))
+    }
+
+    async fn save(&self, site: &Site, client: Client) -> Result<Client, ManagementError> {
+        if self.core.repository.update_client(&site.tenant.id, &client).await? {
+            Ok(client)
+        } else {
+            Err(MISSING)
+        }
+    }
+}
+
+const MISSING: ManagementError =
+    ManagementError::NotFound { code: Some("inexistent_client"), message: "The client does not exist" };
+
+/// The secret an administrator chose: long enough to be the key of HS256.
+fn take_secret(body: &mut Object) -> Result<Option<Secret<String>>, ManagementError> {
+    match body.shift_remove("client_secret") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(secret)) if (32..=255).contains(&secret.len()) => Ok(Some(Secret::new(secret))),
+        Some(_) => Err(invalid("client_secret", "Expected a string of 32 to 255 characters")),
+    }
+}
+
+fn check(client: &Client) -> Result<(), ManagementError> {
+    let name = client.name.trim();
+    if name.is_empty() || client.name.len() > 255 || client.name.contains(['<', '>']) {
+        return Err(invalid("name", "Expected 1 to 255 characters without < and >"));
+    }
+    if client.description.as_ref().is_some_and(|text| text.chars().count() > 140) {
+        return Err(invalid("description", "String is too long"));
+    }
+    check_urls("callbacks", &client.callbacks, urls::is_callback)?;
+    check_urls("allowed_logout_urls", &client.allowed_logout_urls, urls::is_logout_url)?;
+    check_urls("web_origins", &client.web_origins, urls::is_origin)?;
+    check_urls("allowed_origins", &client.allowed_origins, urls::is_origin)?;
+    // A login that begins on an unprotected page can be begun by anybody on the way.
+    let login = |uri: &String| uri.starts_with("https://") && urls::is_callback(uri);
+    if client.initiate_login_uri.as_ref().is_some_and(|uri| !login(uri)) {
+        return Err(invalid("initiate_login_uri", "Expected an https URL"));
+    }
+    let image =
+        |uri: &String| (uri.starts_with("https://") || uri.starts_with("http://")) && urls::is_callback(uri);
+    if client.logo_uri.as_ref().is_some_and(|uri| !uri.is_empty() && !image(uri)) {
+        return Err(invalid("logo_uri", "Expected an http or https URL"));
+    }
+    if let Some(unknown) = client.grant_types.iter().find(|name| !GRANT_TYPES.contains(&name.as_str())) {
+        return Err(invalid("grant_types", &format!("Unknown grant type {unknown}")));
+    }
+    let methods = crate::client_authentication::METHODS;
+    if client.token_endpoint_auth_method.is_some_and(|method| !methods.contains(&method)) {
+        return Err(ManagementError::Unsupported(
+            "This token_endpoint_auth_method is not supported.".to_owned(),
+        ));
+    }
+    let metadata_fits = |(name, value): (&String, &Value)| {
+        name.len() <= 255 && value.as_str().is_some_and(|text| text.chars().count() <= 255)
+    };
+    if client.client_metadata.len() > 10 || !client.client_metadata.iter().all(metadata_fits) {
+        return Err(invalid("client_metadata", "Expected up to 10 strings of up to 255 characters"));
+    }
+    check_tokens(client)
+}
+
+fn check_tokens(client: &Client) -> Result<(), ManagementError> {
+    let signs =
+        |name: &String| Alg::from_str(name).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
+    let jwt = &client.jwt_configuration;
+    if jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
+        return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256 or HS256"));
+    }
+    if !(1..=2_592_000).contains(&jwt.lifetime_in_seconds) {
+        return Err(invalid("jwt_configuration.lifetime_in_seconds", "Expected 1 to 2592000"));
+    }
+    let refresh = &client.refresh_token;
+    if !(0..=60).contains(&refresh.leeway) {
+        return Err(invalid("refresh_token.leeway", "Expected 0 to 60"));
+    }
+    let lifetimes = [refresh.token_lifetime, refresh.idle_token_lifetime];
+    if lifetimes.iter().any(|seconds| !(1..=157_788_000).contains(seconds)) {
+        return Err(invalid("refresh_token", "Expected lifetimes of 1 to 157788000 seconds"));
+    }
+    if client.jwks.as_ref().is_some_and(|jwks| jose::KeySet::parse(jwks.to_string().as_bytes()).is_err()) {
+        return Err(invalid("jwks", "Expected a JWK Set of public keys"));
+    }
+    Ok(())
+}
+
+fn check_urls(member: &str, list: &[String], good: fn(&str) -> bool) -> Result<(), ManagementError> {
+    if list.len() > 100 {
+        return Err(invalid(member, "Expected up to 100 URLs"));
+    }
+    match list.iter().find(|url| !good(url)) {
+        Some(url) => {
+            let shown: String = url.chars().filter(|c| !c.is_control()).take(100).collect();
+            Err(invalid(member, &format!("{shown} is not an acceptable URL")))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,105 @@
+//! `/api/v2`: what administrators do, in Auth0's shapes. The services take the JSON object of the request and give the
+//! object for the answer; paths, paging and status lines are the web's.
+
+mod client_grants;
+mod clients;
+mod connections;
+mod error;
+mod overlay;
+mod resource_servers;
+mod scopes;
+mod tenants;
+mod users;
+
+pub use client_grants::ClientGrantService;
+pub use clients::ClientService;
+pub use connections::ConnectionService;
+pub use error::ManagementError;
+pub use resource_servers::ResourceServerService;
+pub use scopes::MANAGEMENT_SCOPES;
+pub use tenants::TenantService;
+pub use users::UserService;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::{AccessClaims, Bearer, EndpointError, Site, idp::Core};
+
+/// A JSON object, as it is sent or received.
+pub type Object = Map<String, Value>;
+
+/// The Management API's services.
+#[derive(Clone)]
+pub struct Management {
+    bearer: Bearer,
+    /// `/clients`
+    pub clients: ClientService,
+    /// `/resource-servers`
+    pub resource_servers: ResourceServerService,
+    /// `/client-grants`
+    pub client_grants: ClientGrantService,
+    /// `/connections`
+    pub connections: ConnectionService,
+    /// `/users`
+    pub users: UserService,
+    /// `/tenants/settings`
+    pub tenants: TenantService,
+}
+
+/// Who calls the Management API.
+#[derive(Clone, Debug)]
+pub struct Caller(AccessClaims);
+
+impl Management {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            bearer: Bearer::new(core.clone()),
+            clients: ClientService::new(core.clone()),
+            resource_servers: ResourceServerService::new(core.clone()),
+            client_grants: ClientGrantService::new(core.clone()),
+            connections: ConnectionService::new(core.clone()),
+            users: UserService::new(core.clone()),
+            tenants: TenantService::new(core),
+        }
+    }
+
+    /// Who the `Authorization` header stands for. Errors are 401 in the Management API's shape.
+    pub async fn caller(&self, site: &Site, authorization: Option<&str>) -> Result<Caller, ManagementError> {
+        let header = authorization.ok_or(ManagementError::Unauthorized("Missing authentication"))?;
+        let malformed = ManagementError::Unauthorized("Bad HTTP authentication header format");
+        let token = match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(malformed),
+        };
+        let invalid = ManagementError::Unauthorized("Invalid token");
+        let claims = match self.bearer.verify(site, token).await {
+            Ok(claims) => claims,
+            Err(EndpointError::OAuth(_)) => return Err(invalid),
+            Err(EndpointError::Internal(error)) => return Err(error.into()),
+        };
+        let for_here = claims.audiences.iter().any(|audience| site.is_management_audience(audience));
+        // Scopes of the Management API are an administrator's: they are granted to clients, never to users.
+        if for_here && claims.is_machine() && !claims.opaque { Ok(Caller(claims)) } else { Err(invalid) }
+    }
+}
+
+impl Caller {
+    /// The token behind the call.
+    pub fn claims(&self) -> &AccessClaims {
+        &self.0
+    }
+
+    /// Whether the token has this scope.
+    pub fn has(&self, scope: &str) -> bool {
+        self.0.scope.contains(scope)
+    }
+
+    /// Refuses, with 403 `insufficient_scope`, a token that has none of `scopes`.
+    pub fn require_any(&self, scopes: &[&str]) -> Result<(), ManagementError> {
+        if scopes.iter().any(|scope| self.has(scope)) {
+            return Ok(());
+        }
+        Err(ManagementError::InsufficientScope(scopes.join(",")))
+    }
+}

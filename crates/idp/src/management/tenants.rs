@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use super::{
+    ManagementError, Object,
+    overlay::{Rules, invalid},
+};
+use crate::{
+    Site,
+    idp::Core,
+    model::{Tenant, TenantSettings},
+    urls,
+};
+
+const RULES: Rules = Rules {
+    read_only: &[],
+    merged: &["flags", "sessions", "session_cookie"],
+    unsupported: &[
+        "acr_values_supported",
+        "change_password",
+        "customize_mfa_in_postlogin_action",
+        "default_token_quota",
+        "device_flow",
+        "error_page",
+        "guardian_mfa_page",
+        "mtls",
+        "oidc_logout",
+        "phone_consolidated_experience",
+        "pushed_authorization_requests_supported",
+        "resource_parameter_profile",
+    ],
+};
+
+/// Tenant settings.
+#[derive(Clone)]
+pub struct TenantService {
+    core: Arc<Core>,
+}
+
+impl TenantService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// What is set.
+    pub async fn read(&self, site: &Site) -> Result<TenantSettings, ManagementError> {
+        Ok(site.tenant.settings.clone())
+    }
+
+    /// Changes what `body` names.
+    pub async fn update(&self, site: &Site, body: Object) -> Result<TenantSettings, ManagementError> {
+        let settings = RULES.apply(&site.tenant.settings, body)?;
+        if !(0.0..=8760.0).contains(&settings.session_lifetime) {
+            return Err(invalid("session_lifetime", "Expected up to 8760 hours"));
+        }
+        if !(0.0..=8760.0).contains(&settings.idle_session_lifetime) {
+            return Err(invalid("idle_session_lifetime", "Expected up to 8760 hours"));
+        }
+        if !settings.allowed_logout_urls.iter().all(|url| urls::is_logout_url(url)) {
+            return Err(invalid("allowed_logout_urls", "Expected acceptable URLs"));
+        }
+        let tenant = Tenant { settings: settings.clone(), ..Tenant::clone(&site.tenant) };
+        self.core.repository.put_tenant(&tenant).await?;
+        Ok(settings)
+    }
+}

@@ -1,0 +1,233 @@
+use base::Secret;
+use oauth::ClientAuthMethod;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// An application, in Auth0's shape. The secret is no part of the serialised form: [`Client::to_wire`] adds it where
+/// the reader may see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Client {
+    /// 32 characters.
+    pub client_id: String,
+    /// 64 characters; absent for clients that were made public.
+    #[serde(skip)]
+    pub client_secret: Option<Secret<String>>,
+    /// What people call it. Shown on login and consent pages.
+    pub name: String,
+    /// For administrators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `native`, `spa`, `regular_web` or `non_interactive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_type: Option<AppType>,
+    /// `false` for third parties: they always ask for consent.
+    pub is_first_party: bool,
+    /// `true` only for the one client that stands for all.
+    pub global: bool,
+    /// Kept for Auth0's tools; every client here is conformant.
+    pub oidc_conformant: bool,
+    /// Kept for Auth0's tools.
+    pub sso_disabled: bool,
+    /// Kept for Auth0's tools; cross-origin authentication does not exist here.
+    pub cross_origin_authentication: bool,
+    /// Kept for Auth0's tools.
+    pub custom_login_page_on: bool,
+    /// Kept for Auth0's tools; forwarded addresses count from trusted peers only.
+    pub is_token_endpoint_ip_header_trusted: bool,
+    /// How it authenticates at the token endpoint. Absent: `client_secret_basic` or `client_secret_post`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<ClientAuthMethod>,
+    /// What it may do at the token endpoint, by name.
+    pub grant_types: Vec<String>,
+    /// Redirect URIs, compared as exact strings.
+    pub callbacks: Vec<String>,
+    /// Where logout may return to.
+    pub allowed_logout_urls: Vec<String>,
+    /// Origins for `response_mode=web_message`.
+    pub web_origins: Vec<String>,
+    /// Origins for CORS.
+    pub allowed_origins: Vec<String>,
+    /// Kept for Auth0's tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_clients: Vec<String>,
+    /// Where login begins when the provider sends somebody (OpenID Connect Core section 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiate_login_uri: Option<String>,
+    /// Shown on login and consent pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    /// ID tokens.
+    pub jwt_configuration: JwtConfiguration,
+    /// Refresh tokens.
+    pub refresh_token: RefreshTokenPolicy,
+    /// Up to 255 characters each.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub client_metadata: Map<String, Value>,
+    /// Only `deny` (the default) works: there are no organizations yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_usage: Option<String>,
+    /// The audience of client-credentials requests that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_audience: Option<String>,
+    /// Keys for `private_key_jwt`: a JWKS by value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Value>,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+}
+
+/// What kind of application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppType {
+    /// An installed application.
+    Native,
+    /// In the browser.
+    Spa,
+    /// On a server, with users.
+    RegularWeb,
+    /// On a server, without users.
+    NonInteractive,
+}
+
+/// `jwt_configuration`: ID tokens of the client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JwtConfiguration {
+    /// Seconds an ID token is good for.
+    pub lifetime_in_seconds: i64,
+    /// Kept for Auth0's tools; the secret is used as it reads.
+    pub secret_encoded: bool,
+    /// `RS256` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+    /// Kept for Auth0's tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Value>,
+}
+
+/// `refresh_token`: how refresh tokens of the client live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefreshTokenPolicy {
+    /// Whether each use gives a new token.
+    pub rotation_type: RotationType,
+    /// Whether the lifetimes below count.
+    pub expiration_type: ExpirationType,
+    /// Seconds in which the token just replaced is still accepted.
+    pub leeway: i64,
+    /// Seconds from the first token of a family to the end of all of them.
+    pub token_lifetime: i64,
+    /// Seconds without use after which a token dies.
+    pub idle_token_lifetime: i64,
+    /// `token_lifetime` does not count.
+    pub infinite_token_lifetime: bool,
+    /// `idle_token_lifetime` does not count.
+    pub infinite_idle_token_lifetime: bool,
+}
+
+/// `rotation_type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RotationType {
+    /// One token until it expires or is revoked.
+    #[default]
+    NonRotating,
+    /// A new token at each use.
+    Rotating,
+}
+
+/// `expiration_type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpirationType {
+    /// Lifetimes do not count.
+    #[default]
+    NonExpiring,
+    /// Lifetimes count.
+    Expiring,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let grants = ["authorization_code", "implicit", "refresh_token", "client_credentials"];
+        Self {
+            client_id: String::new(),
+            client_secret: None,
+            name: String::new(),
+            description: None,
+            app_type: None,
+            is_first_party: true,
+            global: false,
+            oidc_conformant: false,
+            sso_disabled: false,
+            cross_origin_authentication: false,
+            custom_login_page_on: true,
+            is_token_endpoint_ip_header_trusted: false,
+            token_endpoint_auth_method: None,
+            grant_types: grants.map(str::to_owned).to_vec(),
+            callbacks: Vec::new(),
+            allowed_logout_urls: Vec::new(),
+            web_origins: Vec::new(),
+            allowed_origins: Vec::new(),
+            allowed_clients: Vec::new(),
+            initiate_login_uri: None,
+            logo_uri: None,
+            jwt_configuration: JwtConfiguration::default(),
+            refresh_token: RefreshTokenPolicy::default(),
+            client_metadata: Map::new(),
+            organization_usage: None,
+            default_audience: None,
+            jwks: None,
+            created_at: 0,
+        }
+    }
+}
+
+impl Default for JwtConfiguration {
+    fn default() -> Self {
+        Self { lifetime_in_seconds: 36_000, secret_encoded: false, alg: None, scopes: None }
+    }
+}
+
+impl Default for RefreshTokenPolicy {
+    fn default() -> Self {
+        Self {
+            rotation_type: RotationType::NonRotating,
+            expiration_type: ExpirationType::NonExpiring,
+            leeway: 0,
+            token_lifetime: 2_592_000,
+            idle_token_lifetime: 1_296_000,
+            infinite_token_lifetime: true,
+            infinite_idle_token_lifetime: true,
+        }
+    }
+}
+
+impl Client {
+    /// Whether it may use this grant type.
+    pub fn allows_grant(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|allowed| allowed == grant_type)
+    }
+
+    /// Whether it has no way to prove who it is.
+    pub fn is_public(&self) -> bool {
+        self.token_endpoint_auth_method == Some(ClientAuthMethod::None)
+    }
+
+    /// The object as the Management API sends it. `tenant` is the tenant's name; the secret is in it only
+    /// `with_secret`, which takes the scope `read:client_keys`.
+    pub fn to_wire(&self, tenant: &str, with_secret: bool) -> Map<String, Value> {
+        let mut wire = match serde_json::to_value(self) {
+            Ok(Value::Object(wire)) => wire,
+            _ => Map::new(),
+        };
+        wire.remove("created_at");
+        wire.insert("tenant".to_owned(), json!(tenant));
+        if let (true, Some(secret)) = (with_secret, &self.client_secret) {
+            wire.insert("client_secret".to_owned(), json!(secret.expose()));
+        }
+        wire
+    }
+}

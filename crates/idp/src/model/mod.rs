@@ -1,0 +1,38 @@
+//! What the provider knows: the objects administrators manage, in Auth0's shapes, and the records that logins leave.
+
+mod client;
+mod client_grant;
+mod connection;
+mod records;
+mod resource_server;
+mod tenant;
+mod user;
+
+pub use client::{AppType, Client, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType};
+pub use client_grant::{ClientGrant, SubjectType};
+pub use connection::{
+    Connection, ConnectionOptions, PasswordComplexity, PasswordPolicy, Switch, UsernameLengths,
+    ValidationOptions,
+};
+pub use records::{
+    AccessTokenRecord, AuthorizeRequest, Consent, Digest, Grant, KeyState, Prompt, RefreshTokenRecord,
+    ResponseMode, Session, SigningKeyRecord, Transaction,
+};
+pub use resource_server::{
+    ResourceServer, ResourceServerScope, SubjectPolicy, SubjectTypeAuthorization, TokenDialect,
+};
+pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};
+pub use user::{User, fold};
+
+use base::UnixMillis;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+/// The moment as Auth0 writes it: `2026-01-31T23:59:59.000Z`.
+pub fn iso8601(at: UnixMillis) -> String {
+    const SHAPE: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(SHAPE).ok())
+        .unwrap_or_default()
+}

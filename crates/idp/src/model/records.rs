@@ -1,0 +1,225 @@
+use base::Secret;
+use oauth::Scopes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The keyed hash under which a bearer-like value is stored: who reads the database can use none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+/// An authorization request that was found good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthorizeRequest {
+    /// The issuer that was asked, with its slash.
+    pub issuer: String,
+    /// Who asks.
+    pub client_id: String,
+    /// Where the answer goes.
+    pub redirect_uri: String,
+    /// Whether the request named it: then the token request must too (RFC 6749 section 4.1.3).
+    pub redirect_uri_given: bool,
+    /// How the answer goes there.
+    pub response_mode: ResponseMode,
+    /// What was asked for and can be granted, before consent.
+    pub scope: Scopes,
+    /// The API's identifier, if any.
+    pub audience: Option<String>,
+    /// Returned as it came.
+    pub state: Option<String>,
+    /// For the ID token.
+    pub nonce: Option<String>,
+    /// S256 (RFC 7636).
+    pub code_challenge: Option<String>,
+    /// What the user must or must not be asked.
+    pub prompt: Vec<Prompt>,
+    /// Seconds the last login may lie back at most.
+    pub max_age: Option<i64>,
+    /// Prefills the login page.
+    pub login_hint: Option<String>,
+    /// Preferred languages of pages.
+    pub ui_locales: Option<String>,
+    /// `signup` opens the sign-up page first.
+    pub screen_hint: Option<String>,
+    /// The connection to log in with, by name.
+    pub connection: Option<String>,
+    /// The user that must come out, from `id_token_hint`.
+    pub expected_user: Option<String>,
+}
+
+/// How an authorization response travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseMode {
+    /// In the query of a redirect.
+    #[default]
+    Query,
+    /// In the fragment of a redirect.
+    Fragment,
+    /// In a form that the browser posts.
+    FormPost,
+    /// In a message to the opening page.
+    WebMessage,
+}
+
+/// A value of `prompt` (OpenID Connect Core 3.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// No page at all.
+    None,
+    /// The login page, also with a session.
+    Login,
+    /// The consent page, also with a consent.
+    Consent,
+    /// A choice of account: here the login page.
+    SelectAccount,
+}
+
+/// An authorization request while its user logs in. Found by the digest of its handle, bound to one browser.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction {
+    /// Of the handle that travels through the pages.
+    pub handle: Digest,
+    /// Of the browser's cookie.
+    pub browser: Digest,
+    /// What was asked.
+    pub request: AuthorizeRequest,
+    /// The session in which the login of this transaction happened.
+    pub sid: Option<String>,
+    /// Milliseconds since the epoch.
+    pub expires_at: i64,
+}
+
+/// A browser's login. The cookie holds a secret; only its digest is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// The public name, in ID tokens.
+    pub sid: String,
+    /// Of the cookie's secret.
+    pub cookie: Digest,
+    /// Who.
+    pub user_id: String,
+    /// When the user last proved it, milliseconds since the epoch.
+    pub authenticated_at: i64,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    /// Ends whatever happens, milliseconds since the epoch.
+    pub expires_at: i64,
+    /// Ends without use, milliseconds since the epoch.
+    pub idle_expires_at: i64,
+}
+
+/// What a user let a client do with one API, or without one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consent {
+    /// 24 hexadecimal digits.
+    pub id: String,
+    /// Who allowed it.
+    pub user_id: String,
+    /// To whom.
+    pub client_id: String,
+    /// The API; empty where none.
+    pub audience: String,
+    /// What.
+    pub scope: Scopes,
+}
+
+/// What a user's login gave a client: what codes and refresh tokens stand for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// One id for a code and everything made from it; a reused code or refresh token ends them all.
+    pub family: String,
+    /// To whom.
+    pub client_id: String,
+    /// By whom.
+    pub user_id: String,
+    /// The session it happened in.
+    pub sid: String,
+    /// The issuer that was asked, with its slash.
+    pub issuer: String,
+    /// What was granted.
+    pub scope: Scopes,
+    /// For which API, if any.
+    pub audience: Option<String>,
+    /// When the user authenticated, seconds since the epoch.
+    pub auth_time: i64,
+    /// Whether ID tokens say so.
+    pub auth_time_requested: bool,
+    /// For the first ID token.
+    pub nonce: Option<String>,
+    /// Codes only.
+    pub redirect_uri: String,
+    /// Codes only: whether the token request must repeat the redirect URI.
+    pub redirect_uri_given: bool,
+    /// Codes only.
+    pub code_challenge: Option<String>,
+}
+
+/// A refresh token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefreshTokenRecord {
+    /// A name for administrators; no secret.
+    pub id: String,
+    /// Of the token.
+    pub token: Digest,
+    /// What it stands for.
+    pub grant: Grant,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    /// The end of the whole family, milliseconds since the epoch; `i64::MAX` for never.
+    pub expires_at: i64,
+    /// Ends without use, milliseconds since the epoch; `i64::MAX` for never.
+    pub idle_expires_at: i64,
+    /// When another took its place, milliseconds since the epoch.
+    pub rotated_at: Option<i64>,
+    /// The token it replaced, by [`RefreshTokenRecord::id`].
+    pub parent: Option<String>,
+    /// When it was revoked, milliseconds since the epoch.
+    pub revoked_at: Option<i64>,
+}
+
+/// An opaque access token: for `/userinfo` only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessTokenRecord {
+    /// Of the token.
+    pub token: Digest,
+    /// What it stands for.
+    pub grant: Grant,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    /// Milliseconds since the epoch.
+    pub expires_at: i64,
+    /// When it was revoked, milliseconds since the epoch.
+    pub revoked_at: Option<i64>,
+}
+
+/// A signing key of a tenant.
+#[derive(Clone, Debug)]
+pub struct SigningKeyRecord {
+    /// The key's id.
+    pub kid: String,
+    /// The one algorithm it signs with.
+    pub alg: String,
+    /// Where it stands in its life.
+    pub state: KeyState,
+    /// As in the JWKS.
+    pub public_jwk: Value,
+    /// PKCS #8.
+    pub pkcs8: Secret<Vec<u8>>,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+}
+
+/// The life of a signing key. All but `Revoked` ones are in the JWKS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Published, so that clients know it before it signs.
+    Next,
+    /// Signs.
+    Current,
+    /// Signed once; published until its last token has expired.
+    Previous,
+    /// Gone.
+    Revoked,
+}

@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A tenant: users, clients, APIs and keys that belong together, reachable at one or more origins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// The tenant's id: part of the key of every identity row.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it answers: scheme, host and port without a slash at the end (`https://login.example.com`). The first one
+    /// stands in where a request names none of them and may be answered all the same.
+    pub origins: Vec<String>,
+    /// What administrators may change.
+    pub settings: TenantSettings,
+}
+
+/// The settings of `/api/v2/tenants/settings` that this build honours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Shown on pages.
+    pub friendly_name: Option<String>,
+    /// Shown on pages.
+    pub picture_url: Option<String>,
+    /// Shown on error pages.
+    pub support_email: Option<String>,
+    /// Shown on error pages.
+    pub support_url: Option<String>,
+    /// The audience of requests that name none.
+    pub default_audience: Option<String>,
+    /// The database connection of requests that name none.
+    pub default_directory: Option<String>,
+    /// Where `/v2/logout` without a client may return to.
+    pub allowed_logout_urls: Vec<String>,
+    /// Languages of pages, the preferred one first.
+    pub enabled_locales: Vec<String>,
+    /// Hours after which a browser session ends whatever happens.
+    pub session_lifetime: f64,
+    /// Hours without use after which a browser session ends.
+    pub idle_session_lifetime: f64,
+    /// Whether the session cookie outlives the browser.
+    pub session_cookie: SessionCookie,
+    /// Whether `/oidc/logout` may be followed by a confirmation page.
+    pub sessions: SessionSettings,
+    /// Switches.
+    pub flags: TenantFlags,
+}
+
+/// `session_cookie` of the tenant settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionCookie {
+    /// How long the browser keeps it.
+    pub mode: SessionCookieMode,
+}
+
+/// How long a browser keeps the session cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionCookieMode {
+    /// As long as the session may live.
+    #[default]
+    Persistent,
+    /// Until it is closed.
+    NonPersistent,
+}
+
+/// `sessions` of the tenant settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Ask for confirmation at `/oidc/logout` where nothing proves who asks.
+    pub oidc_logout_prompt_enabled: bool,
+}
+
+/// `flags` of the tenant settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantFlags {
+    /// Auth0's claim types where they break OpenID Connect Core (`updated_at` as a string).
+    pub auth0_claims: bool,
+    /// Auth0's status codes where they differ from the RFCs' (403 for `invalid_grant` …).
+    pub auth0_status_codes: bool,
+    /// Dynamic client registration.
+    pub enable_dynamic_client_registration: bool,
+    /// Sign-up says that the user exists instead of `invalid_signup`.
+    pub enable_public_signup_user_exists_error: bool,
+    /// First-party clients on `localhost` ask for consent as Auth0's do.
+    pub consent_on_localhost: bool,
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            friendly_name: None,
+            picture_url: None,
+            support_email: None,
+            support_url: None,
+            default_audience: None,
+            default_directory: None,
+            allowed_logout_urls: Vec::new(),
+            enabled_locales: vec!["en".to_owned()],
+            session_lifetime: 168.0,
+            idle_session_lifetime: 72.0,
+            session_cookie: SessionCookie::default(),
+            sessions: SessionSettings::default(),
+            flags: TenantFlags::default(),
+        }
+    }
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { oidc_logout_prompt_enabled: true }
+    }
+}
+
+impl TenantSettings {
+    /// After how long a session ends whatever happens.
+    pub fn absolute_lifetime(&self) -> Duration {
+        hours(self.session_lifetime)
+    }
+
+    /// After how long without use a session ends.
+    pub fn idle_lifetime(&self) -> Duration {
+        hours(self.idle_session_lifetime)
+    }
+}
+
+/// Between one minute and a year, whatever was stored.
+fn hours(hours: f64) -> Duration {
+    let seconds = if hours.is_finite() { (hours * 3600.0).clamp(60.0, 31_536_000.0) } else { 60.0 };
+    Duration::from_secs_f64(seconds)
+}

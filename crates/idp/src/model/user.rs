@@ -1,0 +1,116 @@
+use base::UnixMillis;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::iso8601;
+
+/// A person. The password's hash is kept beside, see [`crate::repository::Users`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct User {
+    /// `auth0|` and 24 hexadecimal digits, or what the administrator chose.
+    pub user_id: String,
+    /// The name of the connection the user lives in.
+    pub connection: String,
+    /// As it was typed; compared in lower case.
+    pub email: Option<String>,
+    /// Whether it was proven.
+    pub email_verified: bool,
+    /// Compared in lower case.
+    pub username: Option<String>,
+    /// The full name; the e-mail address where absent.
+    pub name: Option<String>,
+    /// The e-mail address's local part where absent.
+    pub nickname: Option<String>,
+    /// A URL.
+    pub picture: Option<String>,
+    /// First name.
+    pub given_name: Option<String>,
+    /// Last name.
+    pub family_name: Option<String>,
+    /// No login while set.
+    pub blocked: bool,
+    /// The user's own.
+    pub user_metadata: Map<String, Value>,
+    /// The application's; users cannot write it.
+    pub app_metadata: Map<String, Value>,
+    /// Milliseconds since the epoch.
+    pub created_at: i64,
+    /// Milliseconds since the epoch.
+    pub updated_at: i64,
+    /// Milliseconds since the epoch.
+    pub last_login: Option<i64>,
+    /// Address of the last login.
+    pub last_ip: Option<String>,
+    /// Logins that succeeded.
+    pub logins_count: i64,
+    /// When the password last changed, milliseconds since the epoch.
+    pub last_password_reset: Option<i64>,
+}
+
+impl User {
+    /// The name to show and to put into tokens.
+    pub fn display_name(&self) -> &str {
+        let known = [&self.name, &self.email, &self.username];
+        known.into_iter().flatten().next().map_or(self.user_id.as_str(), String::as_str)
+    }
+
+    /// The nickname, or the local part of the e-mail address, or the username.
+    pub fn nickname(&self) -> &str {
+        let local = self.email.as_deref().and_then(|email| email.split('@').next());
+        self.nickname.as_deref().or(local).or(self.username.as_deref()).unwrap_or(&self.user_id)
+    }
+
+    /// The id without the provider's prefix.
+    pub fn local_id(&self) -> &str {
+        self.user_id.split_once('|').map_or(self.user_id.as_str(), |(_, id)| id)
+    }
+
+    /// The object as the Management API sends it.
+    pub fn to_wire(&self) -> Map<String, Value> {
+        let mut wire = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                wire.insert(name.to_owned(), value);
+            }
+        };
+        put("created_at", json!(iso8601(UnixMillis(self.created_at))));
+        put("email", json!(self.email));
+        if self.email.is_some() {
+            put("email_verified", json!(self.email_verified));
+        }
+        put(
+            "identities",
+            json!([{
+                "connection": self.connection, "provider": "auth0", "user_id": self.local_id(), "isSocial": false,
+            }]),
+        );
+        put("username", json!(self.username));
+        put("name", json!(self.display_name()));
+        put("nickname", json!(self.nickname()));
+        put("picture", json!(self.picture));
+        put("given_name", json!(self.given_name));
+        put("family_name", json!(self.family_name));
+        put("updated_at", json!(iso8601(UnixMillis(self.updated_at))));
+        put("user_id", json!(self.user_id));
+        if self.blocked {
+            put("blocked", json!(true));
+        }
+        if !self.user_metadata.is_empty() {
+            put("user_metadata", json!(self.user_metadata));
+        }
+        if !self.app_metadata.is_empty() {
+            put("app_metadata", json!(self.app_metadata));
+        }
+        put("last_login", json!(self.last_login.map(|at| iso8601(UnixMillis(at)))));
+        put("last_ip", json!(self.last_ip));
+        put("logins_count", json!(self.logins_count));
+        put("last_password_reset", json!(self.last_password_reset.map(|at| iso8601(UnixMillis(at)))));
+        wire
+    }
+}
+
+/// What an e-mail address or username is compared by: without blanks around it, in lower case.
+pub fn fold(identifier: &str) -> String {
+    identifier.trim().to_lowercase()
+}

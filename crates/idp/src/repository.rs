@@ -1,0 +1,390 @@
+//! What the domain asks of its store. Every call names its tenant first; nothing crosses tenants.
+//!
+//! A write is durable when its future is ready. Uniqueness is the store's to keep: a clash is
+//! [`RepositoryError::Conflict`](crate::RepositoryError::Conflict) with the field's name.
+
+use std::{future::Future, pin::Pin};
+
+use base::UnixMillis;
+
+use crate::{
+    RepositoryError,
+    model::{
+        AccessTokenRecord, Client, ClientGrant, Connection, Consent, Digest, Grant, KeyState,
+        RefreshTokenRecord, ResourceServer, Session, SigningKeyRecord, SubjectType, Tenant, Transaction,
+        User,
+    },
+};
+
+/// The answer of a repository, in the making.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = Result<T, RepositoryError>> + Send + 'a>>;
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Records to leave out.
+    pub offset: u32,
+    /// Records at most.
+    pub limit: u32,
+}
+
+impl Page {
+    /// Everything.
+    pub const ALL: Self = Self { offset: 0, limit: i32::MAX as u32 };
+}
+
+/// A part of a list, and how long the whole is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing<T> {
+    /// In the order in which they were made.
+    pub items: Vec<T>,
+    /// How many there are altogether.
+    pub total: u64,
+}
+
+/// Everything the domain asks of its store.
+pub trait Repository:
+    Tenants
+    + Clients
+    + ResourceServers
+    + ClientGrants
+    + Connections
+    + Users
+    + SigningKeys
+    + Sessions
+    + Transactions
+    + Consents
+    + Codes
+    + RefreshTokens
+    + AccessTokens
+    + Revocations
+    + Send
+    + Sync
+{
+    /// Deletes what has been of no use since before `now`: expired sessions, transactions, codes, tokens, revocations.
+    fn purge(&self, now: UnixMillis) -> Fut<'_, u64>;
+}
+
+/// Tenants.
+pub trait Tenants {
+    /// All of them.
+    fn tenants(&self) -> Fut<'_, Vec<Tenant>>;
+    /// Makes or replaces one.
+    fn put_tenant<'a>(&'a self, tenant: &'a Tenant) -> Fut<'a, ()>;
+}
+
+/// Clients, with their secrets.
+pub trait Clients {
+    /// One client.
+    fn client<'a>(&'a self, tenant: &'a str, client_id: &'a str) -> Fut<'a, Option<Client>>;
+    /// Clients in the order in which they were made.
+    fn clients<'a>(&'a self, tenant: &'a str, page: Page) -> Fut<'a, Listing<Client>>;
+    /// Makes one.
+    fn create_client<'a>(&'a self, tenant: &'a str, client: &'a Client) -> Fut<'a, ()>;
+    /// Replaces one; `false` when there is none.
+    fn update_client<'a>(&'a self, tenant: &'a str, client: &'a Client) -> Fut<'a, bool>;
+    /// Deletes one with its grants, consents, codes and tokens; `false` when there is none.
+    fn delete_client<'a>(&'a self, tenant: &'a str, client_id: &'a str) -> Fut<'a, bool>;
+}
+
+/// APIs.
+pub trait ResourceServers {
+    /// One API by its id or its identifier.
+    fn resource_server<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, Option<ResourceServer>>;
+    /// APIs in the order in which they were made.
+    fn resource_servers<'a>(&'a self, tenant: &'a str, page: Page) -> Fut<'a, Listing<ResourceServer>>;
+    /// Makes one. Conflict: `identifier`.
+    fn create_resource_server<'a>(&'a self, tenant: &'a str, api: &'a ResourceServer) -> Fut<'a, ()>;
+    /// Replaces the one of the same id; `false` when there is none.
+    fn update_resource_server<'a>(&'a self, tenant: &'a str, api: &'a ResourceServer) -> Fut<'a, bool>;
+    /// Deletes one by its id, with the client grants for it; `false` when there is none.
+    fn delete_resource_server<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+}
+
+/// Which client grants to list. Everything that is set must fit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientGrantFilter<'a> {
+    /// Of this client.
+    pub client_id: Option<&'a str>,
+    /// For this API.
+    pub audience: Option<&'a str>,
+    /// Of this kind.
+    pub subject_type: Option<SubjectType>,
+}
+
+/// Client grants.
+pub trait ClientGrants {
+    /// One grant by its id.
+    fn client_grant<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, Option<ClientGrant>>;
+    /// Grants in the order in which they were made.
+    fn client_grants<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: ClientGrantFilter<'a>,
+        page: Page,
+    ) -> Fut<'a, Listing<ClientGrant>>;
+    /// Makes one. Conflict: `client_id`, where client, audience and kind are taken.
+    fn create_client_grant<'a>(&'a self, tenant: &'a str, grant: &'a ClientGrant) -> Fut<'a, ()>;
+    /// Replaces the one of the same id; `false` when there is none.
+    fn update_client_grant<'a>(&'a self, tenant: &'a str, grant: &'a ClientGrant) -> Fut<'a, bool>;
+    /// Deletes one; `false` when there is none.
+    fn delete_client_grant<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+}
+
+/// Connections.
+pub trait Connections {
+    /// One connection by its id or its name.
+    fn connection<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, Option<Connection>>;
+    /// Connections in the order in which they were made.
+    fn connections<'a>(&'a self, tenant: &'a str, page: Page) -> Fut<'a, Listing<Connection>>;
+    /// Makes one. Conflict: `name`.
+    fn create_connection<'a>(&'a self, tenant: &'a str, connection: &'a Connection) -> Fut<'a, ()>;
+    /// Replaces the one of the same id; `false` when there is none.
+    fn update_connection<'a>(&'a self, tenant: &'a str, connection: &'a Connection) -> Fut<'a, bool>;
+    /// Deletes one by its id, with its users and all that is theirs; `false` when there is none.
+    fn delete_connection<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+}
+
+/// Which users to list. Everything that is set must fit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserFilter<'a> {
+    /// Of this connection, by name.
+    pub connection: Option<&'a str>,
+    /// With this e-mail address, folded.
+    pub email: Option<&'a str>,
+    /// With this text in the e-mail address, username, name or id, folded.
+    pub contains: Option<&'a str>,
+}
+
+/// Users and the hashes of their passwords.
+pub trait Users {
+    /// One user.
+    fn user<'a>(&'a self, tenant: &'a str, user_id: &'a str) -> Fut<'a, Option<User>>;
+    /// The user of a connection whose e-mail address or username is `identifier` (folded), and the password's hash.
+    fn user_by_identifier<'a>(
+        &'a self,
+        tenant: &'a str,
+        connection: &'a str,
+        identifier: &'a str,
+    ) -> Fut<'a, Option<(User, Option<String>)>>;
+    /// Users in the order in which they were made.
+    fn users<'a>(&'a self, tenant: &'a str, filter: UserFilter<'a>, page: Page) -> Fut<'a, Listing<User>>;
+    /// Makes one. Conflict: `user_id`, `email`, `username`.
+    fn create_user<'a>(&'a self, tenant: &'a str, user: &'a User, password: Option<&'a str>) -> Fut<'a, ()>;
+    /// Replaces all of one but password and login counts; `false` when there is none. Conflict: `email`, `username`.
+    fn update_user<'a>(&'a self, tenant: &'a str, user: &'a User) -> Fut<'a, bool>;
+    /// Replaces the password's hash; `false` when there is no such user.
+    fn set_password<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        password: &'a str,
+        now: UnixMillis,
+    ) -> Fut<'a, bool>;
+    /// Counts a login.
+    fn record_login<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        ip: Option<&'a str>,
+        now: UnixMillis,
+    ) -> Fut<'a, ()>;
+    /// Deletes one with sessions, consents and tokens; `false` when there is none.
+    fn delete_user<'a>(&'a self, tenant: &'a str, user_id: &'a str) -> Fut<'a, bool>;
+    /// Ends the user's sessions and revokes codes, refresh tokens and opaque access tokens, in one transaction.
+    fn end_everything<'a>(&'a self, tenant: &'a str, user_id: &'a str, now: UnixMillis) -> Fut<'a, ()>;
+}
+
+/// Signing keys, private halves included.
+pub trait SigningKeys {
+    /// All keys of a tenant that are not revoked, in the order in which they were made.
+    fn signing_keys<'a>(&'a self, tenant: &'a str) -> Fut<'a, Vec<SigningKeyRecord>>;
+    /// Adds keys. A key whose algorithm and state (`current` or `next`) are taken is left out, so that two processes
+    /// that start together agree.
+    fn add_signing_keys<'a>(&'a self, tenant: &'a str, keys: &'a [SigningKeyRecord]) -> Fut<'a, ()>;
+    /// In one transaction: current becomes previous, next becomes current, `key` becomes next. `false`, and nothing
+    /// happens, when `current` is not current any more.
+    fn rotate_signing_key<'a>(
+        &'a self,
+        tenant: &'a str,
+        current: &'a str,
+        key: &'a SigningKeyRecord,
+        now: UnixMillis,
+    ) -> Fut<'a, bool>;
+    /// Moves one key to `state`; `false` when there is none.
+    fn set_signing_key_state<'a>(&'a self, tenant: &'a str, kid: &'a str, state: KeyState) -> Fut<'a, bool>;
+}
+
+/// Browser sessions.
+pub trait Sessions {
+    /// Starts one.
+    fn create_session<'a>(&'a self, tenant: &'a str, session: &'a Session) -> Fut<'a, ()>;
+    /// A session that lives at `now`, by the cookie's digest.
+    fn session<'a>(
+        &'a self,
+        tenant: &'a str,
+        cookie: &'a Digest,
+        now: UnixMillis,
+    ) -> Fut<'a, Option<Session>>;
+    /// A session that lives at `now`, by its public name.
+    fn session_by_sid<'a>(
+        &'a self,
+        tenant: &'a str,
+        sid: &'a str,
+        now: UnixMillis,
+    ) -> Fut<'a, Option<Session>>;
+    /// Sets the end without use.
+    fn touch_session<'a>(&'a self, tenant: &'a str, sid: &'a str, idle_expires_at: UnixMillis)
+    -> Fut<'a, ()>;
+    /// Ends one.
+    fn end_session<'a>(&'a self, tenant: &'a str, sid: &'a str, now: UnixMillis) -> Fut<'a, ()>;
+}
+
+/// Authorization requests whose users are logging in.
+pub trait Transactions {
+    /// Begins one.
+    fn create_transaction<'a>(&'a self, tenant: &'a str, transaction: &'a Transaction) -> Fut<'a, ()>;
+    /// One that is neither finished nor expired at `now`.
+    fn transaction<'a>(
+        &'a self,
+        tenant: &'a str,
+        handle: &'a Digest,
+        now: UnixMillis,
+    ) -> Fut<'a, Option<Transaction>>;
+    /// Notes the session of its login.
+    fn set_transaction_session<'a>(
+        &'a self,
+        tenant: &'a str,
+        handle: &'a Digest,
+        sid: &'a str,
+    ) -> Fut<'a, ()>;
+    /// Ends it: `true` for exactly one caller.
+    fn finish_transaction<'a>(
+        &'a self,
+        tenant: &'a str,
+        handle: &'a Digest,
+        now: UnixMillis,
+    ) -> Fut<'a, bool>;
+}
+
+/// What users allowed clients.
+pub trait Consents {
+    /// The consent for one client and API (`audience` empty where none).
+    fn consent<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        client_id: &'a str,
+        audience: &'a str,
+    ) -> Fut<'a, Option<Consent>>;
+    /// All consents of a user, or of every user.
+    fn consents<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: Option<&'a str>,
+        page: Page,
+    ) -> Fut<'a, Listing<Consent>>;
+    /// Makes or replaces one.
+    fn put_consent<'a>(&'a self, tenant: &'a str, consent: &'a Consent, now: UnixMillis) -> Fut<'a, ()>;
+    /// Deletes one and revokes the refresh tokens of its user and client; `false` when there is none.
+    fn delete_consent<'a>(&'a self, tenant: &'a str, id: &'a str, now: UnixMillis) -> Fut<'a, bool>;
+}
+
+/// What became of a code that was presented.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Redemption {
+    /// It was good, and is used up now.
+    Fresh(Grant),
+    /// It had been used before.
+    Used(Grant),
+    /// There is no such code, or it has expired.
+    Unknown,
+}
+
+/// Authorization codes.
+pub trait Codes {
+    /// Keeps one.
+    fn create_code<'a>(
+        &'a self,
+        tenant: &'a str,
+        code: &'a Digest,
+        grant: &'a Grant,
+        expires_at: UnixMillis,
+    ) -> Fut<'a, ()>;
+    /// Uses up a code of this client: of any number of callers one gets [`Redemption::Fresh`]. Somebody else's code is
+    /// [`Redemption::Unknown`] and stays as it is. A used one is known for a day.
+    fn redeem_code<'a>(
+        &'a self,
+        tenant: &'a str,
+        client_id: &'a str,
+        code: &'a Digest,
+        now: UnixMillis,
+    ) -> Fut<'a, Redemption>;
+}
+
+/// Which refresh tokens to list or revoke. Everything that is set must fit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RefreshTokenFilter<'a> {
+    /// Of this user.
+    pub user_id: Option<&'a str>,
+    /// Of this client.
+    pub client_id: Option<&'a str>,
+    /// From this session.
+    pub sid: Option<&'a str>,
+    /// Of this family.
+    pub family: Option<&'a str>,
+}
+
+/// Refresh tokens.
+pub trait RefreshTokens {
+    /// Keeps one, and revokes the oldest of the same user and client beyond 200.
+    fn create_refresh_token<'a>(&'a self, tenant: &'a str, token: &'a RefreshTokenRecord) -> Fut<'a, ()>;
+    /// One token, also when rotated, expired or revoked.
+    fn refresh_token<'a>(&'a self, tenant: &'a str, token: &'a Digest)
+    -> Fut<'a, Option<RefreshTokenRecord>>;
+    /// Puts `next` in the place of `old`, in one transaction. With `rotated_at` absent `old` must not be rotated yet;
+    /// with it, `old` must have been rotated at that very moment (a retry within the leeway, which leaves its mark
+    /// alone). Not when `old` is revoked. `false`: nothing happened.
+    fn rotate_refresh_token<'a>(
+        &'a self,
+        tenant: &'a str,
+        old: &'a str,
+        rotated_at: Option<i64>,
+        next: &'a RefreshTokenRecord,
+        now: UnixMillis,
+    ) -> Fut<'a, bool>;
+    /// Moves the end without use of a token that does not rotate. `false` when it is revoked.
+    fn touch_refresh_token<'a>(&'a self, tenant: &'a str, id: &'a str, idle_expires_at: i64)
+    -> Fut<'a, bool>;
+    /// Whether a younger token of the family than the children of `id` exists: then `id` is not the immediately
+    /// previous one.
+    fn has_grandchild<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+    /// Revokes every token that fits; how many.
+    fn revoke_refresh_tokens<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: RefreshTokenFilter<'a>,
+        now: UnixMillis,
+    ) -> Fut<'a, u64>;
+}
+
+/// Opaque access tokens.
+pub trait AccessTokens {
+    /// Keeps one.
+    fn create_access_token<'a>(&'a self, tenant: &'a str, token: &'a AccessTokenRecord) -> Fut<'a, ()>;
+    /// One token, also when expired or revoked.
+    fn access_token<'a>(&'a self, tenant: &'a str, token: &'a Digest) -> Fut<'a, Option<AccessTokenRecord>>;
+    /// Revokes one.
+    fn revoke_access_token<'a>(&'a self, tenant: &'a str, token: &'a Digest, now: UnixMillis) -> Fut<'a, ()>;
+}
+
+/// Ids that are dead before their time: of single JWTs (`jti`) and of whole families. Every token is checked against
+/// its family when it is used, so that revoking a family cannot race with a token being made from it.
+pub trait Revocations {
+    /// Adds an id, to be remembered until `until`.
+    fn add_revocation<'a>(&'a self, tenant: &'a str, id: &'a str, until: UnixMillis) -> Fut<'a, ()>;
+    /// Whether the id was added.
+    fn is_revoked<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+    /// Uses up a one-time id, such as the `jti` of a client's assertion: `true` for exactly one caller.
+    fn use_once<'a>(&'a self, tenant: &'a str, id: &'a str, until: UnixMillis) -> Fut<'a, bool>;
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use base::UnixMillis;
+use oauth::{ErrorCode, Params};
+use serde_json::Value;
+
+use crate::{ClientAuthentication, EndpointError, Site, idp::Core};
+
+/// `/oauth/revoke` (RFC 7009).
+#[derive(Clone)]
+pub struct Revocation {
+    core: Arc<Core>,
+    clients: ClientAuthentication,
+}
+
+impl Revocation {
+    pub(crate) fn new(core: Arc<Core>, clients: ClientAuthentication) -> Self {
+        Self { core, clients }
+    }
+
+    /// Revokes the form's `token` if it is the caller's: a refresh token with everything made from it, or one access
+    /// token. Success (200 with an empty body) says nothing about whether there was one.
+    pub async fn revoke(
+        &self,
+        site: &Site,
+        authorization: Option<&str>,
+        params: &Params<'_>,
+    ) -> Result<(), EndpointError> {
+        let caller = self.clients.authenticate(site, authorization, params).await?;
+        let token = params.value("token").ok_or_else(|| {
+            EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: token")
+        })?;
+        if let Some(found) = self.core.find_refresh_token(site, token).await? {
+            if found.grant.client_id == caller.client_id {
+                self.core.revoke_family(site, &found.grant.family).await?;
+            }
+            return Ok(());
+        }
+        let access = self.core.access_token(site, token).await?;
+        let Some(access) = access.filter(|access| access.client_id == caller.client_id) else {
+            return Ok(());
+        };
+        let (tenant, repository) = (&site.tenant.id, &self.core.repository);
+        if access.opaque {
+            for digest in self.core.digester.all(token) {
+                repository.revoke_access_token(tenant, &digest, self.core.clock.now()).await?;
+            }
+        } else if let Some(jti) = access.claims.get("jti").and_then(Value::as_str) {
+            repository.add_revocation(tenant, jti, UnixMillis::from_secs(access.expires_at)).await?;
+        }
+        Ok(())
+    }
+}

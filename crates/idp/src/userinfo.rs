@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use oauth::ErrorCode;
+use serde_json::{Map, Value, json};
+
+use crate::{EndpointError, Site, bearer::invalid_token, idp::Core, issue::user_claims};
+
+/// `/userinfo` (OpenID Connect Core 5.3).
+#[derive(Clone)]
+pub struct Userinfo {
+    core: Arc<Core>,
+}
+
+impl Userinfo {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The claims that the token's scopes allow. `token` is what followed `Bearer`, or the form's `access_token`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_token` (401) or `insufficient_scope` (403), both with `WWW-Authenticate: Bearer`.
+    pub async fn claims(&self, site: &Site, token: &str) -> Result<Map<String, Value>, EndpointError> {
+        let access = self.core.access_token(site, token).await?.ok_or_else(invalid_token)?;
+        let own = site.userinfo_audience();
+        let user = self.core.repository.user(&site.tenant.id, &access.subject).await?;
+        let (Some(user), true) = (user, access.audiences.contains(&own)) else { return Err(invalid_token()) };
+        if !access.scope.contains("openid") {
+            return Err(EndpointError::oauth(
+                ErrorCode::InsufficientScope,
+                "The access token lacks the scope openid.",
+            ));
+        }
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), json!(user.user_id));
+        user_claims(site, &user, &access.scope, &mut claims);
+        Ok(claims)
+    }
+}
