@@ -1,0 +1,152 @@
+//! A storm of configuration changes under load: a hundred a second, and not one request may fail.
+//!
+//! The changes hit what is being used (the upstream and the plugins of the very route under load) as well as the rest
+//! (routes, services, upstreams that come and go). Requests are counted, not timed. Ten seconds' worth of changes by
+//! default, thirty with the feature `peers`, or as many as `STORM_SECONDS` says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, as tests do"
+)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{Admin, Connection, Portcullis, Request, within};
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+/// Changes a second, over all writers.
+const RATE: u64 = 100;
+const WRITERS: u64 = 4;
+const CLIENTS: usize = 8;
+
+/// What the clients of the gateway count.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    served: AtomicU64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f20_a_hundred_changes_a_second_fail_no_request() {
+    let gate = Portcullis::dev();
+    let (admin, echo) = (gate.admin(), gate.port(9480));
+    for id in ["used", "spare"] {
+        admin.set(&format!("upstreams/{id}"), &upstream(echo, 1)).await;
+    }
+    admin.set("routes/used", &used_route(0)).await;
+    admin.set("routes/steady", &json!({"uri": "/steady/*", "upstream": upstream(echo, 1)})).await;
+
+    let load = Arc::new(Load::default());
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        clients.spawn(keep_asking(gate.port(9080), number, Arc::clone(&load)));
+    }
+    let each = RATE * seconds() / WRITERS;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        writers.spawn(keep_changing(admin.clone(), echo, writer, each));
+    }
+    let made: u64 = writers.join_all().await.into_iter().sum();
+    load.over.store(true, Ordering::SeqCst);
+    let failures: Vec<String> = clients.join_all().await.into_iter().flatten().collect();
+    let served = load.served.load(Ordering::SeqCst);
+    println!("{made} changes, {served} requests, {} failed", failures.len());
+    assert_eq!(made, each * WRITERS);
+    assert!(failures.is_empty(), "of {served} requests failed {}:\n{}", failures.len(), failures.join("\n"));
+    assert!(served > made, "only {served} requests ran beside {made} changes");
+}
+
+fn seconds() -> u64 {
+    let asked = std::env::var("STORM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    asked.unwrap_or(if cfg!(feature = "peers") { 30 } else { 10 })
+}
+
+fn upstream(echo: u16, weight: u64) -> Value {
+    json!({"type": "roundrobin", "nodes": {format!("127.0.0.1:{echo}"): weight}})
+}
+
+/// The route under load, each time with something else that does not change what it serves.
+fn used_route(number: u64) -> Value {
+    json!({
+        "uri": "/used/*",
+        "desc": format!("change {number}"),
+        "priority": number % 3,
+        "upstream_id": if number.is_multiple_of(2) { "used" } else { "spare" },
+    })
+}
+
+/// Makes its share of the changes, at its share of the rate; how many there were.
+async fn keep_changing(admin: Admin, echo: u16, writer: u64, changes: u64) -> u64 {
+    let mut beat = interval(Duration::from_millis(1000 * WRITERS / RATE));
+    // A machine that falls behind makes the changes all the same, only later.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 0..changes {
+        beat.tick().await;
+        let id = format!("{writer}-{}", number / 2);
+        let answer = match (number + writer) % 4 {
+            0 => admin.put("routes/used", &used_route(number)).await,
+            1 => admin.put("upstreams/used", &upstream(echo, 1 + number % 9)).await,
+            2 => {
+                let body = json!({"uri": format!("/passing/{id}"), "upstream": upstream(echo, 1)});
+                admin.put(&format!("routes/passing-{id}"), &body).await
+            }
+            _ => {
+                let gone = format!("routes/passing-{writer}-{}", (number - number.min(1)) / 2);
+                admin.delete(&gone).await
+            }
+        };
+        let expected = matches!(answer.status, 200 | 201) || answer.status == 404;
+        assert!(expected, "change {number}: {} {}", answer.status, answer.text());
+    }
+    changes
+}
+
+/// Sends one request after another until the storm is over, and says which failed.
+async fn keep_asking(port: u16, client: usize, load: Arc<Load>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut connection = None;
+    let path = if client.is_multiple_of(4) { "steady" } else { "used" };
+    for number in 0_u64.. {
+        if load.over.load(Ordering::SeqCst) {
+            break;
+        }
+        let target = format!("/{path}/{client}-{number}");
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => match TcpStream::connect(("127.0.0.1", port)).await {
+                Ok(stream) => Connection::over(stream),
+                Err(error) => {
+                    failures.push(format!("{target}: {error}"));
+                    continue;
+                }
+            },
+        };
+        open.send(Request::get(&target).bytes()).await;
+        let answer = within("an answer under load", open.response()).await;
+        load.served.fetch_add(1, Ordering::Relaxed);
+        match answer {
+            Some(answer) if answer.status == 200 && answer.text().contains(&target) => {
+                // The gateway may end a connection when it says so first.
+                connection = Some(open).filter(|_| answer.header("connection") != Some("close"));
+            }
+            Some(answer) => failures.push(format!("{target}: {} {}", answer.status, answer.text())),
+            None => failures.push(format!("{target}: the connection ended")),
+        }
+    }
+    failures
+}
