@@ -14,7 +14,7 @@ CREATE TABLE clients (
     body TEXT NOT NULL,
     secret BYTES,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, client_id)
+    CONSTRAINT clients_client_id PRIMARY KEY (tenant_id, client_id)
 );
 
 -- signing_secret: sealed for resource_server/TENANT/ID/signing_secret.
@@ -66,7 +66,7 @@ CREATE TABLE users (
     logins_count BIGINT NOT NULL,
     last_password_reset BIGINT,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, user_id)
+    CONSTRAINT users_user_id PRIMARY KEY (tenant_id, user_id)
 );
 CREATE UNIQUE INDEX users_email ON users (tenant_id, connection, email);
 CREATE UNIQUE INDEX users_username ON users (tenant_id, connection, username);
@@ -81,7 +81,7 @@ CREATE TABLE signing_keys (
     pkcs8 BYTES NOT NULL,
     created_at BIGINT NOT NULL,
     changed_at BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, kid)
+    CONSTRAINT signing_keys_kid PRIMARY KEY (tenant_id, kid)
 );
 CREATE UNIQUE INDEX signing_keys_role ON signing_keys (tenant_id, alg, state) WHERE state IN ('current', 'next');
 
