@@ -61,33 +61,33 @@ async fn encrypt(stream: TcpStream, target: &Target) -> io::Result<Stream> {
 }
 
 impl Stream {
-    /// Whether an idle connection is still quiet: neither closed by the target nor holding bytes nobody asked for.
-    /// Makes a system call only when the reactor has seen something.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether an idle connection is still quiet: neither closed by the target nor holding bytes nobody asked for,
+    /// which would be the beginning of somebody else's answer. Makes a system call only when the reactor has seen
+    /// something.
+    pub(super) fn is_quiet(&mut self) -> bool {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                // What came with the last answer may be decrypted already.
+                if !session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() == 0) {
+                    return false;
+                }
+                tcp
+            }
         };
         let mut context = Context::from_waker(Waker::noop());
         match tcp.poll_read_ready(&mut context) {
             Poll::Pending => true,
             Poll::Ready(Err(_)) => false,
+            // The flag may be left over from the last read, and TLS targets may send session tickets at any time: a
+            // try tells, and resets it.
             Poll::Ready(Ok(())) => {
-                // The flag may be left over from the last read; a try tells, and resets it. TLS targets may send
-                // session tickets at any time, which are harmless, so there any byte is left to the next read.
-                match self {
-                    Self::Plain(tcp) => {
-                        matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-                    }
-                    Self::Tls(_) => !matches!(peek(tcp), Ok(0)),
-                }
+                let mut byte = [0];
+                Pin::new(self).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
             }
         }
     }
-}
-
-fn peek(tcp: &TcpStream) -> io::Result<usize> {
-    socket2::SockRef::from(tcp).peek(&mut [std::mem::MaybeUninit::uninit()])
 }
 
 impl AsyncRead for Stream {

@@ -39,7 +39,7 @@ impl Pools {
     pub(crate) fn take(&self, target: &Target) -> Option<Connection> {
         let mut idle = self.0.idle.borrow_mut();
         let kept = idle.get_mut(&target.id)?;
-        while let Some(connection) = kept.pop() {
+        while let Some(mut connection) = kept.pop() {
             let fresh = connection.idle_since.elapsed() < target.keep_alive.idle_timeout;
             if fresh && connection.stream.is_quiet() {
                 return Some(connection);
@@ -99,7 +99,7 @@ impl Pools {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.0.idle.borrow_mut().retain(|_, kept| {
-            kept.retain(|connection| {
+            kept.retain_mut(|connection| {
                 let limit = connection.target.target.keep_alive.idle_timeout;
                 now.duration_since(connection.idle_since) < limit && connection.stream.is_quiet()
             });

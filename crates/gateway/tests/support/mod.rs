@@ -82,7 +82,7 @@ impl Gate {
             retries: None,
             retry_timeout: None,
             keep_alive: KeepAlive::default(),
-            tls: TlsPolicy::default(),
+            tls: TlsPolicy { verify: false, client: None },
         };
         let upstream = Upstream::compile(spec, &self.live).unwrap();
         let route = Route {
