@@ -3,6 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::{
@@ -20,10 +21,18 @@ pub struct Upstream {
     pub(crate) id: Arc<str>,
     /// Highest priority first.
     tiers: Vec<Tier>,
-    pub(crate) host: HostRewrite,
+    pub(crate) host: SentHost,
     pub(crate) timeouts: Timeouts,
     pub(crate) retries: u32,
     pub(crate) retry_timeout: Option<std::time::Duration>,
+}
+
+/// [`HostRewrite`], as it is sent.
+#[derive(Debug)]
+pub(crate) enum SentHost {
+    Pass,
+    Node,
+    Fixed(HeaderValue),
 }
 
 #[derive(Debug)]
@@ -59,11 +68,19 @@ impl Upstream {
             let position = live.position(&spec, priority);
             tiers.push(Tier { targets, round: round(&weights), position });
         }
+        let host = match spec.host {
+            HostRewrite::Pass => SentHost::Pass,
+            HostRewrite::Node => SentHost::Node,
+            HostRewrite::Fixed(host) => SentHost::Fixed(
+                HeaderValue::from_str(&host)
+                    .map_err(|_| ConfigError::new("upstream_host", "a host has no control characters"))?,
+            ),
+        };
         let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
         Ok(Arc::new(Self {
             id: spec.id,
             tiers,
-            host: spec.host,
+            host,
             timeouts: spec.timeouts,
             retries: spec.retries.unwrap_or(further),
             retry_timeout: spec.retry_timeout,
@@ -81,17 +98,13 @@ impl Tier {
         if let [only] = self.targets.as_slice() {
             return (!tried.contains(&only.id)).then_some(only);
         }
-        for _ in 0..self.round.len() {
-            let turn = self.position.fetch_add(1, Ordering::Relaxed);
-            let target = turn
-                .checked_rem(self.round.len())
-                .and_then(|place| self.round.get(place))
-                .and_then(|index| self.targets.get(usize::from(*index)))?;
-            if !tried.contains(&target.id) {
-                return Some(target);
-            }
-        }
-        None
+        let turn = self.position.fetch_add(1, Ordering::Relaxed);
+        let (before, from) = self.round.split_at_checked(turn.checked_rem(self.round.len())?)?;
+        // One turn, then onwards without taking turns from others: every target of the round is looked at.
+        let mut order = from.iter().chain(before);
+        order.find_map(|index| {
+            self.targets.get(usize::from(*index)).filter(|target| !tried.contains(&target.id))
+        })
     }
 }
 
@@ -128,6 +141,7 @@ const fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::{KeepAlive, Node, Scheme, TlsPolicy};
 
     #[test]
     fn a_round_visits_each_target_as_often_as_its_weight_and_spreads_the_heavy_one() {
@@ -142,5 +156,36 @@ mod tests {
         let round = round(&[4_000_000_000, 1, 3_999_999_999]);
         assert!(round.len() <= usize::try_from(MAX_ROUND).unwrap() + 3);
         assert_eq!(round.iter().filter(|index| **index == 1).count(), 1);
+    }
+
+    #[test]
+    fn a_target_that_was_not_tried_is_found_wherever_the_round_stands() {
+        let live = Live::new("", Vec::new()).unwrap();
+        let nodes = [5, 1, 1].into_iter().zip(1..).map(|(weight, port)| Node {
+            host: "192.0.2.1".into(),
+            port,
+            weight,
+            priority: 0,
+        });
+        let spec = UpstreamSpec {
+            id: "u".into(),
+            scheme: Scheme::Http,
+            nodes: nodes.collect(),
+            host: HostRewrite::Pass,
+            timeouts: Timeouts::default(),
+            retries: None,
+            retry_timeout: None,
+            keep_alive: KeepAlive::default(),
+            tls: TlsPolicy::default(),
+        };
+        let upstream = Upstream::compile(spec, &live).unwrap();
+        let first = upstream.choose(&Tried::new()).unwrap().id;
+        for _ in 0..20 {
+            let mut tried = Tried::from_slice(&[first]);
+            let second = upstream.choose(&tried).unwrap().id;
+            tried.push(second);
+            tried.push(upstream.choose(&tried).unwrap().id);
+            assert!(upstream.choose(&tried).is_none());
+        }
     }
 }
