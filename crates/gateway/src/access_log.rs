@@ -81,6 +81,16 @@ impl CoreLog {
     }
 }
 
+impl Drop for CoreLog {
+    /// Requests that a drain cut short are noted when their connections are dropped, after the last flush.
+    fn drop(&mut self) {
+        let records = self.records.take();
+        if let (Some(sink), false) = (&self.sink, records.is_empty()) {
+            let _ = sink.0.try_send(records);
+        }
+    }
+}
+
 /// Starts the writer. It ends, with everything written, when all sinks are gone.
 pub(crate) fn start(mut out: Box<dyn Write + Send>) -> std::io::Result<(Sink, JoinHandle<()>)> {
     let (sender, receiver): (_, Receiver<Vec<Record>>) = sync_channel(WAITING);

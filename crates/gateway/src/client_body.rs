@@ -6,10 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
+
+use crate::error::Failure;
 
 /// A beginning of this many bytes is remembered, so that a try that came to nothing can be repeated.
 const REMEMBERED: usize = 16 * 1024;
@@ -37,6 +39,17 @@ pub(crate) enum BodyError {
     Client,
     /// The body is longer than allowed.
     TooLarge,
+}
+
+impl BodyError {
+    pub(crate) const fn failure(&self) -> Failure {
+        match self {
+            Self::Client => Failure::Client(StatusCode::BAD_REQUEST, "the request's body broke off"),
+            Self::TooLarge => {
+                Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
+            }
+        }
+    }
 }
 
 impl ClientBody {

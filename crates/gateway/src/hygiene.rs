@@ -32,7 +32,7 @@ pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<Req
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(&parts, extended_connect)?;
-    check_framing(&parts)?;
+    check_transfer_coding(&parts)?;
     let host = host(&mut parts)?;
     let target = target(&parts)?;
     let upgrade = upgrade(&parts, extended_connect)?;
@@ -73,9 +73,8 @@ fn check_method(parts: &Parts, extended_connect: Option<bool>) -> Result<(), Fai
 }
 
 /// `chunked` is the one transfer coding, alone and once (RFC 9112 section 6.1): the codec takes every list that ends
-/// in it, and what comes before would be lost on the way. HTTP/2 frames bodies itself, but its codec looks at the first
-/// of several lengths only.
-fn check_framing(parts: &Parts) -> Result<(), Failure> {
+/// in it, and what comes before would be lost on the way.
+fn check_transfer_coding(parts: &Parts) -> Result<(), Failure> {
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         || codings.next().is_some()
@@ -84,10 +83,6 @@ fn check_framing(parts: &Parts) -> Result<(), Failure> {
             StatusCode::NOT_IMPLEMENTED,
             "chunked is the only transfer coding known",
         ));
-    }
-    let lengths = || parts.headers.get_all(header::CONTENT_LENGTH).iter();
-    if parts.version == Version::HTTP_2 && lengths().nth(1).is_some() {
-        return Err(bad_request("there is more than one Content-Length"));
     }
     Ok(())
 }
@@ -276,11 +271,10 @@ fn is_override(name: &str) -> bool {
 /// Whether an upstream might learn the client's address from this header. A trusted proxy may send it as it is
 /// commonly written; other spellings come from behind that proxy, which did not know them.
 fn is_forwarding(name: &str, trusted: bool) -> bool {
-    const EXACT: [&str; 6] =
-        ["forwarded", "xforwarded", "xrealip", "xclientip", "xclusterclientip", "trueclientip"];
+    const EXACT: [&str; 5] = ["forwarded", "xrealip", "xclientip", "xclusterclientip", "trueclientip"];
     let found =
         EXACT.iter().any(|known| letters(name).eq(known.bytes())) || begins_with_any(name, &["xforwarded"]);
-    found && !(trusted && !name.contains(['_', '.']))
+    found && (!trusted || name.contains(['_', '.']))
 }
 
 /// A header's name without case and separators.

@@ -7,6 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts, uri::PathAndQuery,
 };
+use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::{
     access_log::Record,
     arrival::Arrival,
     body::{GateBody, Note, Source},
-    client_body::ClientBody,
+    client_body::{BodyError, ClientBody},
     core::Core,
     error::Failure,
     hygiene,
@@ -22,7 +23,7 @@ use crate::{
     plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
     route::{Backend, Route},
     tunnel,
-    upstream::{Answer, Broken, Outgoing, Target, Timeouts, Tried, Upstream},
+    upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream},
 };
 
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
@@ -106,6 +107,11 @@ impl Outcome {
         self.headers = parts.headers;
         self.source = Source::Full(Some(body));
     }
+
+    fn fail(&mut self, failure: &Failure, route: &Route, head: &RequestHead) {
+        self.failure = Some(failure.to_string().into());
+        self.reply(route.errors.reply(failure.status(), failure.message(), head.prefers_html()));
+    }
 }
 
 /// The client's side of a request that found its route.
@@ -140,10 +146,23 @@ impl Client<'_> {
     async fn send(self, route: &Route, upstream: &Upstream, head: &mut RequestHead, outcome: &mut Outcome) {
         hygiene::forward(head, self.connection, self.peer);
         head.remove_cookies(is_provider_cookie);
+        let asked = head.websocket;
         let tunnelled = self.prepare_upgrade(route, head);
+        // Over HTTP/2 any success opens the tunnel (RFC 8441 section 5): only a target that switched may cause one.
+        let tunnel_or_nothing = asked && head.version == Version::HTTP_2;
         let limit = self.core.settings.limits.body_bytes;
-        let body =
-            (!http_body::Body::is_end_stream(&self.incoming)).then(|| ClientBody::new(self.incoming, limit));
+        let refused = if tunnel_or_nothing && !tunnelled {
+            Some(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this route has no WebSockets"))
+        } else if self.incoming.size_hint().lower() > limit {
+            Some(BodyError::TooLarge.failure())
+        } else {
+            None
+        };
+        if let Some(failure) = refused {
+            outcome.fail(&failure, route, head);
+            return;
+        }
+        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit));
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
@@ -151,6 +170,11 @@ impl Client<'_> {
         outcome.upstream =
             delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
         match delivered.answer {
+            Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
+                let target = delivered.target.map(|target| target.label.to_string()).unwrap_or_default();
+                let reason = "it does not speak WebSocket".to_owned();
+                outcome.fail(&Failure::Exchange { target, reason }, route, head);
+            }
             Ok(Delivered::H1(Answer::Response(status, headers, body))) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H1(body));
             }
@@ -163,10 +187,7 @@ impl Client<'_> {
             Ok(Delivered::H2(status, headers, body)) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H2(body));
             }
-            Err(failure) => {
-                outcome.failure = Some(failure.to_string().into());
-                outcome.reply(route.errors.reply(failure.status(), failure.message(), head.prefers_html()));
-            }
+            Err(failure) => outcome.fail(&failure, route, head),
         }
     }
 
@@ -175,7 +196,8 @@ impl Client<'_> {
         if !head.websocket {
             return false;
         }
-        head.websocket = route.websocket && self.on_upgrade.is_some();
+        // A body has no place in the handshake; what follows it would have to be told from the tunnel's bytes.
+        head.websocket = route.websocket && self.on_upgrade.is_some() && self.incoming.is_end_stream();
         if head.websocket && head.version == Version::HTTP_2 {
             // RFC 8441 leaves the handshake of RFC 6455 out; the target wants it.
             let key = tunnel::handshake_key();
@@ -254,13 +276,15 @@ impl<'a> Delivery<'a> {
             tracing::debug!(target = %target.label, error = %broken.failure, "a try failed");
             let repeatable = self.can_repeat(&broken);
             // The target closed a kept connection just as the request set out: that is nobody's failure.
-            if repeatable && broken.reused && broken.silent && !fresh {
+            let closed = matches!(broken.failure, Failure::Exchange { .. });
+            if repeatable && closed && broken.reused && broken.silent && !fresh {
                 fresh = true;
                 continue;
             }
             tried.push(target.id);
             let in_time = self.upstream.retry_timeout.is_none_or(|limit| began.elapsed() < limit);
-            match self.upstream.choose(&tried).filter(|_| repeatable && in_time && retries_left > 0) {
+            let again = repeatable && in_time && retries_left > 0;
+            match again.then(|| self.upstream.choose(&tried)).flatten() {
                 Some(next) => (target, fresh) = (next, false),
                 None => return DeliveryResult { target: Some(target), answer: Err(broken.failure) },
             }
@@ -287,15 +311,10 @@ impl<'a> Delivery<'a> {
     }
 
     async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Delivered, Broken> {
-        use crate::upstream::HostRewrite;
-        let fixed;
         let host = match &self.upstream.host {
-            HostRewrite::Pass => self.head.host.as_header(),
-            HostRewrite::Node => &target.authority,
-            HostRewrite::Fixed(host) => {
-                fixed = HeaderValue::from_str(host).unwrap_or_else(|_| target.authority.clone());
-                &fixed
-            }
+            SentHost::Pass => self.head.host.as_header(),
+            SentHost::Node => &target.authority,
+            SentHost::Fixed(host) => host,
         };
         let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts };
         let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
@@ -316,6 +335,7 @@ impl<'a> Delivery<'a> {
 
 /// The answer to a WebSocket request that the target accepted, in the client's version of HTTP.
 fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap) {
+    headers.remove(header::CONTENT_LENGTH);
     if version == Version::HTTP_2 {
         headers.remove(header::SEC_WEBSOCKET_ACCEPT);
         return (StatusCode::OK, headers);

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     core::{Connections, Core},
-    upstream::Stream,
+    upstream::{LONGEST, Stream},
 };
 
 /// A key for the handshake with the target (RFC 6455 section 4.1): 16 bytes in base64. It proves nothing and protects
@@ -50,6 +50,7 @@ async fn carry(
     first: Bytes,
     idle: Duration,
 ) -> io::Result<()> {
+    let idle = idle.min(LONGEST);
     client.write_all(&first).await?;
     let last = Rc::new(Cell::new(Instant::now()));
     let mut client = Watched { inner: client, last: Rc::clone(&last) };

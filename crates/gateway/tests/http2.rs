@@ -13,7 +13,7 @@ use gateway::{
 };
 use h2::{client, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use support::Gate;
+use support::{Gate, Target};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -108,16 +108,23 @@ async fn a_websocket_over_http2_reaches_a_target_that_knows_only_http1() {
     let gate = Gate::start(Limits::default());
     gate.route_to(&[address], Timeouts { read: Duration::from_secs(10), ..Timeouts::default() });
 
-    let stream = TcpStream::connect(gate.address).await.unwrap();
-    let (sender, connection) = client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let mut sender = sender.ready().await.unwrap();
+    let (answer, mut out) = ask_for_websocket(&gate).await;
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(!answer.headers().contains_key("sec-websocket-accept"));
+    out.send_data(Bytes::from_static(b"ping"), false).unwrap();
+    assert_eq!(answer.into_body().data().await.unwrap().unwrap(), "pong");
+    let head = target.await.unwrap();
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n") && head.contains("sec-websocket-key: "), "{head}");
+}
+
+/// Sends an extended CONNECT (RFC 8441).
+async fn ask_for_websocket(gate: &Gate) -> (client::ResponseFuture, h2::SendStream<Bytes>) {
+    let mut sender = connect(gate).await;
     // The server's settings allow it only once they have arrived: an ordinary exchange brings them.
     let ordinary = Request::get("http://a.example/%zz").body(()).unwrap();
-    assert_eq!(
-        sender.send_request(ordinary, true).unwrap().0.await.unwrap().status(),
-        StatusCode::BAD_REQUEST
-    );
+    let ordinary = sender.send_request(ordinary, true).unwrap().0.await.unwrap();
+    assert_eq!(ordinary.status(), StatusCode::BAD_REQUEST);
     assert!(sender.is_extended_connect_protocol_enabled());
     let mut request = Request::builder()
         .method(Method::CONNECT)
@@ -126,14 +133,15 @@ async fn a_websocket_over_http2_reaches_a_target_that_knows_only_http1() {
         .body(())
         .unwrap();
     request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
-    let (answer, mut out) = sender.send_request(request, false).unwrap();
-    let answer = answer.await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert!(!answer.headers().contains_key("sec-websocket-accept"));
-    out.send_data(Bytes::from_static(b"ping"), false).unwrap();
-    assert_eq!(answer.into_body().data().await.unwrap().unwrap(), "pong");
-    let head = target.await.unwrap();
-    assert!(head.starts_with("GET /chat HTTP/1.1\r\n") && head.contains("sec-websocket-key: "), "{head}");
+    sender.send_request(request, false).unwrap()
+}
+
+#[tokio::test]
+async fn h21_a_target_that_does_not_switch_opens_no_tunnel_over_http2() {
+    let target = Target::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let gate = Gate::start(Limits::default());
+    gate.route_to(&[target.address], Timeouts::default());
+    assert_eq!(ask_for_websocket(&gate).await.0.await.unwrap().status(), StatusCode::BAD_GATEWAY);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{connect::Stream, live::Target, pool::Pools, spec::Timeouts};
+use super::{LONGEST, connect::Stream, deadline, live::Target, pool::Pools, spec::Timeouts};
 use crate::{
     client_body::{BodyError, ClientBody},
     error::Failure,
@@ -44,6 +44,10 @@ pub(crate) struct Connection {
     pub(super) target: Rc<KeptTarget>,
     /// Bytes read and not yet used. Empty between exchanges, but kept for its memory.
     read: BytesMut,
+    /// Memory for the next request.
+    out: BytesMut,
+    /// Kept from exchange to exchange: moving a timer further away costs nothing, making one does.
+    timer: Pin<Box<Sleep>>,
     /// Requests sent so far.
     pub(super) requests: u32,
     pub(super) idle_since: Instant,
@@ -88,7 +92,16 @@ pub(crate) struct Broken {
 
 impl Connection {
     pub(super) fn new(stream: Stream, target: Rc<KeptTarget>) -> Self {
-        Self { stream, target, read: BytesMut::new(), requests: 0, idle_since: Instant::now() }
+        let idle_since = Instant::now();
+        Self {
+            stream,
+            target,
+            read: BytesMut::new(),
+            out: BytesMut::with_capacity(1024),
+            timer: Box::pin(sleep_until(idle_since + LONGEST)),
+            requests: 0,
+            idle_since,
+        }
     }
 
     /// Sends the request and waits for the head of the answer. The body keeps flowing while the answer is read.
@@ -99,33 +112,31 @@ impl Connection {
     ) -> Result<Answer, Broken> {
         let reused = self.requests > 0;
         self.requests = self.requests.saturating_add(1);
-        let mut pump = Pump::new(outgoing, body.as_ref().is_none_or(ClientBody::is_ended));
+        let empty = body.as_ref().is_none_or(ClientBody::is_ended);
+        let mut pump = Pump::new(std::mem::take(&mut self.out), outgoing, empty);
         let mut interim = 0;
         let mut waiting = Waiting::default();
-        let timer = sleep_until(Instant::now() + outgoing.timeouts.send);
-        tokio::pin!(timer);
         let result = std::future::poll_fn(|cx| {
             let head = self.poll_exchange(cx, &mut pump, body, outgoing.head, &mut interim);
             if head.is_ready() {
                 return head;
             }
-            ready!(waiting.poll_timer(cx, &pump, outgoing.timeouts, timer.as_mut()));
+            ready!(waiting.poll_timer(cx, &pump, outgoing.timeouts, self.timer.as_mut()));
             Poll::Ready(Err(pump.late(&self)))
         })
         .await;
-        match result {
-            Ok(Head { status: StatusCode::SWITCHING_PROTOCOLS, headers, .. }) => {
-                Ok(Answer::Switched(headers, self.stream, self.read.freeze()))
-            }
-            Ok(head) => {
+        let failure = match result {
+            Ok(head) if head.status != StatusCode::SWITCHING_PROTOCOLS => {
                 let body = H1Body::new(self, pump, body.take(), &head, outgoing);
-                Ok(Answer::Response(head.status, head.headers, body))
+                return Ok(Answer::Response(head.status, head.headers, body));
             }
-            Err(failure) => {
-                let silent = self.read.is_empty() && interim == 0;
-                Err(Broken { failure, silent, unsent: pump.written == 0, reused })
+            Ok(head) if pump.done => {
+                return Ok(Answer::Switched(head.headers, self.stream, self.read.freeze()));
             }
-        }
+            Ok(_) => self.broke("it switched protocols before it had the whole request"),
+            Err(failure) => failure,
+        };
+        Err(Broken { failure, silent: !pump.heard, unsent: pump.written == 0, reused })
     }
 
     fn poll_exchange(
@@ -161,7 +172,10 @@ impl Connection {
                     Ok(0) => {
                         return Poll::Ready(Err(self.broke("it closed the connection without an answer")));
                     }
-                    Ok(_) => pump.progress += 1,
+                    Ok(_) => {
+                        pump.heard = true;
+                        pump.progress += 1;
+                    }
                     Err(error) => return Poll::Ready(Err(self.broke(&error.to_string()))),
                 },
                 Err(reason) => return Poll::Ready(Err(self.broke(reason))),
@@ -212,6 +226,8 @@ struct Pump {
     /// Everything is written and flushed.
     done: bool,
     broken: bool,
+    /// Something of an answer came.
+    heard: bool,
     /// The last thing waited for was the client.
     client_is_slow: bool,
     written: u64,
@@ -235,7 +251,8 @@ enum Stop {
 }
 
 impl Pump {
-    fn new(outgoing: Outgoing<'_>, empty: bool) -> Self {
+    /// A request whose bytes are gathered in `out`.
+    fn new(mut out: BytesMut, outgoing: Outgoing<'_>, empty: bool) -> Self {
         let declared = outgoing
             .head
             .headers
@@ -247,7 +264,6 @@ impl Pump {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::Chunked,
         };
-        let mut out = BytesMut::with_capacity(1024);
         encode_head(&mut out, outgoing, framing);
         Self {
             out,
@@ -256,6 +272,7 @@ impl Pump {
             ended: empty,
             done: false,
             broken: false,
+            heard: false,
             client_is_slow: false,
             written: 0,
             progress: 0,
@@ -282,7 +299,7 @@ impl Pump {
                         continue;
                     }
                     Poll::Ready(Some(Err(error))) => {
-                        return Poll::Ready(Err(Stop::Client(client_failure(&error))));
+                        return Poll::Ready(Err(Stop::Client(error.failure())));
                     }
                     Poll::Ready(None) => {
                         self.encode_end().map_err(Stop::Client)?;
@@ -329,10 +346,9 @@ impl Pump {
     fn encode(&mut self, data: Bytes) -> Result<(), Failure> {
         let chunked = self.framing == Framing::Chunked;
         match &mut self.framing {
-            Framing::Nothing => return Err(client_failure(&BodyError::Client)),
+            Framing::Nothing => return Err(BodyError::Client.failure()),
             Framing::Length(left) => {
-                *left =
-                    left.checked_sub(data.len() as u64).ok_or_else(|| client_failure(&BodyError::Client))?;
+                *left = left.checked_sub(data.len() as u64).ok_or_else(|| BodyError::Client.failure())?;
             }
             Framing::Chunked => {
                 let mut size = [0_u8; 18];
@@ -357,7 +373,7 @@ impl Pump {
 
     fn encode_end(&mut self) -> Result<(), Failure> {
         match self.framing {
-            Framing::Length(left) if left > 0 => return Err(client_failure(&BodyError::Client)),
+            Framing::Length(left) if left > 0 => return Err(BodyError::Client.failure()),
             Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
             Framing::Nothing | Framing::Length(_) => {}
         }
@@ -367,20 +383,14 @@ impl Pump {
 
     /// What ran out of time.
     fn late(&self, connection: &Connection) -> Failure {
-        if self.client_is_slow {
-            return Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
-        }
-        let what = if self.done || self.broken { "answer" } else { "send" };
+        let what = match (self.done || self.broken, self.client_is_slow) {
+            (true, _) => "answer",
+            (false, false) => "send",
+            (false, true) => {
+                return Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+            }
+        };
         Failure::Timeout { target: connection.target.target.label.to_string(), what }
-    }
-}
-
-const fn client_failure(error: &BodyError) -> Failure {
-    match error {
-        BodyError::Client => Failure::Client(StatusCode::BAD_REQUEST, "the request's body broke off"),
-        BodyError::TooLarge => {
-            Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
-        }
     }
 }
 
@@ -441,7 +451,7 @@ impl Waiting {
         };
         if self.seen != Some((pump.progress, kind)) {
             self.seen = Some((pump.progress, kind));
-            timer.as_mut().reset(Instant::now() + limit);
+            timer.as_mut().reset(deadline(limit));
         }
         timer.poll(cx)
     }
@@ -451,6 +461,8 @@ impl Waiting {
 /// to its pool; when it is dropped early the connection is closed.
 #[derive(Debug)]
 pub(crate) struct H1Body {
+    /// The whole body, where it came with the head: then nothing of the connection needs to stay.
+    whole: Option<Bytes>,
     state: Option<Box<Reading>>,
     length: Option<u64>,
 }
@@ -464,7 +476,6 @@ struct Reading {
     reusable: bool,
     timeouts: Timeouts,
     waiting: Waiting,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why the body of an answer broke off.
@@ -477,13 +488,19 @@ pub(crate) struct BodyBroken {
 
 impl H1Body {
     fn new(
-        connection: Connection,
+        mut connection: Connection,
         pump: Pump,
         request: Option<ClientBody>,
         head: &Head,
         outgoing: Outgoing<'_>,
     ) -> Self {
         let length = head.decoder.length();
+        let at_hand = length.and_then(|length| usize::try_from(length).ok());
+        if let Some(length_at_hand) = at_hand.filter(|length| *length <= connection.read.len()) {
+            let body = connection.read.split_to(length_at_hand).freeze();
+            finish(connection, pump, head.keep_alive);
+            return Self { whole: Some(body).filter(|body| !body.is_empty()), state: None, length };
+        }
         let reading = Reading {
             connection,
             pump,
@@ -492,23 +509,22 @@ impl H1Body {
             reusable: head.keep_alive,
             timeouts: outgoing.timeouts,
             waiting: Waiting::default(),
-            timer: None,
         };
-        if reading.decoder.is_done() {
-            reading.finish();
-            return Self { state: None, length };
-        }
-        // The whole body often came with the head: then nothing of the connection needs to stay.
-        Self { state: Some(Box::new(reading)), length }
+        Self { whole: None, state: Some(Box::new(reading)), length }
+    }
+}
+
+/// The connection goes back to its pool if both sides have said all they had to say.
+fn finish(mut connection: Connection, pump: Pump, reusable: bool) {
+    if reusable && pump.done && !pump.broken {
+        connection.out = pump.out;
+        connection.give_back();
     }
 }
 
 impl Reading {
     fn finish(self) {
-        let sent = self.pump.done && !self.pump.broken;
-        if self.reusable && sent {
-            self.connection.give_back();
-        }
+        finish(self.connection, self.pump, self.reusable);
     }
 
     fn broken(&self, reason: impl Into<String>) -> BodyBroken {
@@ -539,8 +555,8 @@ impl Reading {
                 Poll::Ready(Ok(_)) => self.pump.progress += 1,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error.to_string()))),
                 Poll::Pending => {
-                    let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
-                    ready!(self.waiting.poll_timer(cx, &self.pump, self.timeouts, timer.as_mut()));
+                    let timer = self.connection.timer.as_mut();
+                    ready!(self.waiting.poll_timer(cx, &self.pump, self.timeouts, timer));
                     return Poll::Ready(Err(self.broken("it was silent for too long")));
                 }
             }
@@ -557,6 +573,10 @@ impl Body for H1Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = self.get_mut();
+        if let Some(body) = this.whole.take() {
+            this.length = Some(0);
+            return Poll::Ready(Some(Ok(Frame::data(body))));
+        }
         let Some(reading) = this.state.as_mut() else { return Poll::Ready(None) };
         let piece = ready!(reading.poll_piece(cx));
         if let (Some(length), Ok(Some(frame))) = (this.length.as_mut(), &piece) {
@@ -581,7 +601,7 @@ impl Body for H1Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state.is_none()
+        self.whole.is_none() && self.state.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

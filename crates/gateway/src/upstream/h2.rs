@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
     connect::Stream,
+    deadline,
     h1::{Broken, Outgoing},
     live::Target,
 };
@@ -219,7 +220,7 @@ impl Body for H2Body {
             }
             Poll::Pending => {
                 let limit = this.limit;
-                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline(limit))));
                 ready!(timer.as_mut().poll(cx));
                 Poll::Ready(Some(Err(H2Broken(this.label.clone(), "it was silent for too long".to_owned()))))
             }

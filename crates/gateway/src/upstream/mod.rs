@@ -9,14 +9,10 @@ mod pool;
 mod resolve;
 mod spec;
 
-pub(crate) use self::{
-    balance::Tried,
-    connect::Stream,
-    h1::{Answer, Broken, H1Body, Outgoing},
-    h2::H2Body,
-    live::Target,
-    pool::Pools,
-};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 pub use self::{
     balance::Upstream,
     live::Live,
@@ -25,3 +21,19 @@ pub use self::{
         UpstreamSpec,
     },
 };
+pub(crate) use self::{
+    balance::{SentHost, Tried},
+    connect::Stream,
+    h1::{Answer, Broken, H1Body, Outgoing},
+    h2::H2Body,
+    live::Target,
+    pool::Pools,
+};
+
+/// A year: configured limits may be longer than the clock can count.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// When `limit` will be over.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(LONGEST)
+}
