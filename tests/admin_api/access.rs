@@ -5,8 +5,7 @@ use std::{fs, process::Command};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Admin, Connection, Options, Portcullis, Request, Site, Upstream, admin::node, shared, tls::Authority,
-    unique,
+    Admin, Connection, Portcullis, Request, Site, Upstream, admin::node, shared, tls::Authority, unique,
 };
 
 const ROUTES: &str = "/apisix/admin/routes";
@@ -100,25 +99,9 @@ async fn a04_nothing_listens_beyond_this_machine() {
 
 /// A gateway in `run` with an administrator and a viewer.
 fn two_roles() -> (Portcullis, Admin, Admin) {
-    let (admin, viewer) = (unique("admin-key-"), unique("viewer-key-"));
-    let config = format!(
-        r#"
-listeners: [{{address: "127.0.0.1:{{9080}}"}}]
-admin:
-  apisix:
-    listen: "127.0.0.1:{{9180}}"
-    keys: [{{key: "{admin}", role: admin}}, {{key: "{viewer}", role: viewer}}]
-store: {{sqlite: gateway.db}}
-encryption: {{keyring: {{keys: "${{KEYRING}}"}}}}
-outbound: {{allow: [127.0.0.0/8]}}
-log: {{level: info}}
-"#
-    );
-    let keyring = base::Keyring::generate(&base::Random::system()).to_text().trim().to_owned();
-    let environment = vec![("KEYRING".to_owned(), keyring)];
-    let gate = Portcullis::start(Options { config: Some(config), environment, real_clock: true });
-    let port = gate.port(9180);
-    (gate, Admin::new(port, admin), Admin::new(port, viewer))
+    let (gate, viewer) = Portcullis::production("log: {level: info}");
+    let admin = gate.admin();
+    (gate, admin, viewer)
 }
 
 #[tokio::test]

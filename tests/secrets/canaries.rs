@@ -57,12 +57,14 @@ impl Canaries {
     }
 }
 
-/// Sends every canary through good and failing flows. What answered them, and the process.
-async fn sweep() -> (Arc<Portcullis>, Canaries, Vec<String>) {
-    let gate = Arc::new(Portcullis::start(Options {
-        environment: vec![("RUST_LOG".to_owned(), TRACE.to_owned())],
-        ..Options::default()
-    }));
+/// `dev`, saying everything that it can say.
+pub(super) fn talkative() -> Arc<Portcullis> {
+    let environment = vec![("RUST_LOG".to_owned(), TRACE.to_owned())];
+    Arc::new(Portcullis::start(Options { environment, ..Options::default() }))
+}
+
+/// Sends every canary through good and failing flows. What is planted, and what answered.
+async fn sweep(gate: &Arc<Portcullis>) -> (Canaries, Vec<String>) {
     let (mut canaries, mut answers, provider) =
         (Canaries::new(), Vec::new(), Provider::start("canary-client"));
     let (secret, cookie_secret) =
@@ -74,7 +76,7 @@ async fn sweep() -> (Arc<Portcullis>, Canaries, Vec<String>) {
             "scope": "openid", "session": {"secret": cookie_secret},
         }})
     };
-    let protected = Site::on(Arc::clone(&gate), session(true)).await;
+    let protected = Site::on(Arc::clone(gate), session(true)).await;
     let mut note = |what: &str, answer: crate::support::Response| answers.push(format!("{what}: {answer:?}"));
 
     // Machines, with good tokens and bad ones.
@@ -162,12 +164,13 @@ async fn sweep() -> (Arc<Portcullis>, Canaries, Vec<String>) {
         note("metrics", Request::get("/metrics").send(gate.port(port)).await);
     }
     note("status", Request::get("/status/ready").send(gate.port(9180)).await);
-    (gate, canaries, answers)
+    (canaries, answers)
 }
 
 #[tokio::test]
 async fn s01_no_secret_is_in_logs_metrics_or_answers() {
-    let (gate, canaries, answers) = sweep().await;
+    let gate = talkative();
+    let (canaries, answers) = sweep(&gate).await;
     for answer in &answers {
         assert_eq!(canaries.found_in(answer), [""; 0], "in the answer {answer}");
     }
@@ -179,8 +182,25 @@ async fn s01_no_secret_is_in_logs_metrics_or_answers() {
 }
 
 #[tokio::test]
+async fn s01_s07_no_secret_is_in_the_access_log() {
+    for format in ["text", "json"] {
+        let log = format!("log: {{level: info, format: {format}, access: stdout}}");
+        let (gate, _) = Portcullis::production(&log);
+        let gate = Arc::new(gate);
+        let (canaries, _) = sweep(&gate).await;
+        assert!(gate.terminate().success());
+        let output = gate.output();
+        assert!(output.lines().filter(|line| line.contains("/site-")).count() > 5, "no access log: {output}");
+        for line in output.lines() {
+            assert_eq!(canaries.found_in(line), [""; 0], "in the log: {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn s02_no_secret_is_plain_on_disk() {
-    let (gate, mut canaries, _) = sweep().await;
+    let gate = talkative();
+    let (mut canaries, _) = sweep(&gate).await;
     // dev.env is for the operator's shell and holds the admin key on purpose; its mode is checked in A03.
     canaries.0.remove("admin key");
     let look = |gate: &Portcullis| {

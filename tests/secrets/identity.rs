@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::canaries::{Canaries, TRACE, files_below};
-use crate::support::{Browser, Options, Portcullis, Request, Response, Upstream, admin::node, unique};
+use super::canaries::{Canaries, files_below, talkative};
+use crate::support::{Browser, Portcullis, Request, Response, Upstream, admin::node, unique};
 
 /// Logs in, gets and loses tokens, and plants what must not be seen again.
 async fn sweep() -> (Arc<Portcullis>, Canaries, Vec<String>) {
-    let gate = Arc::new(Portcullis::start(Options {
-        environment: vec![("RUST_LOG".to_owned(), TRACE.to_owned())],
-        ..Options::default()
-    }));
+    let gate = talkative();
     let (mut canaries, mut failures) = (Canaries::default(), Vec::new());
     let port = gate.port(9400);
     let token = |form: Value| Request::new("POST", "/oauth/token").json(&form).send(port);

@@ -56,6 +56,42 @@ fn s04_an_error_of_the_configuration_does_not_repeat_its_secrets() {
 }
 
 #[tokio::test]
+async fn s06_a_request_is_one_line_of_the_access_log() {
+    for format in ["text", "json"] {
+        let log = format!("log: {{level: info, format: {format}, access: stdout}}");
+        let (gate, _) = Portcullis::production(&log);
+        let mark = unique("mark-");
+        let targets = [
+            "",
+            "%0a%0dforged",
+            "%1b[31m",
+            "?a\"b",
+            "/\"x",
+            "/a'b",
+            "/%22%5c",
+            "/%E2%80%A8forged",
+            "/é",
+            "|x|{}^`",
+        ];
+        for target in targets {
+            let mut connection = gate.connect().await;
+            let head = format!("GET /{mark}{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+            let lies = format!("User-Agent: {mark}\tforged\r\nReferer: {mark}\u{9b}31m\r\n");
+            connection.send(format!("{head}{lies}\r\n")).await;
+            connection.rest().await;
+        }
+        assert!(gate.terminate().success());
+        let output = gate.output();
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(&mark)).collect();
+        assert!(lines.len() >= 5 && lines.len() <= targets.len(), "{}", lines.join("\n"));
+        for line in lines {
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+            assert!(!line.starts_with("forged"), "{line:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn s06_what_a_client_sends_cannot_write_a_line_of_its_own() {
     let gate = Portcullis::start(Options {
         environment: vec![(

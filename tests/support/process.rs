@@ -20,10 +20,25 @@ use super::{Admin, Connection, Request, Response};
 const PORTS: [u16; 11] = [9080, 9443, 9444, 9180, 7443, 8001, 9091, 9400, 9401, 9402, 9480];
 /// The last line of `dev`'s banner.
 const READY: &str = "portcullis is ready";
+/// What `run` logs then, as text and as JSON.
+const LOGGED_READY: [&str; 2] = ["INFO ready", "\"message\":\"ready\"}"];
 /// A debug build on a busy machine starts slowly.
 const START: Duration = Duration::from_secs(90);
 /// The contract lets a drain take 30 s.
 const STOP: Duration = Duration::from_secs(45);
+
+/// What every production configuration of the tests has.
+const PRODUCTION: &str = r#"
+listeners: [{address: "127.0.0.1:{9080}"}]
+admin:
+  apisix:
+    listen: "127.0.0.1:{9180}"
+    keys: [{key: "${ADMIN}", role: admin}, {key: "${VIEWER}", role: viewer}]
+store: {sqlite: gateway.db}
+encryption: {keyring: {keys: "${KEYRING}"}}
+outbound: {allow: [127.0.0.0/8, "::1/128"]}
+metrics: {listen: "127.0.0.1:{9091}"}
+"#;
 
 /// How to start the binary.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +108,20 @@ impl Portcullis {
             }
         }
         panic!("no free ports were found: {last}");
+    }
+
+    /// `run` with an administrator's and a viewer's key, and `extra` lines of configuration. The client is the
+    /// viewer's.
+    pub(crate) fn production(extra: &str) -> (Self, Admin) {
+        let (admin, viewer) = (super::unique("admin-key-"), super::unique("viewer-key-"));
+        let keyring = base::Keyring::generate(&base::Random::system()).to_text().trim().to_owned();
+        let config = format!("{PRODUCTION}{extra}\n");
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = vec![pair("KEYRING", &keyring), pair("ADMIN", &admin), pair("VIEWER", &viewer)];
+        let gate = Self::start(Options { config: Some(config), environment, real_clock: true });
+        locked(&gate.variables).insert("ADMIN_KEY".to_owned(), admin);
+        let viewer = Admin::new(gate.port(9180), viewer);
+        (gate, viewer)
     }
 
     /// The state folder.
@@ -236,7 +265,8 @@ impl Portcullis {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (ready, is_ready) = mpsc::channel();
-        let signs = if self.options.config.is_none() { [READY, ""] } else { ["", "INFO ready"] };
+        let signs: [&'static [&'static str]; 2] =
+            if self.options.config.is_none() { [&[READY], &[]] } else { [&[], &LOGGED_READY] };
         let readers = vec![
             self.copy(child.stdout.take().unwrap(), signs[0], ready.clone()),
             self.copy(child.stderr.take().unwrap(), signs[1], ready),
@@ -260,17 +290,17 @@ impl Portcullis {
         self.folder.path().join("state")
     }
 
-    /// Keeps what it writes, and tells when a line ends in `sign`.
+    /// Keeps what it writes, and tells when a line ends in one of `signs`.
     fn copy(
         &self,
         from: impl Read + Send + 'static,
-        sign: &'static str,
+        signs: &'static [&'static str],
         ready: mpsc::Sender<()>,
     ) -> thread::JoinHandle<()> {
         let output = Arc::clone(&self.output);
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                if !sign.is_empty() && line.trim_ascii_end().ends_with(sign.as_bytes()) {
+                if signs.iter().any(|sign| line.trim_ascii_end().ends_with(sign.as_bytes())) {
                     let _ = ready.send(());
                 }
                 let mut output = locked(&output);

@@ -4,9 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::net::TcpStream;
 
-use crate::support::{
-    Admin, Connection, Options, Portcullis, Probe, Request, Site, Upstream, admin::node, unique,
-};
+use crate::support::{Connection, Portcullis, Probe, Request, Site, Upstream, admin::node};
 use serde_json::json;
 
 const TOO_LARGE: &[u16] = &[400, 414, 431];
@@ -89,26 +87,12 @@ async fn t16_clients_that_never_finish_do_not_keep_others_waiting() {
 
 #[tokio::test]
 async fn t16_whoever_takes_too_long_is_cut_off() {
-    let config = r#"
-listeners:
-  - address: "127.0.0.1:{9080}"
-admin:
-  apisix: {listen: "127.0.0.1:{9180}", keys: [{key: "${KEY}", role: admin}]}
-store: {sqlite: gateway.db}
-encryption: {keyring: {keys: "${KEYRING}"}}
-outbound: {allow: [127.0.0.0/8]}
-limits: {head_timeout: 1s, handshake_timeout: 1s}
-log: {level: info}
-"#;
-    let (key, keyring) = (unique("admin-key-"), base::Keyring::generate(&base::Random::system()));
-    let environment =
-        vec![("KEY".to_owned(), key.clone()), ("KEYRING".to_owned(), keyring.to_text().trim().to_owned())];
-    let gate = Portcullis::start(Options { config: Some(config.to_owned()), environment, real_clock: true });
+    let limits = "limits: {head_timeout: 1s, handshake_timeout: 1s}\nlog: {level: info}";
+    let (gate, _) = Portcullis::production(limits);
     let (upstream, mut slow) = (Upstream::start(), Vec::new());
-    let admin = Admin::new(gate.port(9180), key);
     let mut target = node(&upstream);
     target["timeout"] = json!({"connect": 1, "send": 1, "read": 1});
-    admin.set("routes/slow", &json!({"uri": "/slow", "upstream": target})).await;
+    gate.admin().set("routes/slow", &json!({"uri": "/slow", "upstream": target})).await;
     let head = "POST /slow HTTP/1.1\r\nHost: localhost\r\n";
     for (case, bytes) in [
         ("nothing", String::new()),
