@@ -60,6 +60,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Time for a whole head, and for the pause between requests of a connection.
     pub header: Duration,
+    /// Time between two pieces of a request's body; a client that is silent longer is answered 408.
+    pub body: Duration,
     /// Time for the TLS handshake and for a PROXY header.
     pub handshake: Duration,
     /// Streams of an HTTP/2 connection at once.
@@ -67,7 +69,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 KiB and 100 lines of head, bodies of any length (they are streamed), 60 s for a head, 10 s for a handshake,
+    /// 64 KiB and 100 lines of head, bodies of any length (they are streamed), 60 s for a head and
+    /// for each piece of a body, 10 s for a handshake,
     /// 128 streams.
     fn default() -> Self {
         Self {
@@ -75,6 +78,7 @@ impl Default for Limits {
             headers: 100,
             body_bytes: u64::MAX,
             header: Duration::from_secs(60),
+            body: Duration::from_secs(60),
             handshake: Duration::from_secs(10),
             streams: 128,
         }

@@ -316,7 +316,8 @@ impl<'a> Delivery<'a> {
             SentHost::Node => &target.authority,
             SentHost::Fixed(host) => host,
         };
-        let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts };
+        let client_silence = self.core.settings.limits.body;
+        let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts, client_silence };
         let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
         let pools = &self.core.pools;
         if target.scheme.is_h2() {

@@ -48,6 +48,7 @@ pub(crate) fn engine(
         headers: config.limits.headers,
         body_bytes: config.limits.body_bytes.unwrap_or(u64::MAX),
         header: config.limits.head_timeout,
+        body: config.limits.body_timeout,
         handshake: config.limits.handshake_timeout,
         streams: config.limits.streams,
     };

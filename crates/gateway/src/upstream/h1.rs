@@ -34,8 +34,6 @@ const COALESCED: usize = 16 * 1024;
 const READ_ROOM: usize = 16 * 1024;
 /// Interim answers (1xx) tolerated before the real one.
 const MAX_INTERIM: u32 = 16;
-/// How long a client may be silent in the middle of its body.
-const CLIENT_SILENCE: Duration = Duration::from_secs(60);
 
 /// A connection to a target that carries one exchange at a time.
 #[derive(Debug)]
@@ -67,6 +65,8 @@ pub(crate) struct Outgoing<'a> {
     /// The Host the target sees.
     pub(crate) host: &'a HeaderValue,
     pub(crate) timeouts: Timeouts,
+    /// How long the client may be silent in the middle of its body.
+    pub(crate) client_silence: Duration,
 }
 
 /// What came back.
@@ -121,7 +121,13 @@ impl Connection {
             if head.is_ready() {
                 return head;
             }
-            ready!(waiting.poll_timer(cx, &pump, outgoing.timeouts, self.timer.as_mut()));
+            ready!(waiting.poll_timer(
+                cx,
+                &pump,
+                outgoing.timeouts,
+                outgoing.client_silence,
+                self.timer.as_mut()
+            ));
             Poll::Ready(Err(pump.late(&self)))
         })
         .await;
@@ -442,11 +448,12 @@ impl Waiting {
         cx: &mut Context<'_>,
         pump: &Pump,
         timeouts: Timeouts,
+        client_silence: Duration,
         mut timer: Pin<&mut Sleep>,
     ) -> Poll<()> {
         let (kind, limit) = match (pump.done || pump.broken, pump.client_is_slow) {
             (true, _) => (0, timeouts.read),
-            (false, true) => (1, CLIENT_SILENCE),
+            (false, true) => (1, client_silence),
             (false, false) => (2, timeouts.send),
         };
         if self.seen != Some((pump.progress, kind)) {
@@ -475,6 +482,7 @@ struct Reading {
     decoder: Decoder,
     reusable: bool,
     timeouts: Timeouts,
+    client_silence: Duration,
     waiting: Waiting,
 }
 
@@ -508,6 +516,7 @@ impl H1Body {
             decoder: head.decoder,
             reusable: head.keep_alive,
             timeouts: outgoing.timeouts,
+            client_silence: outgoing.client_silence,
             waiting: Waiting::default(),
         };
         Self { whole: None, state: Some(Box::new(reading)), length }
@@ -556,7 +565,13 @@ impl Reading {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error.to_string()))),
                 Poll::Pending => {
                     let timer = self.connection.timer.as_mut();
-                    ready!(self.waiting.poll_timer(cx, &self.pump, self.timeouts, timer));
+                    ready!(self.waiting.poll_timer(
+                        cx,
+                        &self.pump,
+                        self.timeouts,
+                        self.client_silence,
+                        timer
+                    ));
                     return Poll::Ready(Err(self.broken("it was silent for too long")));
                 }
             }

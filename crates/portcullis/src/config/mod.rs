@@ -192,6 +192,8 @@ pub(crate) struct Limits {
     pub(crate) body_bytes: Option<u64>,
     /// Time for a whole head, and for the pause between requests of a connection.
     pub(crate) head_timeout: Duration,
+    /// Time between two pieces of a request's body.
+    pub(crate) body_timeout: Duration,
     /// Time for a TLS handshake and for a PROXY header.
     pub(crate) handshake_timeout: Duration,
     /// HTTP/2 streams of a connection at once.
@@ -205,6 +207,7 @@ impl Default for Limits {
             headers: 100,
             body_bytes: None,
             head_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
             streams: 128,
         }

@@ -392,7 +392,15 @@ fn read_log(top: &Section<'_>, findings: &mut Findings) -> Log {
 }
 
 fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
-    let known = ["head_bytes", "headers", "body_bytes", "head_timeout", "handshake_timeout", "streams"];
+    let known = [
+        "head_bytes",
+        "headers",
+        "body_bytes",
+        "head_timeout",
+        "body_timeout",
+        "handshake_timeout",
+        "streams",
+    ];
     let default = Limits::default();
     let Some(section) = top.section("limits", &known, findings) else { return default };
     let head_bytes = section.optional::<ByteCount>("head_bytes", findings);
@@ -402,6 +410,7 @@ fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
         headers: section.value("headers", default.headers, findings),
         body_bytes: section.optional::<ByteCount>("body_bytes", findings).map(|at| at.value.0),
         head_timeout: section.value("head_timeout", default.head_timeout, findings),
+        body_timeout: section.value("body_timeout", default.body_timeout, findings),
         handshake_timeout: section.value("handshake_timeout", default.handshake_timeout, findings),
         streams: section.value("streams", default.streams, findings),
     }
