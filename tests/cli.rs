@@ -239,6 +239,16 @@ fn dev_keeps_its_credentials_and_closes_its_folder() {
 }
 
 #[test]
+fn dev_takes_the_admin_key_it_is_given() {
+    let key = "a-key-from-the-environment".to_owned();
+    let environment = vec![("PORTCULLIS_ADMIN_KEY".to_owned(), key.clone())];
+    let gate = Portcullis::start(support::Options { environment, ..support::Options::default() });
+    for name in ["ADMIN_KEY", "APISIX_ADMIN_KEY", "YOUR_API_KEY"] {
+        assert_eq!(gate.variable(name), key);
+    }
+}
+
+#[test]
 fn dev_writes_the_file_that_run_reads() {
     let gate = Portcullis::dev();
     let key = gate.variable("ADMIN_KEY");
@@ -298,18 +308,22 @@ struct Production {
     folder: TempDir,
     gateway: u16,
     admin: u16,
+    identity: u16,
     upstream: TcpListener,
 }
 
 impl Production {
     fn start() -> Self {
-        let [gateway, admin] = free_ports();
+        let [gateway, admin, identity] = free_ports();
         let folder = tempfile::tempdir().unwrap();
         let yaml = format!(
             "listeners: [{{address: \"127.0.0.1:{gateway}\"}}]\n\
              admin: {{apisix: {{listen: \"127.0.0.1:{admin}\", keys: [{{key: \"{KEY}\"}}]}}}}\n\
              store: {{sqlite: gateway.db}}\n\
              encryption: {{keyring: {{keys: \"{}\"}}}}\n\
+             identity:\n  listen: 127.0.0.1:{identity}\n  database: {{sqlite: identity.db}}\n  tenants:\n    \
+             - {{name: main, domains: [\"http://localhost:{identity}\"], \
+             management: {{client_id: operator, client_secret: \"{KEY}\"}}}}\n\
              log: {{level: info, access: access.log}}\n",
             base::Keyring::generate(&base::Random::system()).to_text().trim()
         );
@@ -324,7 +338,7 @@ impl Production {
         assert!(lines.by_ref().map_while(Result::ok).any(|line| line.ends_with("ready")), "it did not start");
         std::thread::spawn(move || lines.for_each(drop));
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-        let production = Self { child, folder, gateway, admin, upstream };
+        let production = Self { child, folder, gateway, admin, identity, upstream };
         let node = production.upstream.local_addr().unwrap();
         let route = format!(r#"{{"uri":"/*","upstream":{{"type":"roundrobin","nodes":{{"{node}":1}}}}}}"#);
         let answer = exchange(admin, &request("PUT", "/apisix/admin/routes/1", &route));
@@ -391,6 +405,35 @@ fn run_serves_what_the_file_says_and_nothing_else() {
         let answer = exchange(production.admin, &request(method, path, "{\"advance\": 1}"));
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
+}
+
+#[test]
+fn run_makes_its_tenants_and_the_client_their_administrators_begin_with() {
+    let production = Production::start();
+    let port = production.identity;
+    let body = format!(
+        r#"{{"grant_type":"client_credentials","client_id":"operator","client_secret":"{KEY}","audience":"http://localhost:{port}/api/v2/"}}"#
+    );
+    let ask = |host: &str, extra: &str, start: &str, body: &str| {
+        let length = body.len();
+        exchange(
+            port,
+            &format!(
+                "{start} HTTP/1.1\r\nHost: {host}\r\n{extra}Content-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            ),
+        )
+    };
+    let here = format!("localhost:{port}");
+    let answer = ask(&here, "", "POST /oauth/token", &body);
+    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    let token: Value = serde_json::from_str(json).unwrap();
+    let bearer = format!("Authorization: Bearer {}\r\n", token["access_token"].as_str().unwrap());
+    let clients = ask(&here, &bearer, "GET /api/v2/clients", "");
+    assert!(clients.starts_with("HTTP/1.1 200") && clients.contains("operator"), "{clients}");
+    // Only configured origins are served.
+    let elsewhere = ask("login.example.org", "", "GET /.well-known/openid-configuration", "");
+    assert!(elsewhere.starts_with("HTTP/1.1 404"), "{elsewhere}");
 }
 
 #[test]

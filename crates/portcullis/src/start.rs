@@ -107,25 +107,23 @@ async fn store_to_check(plan: &Plan) -> anyhow::Result<Arc<dyn Store>> {
 async fn serve(plan: Plan) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let readiness = Readiness::default();
-    let path = &plan.config.store;
-    let store = SqliteStore::open(path, plan.clock.clone()).await;
-    let store =
-        Arc::new(store.with_context(|| format!("cannot open the configuration store {}", path.display()))?);
-    let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
-    let provider = match &plan.config.identity {
-        Some(identity) => Some(Provider::open(&plan, identity).await?),
-        None => None,
+    let (store, provider) = tokio::try_join!(open_store(&plan), open_provider(&plan))?;
+    // Before the configuration: its routes ask our own provider as soon as they are compiled.
+    let mut servers = match (&provider, &plan.config.identity) {
+        (Some(provider), Some(identity)) => provider.servers(identity)?,
+        _ => Vec::new(),
     };
+    let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
     let upkeep = Upkeep {
         dialect: Arc::clone(&configuration.dialect),
         providers: configuration.services.providers.clone(),
         idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
     };
     let engine = Engine::default();
-    let mut servers = servers(&plan, &configuration, &readiness, &upkeep, &engine)?;
-    if let (Some(provider), Some(identity)) = (&provider, &plan.config.identity) {
-        servers.extend(provider.servers(identity)?);
-    }
+    servers.extend(other_servers(&plan, &configuration, &readiness, &upkeep, &engine)?);
+    let (live, publisher) = (Arc::clone(&configuration.live), Arc::clone(&configuration.publisher));
+    let settings = gate::engine(&plan.config, &plan.clock, live, publisher)?;
+    *lock(&engine) = Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
 
     let (stop, stopped) = watch::channel(false);
     let mut serving = JoinSet::new();
@@ -133,9 +131,6 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
         serving.spawn(server.run(stopped.clone()));
     }
     let upkeep = tokio::spawn(upkeep.run());
-    let (live, publisher) = (Arc::clone(&configuration.live), Arc::clone(&configuration.publisher));
-    let settings = gate::engine(&plan.config, &plan.clock, live, publisher)?;
-    *lock(&engine) = Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
     readiness.set(true);
     tracing::info!("ready");
     if let (Some(dev), Some(demo)) = (&plan.dev, provider.and_then(|provider| provider.demo)) {
@@ -162,8 +157,21 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every server beside the gateway, bound and not yet running.
-fn servers(
+async fn open_store(plan: &Plan) -> anyhow::Result<Arc<SqliteStore>> {
+    let path = &plan.config.store;
+    let store = SqliteStore::open(path, plan.clock.clone()).await;
+    Ok(Arc::new(store.with_context(|| format!("cannot open the configuration store {}", path.display()))?))
+}
+
+async fn open_provider(plan: &Plan) -> anyhow::Result<Option<Provider>> {
+    match &plan.config.identity {
+        Some(identity) => Provider::open(plan, identity).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Admin API, metrics and, in `dev`, echo: bound and not yet running.
+fn other_servers(
     plan: &Plan,
     configuration: &Configuration,
     readiness: &Readiness,
