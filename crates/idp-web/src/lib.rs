@@ -1,1 +1,94 @@
-//! (to be written)
+//! The identity provider's HTTP face: OAuth and OpenID Connect endpoints, universal login pages, Management API.
+//!
+//! What it is: requests read strictly, one service of [`idp::Idp`] asked, its verdict written as an answer. What it is
+//! not: nothing is decided here about who may have which token, and nothing is stored. The binary serves [`router`] on
+//! the provider's listeners, plain and TLS alike: the host and port of a request pick the tenant's origin, and the
+//! origin's scheme is the configured one. `axum::extract::ConnectInfo<SocketAddr>` among a request's extensions, where
+//! there is one, tells the address that failed logins are counted by.
+//!
+//! The way of a request: [`visit`] finds its origin and adds the headers that every answer has, then `routes` lead to
+//! one file per endpoint, or to [`management`] for everything below `/api/v2/`.
+
+mod answer;
+mod authorize;
+mod cookies;
+mod cors;
+mod fields;
+mod headers;
+mod logout;
+mod management;
+mod origin;
+mod pages;
+#[cfg(test)]
+mod tests;
+mod token;
+mod universal_login;
+mod userinfo;
+mod visit;
+mod well_known;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::StatusCode,
+    middleware,
+    response::Response,
+    routing::{any, get, post},
+};
+use base::Clock;
+use idp::Idp;
+
+use crate::cors::Origins;
+
+/// What the endpoints share.
+#[derive(Clone)]
+pub struct IdpState {
+    idp: Arc<Idp>,
+    origins: Arc<Origins>,
+}
+
+impl IdpState {
+    /// The face of `idp`. The clock ages what is remembered about browsers' origins.
+    pub fn new(idp: Arc<Idp>, clock: Clock) -> Self {
+        Self { idp, origins: Arc::new(Origins::new(clock)) }
+    }
+}
+
+/// Everything the identity provider serves.
+pub fn router(state: IdpState) -> Router {
+    let arrival = middleware::from_fn_with_state(state.clone(), visit::arrive);
+    Router::new()
+        .route("/.well-known/openid-configuration", get(well_known::discovery))
+        .route("/.well-known/oauth-authorization-server", get(well_known::discovery))
+        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route("/authorize", get(authorize::start).post(authorize::start_by_form))
+        .route("/authorize/resume", get(authorize::resume))
+        .route("/u/login", get(universal_login::login_page).post(universal_login::log_in))
+        .route("/u/signup", get(universal_login::signup_page).post(universal_login::sign_up))
+        .route("/u/consent", get(universal_login::consent_page).post(universal_login::consent))
+        .route("/u/style.css", get(async || pages::asset("text/css; charset=utf-8", pages::STYLE)))
+        .route("/u/submit.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::SUBMIT)))
+        .route("/oauth/token", post(token::token).options(cors::preflight))
+        .route("/oauth/introspect", post(token::introspect))
+        .route("/oauth/revoke", post(token::revoke).options(cors::preflight))
+        .route("/userinfo", get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight))
+        .route("/v2/logout", get(logout::v2))
+        .route("/oidc/logout", get(logout::oidc).post(logout::oidc_by_form))
+        .route("/api/v2", any(management::serve))
+        .route("/api/v2/", any(management::serve))
+        .route("/api/v2/{*call}", any(management::serve))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(arrival)
+        .with_state(state)
+}
+
+async fn not_found() -> Response {
+    pages::error_page(StatusCode::NOT_FOUND, "not_found", "There is no such page.")
+}
+
+async fn method_not_allowed() -> Response {
+    let description = "This address does not answer to this method.";
+    pages::error_page(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", description)
+}

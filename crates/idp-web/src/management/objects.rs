@@ -1,0 +1,226 @@
+//! Clients, APIs, client grants, connections.
+
+use idp::{
+    management::ManagementError,
+    model::{Client, ClientGrant, Connection, ResourceServer, SubjectType},
+    repository::{ClientGrantFilter, Page},
+};
+use serde_json::{Value, json};
+
+use super::{Call, Done, Failed, blame, invalid_body, listing::parameter};
+
+/// Clients whose status one call may change.
+const MAX_CHANGES: usize = 50;
+
+impl Call<'_> {
+    pub(super) async fn list_clients(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["is_global", "is_first_party", "app_type"])?;
+        let (global, first_party) = (listing.flag("is_global")?, listing.flag("is_first_party")?);
+        let app_types = listing.filter("app_type");
+        if global.is_none() && first_party.is_none() && app_types.is_none() {
+            let found = self.management().clients.list(self.site, listing.page()).await?;
+            let items = found.items.iter().map(|client| self.shown_client(client)).collect();
+            return Ok(Done::Found(listing.answer("clients", items, found.total)));
+        }
+        let found = self.management().clients.list(self.site, Page::ALL).await?;
+        let fits = |client: &&Client| {
+            let app_type = client.app_type.and_then(|kind| serde_json::to_value(kind).ok());
+            let app_type = app_type.as_ref().and_then(Value::as_str).unwrap_or_default();
+            global.is_none_or(|wanted| client.global == wanted)
+                && first_party.is_none_or(|wanted| client.is_first_party == wanted)
+                && app_types.is_none_or(|wanted| wanted.split(',').any(|wanted| wanted == app_type))
+        };
+        let items = found.items.iter().filter(fits).map(|client| self.shown_client(client)).collect();
+        Ok(Done::Found(listing.answer_from_all("clients", items)))
+    }
+
+    pub(super) async fn create_client(mut self) -> Result<Done, Failed> {
+        let body = self.new_object(&["name"])?;
+        let client = self.management().clients.create(self.site, body.clone()).await;
+        let client = client.map_err(|error| blame::<Client>(&body, error))?;
+        Ok(Done::Created(Value::Object(client.to_wire(&self.site.tenant.name, true))))
+    }
+
+    pub(super) async fn read_client(self) -> Result<Done, Failed> {
+        let listing = self.listing(&[])?;
+        let client = self.management().clients.read(self.site, self.id()).await?;
+        Ok(Done::Found(listing.select(self.shown_client(&client))))
+    }
+
+    pub(super) async fn update_client(mut self) -> Result<Done, Failed> {
+        let body = self.object()?;
+        if body.contains_key("client_secret") {
+            self.caller.require_any(&["update:client_keys"])?;
+        }
+        let client = self.management().clients.update(self.site, self.id(), body.clone()).await;
+        let client = client.map_err(|error| blame::<Client>(&body, error))?;
+        Ok(Done::Found(self.shown_client(&client)))
+    }
+
+    pub(super) async fn delete_client(self) -> Result<Done, Failed> {
+        self.management().clients.delete(self.site, self.id()).await?;
+        Ok(Done::Gone)
+    }
+
+    pub(super) async fn rotate_secret(self) -> Result<Done, Failed> {
+        let client = self.management().clients.rotate_secret(self.site, self.id()).await?;
+        Ok(Done::Found(Value::Object(client.to_wire(&self.site.tenant.name, true))))
+    }
+
+    /// Who may read keys sees the secret.
+    fn shown_client(&self, client: &Client) -> Value {
+        Value::Object(client.to_wire(&self.site.tenant.name, self.caller.has("read:client_keys")))
+    }
+
+    pub(super) async fn list_apis(self) -> Result<Done, Failed> {
+        let listing = self.listing(&[])?;
+        let found = self.management().resource_servers.list(self.site, listing.page()).await?;
+        let items = found.items.iter().map(|api| self.shown_api(api)).collect();
+        Ok(Done::Found(listing.answer("resource_servers", items, found.total)))
+    }
+
+    pub(super) async fn create_api(mut self) -> Result<Done, Failed> {
+        let body = self.new_object(&["identifier"])?;
+        let api = self.management().resource_servers.create(self.site, body.clone()).await;
+        let api = api.map_err(|error| blame::<ResourceServer>(&body, error))?;
+        Ok(Done::Created(Value::Object(api.to_wire(true))))
+    }
+
+    pub(super) async fn read_api(self) -> Result<Done, Failed> {
+        let listing = self.listing(&[])?;
+        let api = self.management().resource_servers.read(self.site, self.id()).await?;
+        Ok(Done::Found(listing.select(self.shown_api(&api))))
+    }
+
+    pub(super) async fn update_api(mut self) -> Result<Done, Failed> {
+        let body = self.object()?;
+        let api = self.management().resource_servers.update(self.site, self.id(), body.clone()).await;
+        let api = api.map_err(|error| blame::<ResourceServer>(&body, error))?;
+        Ok(Done::Found(self.shown_api(&api)))
+    }
+
+    pub(super) async fn delete_api(self) -> Result<Done, Failed> {
+        self.management().resource_servers.delete(self.site, self.id()).await?;
+        Ok(Done::Gone)
+    }
+
+    /// Who may set the signing secret may see it; who may only read could forge tokens with it.
+    fn shown_api(&self, api: &ResourceServer) -> Value {
+        Value::Object(api.to_wire(self.caller.has("update:resource_servers")))
+    }
+
+    pub(super) async fn list_grants(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["client_id", "audience", "subject_type"])?;
+        let subject_type = match listing.filter("subject_type") {
+            None => None,
+            Some("client") => Some(SubjectType::Client),
+            Some("user") => Some(SubjectType::User),
+            Some(_) => {
+                return Err(parameter("No enum match, must be one of: client, user", "subject_type").into());
+            }
+        };
+        let (client_id, audience) = (listing.filter("client_id"), listing.filter("audience"));
+        let filter = ClientGrantFilter { client_id, audience, subject_type };
+        let found = self.management().client_grants.list(self.site, filter, listing.page()).await?;
+        let items = found.items.iter().map(|grant| Value::Object(grant.to_wire())).collect();
+        Ok(Done::Found(listing.answer("client_grants", items, found.total)))
+    }
+
+    pub(super) async fn create_grant(mut self) -> Result<Done, Failed> {
+        let body = self.new_object(&["client_id", "audience"])?;
+        let grant = self.management().client_grants.create(self.site, body.clone()).await;
+        let grant = grant.map_err(|error| blame::<ClientGrant>(&body, error))?;
+        Ok(Done::Created(Value::Object(grant.to_wire())))
+    }
+
+    pub(super) async fn read_grant(self) -> Result<Done, Failed> {
+        let listing = self.listing(&[])?;
+        let grant = self.management().client_grants.read(self.site, self.id()).await?;
+        Ok(Done::Found(listing.select(Value::Object(grant.to_wire()))))
+    }
+
+    pub(super) async fn update_grant(mut self) -> Result<Done, Failed> {
+        let body = self.object()?;
+        let grant = self.management().client_grants.update(self.site, self.id(), body.clone()).await;
+        let grant = grant.map_err(|error| blame::<ClientGrant>(&body, error))?;
+        Ok(Done::Found(Value::Object(grant.to_wire())))
+    }
+
+    pub(super) async fn delete_grant(self) -> Result<Done, Failed> {
+        self.management().client_grants.delete(self.site, self.id()).await?;
+        Ok(Done::Gone)
+    }
+
+    pub(super) async fn list_connections(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["strategy", "name"])?;
+        let (strategy, name) = (listing.filter("strategy"), listing.filter("name"));
+        if strategy.is_none() && name.is_none() {
+            let found = self.management().connections.list(self.site, listing.page()).await?;
+            let items = found.items.iter().map(|connection| Value::Object(connection.to_wire())).collect();
+            return Ok(Done::Found(listing.answer("connections", items, found.total)));
+        }
+        let found = self.management().connections.list(self.site, Page::ALL).await?;
+        let fitting = found.items.iter().filter(|connection| {
+            strategy.is_none_or(|wanted| connection.strategy == wanted)
+                && name.is_none_or(|wanted| connection.name == wanted)
+        });
+        let items = fitting.map(|connection| Value::Object(connection.to_wire())).collect();
+        Ok(Done::Found(listing.answer_from_all("connections", items)))
+    }
+
+    pub(super) async fn create_connection(mut self) -> Result<Done, Failed> {
+        let body = self.new_object(&["name", "strategy"])?;
+        let connection = self.management().connections.create(self.site, body.clone()).await;
+        let connection = connection.map_err(|error| blame::<Connection>(&body, error))?;
+        Ok(Done::Created(Value::Object(connection.to_wire())))
+    }
+
+    pub(super) async fn read_connection(self) -> Result<Done, Failed> {
+        let listing = self.listing(&[])?;
+        let connection = self.management().connections.read(self.site, self.id()).await?;
+        Ok(Done::Found(listing.select(Value::Object(connection.to_wire()))))
+    }
+
+    pub(super) async fn update_connection(mut self) -> Result<Done, Failed> {
+        let body = self.object()?;
+        let connection = self.management().connections.update(self.site, self.id(), body.clone()).await;
+        let connection = connection.map_err(|error| blame::<Connection>(&body, error))?;
+        Ok(Done::Found(Value::Object(connection.to_wire())))
+    }
+
+    pub(super) async fn delete_connection(self) -> Result<Done, Failed> {
+        self.management().connections.delete(self.site, self.id()).await?;
+        Ok(Done::Gone)
+    }
+
+    pub(super) async fn list_connection_clients(self) -> Result<Done, Failed> {
+        // This list has the checkpoint shape whatever is asked.
+        let listing = self.listing(&[])?.by_checkpoint();
+        let connection = self.management().connections.read(self.site, self.id()).await?;
+        let items = connection.enabled_clients.iter().map(|id| json!({ "client_id": id })).collect();
+        Ok(Done::Found(listing.answer_from_all("clients", items)))
+    }
+
+    pub(super) async fn update_connection_clients(mut self) -> Result<Done, Failed> {
+        let changes = changes(self.body.take())?;
+        self.management().connections.set_clients(self.site, self.id(), &changes).await?;
+        Ok(Done::Gone)
+    }
+}
+
+/// Reads `[{"client_id": …, "status": true}]`.
+fn changes(body: Option<Value>) -> Result<Vec<(String, bool)>, ManagementError> {
+    let Some(Value::Array(items)) = body else { return Err(invalid_body("Expected type array")) };
+    if items.is_empty() || items.len() > MAX_CHANGES {
+        return Err(invalid_body(&format!("The array must have between 1 and {MAX_CHANGES} items")));
+    }
+    let change = |item: &Value| match item {
+        Value::Object(object) if object.len() == 2 => {
+            let client = object.get("client_id").and_then(Value::as_str)?;
+            Some((client.to_owned(), object.get("status").and_then(Value::as_bool)?))
+        }
+        _ => None,
+    };
+    let changes: Option<Vec<_>> = items.iter().map(change).collect();
+    changes.ok_or_else(|| invalid_body("Every item must have client_id, a string, and status, a boolean"))
+}

@@ -1,0 +1,195 @@
+//! The pages people see. Templates are compiled in and escape what they print; what a page may load and who may frame
+//! it is said by [`crate::headers`].
+
+use askama::Template;
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::headers;
+
+/// The style sheet of all pages.
+pub(crate) const STYLE: &str = include_str!("../assets/style.css");
+/// The script of the page that sends itself on.
+pub(crate) const SUBMIT: &str = include_str!("../assets/submit.js");
+
+/// `/u/login`.
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(crate) struct Login<'a> {
+    pub(crate) application: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) username: &'a str,
+    /// Whether the connection knows user names besides e-mail addresses.
+    pub(crate) usernames: bool,
+    /// Whether one may sign up here.
+    pub(crate) signup: bool,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// `/u/signup`.
+#[derive(Template)]
+#[template(path = "signup.html")]
+pub(crate) struct Signup<'a> {
+    pub(crate) application: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) email: &'a str,
+    pub(crate) username: &'a str,
+    /// Whether the connection wants a user name too.
+    pub(crate) usernames: bool,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// `/u/consent`.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct Consent<'a> {
+    pub(crate) application: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) state: &'a str,
+    /// Scope and what it means.
+    pub(crate) scopes: &'a [(String, String)],
+    pub(crate) audience: Option<&'a str>,
+}
+
+/// `/oidc/logout`, where the person is asked first.
+#[derive(Template)]
+#[template(path = "confirm_logout.html")]
+pub(crate) struct ConfirmLogout<'a> {
+    /// Only good for this browser's session.
+    pub(crate) confirmation: &'a str,
+    /// Parameters of the request that the answer needs again.
+    pub(crate) carried: &'a [(&'a str, &'a str)],
+}
+
+/// After a logout that leads nowhere else.
+#[derive(Template)]
+#[template(path = "logged_out.html")]
+pub(crate) struct LoggedOut;
+
+/// An error that cannot or must not be sent to a client.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub(crate) struct ErrorPage<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) description: &'a str,
+}
+
+/// The answer of an authorization by OAuth 2.0 Form Post Response Mode.
+#[derive(Template)]
+#[template(path = "form_post.html")]
+pub(crate) struct FormPost<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) params: &'a [(&'a str, &'a str)],
+}
+
+/// Renders a page.
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => {
+            let mut response = (status, Body::from(html)).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(headers::PAGE_POLICY));
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The page that carries an authorization response to `action` in a form. The one page with a script.
+pub(crate) fn form_post(action: &str, params: &[(&str, &str)]) -> Response {
+    let mut response = page(StatusCode::OK, &FormPost { action, params });
+    let policy = HeaderValue::from_static(headers::SCRIPT_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+/// An error page.
+pub(crate) fn error_page(status: StatusCode, code: &str, description: &str) -> Response {
+    page(status, &ErrorPage { code, description })
+}
+
+/// The style sheet and the one script. They change only with the binary, so browsers ask again after an hour.
+pub(crate) fn asset(content_type: &'static str, text: &'static str) -> Response {
+    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "public, max-age=3600")];
+    (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn o38_names_and_descriptions_are_inert_in_pages() {
+        let evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'";
+        let scopes = [(evil.to_owned(), evil.to_owned())];
+        let pages = [
+            Login {
+                application: evil,
+                state: evil,
+                username: evil,
+                usernames: true,
+                signup: true,
+                problem: Some(evil),
+            }
+            .render(),
+            Signup {
+                application: evil,
+                state: evil,
+                email: evil,
+                username: evil,
+                usernames: true,
+                problem: Some(evil),
+            }
+            .render(),
+            Consent { application: evil, account: evil, state: evil, scopes: &scopes, audience: Some(evil) }
+                .render(),
+            ConfirmLogout { confirmation: evil, carried: &[("state", evil)] }.render(),
+            ErrorPage { code: evil, description: evil }.render(),
+            FormPost { action: evil, params: &[("state", evil)] }.render(),
+        ];
+        for page in pages {
+            let page = page.unwrap();
+            let raw =
+                page.matches(evil).count() + page.matches("<script>").count() + page.matches("<img").count();
+            assert_eq!(raw, 0, "{page}");
+        }
+    }
+
+    #[test]
+    fn pages_have_the_ids_that_tests_and_tools_look_for() {
+        let login = Login {
+            application: "a",
+            state: "s",
+            username: "",
+            usernames: false,
+            signup: false,
+            problem: None,
+        };
+        let signup =
+            Signup { application: "a", state: "s", email: "", username: "", usernames: false, problem: None };
+        let consent = Consent { application: "a", account: "u", state: "s", scopes: &[], audience: None };
+        let confirm = ConfirmLogout { confirmation: "c", carried: &[] };
+        let pages: [(String, &[&str]); 6] = [
+            (login.render().unwrap(), &["login-title", "username", "password", "submit-login"]),
+            (signup.render().unwrap(), &["email", "password", "submit-signup"]),
+            (consent.render().unwrap(), &["allow", "deny"]),
+            (confirm.render().unwrap(), &["confirm-logout"]),
+            (LoggedOut.render().unwrap(), &["logged-out"]),
+            (ErrorPage { code: "c", description: "d" }.render().unwrap(), &["error"]),
+        ];
+        for (page, ids) in pages {
+            assert!(page.matches("<form").count() <= 1, "{page}");
+            for id in ids {
+                assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The router driven as a browser or a client would, over the domain and a store in a file.
+
+mod code_flow;
+mod logout;
+mod management;
+mod pages;
+mod tokens;
+mod world;

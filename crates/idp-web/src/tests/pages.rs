@@ -1,0 +1,166 @@
+//! What every answer has, and what is not served.
+
+use axum::http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::world::{HTTP, HTTPS, World};
+
+#[tokio::test]
+async fn o18_every_page_says_how_it_may_be_used() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    agent.host = HTTPS;
+    let login = agent.open(&world.authorize(&[])).await;
+    let state = login.between("name=\"state\" value=\"", "\"").unwrap().to_owned();
+    let mut answers = vec![login];
+    for path in ["/u/signup", "/u/login"] {
+        answers.push(agent.get(&format!("{path}?state={state}")).await);
+    }
+    for path in
+        ["/u/consent?state=x", "/u/login", "/authorize", "/nothing", "/v2/logout", "/oidc/logout", "/"]
+    {
+        answers.push(agent.get(path).await);
+    }
+    answers.push(agent.get(&world.authorize(&[("response_mode", "form_post"), ("prompt", "none")])).await);
+    for answer in answers {
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{answer:?}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(policy.contains("base-uri 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert!(
+            !answer.body.contains("<style")
+                && !answer.body.contains(" style=")
+                && ![" onload", " onclick", " onsubmit", " onerror"]
+                    .iter()
+                    .any(|on| answer.body.contains(on)),
+            "{answer:?}"
+        );
+        let scripts = answer.body.matches("<script").count();
+        assert_eq!(scripts, answer.body.matches("<script src=\"/u/submit.js\"></script>").count());
+    }
+}
+
+#[tokio::test]
+async fn a_stylesheet_and_a_script_are_all_that_pages_load() {
+    let world = World::new().await;
+    for (path, kind) in
+        [("/u/style.css", "text/css; charset=utf-8"), ("/u/submit.js", "text/javascript; charset=utf-8")]
+    {
+        let answer = world.agent().get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some(kind)));
+        assert!(answer.header("cache-control").unwrap().contains("max-age"));
+    }
+}
+
+#[tokio::test]
+async fn discovery_tells_each_origin_its_own_addresses() {
+    let world = World::new().await;
+    for (host, origin) in [(HTTP, "http://localhost:9400"), (HTTPS, "https://localhost:9401")] {
+        let mut agent = world.agent();
+        agent.host = host;
+        for path in ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"] {
+            let answer = agent.get(path).await;
+            let document = answer.json();
+            assert_eq!(document["issuer"], format!("{origin}/"));
+            assert!(answer.header("cache-control").unwrap().contains("max-age"));
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+            for (name, value) in document.as_object().unwrap() {
+                let Some(url) = value.as_str().filter(|_| name.ends_with("_endpoint") || name == "jwks_uri")
+                else {
+                    continue;
+                };
+                let path = url.strip_prefix(origin).unwrap_or_else(|| panic!("{name}: {url}"));
+                assert_ne!(agent.get(path).await.status, StatusCode::NOT_FOUND, "{name} is not served");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn o53_the_key_set_is_public_and_for_every_listed_algorithm() {
+    let world = World::new().await;
+    let answer = world.agent().get("/.well-known/jwks.json").await;
+    assert!(answer.header("cache-control").unwrap().contains("max-age"));
+    let keys = answer.json()["keys"].as_array().unwrap().clone();
+    assert!(keys.len() >= 2);
+    for key in &keys {
+        let names: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(
+            !names.iter().any(|name| ["d", "p", "q", "dp", "dq", "qi", "k", "oth"].contains(name)),
+            "{names:?}"
+        );
+        assert_ne!(key["kty"], "oct");
+    }
+    let discovery = world.agent().get("/.well-known/openid-configuration").await.json();
+    for alg in discovery["id_token_signing_alg_values_supported"].as_array().unwrap() {
+        let symmetric = alg.as_str().unwrap().starts_with("HS");
+        assert!(symmetric || keys.iter().any(|key| key["alg"] == *alg), "{alg}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_get_error_pages() {
+    let world = World::new().await;
+    for path in ["/", "/nothing", "/oauth/par", "/oidc/register", "/u", "/api/v1/x", "/api/v20", "/%ff"] {
+        let answer = world.agent().get(path).await;
+        answer.is_error_page();
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for (method, path) in
+        [(Method::PUT, "/authorize"), (Method::GET, "/oauth/token"), (Method::DELETE, "/userinfo")]
+    {
+        let answer = world.agent().send(method, path, None).await;
+        answer.is_error_page();
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert!(answer.header("allow").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_is_a_get_without_its_body() {
+    let world = World::new().await;
+    for path in
+        ["/.well-known/openid-configuration", "/u/style.css", "/authorize", "/nothing", "/api/v2/clients"]
+    {
+        let get = world.agent().get(path).await;
+        let head = world.agent().send(Method::HEAD, path, None).await;
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn h17_a_host_that_is_none_is_refused_and_unknown_ones_get_the_fallback_tenant() {
+    let world = World::new().await;
+    for host in ["a@b", "a:b", "", "[::1"] {
+        let mut agent = world.agent();
+        agent.host = host;
+        let answer = agent.get("/.well-known/openid-configuration").await;
+        answer.is_error_page();
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{host}");
+    }
+    let issuers =
+        [("127.0.0.1:9400", "http://localhost:9400/"), ("127.0.0.1:9401", "https://localhost:9401/")];
+    for (host, issuer) in issuers {
+        let mut agent = world.agent();
+        agent.host = host;
+        let document: Value = agent.get("/.well-known/openid-configuration").await.json();
+        assert_eq!(document["issuer"], issuer);
+    }
+}
+
+#[tokio::test]
+async fn localhost_is_never_pinned_to_https() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    agent.host = HTTPS;
+    assert_eq!(agent.get("/nothing").await.header("strict-transport-security"), None);
+}

@@ -1,0 +1,71 @@
+//! The way in and the way out of every request.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+use base::Secret;
+use idp::{Browser, Site};
+
+use crate::{IdpState, answer, cookies::Cookie, headers, origin::Destination, pages};
+
+/// A request's origin and sender, as an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    /// The tenant, through one of its origins.
+    pub(crate) site: Site,
+    /// The connection's other end. Forwarded headers are not looked at: there is no list of peers to trust.
+    peer: Option<IpAddr>,
+}
+
+impl Visit {
+    /// What the request says about the browser behind it.
+    pub(crate) fn browser(&self, headers: &HeaderMap) -> Browser {
+        let secret = |cookie: Cookie| {
+            cookie.read(headers, self.site.is_https()).map(|value| Secret::new(value.to_owned()))
+        };
+        Browser { session: secret(Cookie::Session), binding: secret(Cookie::Browser), ip: self.peer }
+    }
+}
+
+/// Finds the origin a request is for, and protects whatever is answered.
+pub(crate) async fn arrive(State(state): State<IdpState>, mut request: Request, next: Next) -> Response {
+    let head = request.method() == Method::HEAD;
+    let destination = Destination::of(request.uri(), request.headers());
+    let mut pin = false;
+    let mut response = match &destination {
+        None => {
+            pages::error_page(StatusCode::BAD_REQUEST, "invalid_request", "The request names no usable host.")
+        }
+        Some(destination) => match state.idp.site(&destination.to_string()).await {
+            Err(error) => answer::failure_page(&error),
+            Ok(None) => pages::error_page(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Nothing is served under this host name.",
+            ),
+            Ok(Some(site)) => {
+                pin = site.is_https() && destination.is_public_name();
+                let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+                request.extensions_mut().insert(Visit { site, peer });
+                next.run(request).await
+            }
+        },
+    };
+    headers::protect(response.headers_mut(), pin);
+    if head { without_body(response) } else { response }
+}
+
+/// A HEAD is answered with the length that a GET would have had (RFC 9110 section 9.3.2).
+fn without_body(mut response: Response) -> Response {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::empty();
+    response
+}
