@@ -241,22 +241,17 @@ impl Connection {
         }
     }
 
-    /// Waits, without a deadline of its own, until the peer has closed.
-    pub(crate) async fn ended(&mut self) {
+    /// Everything up to the end of the connection, without a deadline of its own.
+    pub(crate) async fn until_end(&mut self) -> Vec<u8> {
         while !self.ended {
             self.fill().await;
         }
+        std::mem::take(&mut self.buffer)
     }
 
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
-        within("the end of the connection", async {
-            while !self.ended {
-                self.fill().await;
-            }
-        })
-        .await;
-        std::mem::take(&mut self.buffer)
+        within("the end of the connection", self.until_end()).await
     }
 
     /// The status of the next answer, or `None` when what comes is no HTTP/1.1 answer or nothing at all.
