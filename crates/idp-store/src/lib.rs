@@ -35,7 +35,7 @@ use idp::{
 
 use crate::{cells::params, database::Database, seal::Seal};
 
-/// Days for which what is over is kept: a code that comes again, a token that is reused.
+/// Days for which codes and refresh tokens that are over are still known: one that comes again ends its family.
 const KEPT_DAYS: i64 = 1;
 /// Days after which no token is left that a key signed before it was rotated away (30, the longest lifetime, and one).
 const KEY_DAYS: i64 = 31;
@@ -47,8 +47,8 @@ pub struct SqlRepository {
     seal: Seal,
 }
 
-/// Opens (or makes, readable by its owner alone) the SQLite file at `path` and brings its tables up to date. One process
-/// may have it open for writing at a time.
+/// Opens (or makes, readable by its owner alone) the SQLite file at `path` and brings its tables up to date. It is
+/// meant for one process: several would wait for one another's commits.
 ///
 /// # Errors
 ///
@@ -89,18 +89,23 @@ impl SqlRepository {
 impl Repository for SqlRepository {
     fn purge(&self, now: UnixMillis) -> Fut<'_, u64> {
         Box::pin(async move {
-            let over = now.0 - KEPT_DAYS * DAY_MS;
             let statements = [
                 "DELETE FROM sessions WHERE expires_at < $1 OR idle_expires_at < $1 OR ended_at < $1 RETURNING sid",
                 "DELETE FROM login_transactions WHERE expires_at < $1 RETURNING expires_at",
-                "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
-                "DELETE FROM refresh_tokens WHERE expires_at < $1 OR idle_expires_at < $1 OR revoked_at < $1 RETURNING id",
                 "DELETE FROM access_tokens WHERE expires_at < $1 OR revoked_at < $1 RETURNING expires_at",
                 "DELETE FROM revocations WHERE expires_at < $1 RETURNING id",
             ];
             let mut deleted = 0;
             for sql in statements {
-                deleted += self.database.write(sql, params![over]).await?.len() as u64;
+                deleted += self.database.write(sql, params![now]).await?.len() as u64;
+            }
+            let remembered = [
+                "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
+                "DELETE FROM refresh_tokens
+                 WHERE expires_at < $1 OR idle_expires_at < $1 OR revoked_at < $1 RETURNING id",
+            ];
+            for sql in remembered {
+                deleted += self.database.write(sql, params![now.0 - KEPT_DAYS * DAY_MS]).await?.len() as u64;
             }
             // A copy of so old a token is refused as unknown; its family is not told.
             let sql = "DELETE FROM refresh_tokens WHERE rotated_at < $1 RETURNING id";

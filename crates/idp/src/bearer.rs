@@ -97,12 +97,19 @@ impl Core {
         site: &Site,
         jws: &CompactJws<'_>,
     ) -> Result<Option<(AccessClaims, String)>, IdpError> {
-        let Some(claims) = self.verified_claims(site, jws).await? else { return Ok(None) };
+        let found = match jws.alg() {
+            Ok(alg) if alg.is_symmetric() => self.claims_by_api_secret(site, jws).await?,
+            _ => self.claims_by_tenant(site, jws).await?,
+        };
+        let Some(claims) = found else { return Ok(None) };
         // ID tokens and logout tokens are signed with the same keys; only access tokens have an id that begins with
         // their family's, and none of them has what belongs to a login.
         let foreign = ["nonce", "at_hash", "c_hash", "events"].iter().any(|name| claims.contains_key(*name));
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        let jti = text("jti").and_then(|jti| jti.split_once('.').map(|(family, _)| (jti, family)));
+        // The id may come to be revoked, among ids of other kinds.
+        let plain = |jti: &&str| jti.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+        let jti =
+            text("jti").filter(plain).and_then(|jti| jti.split_once('.').map(|(family, _)| (jti, family)));
         let (Some((jti, family)), Some(subject), Some(client_id), false) =
             (jti, text("sub"), text("azp").or(text("client_id")), foreign)
         else {
@@ -161,50 +168,48 @@ impl Core {
         Ok(None)
     }
 
-    /// The payload of something that this tenant signed, by one of its issuers.
-    async fn verified_claims(
+    /// The claims of something that this tenant's keys signed, for one of its issuers.
+    async fn claims_by_tenant(
         &self,
         site: &Site,
         jws: &CompactJws<'_>,
     ) -> Result<Option<Map<String, Value>>, IdpError> {
-        let payload = if jws.alg().is_ok_and(Alg::is_symmetric) {
-            self.verify_symmetric(site, jws).await?
-        } else {
-            self.keys.verifying(&site.tenant.id).await?.verify(jws, &SIGNING_ALGS).ok()
-        };
-        let Some(Ok(Value::Object(claims))) = payload.map(|payload| jose::parse_json(&payload, 16)) else {
-            return Ok(None);
-        };
-        let ours = claims.get("iss").and_then(Value::as_str).is_some_and(|issuer| site.is_issuer(issuer));
-        Ok(ours.then_some(claims))
+        let keys = self.keys.verifying(&site.tenant.id).await?;
+        Ok(keys.verify(jws, &SIGNING_ALGS).ok().and_then(|payload| own_claims(site, &payload)))
     }
 
-    /// HS256: the key is the API's signing secret, or for ID tokens the client's. Which API or client the token names
-    /// itself; the secret then has to fit.
-    async fn verify_symmetric(&self, site: &Site, jws: &CompactJws<'_>) -> Result<Option<Vec<u8>>, IdpError> {
-        let Some(Ok(Value::Object(claims))) = jws.payload_unverified().ok().map(|p| jose::parse_json(&p, 16))
-        else {
-            return Ok(None);
-        };
-        for audience in audiences(&claims) {
+    /// The claims of an access token under HS256. Who runs the API has its secret too and can make any token with it: it
+    /// is good for this one API, whatever else it names (`/userinfo`, the Management API).
+    async fn claims_by_api_secret(
+        &self,
+        site: &Site,
+        jws: &CompactJws<'_>,
+    ) -> Result<Option<Map<String, Value>>, IdpError> {
+        for audience in unverified_audiences(jws) {
             let api = self.api(site, Some(&audience)).await?;
-            let secret = match api.filter(|api| api.signing_alg == "HS256") {
-                Some(api) => api.signing_secret,
-                None => self.hs256_client(site, &audience).await?,
-            };
-            let key =
-                secret.and_then(|s| VerifyingKey::from_hmac_secret(s.expose().as_bytes(), Alg::HS256).ok());
-            if let Some(payload) = key.and_then(|key| jws.verify(&key).ok()) {
-                return Ok(Some(payload));
+            let api = api.filter(|api| api.signing_alg == "HS256" && !api.is_system);
+            let claims =
+                api.and_then(|api| api.signing_secret).and_then(|secret| by_secret(site, jws, &secret));
+            if let Some(mut claims) = claims {
+                claims.insert("aud".to_owned(), json!(audience));
+                return Ok(Some(claims));
             }
         }
         Ok(None)
     }
 
-    async fn hs256_client(&self, site: &Site, client_id: &str) -> Result<Option<Secret<String>>, IdpError> {
+    /// The claims of an ID token under HS256: of the client that has the secret, and no other.
+    async fn claims_by_client_secret(
+        &self,
+        site: &Site,
+        jws: &CompactJws<'_>,
+    ) -> Result<Option<Map<String, Value>>, IdpError> {
+        let audiences = unverified_audiences(jws);
+        let [client_id] = audiences.as_slice() else { return Ok(None) };
         let client = self.repository.client(&site.tenant.id, client_id).await?;
         let client = client.filter(|client| client.jwt_configuration.alg.as_deref() == Some("HS256"));
-        Ok(client.and_then(|client| client.client_secret.clone()))
+        let secret = client.and_then(|client| client.client_secret.clone());
+        Ok(secret.and_then(|secret| by_secret(site, jws, &secret)))
     }
 
     /// An ID token of this tenant, also an expired one; `None` for everything else.
@@ -214,7 +219,11 @@ impl Core {
         token: &str,
     ) -> Result<Option<IdTokenHint>, IdpError> {
         let Ok(jws) = CompactJws::parse(token) else { return Ok(None) };
-        let Some(claims) = self.verified_claims(site, &jws).await? else { return Ok(None) };
+        let found = match jws.alg() {
+            Ok(alg) if alg.is_symmetric() => self.claims_by_client_secret(site, &jws).await?,
+            _ => self.claims_by_tenant(site, &jws).await?,
+        };
+        let Some(claims) = found else { return Ok(None) };
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let one = match audiences(&claims).as_slice() {
             [one] => Some(one.clone()),
@@ -225,6 +234,27 @@ impl Core {
         let expired =
             claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= self.clock.now().secs());
         Ok(Some(IdTokenHint { subject, client_id, sid: text("sid"), expired }))
+    }
+}
+
+fn by_secret(site: &Site, jws: &CompactJws<'_>, secret: &Secret<String>) -> Option<Map<String, Value>> {
+    let key = VerifyingKey::from_hmac_secret(secret.expose().as_bytes(), Alg::HS256).ok()?;
+    own_claims(site, &jws.verify(&key).ok()?)
+}
+
+/// The claims of a payload, if it names one of the tenant's issuers.
+fn own_claims(site: &Site, payload: &[u8]) -> Option<Map<String, Value>> {
+    let Ok(Value::Object(claims)) = jose::parse_json(payload, 16) else { return None };
+    let ours = claims.get("iss").and_then(Value::as_str).is_some_and(|issuer| site.is_issuer(issuer));
+    ours.then_some(claims)
+}
+
+/// Only to find the secret that then has to fit.
+fn unverified_audiences(jws: &CompactJws<'_>) -> Vec<String> {
+    let payload = jws.payload_unverified().unwrap_or_default();
+    match jose::parse_json(&payload, 16) {
+        Ok(Value::Object(claims)) => audiences(&claims),
+        _ => Vec::new(),
     }
 }
 

@@ -70,9 +70,12 @@ pub enum SignUpError {
     /// The password breaks the policy's rules, each with its words.
     #[error("The password is too weak: {}", .0.join("; "))]
     WeakPassword(Vec<String>),
-    /// The user exists (or, unless the tenant says so openly, something like it).
-    #[error("Something went wrong. Try another address, or log in.")]
+    /// The user exists, and the tenant says so (`enable_public_signup_user_exists_error`).
+    #[error("This user already exists.")]
     Exists,
+    /// The user exists, and the tenant does not say so.
+    #[error("Something went wrong. Try another address, or log in.")]
+    Rejected,
 }
 
 /// A session that was just made.
@@ -163,7 +166,11 @@ impl Login {
         let hash = self.core.hasher.hash(password.clone()).await?;
         match self.core.repository.create_user(&site.tenant.id, &user, Some(&hash)).await {
             Ok(()) => {}
-            Err(RepositoryError::Conflict(_)) => return Ok(SignUpOutcome::Refused(SignUpError::Exists)),
+            Err(RepositoryError::Conflict(_)) => {
+                let open = site.tenant.settings.flags.enable_public_signup_user_exists_error;
+                let error = if open { SignUpError::Exists } else { SignUpError::Rejected };
+                return Ok(SignUpOutcome::Refused(error));
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(SignUpOutcome::Done(self.enter(site, &transaction, browser, &user).await?))

@@ -223,7 +223,7 @@ async fn o19_a_wrong_name_and_a_wrong_password_look_the_same(world: World) {
     let (login, password) = (&world.idp.login, Secret::new("Some-Passw0rd".to_owned()));
     let sign_up =
         login.sign_up(&world.site, &page.handle, &person.browser, &world.demo.user, None, &password).await;
-    assert!(matches!(sign_up.unwrap(), SignUpOutcome::Refused(SignUpError::Exists)));
+    assert!(matches!(sign_up.unwrap(), SignUpOutcome::Refused(SignUpError::Rejected)));
 }
 
 async fn o20_ten_failures_lock_the_account_at_this_address(world: World) {

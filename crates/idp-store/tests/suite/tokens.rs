@@ -1,18 +1,17 @@
 //! The token endpoint, and what its tokens are good for.
 
-use base::{Random, Secret};
+use base::Random;
 use idp::{
-    EndpointError,
     model::{RotationType, TokenDialect},
     repository::ResourceServers,
 };
-use jose::{Alg, KeySet, SigningKey, half_hash};
+use jose::{Alg, SigningKey, half_hash};
 use oauth::{ClientAuthMethod, Verifier};
 use serde_json::{Value, json};
 
 use crate::{
     Person, World, on_every_database, params,
-    world::{AUDIENCE, CALLBACK, TENANT, basic, claims, refusal},
+    world::{AUDIENCE, CALLBACK, TENANT, basic, claims, other_client, refusal},
 };
 
 on_every_database! {
@@ -31,15 +30,6 @@ on_every_database! {
     o11_refresh_tokens_expire_as_the_client_says,
     o12_a_refresh_asks_for_no_more_than_was_granted,
     client_credentials_give_what_was_granted,
-    o45_introspection_tells_only_who_has_to_do_with_the_token,
-    o45_revocation_ends_tokens_of_the_caller_only,
-    o46_userinfo_takes_access_tokens_of_its_own_only,
-    o47_a_blocked_user_has_no_tokens,
-    o48_a_cut_or_longer_opaque_token_is_refused,
-    o53_the_key_set_is_public_and_o54_survives_rotation,
-    hs256_tokens_verify_with_the_secret,
-    discovery_lists_what_works,
-    each_origin_is_an_issuer_of_its_own,
 }
 
 async fn a_code_gives_tokens_with_auth0s_claims(world: World) {
@@ -149,14 +139,6 @@ async fn o06_the_verifier_must_fit_and_may_not_appear_from_nowhere(world: World)
     assert_eq!(refusal(world.token(&form).await), "invalid_grant");
     let bare = crate::world::answer(&person.authorize(&world, &[]).await, "code").unwrap();
     assert_eq!(refusal(world.redeem(&bare, &verifier).await), "invalid_grant", "a downgrade");
-}
-
-/// A second confidential client.
-async fn other_client(world: &World) -> (String, Secret<String>) {
-    let body = json!({"name": "Other", "grant_types": ["authorization_code", "refresh_token", "client_credentials"]});
-    let made =
-        world.idp.management.clients.create(&world.site, body.as_object().unwrap().clone()).await.unwrap();
-    (made.client_id.clone(), made.client_secret.clone().unwrap())
 }
 
 async fn o07_a_refresh_token_is_its_clients_alone(world: World) {
@@ -389,219 +371,4 @@ async fn client_credentials_give_what_was_granted(mut world: World) {
     client.grant_types = vec!["authorization_code".to_owned()];
     world.save(&client).await;
     assert_eq!(refusal(world.token(&[grant, ("audience", AUDIENCE)]).await), "unauthorized_client");
-}
-
-async fn introspect(world: &World, header: &str, token: &str) -> Result<Value, EndpointError> {
-    let form = params(&[("token", token), ("token_type_hint", "refresh_token")]);
-    world.idp.introspection.answer(&world.site, Some(header), &form).await.map(Value::Object)
-}
-
-async fn o45_introspection_tells_only_who_has_to_do_with_the_token(world: World) {
-    let (_, issued) = world.tokens("openid offline_access read:things", Some(AUDIENCE)).await;
-    let (id, secret) = other_client(&world).await;
-    let (mine, theirs) = (world.basic(), basic(&id, &secret));
-    let access = issued.access_token.expose();
-    let answer = introspect(&world, &mine, access).await.unwrap();
-    assert_eq!(answer["active"], true);
-    assert_eq!(
-        (&answer["client_id"], &answer["scope"]),
-        (&json!(world.demo.client_id), &json!(issued.scope.to_string()))
-    );
-    assert_eq!(introspect(&world, &theirs, access).await.unwrap(), json!({ "active": false }));
-    let refresh = issued.refresh_token.unwrap();
-    assert_eq!(introspect(&world, &mine, refresh.expose()).await.unwrap()["active"], true);
-    assert_eq!(introspect(&world, &theirs, refresh.expose()).await.unwrap(), json!({ "active": false }));
-    assert_eq!(
-        introspect(&world, &mine, issued.id_token.unwrap().expose()).await.unwrap(),
-        json!({ "active": false })
-    );
-    assert_eq!(introspect(&world, &mine, "nonsense").await.unwrap(), json!({ "active": false }));
-    assert_eq!(refusal(introspect(&world, "Basic bm9ib2R5Ong=", access).await), "invalid_client");
-    let nameless = params(&[("token", access), ("client_id", &world.demo.client_id)]);
-    assert_eq!(refusal(world.idp.introspection.answer(&world.site, None, &nameless).await), "invalid_client");
-
-    // The demo application is the gateway of the demo API: it may look at tokens that others got for it.
-    let grant = json!({"client_id": id, "audience": AUDIENCE, "scope": ["read:things"]});
-    world.idp.management.client_grants.create(&world.site, grant.as_object().unwrap().clone()).await.unwrap();
-    let form = params(&[("grant_type", "client_credentials"), ("audience", AUDIENCE)]);
-    let other = world.idp.token.answer(&world.site, Some(&theirs), &form).await.unwrap();
-    let answer = introspect(&world, &mine, other.access_token.expose()).await.unwrap();
-    assert_eq!((&answer["active"], &answer["client_id"]), (&json!(true), &json!(id)));
-    world.advance(86_400);
-    assert_eq!(introspect(&world, &mine, access).await.unwrap(), json!({ "active": false }));
-}
-
-async fn o45_revocation_ends_tokens_of_the_caller_only(world: World) {
-    let (id, secret) = other_client(&world).await;
-    let revoke = async |header: &str, token: &str| {
-        world.idp.revocation.revoke(&world.site, Some(header), &params(&[("token", token)])).await.unwrap();
-    };
-    let good = async |token: &str| world.idp.userinfo.claims(&world.site, token).await.is_ok();
-    let (_, jwt) = world.tokens("openid offline_access", Some(AUDIENCE)).await;
-    revoke(&basic(&id, &secret), jwt.refresh_token.as_ref().unwrap().expose()).await;
-    revoke(&basic(&id, &secret), jwt.access_token.expose()).await;
-    assert!(good(jwt.access_token.expose()).await);
-    revoke(&world.basic(), jwt.access_token.expose()).await;
-    assert!(!good(jwt.access_token.expose()).await);
-    let refreshed = world.refresh(jwt.refresh_token.unwrap().expose()).await.unwrap();
-    assert!(good(refreshed.access_token.expose()).await, "one token was revoked, not the login");
-    revoke(&world.basic(), refreshed.refresh_token.as_ref().unwrap().expose()).await;
-    assert!(!good(refreshed.access_token.expose()).await);
-    assert_eq!(refusal(world.refresh(refreshed.refresh_token.unwrap().expose()).await), "invalid_grant");
-    let (_, opaque) = world.tokens("openid", None).await;
-    revoke(&world.basic(), opaque.access_token.expose()).await;
-    assert!(!good(opaque.access_token.expose()).await);
-    revoke(&world.basic(), "nonsense").await;
-}
-
-async fn o46_userinfo_takes_access_tokens_of_its_own_only(world: World) {
-    let (_, issued) = world.tokens("openid", Some(AUDIENCE)).await;
-    let ask = async |token: &str| world.idp.userinfo.claims(&world.site, token).await;
-    assert!(ask(issued.access_token.expose()).await.is_ok());
-    assert_eq!(refusal(ask(issued.id_token.unwrap().expose()).await), "invalid_token");
-    let (_, plain) = world.tokens("read:things", Some(AUDIENCE)).await;
-    assert_eq!(refusal(ask(plain.access_token.expose()).await), "invalid_token");
-    let machine = world.token(&[("grant_type", "client_credentials"), ("audience", AUDIENCE)]).await.unwrap();
-    assert_eq!(refusal(ask(machine.access_token.expose()).await), "invalid_token");
-    let (_, opaque) = world.tokens("profile", None).await;
-    assert_eq!(refusal(ask(opaque.access_token.expose()).await), "insufficient_scope");
-}
-
-async fn o47_a_blocked_user_has_no_tokens(world: World) {
-    let (mut person, issued) = world.tokens("openid offline_access", Some(AUDIENCE)).await;
-    let id = claims(issued.access_token.expose())["sub"].as_str().unwrap().to_owned();
-    let body = json!({ "blocked": true });
-    world.idp.management.users.update(&world.site, &id, body.as_object().unwrap().clone()).await.unwrap();
-    assert_eq!(
-        refusal(world.idp.userinfo.claims(&world.site, issued.access_token.expose()).await),
-        "invalid_token"
-    );
-    assert_eq!(
-        introspect(&world, &world.basic(), issued.access_token.expose()).await.unwrap()["active"],
-        false
-    );
-    let body = json!({ "blocked": false });
-    world.idp.management.users.update(&world.site, &id, body.as_object().unwrap().clone()).await.unwrap();
-    assert_eq!(
-        refusal(world.refresh(issued.refresh_token.unwrap().expose()).await),
-        "invalid_grant",
-        "revoked for good"
-    );
-    crate::world::login_page(person.authorize(&world, &[]).await);
-}
-
-async fn o48_a_cut_or_longer_opaque_token_is_refused(world: World) {
-    let (_, issued) = world.tokens("openid offline_access", None).await;
-    let (access, refresh) = (issued.access_token.expose(), issued.refresh_token.unwrap());
-    for token in [&access[..access.len() - 1], &format!("{access}x"), &format!("{access}=")] {
-        assert_eq!(refusal(world.idp.userinfo.claims(&world.site, token).await), "invalid_token");
-    }
-    let refresh = refresh.expose();
-    for token in [&refresh[..refresh.len() - 1], &format!("{refresh}x"), &refresh[3..]] {
-        assert_eq!(refusal(world.refresh(token).await), "invalid_grant");
-    }
-    assert!(world.refresh(refresh).await.is_ok());
-}
-
-async fn o53_the_key_set_is_public_and_o54_survives_rotation(world: World) {
-    let ask = [("grant_type", "client_credentials"), ("audience", AUDIENCE)];
-    let before = world.token(&ask).await.unwrap();
-    let jwks = world.idp.keys.jwks(TENANT).await.unwrap();
-    for key in jwks["keys"].as_array().unwrap() {
-        let members: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
-        let public = ["kty", "n", "e", "crv", "x", "y", "use", "alg", "kid"];
-        assert!(members.iter().all(|member| public.contains(member)), "{members:?}");
-    }
-    let published: Vec<_> = jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
-    let kid = world.idp.keys.rotate(TENANT, Alg::RS256).await.unwrap();
-    assert!(published.contains(&json!(kid)), "the new key was published before it signed");
-    let after = world.token(&ask).await.unwrap();
-    let jws = jose::CompactJws::parse(after.access_token.expose()).unwrap();
-    assert_eq!(jws.header().kid.as_deref(), Some(kid.as_str()));
-    let set = KeySet::parse(world.idp.keys.jwks(TENANT).await.unwrap().to_string().as_bytes()).unwrap();
-    for token in [&before, &after] {
-        let jws = jose::CompactJws::parse(token.access_token.expose()).unwrap();
-        assert!(set.verify(&jws, &[Alg::RS256]).is_ok(), "the old key stays published");
-    }
-    let old = jose::CompactJws::parse(before.access_token.expose()).unwrap().header().kid.clone().unwrap();
-    assert!(!world.idp.keys.revoke(TENANT, &kid).await.unwrap(), "only previous keys are revoked");
-    assert!(world.idp.keys.revoke(TENANT, &old).await.unwrap());
-    assert_eq!(
-        introspect(&world, &world.basic(), before.access_token.expose()).await.unwrap()["active"],
-        false
-    );
-    assert_eq!(
-        introspect(&world, &world.basic(), after.access_token.expose()).await.unwrap()["active"],
-        true
-    );
-}
-
-async fn hs256_tokens_verify_with_the_secret(world: World) {
-    let mut client = world.demo_client().await;
-    client.jwt_configuration.alg = Some("HS256".to_owned());
-    world.save(&client).await;
-    let mut api = world.repository.resource_server(TENANT, AUDIENCE).await.unwrap().unwrap();
-    api.signing_alg = "HS256".to_owned();
-    world.repository.update_resource_server(TENANT, &api).await.unwrap();
-    let (_, issued) = world.tokens("openid", Some(AUDIENCE)).await;
-    let id_token = issued.id_token.unwrap();
-    let jws = jose::CompactJws::parse(id_token.expose()).unwrap();
-    let secret = client.client_secret.as_ref().unwrap().expose();
-    let key = jose::VerifyingKey::from_hmac_secret(secret.as_bytes(), Alg::HS256).unwrap();
-    assert!(jws.verify(&key).is_ok());
-    assert!(jws.header().kid.is_none());
-    assert!(world.idp.userinfo.claims(&world.site, issued.access_token.expose()).await.is_ok());
-    assert_eq!(refusal(world.idp.userinfo.claims(&world.site, id_token.expose()).await), "invalid_token");
-    let forged = SigningKey::from_hmac_secret(Alg::HS256, String::new(), &[7; 32]).unwrap();
-    let payload = Value::Object(claims(issued.access_token.expose())).to_string();
-    let forged = forged.sign(None, payload.as_bytes()).unwrap();
-    assert_eq!(refusal(world.idp.userinfo.claims(&world.site, &forged).await), "invalid_token");
-}
-
-async fn discovery_lists_what_works(world: World) {
-    let document = world.idp.discovery.document(&world.site);
-    assert_eq!(document["issuer"], "http://localhost:9400/");
-    let keys = world.idp.keys.jwks(TENANT).await.unwrap();
-    for alg in document["id_token_signing_alg_values_supported"].as_array().unwrap() {
-        let has = keys["keys"].as_array().unwrap().iter().filter(|key| key["alg"] == *alg).count();
-        assert!(has >= 2 || alg == "HS256", "{alg}");
-        let mut client = world.demo_client().await;
-        client.jwt_configuration.alg = Some(alg.as_str().unwrap().to_owned());
-        world.save(&client).await;
-        let (_, issued) = world.tokens("openid", None).await;
-        let jws = issued.id_token.unwrap();
-        assert_eq!(jose::CompactJws::parse(jws.expose()).unwrap().alg().unwrap().as_str(), alg);
-    }
-    assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
-}
-
-async fn each_origin_is_an_issuer_of_its_own(world: World) {
-    let secure = world.idp.site("localhost:9401").await.unwrap().unwrap();
-    assert_eq!(secure.issuer(), "https://localhost:9401/");
-    let form = params(&[("grant_type", "client_credentials"), ("audience", AUDIENCE)]);
-    let issued = world.idp.token.answer(&secure, Some(&world.basic()), &form).await.unwrap();
-    assert_eq!(claims(issued.access_token.expose())["iss"], "https://localhost:9401/");
-    // The Management API goes by every origin's name.
-    let login = basic(&world.demo.management_client_id, &world.demo.management_client_secret);
-    for audience in ["http://localhost:9400/api/v2/", "https://localhost:9401/api/v2/"] {
-        let form = params(&[("grant_type", "client_credentials"), ("audience", audience)]);
-        let issued = world.idp.token.answer(&world.site, Some(&login), &form).await.unwrap();
-        assert!(
-            issued.access_token.expose().len() < jose::MAX_TOKEN_BYTES,
-            "{}",
-            issued.access_token.expose().len()
-        );
-        let header = format!("Bearer {}", issued.access_token.expose());
-        for site in [&world.site, &secure] {
-            let caller = world.idp.management.caller(site, Some(&header)).await.unwrap();
-            assert!(caller.require_any(&["read:clients"]).is_ok());
-        }
-    }
-    for (host, origin) in [
-        ("LOCALHOST:9400", "http://localhost:9400"),
-        ("127.0.0.1:9401", "https://localhost:9401"),
-        ("somewhere.example", "http://localhost:9400"),
-    ] {
-        assert_eq!(&*world.idp.site(host).await.unwrap().unwrap().origin, origin, "{host}");
-    }
 }

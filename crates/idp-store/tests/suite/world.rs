@@ -12,7 +12,7 @@ use idp::{
 };
 use idp_store::SqlRepository;
 use oauth::{BasicCredentials, Params, Verifier};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use url::form_urlencoded::Serializer;
 
@@ -266,4 +266,12 @@ pub(crate) fn login_page(outcome: AuthorizeOutcome) -> Interaction {
         AuthorizeOutcome::Login(page) => page,
         other => panic!("{other:?}"),
     }
+}
+
+/// A second confidential client.
+pub(crate) async fn other_client(world: &World) -> (String, Secret<String>) {
+    let body = json!({"name": "Other", "grant_types": ["authorization_code", "refresh_token", "client_credentials"]});
+    let made =
+        world.idp.management.clients.create(&world.site, body.as_object().unwrap().clone()).await.unwrap();
+    (made.client_id.clone(), made.client_secret.clone().unwrap())
 }

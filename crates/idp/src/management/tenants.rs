@@ -49,6 +49,10 @@ impl TenantService {
     /// Changes what `body` names.
     pub async fn update(&self, site: &Site, body: Object) -> Result<TenantSettings, ManagementError> {
         let settings = RULES.apply(&site.tenant.settings, body)?;
+        if settings.flags.enable_dynamic_client_registration {
+            let text = "Dynamic client registration is not supported.";
+            return Err(ManagementError::Unsupported(text.to_owned()));
+        }
         if !(0.0..=8760.0).contains(&settings.session_lifetime) {
             return Err(invalid("session_lifetime", "Expected up to 8760 hours"));
         }

@@ -175,7 +175,7 @@ fn refuse(error: &SignUpError) -> ManagementError {
         )),
         SignUpError::Email => invalid("email", "Object didn't pass validation for format email"),
         SignUpError::Username => invalid("username", "Object didn't pass validation for format username"),
-        SignUpError::Exists => exists(),
+        SignUpError::Exists | SignUpError::Rejected => exists(),
     }
 }
 

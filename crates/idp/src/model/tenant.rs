@@ -83,7 +83,7 @@ pub struct TenantFlags {
     pub auth0_claims: bool,
     /// Auth0's status codes where they differ from the RFCs' (403 for `invalid_grant` …).
     pub auth0_status_codes: bool,
-    /// Dynamic client registration.
+    /// Dynamic client registration: does not exist yet, so only `false` works.
     pub enable_dynamic_client_registration: bool,
     /// Sign-up says that the user exists instead of `invalid_signup`.
     pub enable_public_signup_user_exists_error: bool,
