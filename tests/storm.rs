@@ -1,7 +1,7 @@
 //! A storm of configuration changes under load: a hundred a second, and not one request may fail.
 //!
-//! The changes hit what is being used (the upstream and the plugins of the very route under load) as well as the rest
-//! (routes, services, upstreams that come and go). Requests are counted, not timed. Ten seconds' worth of changes by
+//! The changes hit what is being used (the upstream, the route and the plugin of the very requests under load) as well
+//! as the rest (routes that come and go). Requests are counted, not timed. Ten seconds' worth of changes by
 //! default, thirty with the feature `peers`, or as many as `STORM_SECONDS` says.
 
 #![allow(
@@ -34,32 +34,53 @@ const RATE: u64 = 100;
 const WRITERS: u64 = 4;
 const CLIENTS: usize = 8;
 
-/// What the clients of the gateway count.
-#[derive(Default)]
+/// What the clients of the gateway share.
 struct Load {
+    port: u16,
+    token: String,
     over: AtomicBool,
     served: AtomicU64,
+}
+
+/// What the writers need to make routes.
+#[derive(Clone)]
+struct Means {
+    admin: Admin,
+    echo: u16,
+    /// Configuration of `openid-connect` for tokens.
+    plugin: Value,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f20_a_hundred_changes_a_second_fail_no_request() {
     let gate = Portcullis::dev();
     let (admin, echo) = (gate.admin(), gate.port(9480));
+    let plugin = json!({
+        "client_id": gate.variable("AUTH0_CLIENT_ID"),
+        "client_secret": gate.variable("AUTH0_CLIENT_SECRET"),
+        "discovery": format!("{}.well-known/openid-configuration", gate.variable("ISSUER")),
+        "bearer_only": true,
+        "use_jwks": true,
+    });
+    let means = Means { admin: admin.clone(), echo, plugin };
     for id in ["used", "spare"] {
         admin.set(&format!("upstreams/{id}"), &upstream(echo, 1)).await;
     }
     admin.set("routes/used", &used_route(0)).await;
+    admin.set("routes/guarded", &means.guarded_route(0)).await;
     admin.set("routes/steady", &json!({"uri": "/steady/*", "upstream": upstream(echo, 1)})).await;
 
-    let load = Arc::new(Load::default());
+    let token = token(&gate).await;
+    let load = Load { port: gate.port(9080), token, over: AtomicBool::new(false), served: AtomicU64::new(0) };
+    let load = Arc::new(load);
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        clients.spawn(keep_asking(gate.port(9080), number, Arc::clone(&load)));
+        clients.spawn(keep_asking(number, Arc::clone(&load)));
     }
     let each = RATE * seconds() / WRITERS;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        writers.spawn(keep_changing(admin.clone(), echo, writer, each));
+        writers.spawn(keep_changing(means.clone(), writer, each));
     }
     let made: u64 = writers.join_all().await.into_iter().sum();
     load.over.store(true, Ordering::SeqCst);
@@ -90,37 +111,45 @@ fn used_route(number: u64) -> Value {
     })
 }
 
+impl Means {
+    /// The route under load that asks for a token, each time with another plugin instance.
+    fn guarded_route(&self, number: u64) -> Value {
+        let mut plugin = self.plugin.clone();
+        plugin["realm"] = json!(format!("realm-{number}"));
+        json!({"uri": "/guarded/*", "plugins": {"openid-connect": plugin}, "upstream": upstream(self.echo, 1)})
+    }
+}
+
 /// Makes its share of the changes, at its share of the rate; how many there were.
-async fn keep_changing(admin: Admin, echo: u16, writer: u64, changes: u64) -> u64 {
+async fn keep_changing(means: Means, writer: u64, changes: u64) -> u64 {
+    let (admin, echo) = (&means.admin, means.echo);
     let mut beat = interval(Duration::from_millis(1000 * WRITERS / RATE));
     // A machine that falls behind makes the changes all the same, only later.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..changes {
         beat.tick().await;
-        let id = format!("{writer}-{}", number / 2);
-        let answer = match (number + writer) % 4 {
+        let passing = format!("routes/passing-{writer}-{}", number / 5);
+        let answer = match number % 5 {
             0 => admin.put("routes/used", &used_route(number)).await,
             1 => admin.put("upstreams/used", &upstream(echo, 1 + number % 9)).await,
-            2 => {
-                let body = json!({"uri": format!("/passing/{id}"), "upstream": upstream(echo, 1)});
-                admin.put(&format!("routes/passing-{id}"), &body).await
+            2 => admin.put("routes/guarded", &means.guarded_route(number)).await,
+            3 => {
+                let body =
+                    json!({"uri": format!("/passing/{writer}-{number}"), "upstream": upstream(echo, 1)});
+                admin.put(&passing, &body).await
             }
-            _ => {
-                let gone = format!("routes/passing-{writer}-{}", (number - number.min(1)) / 2);
-                admin.delete(&gone).await
-            }
+            _ => admin.delete(&passing).await,
         };
-        let expected = matches!(answer.status, 200 | 201) || answer.status == 404;
-        assert!(expected, "change {number}: {} {}", answer.status, answer.text());
+        assert!(matches!(answer.status, 200 | 201), "change {number}: {} {}", answer.status, answer.text());
     }
     changes
 }
 
 /// Sends one request after another until the storm is over, and says which failed.
-async fn keep_asking(port: u16, client: usize, load: Arc<Load>) -> Vec<String> {
+async fn keep_asking(client: usize, load: Arc<Load>) -> Vec<String> {
     let mut failures = Vec::new();
     let mut connection = None;
-    let path = if client.is_multiple_of(4) { "steady" } else { "used" };
+    let path = ["used", "guarded", "used", "steady"][client % 4];
     for number in 0_u64.. {
         if load.over.load(Ordering::SeqCst) {
             break;
@@ -128,7 +157,7 @@ async fn keep_asking(port: u16, client: usize, load: Arc<Load>) -> Vec<String> {
         let target = format!("/{path}/{client}-{number}");
         let mut open = match connection.take() {
             Some(open) => open,
-            None => match TcpStream::connect(("127.0.0.1", port)).await {
+            None => match TcpStream::connect(("127.0.0.1", load.port)).await {
                 Ok(stream) => Connection::over(stream),
                 Err(error) => {
                     failures.push(format!("{target}: {error}"));
@@ -136,7 +165,7 @@ async fn keep_asking(port: u16, client: usize, load: Arc<Load>) -> Vec<String> {
                 }
             },
         };
-        open.send(Request::get(&target).bytes()).await;
+        open.send(Request::get(&target).bearer(&load.token).bytes()).await;
         let answer = within("an answer under load", open.response()).await;
         load.served.fetch_add(1, Ordering::Relaxed);
         match answer {
@@ -149,4 +178,18 @@ async fn keep_asking(port: u16, client: usize, load: Arc<Load>) -> Vec<String> {
         }
     }
     failures
+}
+
+/// A token of the demo application for the demo API.
+async fn token(gate: &Portcullis) -> String {
+    let asked = json!({
+        "grant_type": "client_credentials",
+        "client_id": gate.variable("AUTH0_CLIENT_ID"),
+        "client_secret": gate.variable("AUTH0_CLIENT_SECRET"),
+        "audience": gate.variable("AUTH0_AUDIENCE"),
+    });
+    let port = gate.port(9400);
+    let request =
+        Request::new("POST", "/oauth/token").header("Host", &format!("localhost:{port}")).json(&asked);
+    request.send(port).await.json()["access_token"].as_str().unwrap().to_owned()
 }
