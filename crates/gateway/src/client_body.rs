@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -30,6 +34,8 @@ pub(crate) struct ClientBody {
     trailers: Option<HeaderMap>,
     limit: u64,
     total: u64,
+    /// The connection's note that the client may still be sending.
+    unread: Arc<AtomicBool>,
 }
 
 /// Why a body came to an early end.
@@ -53,12 +59,11 @@ impl BodyError {
 }
 
 impl ClientBody {
-    /// At most `limit` bytes of `incoming`.
-    pub(crate) fn new(incoming: Incoming, limit: u64) -> Self {
-        let ended = incoming.is_end_stream();
+    /// At most `limit` bytes of `incoming`, which has not ended; `unread` is cleared when it has.
+    pub(crate) fn new(incoming: Incoming, limit: u64, unread: Arc<AtomicBool>) -> Self {
         Self {
             incoming,
-            ended,
+            ended: false,
             seen: SmallVec::new(),
             seen_bytes: 0,
             forgotten: false,
@@ -66,6 +71,7 @@ impl ClientBody {
             trailers: None,
             limit,
             total: 0,
+            unread,
         }
     }
 
@@ -92,7 +98,7 @@ impl ClientBody {
             }
             let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
                 None => {
-                    self.ended = true;
+                    self.end();
                     continue;
                 }
                 Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Client))),
@@ -111,12 +117,19 @@ impl ClientBody {
         }
     }
 
+    fn end(&mut self) {
+        self.ended = true;
+        self.unread.store(false, Ordering::Relaxed);
+    }
+
     fn hand_out(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
         self.total = self.total.saturating_add(data.len() as u64);
         if self.total > self.limit {
             return Err(BodyError::TooLarge);
         }
-        self.ended = self.incoming.is_end_stream();
+        if self.incoming.is_end_stream() {
+            self.end();
+        }
         if !self.forgotten {
             self.seen_bytes += data.len();
             if self.seen_bytes > REMEMBERED {

@@ -58,7 +58,8 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request's body; more is answered 413.
     pub body_bytes: u64,
-    /// Time for a whole head, and for the pause between requests of a connection.
+    /// Time for a whole head, for the pause between requests of a connection, and for a client that takes nothing of
+    /// its answer.
     pub header: Duration,
     /// Time between two pieces of a request's body; a client that is silent longer is answered 408.
     pub body: Duration,

@@ -3,14 +3,14 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, atomic::AtomicBool},
+    task::Poll,
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderValue, Request};
 use hyper::{
     body::Incoming,
@@ -20,22 +20,27 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::Acceptor;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
+    client_stream::ClientStream,
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
     local::LocalExecutor,
     plugin::{ClientCertificate, Peer},
     proxy, proxy_protocol,
+    streams::{Stream, Streams},
+    upstream::deadline,
 };
 
 /// What every HTTP/2 connection by prior knowledge begins with (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The codec reads no less at once.
+const MIN_HEAD: usize = 8 * 1024;
 /// Pause after the system refused to hand over a connection (no descriptors left): the backlog keeps them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +50,10 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
     pub(crate) ip: HeaderValue,
     pub(crate) port: HeaderValue,
+    /// What goes on on it, where it is HTTP/2.
+    pub(crate) streams: Streams,
+    /// Whether the body of its last request is not read to the end.
+    pub(crate) unread: Arc<AtomicBool>,
 }
 
 /// Accepts connections until the core drains.
@@ -89,7 +98,7 @@ async fn connection(
     // Without it, an answer written in two parts waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let limits = core.settings.limits;
-    let mut client = address;
+    let mut client = Some(address);
     let is_trusted = |address: SocketAddr| {
         core.settings.trusted_proxies.iter().any(|network| network.contains(&address.ip().to_canonical()))
     };
@@ -99,11 +108,13 @@ async fn connection(
             return;
         }
         match timeout(limits.handshake, proxy_protocol::read(&mut stream)).await {
-            Ok(Ok(source)) => client = source.unwrap_or(address),
+            Ok(Ok(source)) => client = source,
             Ok(Err(_)) | Err(_) => return,
         }
     }
-    let trusted = is_trusted(client);
+    // A proxy that does not name its client does not vouch for what the client says of itself either.
+    let trusted = client.is_some_and(is_trusted);
+    let client = client.unwrap_or(address);
     let info = |certificate, https| Rc::new(describe(client, local, https, trusted, certificate));
     if !spec.tls {
         plain(core, stream, info(None, false), &spec, &entered).await;
@@ -119,6 +130,7 @@ async fn connection(
         .and_then(|chain| chain.first())
         .map(|certificate| Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() }));
     let info = info(certificate, true);
+    let stream = ClientStream::new(BytesMut::new(), stream, limits.header, Arc::clone(&info.unread));
     if h2 {
         serve_h2(core, stream, info, &entered).await;
     } else {
@@ -143,7 +155,8 @@ fn describe(
         trusted,
         certificate,
     };
-    ConnectionInfo { ip: text(peer.ip.to_string()), port: text(local.port().to_string()), peer }
+    let (ip, port) = (text(peer.ip.to_string()), text(local.port().to_string()));
+    ConnectionInfo { ip, port, peer, streams: Streams::new(), unread: Arc::default() }
 }
 
 /// TLS by the configuration of the name asked for. The flag says whether HTTP/2 was agreed on.
@@ -203,7 +216,7 @@ async fn plain(
         }),
     );
     let Ok(Some(h2)) = decided.await else { return };
-    let stream = Rewound { first, stream };
+    let stream = ClientStream::new(first, stream, limit, Arc::clone(&info.unread));
     if h2 {
         serve_h2(core, stream, info, entered).await;
     } else {
@@ -227,7 +240,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_headers(limits.headers)
-        .max_buf_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(MIN_HEAD))
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -251,9 +264,10 @@ where
 {
     let limits = core.settings.limits;
     let service = service_fn({
-        let core = Rc::clone(&core);
+        let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
             let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
+            let answer = Stream::begin(&info).answer(answer);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         }
     });
@@ -269,66 +283,28 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    let mut stillness = pin!(sleep_until(info.streams.still_at(limits.header)));
     let mut told = false;
-    let _ = std::future::poll_fn(|cx| {
-        if core.connections.is_draining() && !told {
+    std::future::poll_fn(|cx| {
+        let mut tell = core.connections.is_draining();
+        while stillness.as_mut().poll(cx).is_ready() {
+            let until = info.streams.still_at(limits.header);
+            let still = until <= Instant::now();
+            if still && told {
+                return Poll::Ready(());
+            }
+            tell |= still;
+            stillness.as_mut().reset(if still { deadline(limits.header) } else { until });
+        }
+        if tell && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
         entered.wake_on_drain(cx.waker());
-        connection.as_mut().poll(cx)
+        match connection.as_mut().poll(cx) {
+            Poll::Pending if !info.streams.is_flood() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     })
     .await;
-}
-
-/// A stream whose first bytes were read already.
-#[derive(Debug)]
-struct Rewound<S> {
-    first: BytesMut,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let length = self.first.len().min(buf.remaining());
-        buf.put_slice(self.first.get(..length).unwrap_or_default());
-        self.first.advance(length);
-        if self.first.is_empty() {
-            self.first = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

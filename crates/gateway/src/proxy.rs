@@ -1,6 +1,9 @@
 //! One request: clean its head, find its route, run its plugins, exchange it with a target, send the answer.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use http::{
@@ -36,6 +39,9 @@ pub(crate) async fn serve(
 ) -> Response<GateBody> {
     let began = core.settings.clock.monotonic();
     let (mut parts, incoming) = request.into_parts();
+    if !incoming.is_end_stream() && parts.version < Version::HTTP_2 {
+        connection.unread.store(true, Ordering::Relaxed);
+    }
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let snapshot = core.snapshot();
     let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
@@ -117,7 +123,7 @@ impl Outcome {
 /// The client's side of a request that found its route.
 struct Client<'a> {
     core: &'a Rc<Core>,
-    connection: &'a ConnectionInfo,
+    connection: &'a Rc<ConnectionInfo>,
     peer: &'a Peer,
     incoming: Incoming,
     on_upgrade: Option<OnUpgrade>,
@@ -162,7 +168,8 @@ impl Client<'_> {
             outcome.fail(&failure, route, head);
             return;
         }
-        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit));
+        let unread = || Arc::clone(&self.connection.unread);
+        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit, unread()));
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
@@ -181,7 +188,7 @@ impl Client<'_> {
             Ok(Delivered::H1(Answer::Switched(headers, stream, first))) => {
                 (outcome.status, outcome.headers) = switched(headers, head.version);
                 if let Some(on_upgrade) = self.on_upgrade.filter(|_| tunnelled) {
-                    tunnel::spawn(self.core, on_upgrade, stream, first, timeouts.read);
+                    tunnel::spawn(self.core, self.connection, on_upgrade, (stream, first), timeouts.read);
                 }
             }
             Ok(Delivered::H2(status, headers, body)) => {

@@ -21,6 +21,8 @@ use tokio::{
 
 use crate::{
     core::{Connections, Core},
+    listener::ConnectionInfo,
+    streams,
     upstream::{LONGEST, Stream},
 };
 
@@ -33,8 +35,14 @@ pub(crate) fn handshake_key() -> HeaderValue {
 }
 
 /// Carries bytes between client and target until both have closed, or neither spoke for `idle`.
-pub(crate) fn spawn(core: &Rc<Core>, client: OnUpgrade, target: Stream, first: Bytes, idle: Duration) {
-    let entered = Connections::enter(core);
+pub(crate) fn spawn(
+    core: &Rc<Core>,
+    connection: &Rc<ConnectionInfo>,
+    client: OnUpgrade,
+    (target, first): (Stream, Bytes),
+    idle: Duration,
+) {
+    let entered = (Connections::enter(core), streams::Stream::tunnel(connection));
     tokio::task::spawn_local(async move {
         if let Ok(upgraded) = client.await {
             // A side that breaks off ends the other: there is nobody to tell.

@@ -10,7 +10,7 @@ use gateway::{
     engine::Limits,
     upstream::{Scheme, Timeouts},
 };
-use support::{Gate, OK, Target, read_head, read_until};
+use support::{Gate, OK, Target, read_head, read_to_end, read_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
@@ -66,6 +66,24 @@ fn a_body_that_says_it_is_too_large_is_refused_before_anything_is_sent() {
     let answer = gate.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(target.seen.try_recv().is_err());
+}
+
+#[test]
+fn t11_an_early_answer_reaches_a_client_that_goes_on_sending() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, _| {
+        read_head(stream).unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let _ = read_until(stream, b"never");
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n").unwrap();
+    for _ in 0..100 {
+        client.write_all(&[b'x'; 100_000]).unwrap();
+    }
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut client).starts_with("HTTP/1.1 413"));
 }
 
 /// A target that answers the first request of a connection well and says `then` to the next.

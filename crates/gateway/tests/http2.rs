@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::Future, io::Write, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use gateway::{
@@ -13,11 +13,14 @@ use gateway::{
 };
 use h2::{client, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use support::{Gate, Target};
+use support::{Gate, OK, Target, read_head, read_until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                       sec-websocket-accept: x\r\n\r\n";
 
 /// A gRPC-like target: echoes each message as it comes, then ends with trailers.
 async fn echo_target() -> SocketAddr {
@@ -164,4 +167,80 @@ async fn h06_cookie_crumbs_become_one_line() {
         Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2").body(()).unwrap();
     assert_eq!(sender.send_request(request, true).unwrap().0.await.unwrap().status(), StatusCode::OK);
     assert!(target.await.unwrap().contains("cookie: a=1; b=2\r\n"));
+}
+
+/// An HTTP/2 connection and the end of its task.
+async fn watched(gate: &Gate, window: u32) -> (client::SendRequest<Bytes>, tokio::task::JoinHandle<()>) {
+    let stream = TcpStream::connect(gate.address).await.unwrap();
+    let (sender, connection) =
+        client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
+    let ended = tokio::spawn(async move { drop(connection.await) });
+    (sender.ready().await.unwrap(), ended)
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), what).await.unwrap()
+}
+
+#[tokio::test]
+async fn t17_a_connection_on_which_nothing_goes_on_is_closed() {
+    let target = Target::answering(OK);
+    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    gate.route_to(&[target.address], Timeouts::default());
+    let (mut sender, ended) = watched(&gate, 65_535).await;
+    let request = Request::get("http://a.example/").body(()).unwrap();
+    assert_eq!(sender.send_request(request, true).unwrap().0.await.unwrap().status(), StatusCode::OK);
+    in_time(ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn t16_an_answer_that_the_client_does_not_take_is_given_up() {
+    let target = Target::answering(OK);
+    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    gate.route_to(&[target.address], Timeouts::default());
+    let (mut sender, ended) = watched(&gate, 0).await;
+    let request = Request::get("http://a.example/").body(()).unwrap();
+    let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
+    in_time(ended).await.unwrap();
+    drop(answer);
+}
+
+#[tokio::test]
+async fn a_slow_target_and_a_quiet_tunnel_are_waited_for() {
+    let pause = Duration::from_millis(500);
+    let target = Target::new(move |_, stream, _| {
+        while let Some(head) = read_head(stream) {
+            std::thread::sleep(pause);
+            if head.contains("upgrade: websocket") {
+                stream.write_all(SWITCHED.as_bytes()).unwrap();
+                std::thread::sleep(pause);
+                stream.write_all(b"pong").unwrap();
+            } else {
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        }
+    });
+    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    gate.route_to(&[target.address], Timeouts::default());
+    let (mut sender, _ended) = watched(&gate, 65_535).await;
+    let request = Request::get("http://a.example/").body(()).unwrap();
+    assert_eq!(sender.send_request(request, true).unwrap().0.await.unwrap().status(), StatusCode::OK);
+    let (answer, _out) = ask_for_websocket(&gate).await;
+    assert_eq!(answer.await.unwrap().into_body().data().await.unwrap().unwrap(), "pong");
+}
+
+#[tokio::test]
+async fn t18_a_client_that_asks_only_to_cancel_is_shown_out() {
+    let target = Target::new(|_, stream, _| drop(read_until(stream, b"never")));
+    let gate = Gate::start(Limits::default());
+    gate.route_to(&[target.address], Timeouts::default());
+    let (mut sender, mut ended) = watched(&gate, 65_535).await;
+    while !ended.is_finished() {
+        let request = Request::get("http://a.example/").body(()).unwrap();
+        let Ok((answer, _)) = sender.send_request(request, true) else { break };
+        // It is being answered when it is cancelled.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(answer);
+    }
+    in_time(&mut ended).await.unwrap();
 }
