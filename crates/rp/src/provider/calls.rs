@@ -198,7 +198,11 @@ impl Provider {
         ok(REVOCATION, &response).map(|_| ())
     }
 
-    async fn token(&self, client: &Client, form: Vec<(&str, &str)>) -> Result<TokenResponse, ProviderError> {
+    pub(super) async fn token(
+        &self,
+        client: &Client,
+        form: Vec<(&str, &str)>,
+    ) -> Result<TokenResponse, ProviderError> {
         let metadata = self.ready().await?;
         let url = metadata.token_endpoint.as_deref().ok_or(ProviderError::Missing(TOKEN))?;
         let request = self.form(url, client, client.token_auth.usable(token_auth_methods(&metadata)), form);

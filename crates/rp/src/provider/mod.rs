@@ -6,6 +6,7 @@
 //! two pointers.
 
 mod calls;
+mod client_credentials;
 mod discovery;
 mod error;
 mod freshness;

@@ -216,3 +216,21 @@ async fn a_token_is_revoked_where_the_provider_can() {
     let error = provider(&op).await.revoke(&client(), &secret("rt"), "refresh_token").await.unwrap_err();
     assert_eq!(error, ProviderError::Missing("revocation_endpoint"));
 }
+
+#[tokio::test]
+async fn a_client_obtains_a_token_for_itself_and_cannot_be_made_to_ask_as_somebody_else() {
+    let op = Op::start().await;
+    op.set("/token", tokens());
+    let provider = provider(&op).await;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let args = [
+        pair("audience", "https://example.com/"),
+        pair("grant_type", "password"),
+        pair("client_id", "other"),
+    ];
+    let response = provider.client_credentials(&client(), Some("openid"), &args).await.unwrap();
+    assert_eq!(response.access_token.expose(), "at");
+    let seen = op.last("/token");
+    assert!(seen.head.contains("authorization: Basic bXklM0FjbGllbnQ6Y2FuYXJ5K3NlY3JldA=="), "{}", seen.head);
+    assert_eq!(seen.body, "grant_type=client_credentials&scope=openid&audience=https%3A%2F%2Fexample.com%2F");
+}
