@@ -3,4 +3,6 @@
 //!
 //! All plugins, by name:
 
+pub mod client_credentials;
 pub mod openid_connect;
+pub mod upstream_path;

@@ -1,0 +1,191 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_lc_rs::hmac;
+use base::{Clock, Random, UnixMillis};
+use http::HeaderValue;
+use quick_cache::{Weighter, sync::Cache};
+use rp::bearer::Weigh;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::Credentials;
+
+/// Bytes of tokens that the process keeps.
+const BYTES: u64 = 16 << 20;
+/// Tokens that the table is sized for at first.
+const ENTRIES: usize = 1024;
+/// Tokens that are being obtained at a time. Made-up credentials cost the provider no more than this at once.
+const FLIGHTS: usize = 512;
+/// What stands before the token in [`Token::bearer`].
+const BEARER: &str = "Bearer ";
+
+/// The tokens of all clients of this process: one for each client, secret and configuration, obtained once however
+/// many requests and cores ask for it.
+///
+/// The work runs on the control runtime, so that it goes on when the request that began it is gone. What was refused
+/// is not kept.
+pub struct ClientTokens {
+    runtime: Handle,
+    clock: Clock,
+    /// Of this process alone: the digests mean nothing elsewhere.
+    key: hmac::Key,
+    kept: Cache<[u8; 32], Arc<Token>, ByWeight>,
+    flights: Mutex<HashMap<[u8; 32], watch::Receiver<Option<Outcome>>>>,
+}
+
+/// What an attempt to obtain a token came to.
+type Outcome = Result<Arc<Token>, Failure>;
+
+/// A token that is in use.
+pub(super) struct Token {
+    /// `Bearer` and the token, marked as sensitive.
+    pub(super) bearer: HeaderValue,
+    /// From then on another one is obtained.
+    pub(super) until: UnixMillis,
+}
+
+/// Why there is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The provider does not accept the credentials, or gave a token that does not hold.
+    Denied,
+    /// The provider could not be asked.
+    Unavailable,
+}
+
+impl Token {
+    /// `None` for a token that cannot stand in a header.
+    pub(super) fn new(token: &str, until: UnixMillis) -> Option<Self> {
+        let mut bearer = HeaderValue::from_str(&format!("{BEARER}{token}")).ok()?;
+        bearer.set_sensitive(true);
+        Some(Self { bearer, until })
+    }
+
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        self.bearer.len() + size_of::<Self>()
+    }
+
+    /// The token without `Bearer`.
+    pub(super) fn bare(&self) -> Option<HeaderValue> {
+        let mut bare = HeaderValue::from_bytes(self.bearer.as_bytes().get(BEARER.len()..)?).ok()?;
+        bare.set_sensitive(true);
+        Some(bare)
+    }
+}
+
+/// A token as one core keeps it.
+pub(super) struct Kept(pub(super) Arc<Token>);
+
+impl Weigh for Kept {
+    fn weigh(&self) -> usize {
+        self.0.weight()
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<[u8; 32], Arc<Token>> for ByWeight {
+    fn weight(&self, _key: &[u8; 32], token: &Arc<Token>) -> u64 {
+        // Key, table slots and the two counts of the Arc.
+        u64::try_from(token.weight() + 96).unwrap_or(u64::MAX)
+    }
+}
+
+impl ClientTokens {
+    /// No tokens yet. `runtime` is the control runtime.
+    pub fn new(runtime: Handle, clock: Clock, random: &Random) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &random.bytes::<32>());
+        let kept = Cache::with_weighter(ENTRIES, BYTES, ByWeight);
+        Self { runtime, clock, key, kept, flights: Mutex::default() }
+    }
+
+    /// Under what a token for `credentials` is kept. Lengths stand before the parts, so that no id and secret can be
+    /// read as another pair.
+    pub(super) fn key(&self, identity: &[u8; 32], credentials: &Credentials) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(identity);
+        for part in [credentials.client_id.as_bytes(), credentials.client_secret.expose().as_bytes()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        let mut key = [0; 32];
+        key.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
+    /// The token under `key`. The first to ask does `work`; those who ask while it runs get what comes of it.
+    pub(super) async fn obtain<W>(self: &Arc<Self>, key: [u8; 32], work: W) -> Outcome
+    where
+        W: Future<Output = Result<Token, Failure>> + Send + 'static,
+    {
+        let mut outcome = match self.join(key, work) {
+            Ok(outcome) => outcome,
+            Err(known) => return known,
+        };
+        let landed = outcome.wait_for(Option::is_some).await.map_err(|_| Failure::Unavailable)?;
+        landed.clone().unwrap_or(Err(Failure::Unavailable))
+    }
+
+    /// The flight for `key`, begun if there is none. `Err`: there is no need for one, or no room.
+    fn join<W>(self: &Arc<Self>, key: [u8; 32], work: W) -> Result<watch::Receiver<Option<Outcome>>, Outcome>
+    where
+        W: Future<Output = Result<Token, Failure>> + Send + 'static,
+    {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(&key) {
+            return Ok(flight.clone());
+        }
+        // A flight keeps its token before it lands, so that nobody finds neither.
+        if let Some(token) = self.kept.get(&key).filter(|token| self.clock.now() < token.until) {
+            return Err(Ok(token));
+        }
+        if flights.len() >= FLIGHTS {
+            tracing::warn!(limit = FLIGHTS, "too many tokens are being obtained at once");
+            return Err(Err(Failure::Unavailable));
+        }
+        let (sender, outcome) = watch::channel(None);
+        flights.insert(key, outcome.clone());
+        drop(flights);
+        let landing = Landing { tokens: Arc::clone(self), key };
+        self.runtime.spawn(async move {
+            let outcome = work.await.map(Arc::new);
+            if let Ok(token) = &outcome
+                && landing.tokens.clock.now() < token.until
+            {
+                landing.tokens.kept.insert(key, Arc::clone(token));
+            }
+            drop(landing);
+            // Everybody who waited may be gone.
+            let _ = sender.send(Some(outcome));
+        });
+        Ok(outcome)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<[u8; 32], watch::Receiver<Option<Outcome>>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a flight, also one whose work panicked.
+struct Landing {
+    tokens: Arc<ClientTokens>,
+    key: [u8; 32],
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.tokens.flights().remove(&self.key);
+    }
+}
+
+impl fmt::Debug for ClientTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTokens").field("kept", &self.kept.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! The path that the upstream sees: what the route matched is taken off the front, and the path of the service put
+//! before the rest.
+//!
+//! It runs after every plugin that judges the request, so that they all see the path that was matched.
+
+use std::{any::Any, sync::Arc};
+
+use gateway::{
+    error::ConfigError,
+    plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead},
+};
+use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
+
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// How a path becomes the upstream's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Beginnings of which the longest that fits is taken off; empty: the path stays whole.
+    pub strip: Vec<String>,
+    /// What is put before it: a path in normal form.
+    pub base: String,
+}
+
+/// The compiled form.
+#[derive(Debug)]
+struct UpstreamPath {
+    /// Longest first, each with its value of `X-Forwarded-Prefix`.
+    strip: Vec<(String, Option<HeaderValue>)>,
+    base: String,
+}
+
+/// Compiles `config`; `None` when every path stays as it is.
+///
+/// # Errors
+///
+/// When `base` is not an absolute path.
+pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
+    let Config { mut strip, base } = config;
+    if !base.starts_with('/') || has_dot_segment(&base) || PathAndQuery::try_from(base.as_str()).is_err() {
+        return Err(ConfigError::new("path", "it is not an absolute path without dot segments"));
+    }
+    if base == "/" && strip.iter().all(|prefix| prefix == "/") {
+        return Ok(None);
+    }
+    strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    let named = |prefix: String| {
+        let header = (prefix != "/").then(|| HeaderValue::from_str(&prefix).ok()).flatten();
+        (prefix, header)
+    };
+    Ok(Some(Arc::new(UpstreamPath { strip: strip.into_iter().map(named).collect(), base })))
+}
+
+impl Plugin for UpstreamPath {
+    fn name(&self) -> &'static str {
+        "upstream-path"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::ACCESS
+    }
+
+    fn access(&self, request: &mut PluginRequest<'_>) -> Flow {
+        match self.rewrite_head(request.head) {
+            Ok(()) => Flow::Continue,
+            Err(why) => Flow::respond(request.error(StatusCode::BAD_REQUEST, why)),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl UpstreamPath {
+    fn rewrite_head(&self, head: &mut RequestHead) -> Result<(), &'static str> {
+        let path = head.path();
+        let stripped = self
+            .strip
+            .iter()
+            .find_map(|(prefix, header)| Some((path.strip_prefix(prefix.as_str())?, header)));
+        let mut target = match stripped {
+            Some((rest, _)) => self.join(path, rest),
+            None if self.base == "/" => path.to_owned(),
+            None if self.base.ends_with('/') => {
+                format!("{}{}", self.base, path.strip_prefix('/').unwrap_or(path))
+            }
+            None if path == "/" => self.base.clone(),
+            None => format!("{}{path}", self.base),
+        };
+        // `/r../x` begins with `/r` like `/r/x` does, and must not become `/../x` (the upstream would resolve it to a
+        // path that nobody judged).
+        if has_dot_segment(&target) {
+            return Err("the path has dot segments where the route's prefix ends");
+        }
+        let prefix = stripped.and_then(|(_, header)| header.clone());
+        if let Some(query) = head.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        head.target = PathAndQuery::from_maybe_shared(target).map_err(|_| "the path is not a path")?;
+        head.headers.remove(X_FORWARDED_PREFIX);
+        head.headers.extend(prefix.map(|prefix| (X_FORWARDED_PREFIX, prefix)));
+        Ok(())
+    }
+
+    /// The base and what is left of `path`, with one slash between them; a slash at the end of `path` stays.
+    fn join(&self, path: &str, rest: &str) -> String {
+        let bare = self.base.strip_suffix('/').unwrap_or(&self.base);
+        if rest.is_empty() {
+            let keeps = path.ends_with('/') && (path.len() > 1 || self.base.ends_with('/'));
+            let slash = if keeps || bare.is_empty() { "/" } else { "" };
+            return format!("{bare}{slash}");
+        }
+        let slash = if rest.starts_with('/') { "" } else { "/" };
+        format!("{bare}{slash}{rest}")
+    }
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway::plugin::HostName;
+    use http::{HeaderMap, Method, Version};
+
+    use super::*;
+
+    fn rewritten(strip: &[&str], base: &str, target: &str) -> Result<(String, HeaderMap), &'static str> {
+        let mut head = RequestHead {
+            method: Method::GET,
+            target: target.parse().unwrap(),
+            host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),
+            headers: HeaderMap::from_iter([(X_FORWARDED_PREFIX, HeaderValue::from_static("/evil"))]),
+            version: Version::HTTP_11,
+            websocket: false,
+        };
+        let config =
+            Config { strip: strip.iter().map(|&prefix| prefix.to_owned()).collect(), base: base.to_owned() };
+        let Some(plugin) = compile(config).unwrap() else { return Ok((target.to_owned(), head.headers)) };
+        plugin.as_any().downcast_ref::<UpstreamPath>().unwrap().rewrite_head(&mut head)?;
+        Ok((head.target.to_string(), head.headers))
+    }
+
+    #[test]
+    fn paths_are_joined_as_kong_joins_them() {
+        for (strip, base, sent, seen) in [
+            (&["/r"][..], "/s", "/r/x", "/s/x"),
+            (&["/r"], "/s", "/r", "/s"),
+            (&["/r"], "/s", "/r/", "/s/"),
+            (&["/r"], "/s", "/rx", "/s/x"),
+            (&["/r"], "/s/", "/r", "/s"),
+            (&["/r"], "/s/", "/r/", "/s/"),
+            (&["/r"], "/s/", "/r/x", "/s/x"),
+            (&["/r"], "/", "/r", "/"),
+            (&["/r"], "/", "/r/x/", "/x/"),
+            (&["/r/"], "/", "/r/x", "/x"),
+            (&["/"], "/s", "/", "/s"),
+            (&["/"], "/s/", "/", "/s/"),
+            (&["/"], "/s", "/x", "/s/x"),
+            (&["/"], "/", "/x", "/x"),
+            (&["/r", "/r/a"], "/s", "/r/a/b?q=1", "/s/b?q=1"),
+            (&[], "/s", "/r/x?q", "/s/r/x?q"),
+            (&[], "/s", "/", "/s"),
+            (&[], "/s/", "/", "/s/"),
+            (&[], "/", "/r/x", "/r/x"),
+        ] {
+            assert_eq!(rewritten(strip, base, sent).unwrap().0, seen, "{strip:?} {base} {sent}");
+        }
+    }
+
+    #[test]
+    fn h16_what_is_left_of_a_path_never_climbs() {
+        for sent in ["/r../admin", "/r..", "/r./x", "/r..;a=b/admin"] {
+            assert!(rewritten(&["/r"], "/s", sent).is_err(), "{sent}");
+        }
+        assert_eq!(rewritten(&["/r"], "/s", "/r..x/a").unwrap().0, "/s/..x/a");
+    }
+
+    #[test]
+    fn the_upstream_is_told_what_was_taken_off_and_nothing_the_client_says() {
+        assert_eq!(rewritten(&["/r"], "/s", "/r/x").unwrap().1[X_FORWARDED_PREFIX], "/r");
+        assert!(!rewritten(&[], "/s", "/r/x").unwrap().1.contains_key(X_FORWARDED_PREFIX));
+    }
+
+    #[test]
+    fn a_base_that_is_no_path_is_refused() {
+        for base in ["", "s", "/a/../b", "/a b"] {
+            assert!(compile(Config { strip: Vec::new(), base: base.to_owned() }).is_err(), "{base}");
+        }
+    }
+}
