@@ -1,1 +1,28 @@
-//! (to be written)
+//! The Kong dialect: its entities and their schemas, its Admin API, and the way from there to the engine.
+//!
+//! A write comes in through [`admin`], is read and checked by the one description of its entity in [`schema`],
+//! compiled by `compile`, committed to the store, and published to the engine by the one writer behind [`Dialect`];
+//! then it is answered. Nothing below this crate has heard of Kong.
+
+pub mod admin;
+mod answer;
+mod catalog;
+mod change;
+mod compile;
+mod dialect;
+mod entities;
+mod form;
+pub mod plugins;
+pub mod schema;
+mod seal;
+mod serving;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use admin::{Access, AccessError, AdminKey, AdminState, Role, router};
+pub use dialect::{Dialect, Options};
+pub use entities::Kind;
+
+/// The version of Kong whose Admin API this is.
+pub const VERSION: &str = "3.9.1";

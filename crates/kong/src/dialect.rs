@@ -1,0 +1,202 @@
+//! The dialect as the rest of the process sees it: opened once, read by the Admin API, written through one writer.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use base::{Clock, Keyring, Random};
+use gateway::{snapshot::Publisher, upstream::Live};
+use http::StatusCode;
+use serde_json::Value;
+use store::{Store, StoreError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    answer::Answer,
+    catalog::{Catalog, Entity},
+    change::Write,
+    compile::Compiler,
+    entities::PREFIX,
+    plugins::Registry,
+    seal::Sealer,
+    serving::Serving,
+    writer::{Judge, Message, Progress, Writer},
+};
+
+/// Writes that may wait for the writer; more wait for a place.
+const QUEUE: usize = 1024;
+
+/// What the dialect needs from the process.
+pub struct Options {
+    /// Where entities are kept.
+    pub store: Arc<dyn Store>,
+    /// Seals the secrets in them.
+    pub keyring: Keyring,
+    /// For creation and change times.
+    pub clock: Clock,
+    /// For ids, salts and sealing.
+    pub random: Random,
+    /// The plugins of the dialect.
+    pub registry: Registry,
+    /// What outlives a snapshot in the engine.
+    pub live: Arc<Live>,
+    /// Takes what is compiled.
+    pub publisher: Arc<Publisher>,
+}
+
+/// The Kong dialect of one process.
+pub struct Dialect {
+    inbox: mpsc::Sender<Message>,
+    catalog: Arc<RwLock<Catalog>>,
+    registry: Registry,
+    sealer: Sealer,
+    store: Arc<dyn Store>,
+    publisher: Arc<Publisher>,
+    clock: Clock,
+    /// Names this process in `GET /`.
+    node_id: String,
+    follower: Mutex<JoinHandle<()>>,
+}
+
+impl Dialect {
+    /// Loads what is stored, publishes it, and begins to follow the store. When this returns, everything that can be
+    /// compiled serves; the rest is named among the snapshot's broken resources.
+    ///
+    /// Must be called within the control runtime: it spawns the writer and the follower there.
+    pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
+        let Options { store, keyring, clock, random, registry, live, publisher } = options;
+        let sealer = Sealer::new(keyring, random.clone());
+        let catalog = Arc::new(RwLock::new(Catalog::default()));
+        let judge = Judge {
+            compiler: Compiler::new(registry.clone(), sealer.clone(), live),
+            serving: Serving::default(),
+            registry: registry.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let mut writer = Writer {
+            store: Arc::clone(&store),
+            publisher: Arc::clone(&publisher),
+            catalog: Arc::clone(&catalog),
+            judge,
+            progress: Progress::default(),
+        };
+        writer.reload().await?;
+        writer.publish();
+        let (inbox, outbox) = mpsc::channel(QUEUE);
+        tokio::spawn(writer.run(outbox));
+        let revision = catalog.read().unwrap_or_else(PoisonError::into_inner).revision;
+        let follower = Mutex::new(tokio::spawn(follow(Arc::clone(&store), inbox.downgrade(), revision)));
+        let node_id = random.hex(16);
+        Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, publisher, clock, node_id, follower }))
+    }
+
+    /// Follows the store again where that had ended, and does nothing otherwise. To be called about once a second.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        let lost = self.follower.lock().unwrap_or_else(PoisonError::into_inner).is_finished();
+        if !lost {
+            return Ok(());
+        }
+        self.reload().await?;
+        let again = follow(Arc::clone(&self.store), self.inbox.downgrade(), self.read().revision);
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = tokio::spawn(again);
+        Ok(())
+    }
+
+    /// Reads the store again and publishes what changed; when this returns, it serves.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let closed = || StoreError::Unavailable { reason: "the writer has stopped".to_owned() };
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Reload(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// The plugins of the dialect.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Carries a write out: when this returns, it is durable and serves, or nothing happened.
+    pub(crate) async fn write(&self, write: Write) -> Answer {
+        let closed = || Answer::message(StatusCode::SERVICE_UNAVAILABLE, "the gate is shutting down");
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Message::Write(Box::new(write), reply)).await.is_err() {
+            return closed();
+        }
+        answer.await.unwrap_or_else(|_| closed())
+    }
+
+    /// An entity as an administrator (with `secrets`) or a viewer may see it.
+    pub(crate) fn show(&self, entity: &Entity, secrets: bool) -> Value {
+        self.sealer.show(&self.registry, entity.kind, &entity.id, &entity.value, secrets)
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn node_id(&self) -> &str {
+        &self.node_id
+    }
+
+    /// Entities of this dialect that cannot be used, and why.
+    pub(crate) fn broken(&self) -> Vec<(String, String)> {
+        self.publisher.current().broken.clone()
+    }
+
+    /// Whether the store answers.
+    pub(crate) async fn is_reachable(&self) -> bool {
+        self.store.get(PREFIX).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialect").field("revision", &self.read().revision).finish_non_exhaustive()
+    }
+}
+
+/// Tells the writer what changes in the store, until the dialect is gone. Where changes were missed, all is read again.
+async fn follow(store: Arc<dyn Store>, inbox: mpsc::WeakSender<Message>, revision: u64) {
+    let mut watch = store.watch(PREFIX, revision).await;
+    loop {
+        let events = match &mut watch {
+            Ok(watch) => watch.next().await,
+            Err(error) => Err(error.clone()),
+        };
+        let Some(inbox) = inbox.upgrade() else { return };
+        match events {
+            Ok(events) => {
+                if inbox.send(Message::Events(events)).await.is_err() {
+                    return;
+                }
+            }
+            Err(StoreError::Compacted { .. }) => {
+                let Some(newest) = restart(&*store, &inbox).await else { return };
+                watch = store.watch(PREFIX, newest).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the configuration store is not followed any more");
+                return;
+            }
+        }
+    }
+}
+
+/// Has everything read again, and says from where to watch on.
+async fn restart(store: &dyn Store, inbox: &mpsc::Sender<Message>) -> Option<u64> {
+    let (_, newest) = store.range(PREFIX).await.ok()?;
+    let (reply, done) = oneshot::channel();
+    inbox.send(Message::Reload(reply)).await.ok()?;
+    done.await.ok()?.ok()?;
+    Some(newest)
+}

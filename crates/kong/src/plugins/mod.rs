@@ -1,0 +1,152 @@
+//! The dialect's plugins: one file or folder per Kong name, and the one list of them.
+
+pub mod openid_connect;
+
+use std::{fmt, sync::Arc};
+
+use gateway::{error::ConfigError, plugin::Plugin};
+use serde_json::{Map, Value};
+
+use crate::{
+    entities::{Kind, plugin_schema},
+    schema::{Schema, Violations},
+};
+
+/// Plugins that Kong ships and this build does not have.
+const ABSENT: [&str; 40] = [
+    "acl",
+    "acme",
+    "aws-lambda",
+    "azure-functions",
+    "basic-auth",
+    "bot-detection",
+    "correlation-id",
+    "cors",
+    "datadog",
+    "file-log",
+    "grpc-gateway",
+    "grpc-web",
+    "hmac-auth",
+    "http-log",
+    "ip-restriction",
+    "jwt",
+    "key-auth",
+    "ldap-auth",
+    "loggly",
+    "oauth2",
+    "oauth2-introspection",
+    "opentelemetry",
+    "post-function",
+    "pre-function",
+    "prometheus",
+    "proxy-cache",
+    "rate-limiting",
+    "redirect",
+    "request-size-limiting",
+    "request-termination",
+    "request-transformer",
+    "response-ratelimiting",
+    "response-transformer",
+    "saml",
+    "session",
+    "statsd",
+    "syslog",
+    "tcp-log",
+    "udp-log",
+    "zipkin",
+];
+
+/// A plugin as Kong's users write it: name, priority, the schema of its `config`, and the way to the engine's neutral
+/// form.
+///
+/// What it needs to run (provider clients, caches, keys) it holds itself: the binary makes it with its services and
+/// puts it into the [`Registry`].
+pub trait DialectPlugin: Send + Sync {
+    /// Kong's name of it: `openid-connect`.
+    fn name(&self) -> &'static str;
+
+    /// Kong's priority: plugins of a request run from the highest to the lowest.
+    fn priority(&self) -> i64;
+
+    /// What may stand in `config`.
+    fn schema(&self) -> Arc<Schema>;
+
+    /// Fills in what Kong generates, in a config whose other defaults are there. `old` is what stood there before.
+    fn generate(
+        &self,
+        _config: &mut Map<String, Value>,
+        _old: Option<&Map<String, Value>>,
+        _random: &base::Random,
+    ) {
+    }
+
+    /// Translates a config that fits the schema, secrets in the clear, and compiles it. One instance serves every
+    /// route on which this very config stands. The error's path is a field of `config`.
+    fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError>;
+}
+
+/// All plugins of the dialect.
+#[derive(Clone)]
+pub struct Registry {
+    /// Sorted by name.
+    plugins: Arc<[Known]>,
+}
+
+struct Known {
+    plugin: Arc<dyn DialectPlugin>,
+    /// Of the whole entity.
+    schema: Schema,
+}
+
+impl Registry {
+    /// A registry of these.
+    pub fn new(mut plugins: Vec<Arc<dyn DialectPlugin>>) -> Self {
+        plugins.sort_by_key(|plugin| plugin.name());
+        let known =
+            |plugin: Arc<dyn DialectPlugin>| Known { schema: plugin_schema(Some(plugin.schema())), plugin };
+        Self { plugins: plugins.into_iter().map(known).collect() }
+    }
+
+    /// The plugin of that name.
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn DialectPlugin>> {
+        self.known(name).map(|known| &known.plugin)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn DialectPlugin> {
+        self.plugins.iter().map(|known| known.plugin.as_ref())
+    }
+
+    /// The description of an entity, which for a plugin depends on its name.
+    pub(crate) fn schema(&self, kind: Kind, value: &Map<String, Value>) -> &Schema {
+        let name = (kind == Kind::Plugin).then(|| value.get("name")?.as_str()).flatten();
+        name.and_then(|name| self.known(name)).map_or_else(|| kind.schema(), |known| &known.schema)
+    }
+
+    /// The plugin of that name, or what the client is told.
+    pub(crate) fn demand(&self, name: &str) -> Result<&Arc<dyn DialectPlugin>, Violations> {
+        self.find(name).ok_or_else(|| {
+            let shown: String = name.chars().take(128).collect();
+            Violations::of(
+                "name",
+                match ABSENT.contains(&name) {
+                    true => format!("plugin '{shown}' is not implemented in this build"),
+                    false => format!(
+                        "plugin '{shown}' not enabled; add it to the 'plugins' configuration property"
+                    ),
+                },
+            )
+        })
+    }
+
+    fn known(&self, name: &str) -> Option<&Known> {
+        let at = self.plugins.binary_search_by(|known| known.plugin.name().cmp(name)).ok()?;
+        self.plugins.get(at)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(DialectPlugin::name)).finish()
+    }
+}

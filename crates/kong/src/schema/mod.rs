@@ -1,0 +1,259 @@
+//! What may be written into an entity: one description from which a form is understood, a body checked in Kong's
+//! words, and what was left out filled in.
+
+mod check;
+mod complete;
+mod violations;
+
+pub(crate) use complete::whole;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+pub use violations::Violations;
+
+/// The fields of an entity or a record, in the order in which they are returned.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    pub(crate) fields: IndexMap<&'static str, Field>,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// A rule over several fields of an entity whose fields are all right by themselves; the error is what the client is
+/// told under `@entity`.
+pub type Check = fn(&Map<String, Value>) -> Result<(), String>;
+
+/// One field.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub(crate) shape: Shape,
+    pub(crate) required: bool,
+    pub(crate) default: Option<Value>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) secret: bool,
+    pub(crate) support: Support,
+    pub(crate) doc: &'static str,
+}
+
+/// Of what type a field is.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Array(Box<Field>),
+    /// An array without duplicates whose order means nothing.
+    Set(Box<Field>),
+    Record(Arc<Schema>),
+    /// Another entity, by `{"id": …}`.
+    Foreign,
+    /// Of no type that is known here.
+    Opaque,
+}
+
+/// What a value must keep to besides its type.
+#[derive(Clone, Debug)]
+pub(crate) enum Rule {
+    OneOf(&'static [&'static str]),
+    OneOfNumbers(&'static [i64]),
+    Between(i64, i64),
+    /// Shortest array or set.
+    Fewest(usize),
+    Text(fn(&str) -> Result<(), String>),
+}
+
+/// Whether a field does anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    Full,
+    /// It is known, and only its default is taken.
+    DefaultOnly,
+}
+
+impl Schema {
+    /// No fields yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one field more.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, field: Field) -> Self {
+        self.fields.insert(name, field);
+        self
+    }
+
+    /// With several fields of one description more.
+    #[must_use]
+    pub fn fields(mut self, names: &[&'static str], field: &Field) -> Self {
+        self.fields.extend(names.iter().map(|name| (*name, field.clone())));
+        self
+    }
+
+    /// With a rule over several fields more.
+    #[must_use]
+    pub fn check_entity(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Calls `visit` with the path and the place of every secret in `value`.
+    pub(crate) fn for_each_secret(
+        &self,
+        path: &str,
+        value: &mut Map<String, Value>,
+        visit: &mut dyn FnMut(&str, &mut Value),
+    ) {
+        for (name, field) in &self.fields {
+            let Some(found) = value.get_mut(*name) else { continue };
+            let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+            match (&field.shape, found) {
+                (Shape::Record(schema), Value::Object(members)) => {
+                    schema.for_each_secret(&path, members, visit)
+                }
+                (_, Value::Array(items)) if field.secret => {
+                    for (at, item) in items.iter_mut().enumerate() {
+                        visit(&format!("{path}[{at}]"), item);
+                    }
+                }
+                (_, found @ Value::String(_)) if field.secret => visit(&path, found),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Field {
+    fn of(shape: Shape) -> Self {
+        let (required, default, rules, secret, support) = (false, None, Vec::new(), false, Support::Full);
+        Self { shape, required, default, rules, secret, support, doc: "" }
+    }
+
+    /// A text of at least one character.
+    pub fn string() -> Self {
+        Self::of(Shape::String)
+    }
+
+    /// A whole number.
+    pub fn integer() -> Self {
+        Self::of(Shape::Integer)
+    }
+
+    /// A number.
+    pub fn number() -> Self {
+        Self::of(Shape::Number)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean() -> Self {
+        Self::of(Shape::Boolean)
+    }
+
+    /// A list.
+    pub fn array(element: Self) -> Self {
+        Self::of(Shape::Array(Box::new(element)))
+    }
+
+    /// A list whose order means nothing.
+    pub fn set(element: Self) -> Self {
+        Self::of(Shape::Set(Box::new(element)))
+    }
+
+    /// A list of texts.
+    pub fn strings() -> Self {
+        Self::array(Self::string())
+    }
+
+    /// A structure of its own.
+    pub fn record(schema: Arc<Schema>) -> Self {
+        Self::of(Shape::Record(schema))
+    }
+
+    /// Another entity.
+    pub fn foreign() -> Self {
+        Self::of(Shape::Foreign)
+    }
+
+    /// Anything.
+    pub(crate) fn any() -> Self {
+        Self::of(Shape::Opaque)
+    }
+
+    /// Something of which only its absence is known here.
+    pub fn opaque() -> Self {
+        Self::of(Shape::Opaque).unimplemented()
+    }
+
+    /// It must be there, and not null.
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// What it is when it is left out.
+    #[must_use]
+    pub fn default(self, value: impl Into<Value>) -> Self {
+        Self { default: Some(value.into()), ..self }
+    }
+
+    /// One of these texts.
+    #[must_use]
+    pub fn one_of(self, allowed: &'static [&'static str]) -> Self {
+        self.rule(Rule::OneOf(allowed))
+    }
+
+    /// One of these numbers.
+    #[must_use]
+    pub fn one_of_numbers(self, allowed: &'static [i64]) -> Self {
+        self.rule(Rule::OneOfNumbers(allowed))
+    }
+
+    /// From the first to the second number.
+    #[must_use]
+    pub fn between(self, least: i64, most: i64) -> Self {
+        self.rule(Rule::Between(least, most))
+    }
+
+    /// At least so many elements.
+    #[must_use]
+    pub fn fewest(self, count: usize) -> Self {
+        self.rule(Rule::Fewest(count))
+    }
+
+    /// A text that this function takes; its error is what the client is told.
+    #[must_use]
+    pub fn text(self, check: fn(&str) -> Result<(), String>) -> Self {
+        self.rule(Rule::Text(check))
+    }
+
+    /// Sealed at rest, and hidden from viewers.
+    #[must_use]
+    pub fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    /// Known, and refused when it is set to anything but its default.
+    #[must_use]
+    pub fn unimplemented(self) -> Self {
+        Self { support: Support::DefaultOnly, ..self }
+    }
+
+    /// What it means, for the operator's reference.
+    #[must_use]
+    pub fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
+    /// What it means.
+    pub fn description(&self) -> &'static str {
+        self.doc
+    }
+
+    fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+}
