@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 pub type SessionId = [u8; 16];
 
 /// Layout of [`Session::encode`]; others do not decode.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 /// A session that asks for no absolute end has one all the same: browsers keep no cookie longer, and the record of an
 /// ended session must be allowed to end too.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -23,6 +23,9 @@ pub struct Session {
     pub renewed: UnixMillis,
     /// When the session was last seen in use, to within the touch interval: the idling timeout counts from here.
     pub touched: UnixMillis,
+    /// When it ends at the latest, wherever its cookie is shown and whatever is configured later: the record of ended
+    /// sessions forgets it then. See [`Lifetimes::last_moment`].
+    pub ends: UnixMillis,
     /// Issuer of the ID token.
     pub issuer: String,
     /// `sub` of the ID token.
@@ -76,7 +79,7 @@ impl Lifetimes {
     /// was renewed; so most answers carry no cookie.
     pub fn standing(&self, session: &Session, now: UnixMillis) -> Standing {
         let over = |limit: Duration, from: UnixMillis| !limit.is_zero() && now.since(from) >= limit;
-        if now >= self.end(session)
+        if now >= self.last_moment(session.created).min(session.ends)
             || over(self.idling, session.touched)
             || over(self.rolling, session.renewed)
         {
@@ -90,14 +93,14 @@ impl Lifetimes {
         }
     }
 
-    /// When `session` ends whatever its user does.
-    pub fn end(&self, session: &Session) -> UnixMillis {
+    /// When a session that began at `created` ends whatever its user does.
+    pub fn last_moment(&self, created: UnixMillis) -> UnixMillis {
         let absolute = if self.absolute.is_zero() { LONGEST } else { self.absolute.min(LONGEST) };
-        session.created + absolute
+        created + absolute
     }
 
     fn is_due(&self, session: &Session, now: UnixMillis) -> bool {
-        !self.rolling.is_zero() && now.since(session.renewed) >= self.rolling * 3 / 4
+        !self.rolling.is_zero() && now.since(session.renewed) >= self.rolling / 4 * 3
     }
 }
 
@@ -116,8 +119,8 @@ impl Session {
         let mut out = Vec::with_capacity(1024);
         out.push(LAYOUT);
         out.extend_from_slice(&self.id);
-        for moment in [self.created, self.renewed, self.touched, self.access_expires.unwrap_or(UnixMillis(0))]
-        {
+        let access_expires = self.access_expires.unwrap_or(UnixMillis(0));
+        for moment in [self.created, self.renewed, self.touched, self.ends, access_expires] {
             out.extend_from_slice(&moment.0.to_be_bytes());
         }
         put(&mut out, Some(&self.issuer));
@@ -137,19 +140,20 @@ impl Session {
         if *layout != LAYOUT {
             return None;
         }
-        let mut moments = [UnixMillis(0); 4];
+        let mut moments = [UnixMillis(0); 5];
         for moment in &mut moments {
             let (raw, after) = rest.split_first_chunk::<8>()?;
             *moment = UnixMillis(i64::from_be_bytes(*raw));
             rest = after;
         }
-        let [created, renewed, touched, access_expires] = moments;
+        let [created, renewed, touched, ends, access_expires] = moments;
         let mut reader = Reader(rest);
         let session = Self {
             id: *id,
             created,
             renewed,
             touched,
+            ends,
             access_expires: (access_expires.0 != 0).then_some(access_expires),
             issuer: reader.text()??,
             subject: reader.text()??,
@@ -255,6 +259,7 @@ pub(super) mod tests {
             created: UnixMillis(1_000_000),
             renewed: UnixMillis(1_000_000),
             touched: UnixMillis(1_000_000),
+            ends: UnixMillis(i64::MAX),
             issuer: "https://issuer.example/".to_owned(),
             subject: "auth0|1".to_owned(),
             id_token: jwt(r#"{"sub":"auth0|1"}"#),
@@ -274,7 +279,7 @@ pub(super) mod tests {
         assert_eq!(back.encode(), bytes);
         assert_eq!(back.id_token, session.id_token);
         assert_eq!(back.access_token, session.access_token);
-        assert_eq!(back.access_expires, session.access_expires);
+        assert_eq!((back.access_expires, back.ends), (session.access_expires, session.ends));
         assert_eq!(back.userinfo, session.userinfo);
     }
 
@@ -309,6 +314,22 @@ pub(super) mod tests {
         }
         assert_eq!(limits(0, 0, 0).standing(&session, at(399 * 24 * 3600)), Standing::Good);
         assert_eq!(limits(0, 0, 0).standing(&session, at(400 * 24 * 3600)), Standing::Over);
+    }
+
+    #[test]
+    fn r25_a_session_ends_no_later_than_was_said_at_its_login() {
+        let session = Session { ends: UnixMillis(1_000_000) + Duration::from_secs(100), ..session() };
+        let longer = Lifetimes { idling: Duration::ZERO, rolling: Duration::ZERO, absolute: Duration::ZERO };
+        let at = |after: u64| session.created + Duration::from_secs(after);
+        assert_eq!(longer.standing(&session, at(99)), Standing::Good);
+        assert_eq!(longer.standing(&session, at(100)), Standing::Over);
+    }
+
+    #[test]
+    fn no_timeout_is_too_long_to_be_reckoned_with() {
+        let most = Duration::from_secs(u64::MAX);
+        let limits = Lifetimes { idling: most, rolling: most, absolute: most };
+        assert_eq!(limits.standing(&session(), UnixMillis(1_000_000)), Standing::Good);
     }
 
     #[test]

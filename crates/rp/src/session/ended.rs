@@ -114,23 +114,20 @@ impl EndedSessions {
             || self.floors.load().get(&realm).is_some_and(|floor| session.created <= *floor)
     }
 
-    /// Ends `session` of `realm`, which could have lived `until` then. It counts at once; when the future is done it
-    /// is durable.
+    /// Ends `session` of `realm`. It counts at once; when the future is done it is durable, until the session would
+    /// have ended by itself.
     ///
     /// # Errors
     ///
     /// When the store cannot keep it: it then holds in this process alone, and the logout must not be called done.
-    pub async fn end(
-        &self,
-        realm: Realm,
-        session: &Session,
-        until: UnixMillis,
-        now: UnixMillis,
-    ) -> Result<(), EndedError> {
+    pub async fn end(&self, realm: Realm, session: &Session, now: UnixMillis) -> Result<(), EndedError> {
+        let until = session.ends;
         self.insert(realm, session.id, session.created, until);
         let ended = Ended::Session { id: hex(&session.id), created: session.created.0 };
-        self.store.save(EndedRecord { realm: hex(&realm.0), ended, until: until.0 }).await?;
-        self.tidy(realm, now).await
+        let saved = self.store.save(EndedRecord { realm: hex(&realm.0), ended, until: until.0 }).await;
+        // Also where the store fails: what is held in memory stays bounded then, too.
+        let tidied = self.tidy(realm, now).await;
+        saved.and(tidied)
     }
 
     /// Takes out what can no longer matter, and makes room.
@@ -153,6 +150,13 @@ impl EndedSessions {
         };
         if let Some(created) = floor {
             self.raise(realm, created);
+        }
+        for ((_, id), _) in &dropped {
+            self.change(id, |shard| {
+                shard.remove(id);
+            });
+        }
+        if let Some(created) = floor {
             // Nothing that it ends can be younger than what is already dropped, so the latest end is long enough.
             let until =
                 dropped.iter().map(|(_, until)| *until).max().unwrap_or(now) + Duration::from_secs(86_400);
@@ -161,11 +165,6 @@ impl EndedSessions {
         }
         if dropped.is_empty() {
             return Ok(());
-        }
-        for ((_, id), _) in &dropped {
-            self.change(id, |shard| {
-                shard.remove(id);
-            });
         }
         // What stays behind in the store costs space, not safety.
         let keys = dropped.iter().map(|((_, id), _)| key(realm, &hex(id))).collect();
@@ -268,7 +267,8 @@ mod tests {
     const REALM: Realm = Realm([1; 16]);
 
     fn numbered(number: u8) -> Session {
-        Session { id: [number; 16], created: UnixMillis(i64::from(number)), ..session() }
+        let ends = UnixMillis(10_000);
+        Session { id: [number; 16], created: UnixMillis(i64::from(number)), ends, ..session() }
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -280,7 +280,7 @@ mod tests {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions::new(store.clone(), []);
         let (gone, alive) = (numbered(1), numbered(2));
-        block_on(ended.end(REALM, &gone, UnixMillis(10_000), UnixMillis(5))).unwrap();
+        block_on(ended.end(REALM, &gone, UnixMillis(5))).unwrap();
         assert!(ended.contains(REALM, &gone));
         assert!(!ended.contains(REALM, &alive));
         let loaded: Vec<_> = store.lines.lock().unwrap().values().cloned().collect();
@@ -294,7 +294,7 @@ mod tests {
         let store = Arc::new(Memory::default());
         store.broken.store(true, std::sync::atomic::Ordering::Relaxed);
         let ended = EndedSessions::new(store, []);
-        assert!(block_on(ended.end(REALM, &numbered(1), UnixMillis(10_000), UnixMillis(5))).is_err());
+        assert!(block_on(ended.end(REALM, &numbered(1), UnixMillis(5))).is_err());
         assert!(ended.contains(REALM, &numbered(1)));
     }
 
@@ -302,20 +302,34 @@ mod tests {
     fn a_line_goes_when_its_session_could_not_live_any_more() {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions::new(store.clone(), []);
-        block_on(ended.end(REALM, &numbered(1), UnixMillis(100), UnixMillis(5))).unwrap();
-        block_on(ended.end(REALM, &numbered(2), UnixMillis(200), UnixMillis(100))).unwrap();
+        let until = |number, ends| Session { ends: UnixMillis(ends), ..numbered(number) };
+        block_on(ended.end(REALM, &until(1, 100), UnixMillis(5))).unwrap();
+        block_on(ended.end(REALM, &until(2, 200), UnixMillis(100))).unwrap();
         assert!(!ended.contains(REALM, &numbered(1)));
         assert!(ended.contains(REALM, &numbered(2)));
         assert_eq!(store.lines.lock().unwrap().len(), 1);
     }
 
     #[test]
+    fn a_store_that_fails_makes_the_record_no_larger_and_no_shorter() {
+        let store = Arc::new(Memory::default());
+        let ended = EndedSessions { capacity: 10, ..EndedSessions::new(store.clone(), []) };
+        (1..=10).for_each(|n| block_on(ended.end(REALM, &numbered(n), UnixMillis(5))).unwrap());
+        store.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(block_on(ended.end(REALM, &numbered(11), UnixMillis(5))).is_err());
+        let held: usize = ended.shards.iter().map(|shard| shard.load().len()).sum();
+        assert_eq!((ended.lines.lock().unwrap()[&REALM].len(), held), (5, 5));
+        assert!((1..=11).all(|n| ended.contains(REALM, &numbered(n))));
+        let loaded: Vec<_> = store.lines.lock().unwrap().values().cloned().collect();
+        let restarted = EndedSessions::new(store, loaded);
+        assert!((1..=10).all(|n| restarted.contains(REALM, &numbered(n))));
+    }
+
+    #[test]
     fn a_full_record_ends_the_oldest_sessions_and_forgets_none() {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions { capacity: 10, ..EndedSessions::new(store.clone(), []) };
-        (10..=20).for_each(|n| {
-            block_on(ended.end(REALM, &numbered(n), UnixMillis(10_000), UnixMillis(5))).unwrap()
-        });
+        (10..=20).for_each(|n| block_on(ended.end(REALM, &numbered(n), UnixMillis(5))).unwrap());
         assert!((0..=20).all(|n| ended.contains(REALM, &numbered(n)) == (n <= 15 || n >= 16)));
         assert!(ended.contains(REALM, &numbered(9)), "older than the oldest that was dropped");
         assert!(!ended.contains(REALM, &numbered(21)));

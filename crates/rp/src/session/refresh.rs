@@ -2,7 +2,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,8 +17,10 @@ use super::{Realm, Session};
 pub const REFRESH_KEPT: Duration = Duration::from_secs(60);
 /// How long a provider that could not be reached is left alone for one session.
 const RETRY: Duration = Duration::from_secs(5);
-/// Refreshes that are kept at a time.
+/// Refreshes that are kept at a time, and bytes of their outcomes. Who comes when it is full goes on without a new
+/// token; dropping an outcome early would send a spent refresh token to the provider again.
 const CAPACITY: usize = 20_000;
+const CAPACITY_BYTES: usize = 64 << 20;
 
 /// Why a session was not refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,20 +49,26 @@ pub struct Refreshes {
 #[derive(Default)]
 struct Flights {
     by_token: HashMap<[u8; 32], Flight>,
-    /// In the order they began.
-    order: VecDeque<(UnixMillis, [u8; 32])>,
+    /// Those that have landed, in that order, and how many bytes their outcomes have.
+    landed: VecDeque<(UnixMillis, [u8; 32])>,
+    bytes: usize,
 }
 
-/// Ended or not: when it began, and how it came out.
-struct Flight {
-    began: UnixMillis,
-    outcome: watch::Receiver<Option<Landed>>,
-}
+/// One refresh: its outcome comes once.
+struct Flight(watch::Receiver<Option<Landed>>);
 
 #[derive(Clone)]
 struct Landed {
     at: UnixMillis,
     /// The new session, sealed.
+    outcome: Result<Arc<[u8]>, RefreshError>,
+}
+
+/// What a flight under way must not leave out: to land, also when its work panics or its runtime ends.
+struct Landing {
+    refreshes: Arc<Refreshes>,
+    key: [u8; 32],
+    sender: watch::Sender<Option<Landed>>,
     outcome: Result<Arc<[u8]>, RefreshError>,
 }
 
@@ -103,53 +111,84 @@ impl Refreshes {
         W: Future<Output = Result<Session, RefreshError>> + Send + 'static,
     {
         let now = self.clock.now();
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.by_token.get(&key).filter(|flight| flight.counts(now)) {
-            return Ok(flight.outcome.clone());
-        }
+        let mut flights = self.flights();
         flights.drop_old(now);
-        if flights.order.len() >= CAPACITY {
+        if let Some(Flight(outcome)) = flights.by_token.get(&key) {
+            let again = outcome.borrow().as_ref().is_some_and(|landed| landed.is_worth_a_try(now));
+            if !again {
+                return Ok(outcome.clone());
+            }
+            flights.forget(&key);
+        }
+        if flights.by_token.len() >= CAPACITY || flights.bytes >= CAPACITY_BYTES {
             return Err(RefreshError::Unavailable);
         }
         let (sender, outcome) = watch::channel(None);
-        flights.by_token.insert(key, Flight { began: now, outcome: outcome.clone() });
-        flights.order.push_back((now, key));
+        flights.by_token.insert(key, Flight(outcome.clone()));
         drop(flights);
-        let this = Arc::clone(self);
+        let refreshes = Arc::clone(self);
+        let mut landing = Landing { refreshes, key, sender, outcome: Err(RefreshError::Unavailable) };
         self.runtime.spawn(async move {
-            let outcome = work.await.map(|session| {
-                let plain = Zeroizing::new(session.encode());
-                Arc::from(this.keys.seal(&this.random, &plain, &key))
-            });
-            let _ = sender.send(Some(Landed { at: this.clock.now(), outcome }));
+            let outcome = work.await;
+            landing.touch_down(outcome);
         });
         Ok(outcome)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Landing {
+    fn touch_down(&mut self, outcome: Result<Session, RefreshError>) {
+        let Refreshes { keys, random, .. } = &*self.refreshes;
+        let seal = |session: Session| keys.seal(random, &Zeroizing::new(session.encode()), &self.key);
+        self.outcome = outcome.map(|session| Arc::from(seal(session)));
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let landed = Landed { at: self.refreshes.clock.now(), outcome: self.outcome.clone() };
+        let mut flights = self.refreshes.flights();
+        flights.bytes += landed.bytes();
+        flights.landed.push_back((landed.at, self.key));
+        let _ = self.sender.send(Some(landed));
     }
 }
 
 impl Flights {
-    /// Drops what began so long ago that its outcome, which came within a minute, is kept no longer.
+    /// Drops the outcomes whose time is over. One that only says that the provider is away goes sooner; those in
+    /// front of it may keep it a while, and then it does not count.
     fn drop_old(&mut self, now: UnixMillis) {
-        while let Some((began, key)) =
-            self.order.front().copied().filter(|(began, _)| now.since(*began) >= 2 * REFRESH_KEPT)
+        while let Some((at, key)) =
+            self.landed.front().copied().filter(|(at, _)| now.since(*at) >= REFRESH_KEPT)
         {
-            self.order.pop_front();
-            if self.by_token.get(&key).is_some_and(|flight| flight.began == began) {
-                self.by_token.remove(&key);
+            self.landed.pop_front();
+            let is_it = |flight: &Flight| flight.0.borrow().as_ref().is_some_and(|landed| landed.at == at);
+            if self.by_token.get(&key).is_some_and(is_it) {
+                self.forget(&key);
             }
+        }
+    }
+
+    fn forget(&mut self, key: &[u8; 32]) {
+        if let Some(flight) = self.by_token.remove(key) {
+            let bytes = flight.0.borrow().as_ref().map_or(0, Landed::bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 }
 
-impl Flight {
-    /// Whether who asks now still gets this flight's outcome.
-    fn counts(&self, now: UnixMillis) -> bool {
-        match self.outcome.borrow().as_ref() {
-            Some(Landed { at, outcome: Err(RefreshError::Unavailable) }) => now.since(*at) < RETRY,
-            Some(Landed { at, .. }) => now.since(*at) < REFRESH_KEPT,
-            // Without an outcome it is running, unless its sender is gone: then the work panicked.
-            None => self.outcome.has_changed().is_ok() && now.since(self.began) < REFRESH_KEPT,
-        }
+impl Landed {
+    fn bytes(&self) -> usize {
+        self.outcome.as_ref().map_or(0, |sealed| sealed.len())
+    }
+
+    /// Whether it is a failure that a new try may cure.
+    fn is_worth_a_try(&self, now: UnixMillis) -> bool {
+        self.outcome == Err(RefreshError::Unavailable) && now.since(self.at) >= RETRY
     }
 }
 
@@ -243,6 +282,70 @@ mod tests {
             clock.advance(Duration::from_secs(30));
         }
         assert_eq!(count.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_takes_longer_than_its_outcome_is_kept_is_still_the_only_one() {
+        let clock = Clock::fixed(UnixMillis(0));
+        let refreshes = Arc::new(Refreshes::new(Handle::current(), clock.clone(), Random::seeded(1)));
+        let count = Arc::new(AtomicUsize::new(0));
+        let (done, waiting) = tokio::sync::oneshot::channel::<()>();
+        let slow = {
+            let work = work(&count, Ok(session()));
+            async move {
+                let _ = waiting.await;
+                work.await
+            }
+        };
+        let first = tokio::spawn({
+            let refreshes = refreshes.clone();
+            async move { refreshes.run(REALM, &token(), slow).await }
+        });
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(600));
+        let second = tokio::spawn({
+            let (refreshes, work) = (refreshes.clone(), work(&count, Ok(session())));
+            async move { refreshes.run(REALM, &token(), work).await }
+        });
+        tokio::task::yield_now().await;
+        done.send(()).unwrap();
+        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_panics_is_a_provider_that_is_away() {
+        let clock = Clock::fixed(UnixMillis(0));
+        let refreshes = Arc::new(Refreshes::new(Handle::current(), clock.clone(), Random::seeded(1)));
+        let broken = async { panic!("as a test wants it") };
+        assert_eq!(refreshes.run(REALM, &token(), broken).await.unwrap_err(), RefreshError::Unavailable);
+        clock.advance(RETRY);
+        let count = Arc::new(AtomicUsize::new(0));
+        refreshes.run(REALM, &token(), work(&count, Ok(session()))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn r26_outcomes_are_bounded_by_their_bytes_and_go_after_a_minute() {
+        let clock = Clock::fixed(UnixMillis(0));
+        let refreshes = Arc::new(Refreshes::new(Handle::current(), clock.clone(), Random::seeded(1)));
+        let count = Arc::new(AtomicUsize::new(0));
+        let large = Session { userinfo: Some("x".repeat(CAPACITY_BYTES / 3)), ..session() };
+        let run = |name: &str| {
+            let (refreshes, work) = (refreshes.clone(), work(&count, Ok(large.clone())));
+            let token = Secret::new(name.to_owned());
+            async move { refreshes.run(REALM, &token, work).await.map(drop) }
+        };
+        for name in ["1", "2", "3"] {
+            assert_eq!(run(name).await, Ok(()));
+        }
+        assert_eq!(run("4").await, Err(RefreshError::Unavailable));
+        assert_eq!(run("1").await, Ok(()), "what is kept is still given");
+        clock.advance(REFRESH_KEPT);
+        assert_eq!(run("4").await, Ok(()));
+        let flights = refreshes.flights();
+        assert_eq!((flights.by_token.len(), flights.landed.len()), (1, 1));
+        drop(flights);
+        assert_eq!(count.load(Ordering::Relaxed), 4);
     }
 
     #[tokio::test]
