@@ -4,6 +4,7 @@ use bytes::Bytes;
 use gateway::{error::ErrorBody, plugin::Reply};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oauth::bearer::challenge;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use rp::{bearer::Refusal, provider::ProviderError};
 
 use super::Inner;
@@ -50,8 +51,10 @@ pub(super) fn scopes_missing(required: &[String]) -> Reply {
 pub(super) fn redirect(status: StatusCode, location: &str, cookies: Vec<HeaderValue>) -> Reply {
     let mut reply = Response::new(Bytes::new());
     *reply.status_mut() = status;
-    // Addresses are URLs that were parsed or percent-encoded; anything else must not split a header.
-    let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/"));
+    // RFC 3986 has no place for letters beyond ASCII, which a browser's address may hold all the same; and whatever
+    // else is in it, it must not split a header.
+    let location = utf8_percent_encode(location, CONTROLS).to_string();
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
     reply.headers_mut().insert(header::LOCATION, location);
     set_cookies(no_store(reply), cookies)
 }

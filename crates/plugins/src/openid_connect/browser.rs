@@ -36,6 +36,8 @@ const DERIVED: &str = "/.apisix/redirect";
 const CACHE_BYTES: u64 = 8 << 20;
 /// How long a login counts where each visit must go through the provider: enough for the page and what is on it.
 const REAUTHORIZED_FOR: Duration = Duration::from_secs(10);
+/// Bytes of one header for the upstream. A session's never have as many.
+const MAX_HEADER: usize = 48 * 1024;
 /// Levels of nesting in a token that is looked into for its scopes.
 const MAX_DEPTH: usize = 32;
 
@@ -116,7 +118,7 @@ impl Browser {
                 return inner.turn_away(request);
             }
             let (inner, session, visitor) = (Arc::clone(inner), opened.session.clone(), Visitor::of(request));
-            inner.remove_own_cookies(request.head);
+            inner.remove_credentials(request.head);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
         if !opened.has_scopes(&inner.config.required_scopes) {
@@ -126,7 +128,7 @@ impl Browser {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
-        inner.remove_own_cookies(request.head);
+        inner.remove_credentials(request.head);
         opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
         Flow::Continue
     }
@@ -139,18 +141,26 @@ impl Browser {
         https: bool,
         now: UnixMillis,
     ) -> Option<(Rc<Opened>, Standing)> {
-        self.jar.find(cookies, https).iter().find_map(|sealed| {
-            let key = sealed.digest(&self.jar, &self.identity);
-            let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
-            let opened = match known {
-                Some(opened) => opened,
-                None => {
-                    let opened = Opened::new(self.jar.open(sealed)?, &inner.config.headers);
-                    SESSIONS.with_borrow_mut(|sessions| sessions.insert(key, opened))
-                }
-            };
+        self.opened(inner, cookies, https).find_map(|opened| {
             let standing = self.standing(inner, &opened.session, now);
             (standing != Standing::Over).then_some((opened, standing))
+        })
+    }
+
+    /// The sessions that the cookies hold, good or over.
+    pub(super) fn opened<'s, 'c>(
+        &'s self,
+        inner: &'s Inner,
+        cookies: &Cookies<'c>,
+        https: bool,
+    ) -> impl Iterator<Item = Rc<Opened>> + use<'s, 'c> {
+        self.jar.find(cookies, https).into_iter().filter_map(|sealed| {
+            let key = sealed.digest(&self.jar, &self.identity);
+            let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
+            known.or_else(|| {
+                let opened = Opened::new(self.jar.open(&sealed)?, &inner.config.headers);
+                Some(SESSIONS.with_borrow_mut(|sessions| sessions.insert(key, opened)))
+            })
         })
     }
 
@@ -221,7 +231,7 @@ impl Inner {
     /// What becomes of a request without a session.
     fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
         let visitor = Visitor::of(request);
-        self.remove_own_cookies(request.head);
+        self.remove_credentials(request.head);
         match self.turn_away_now(&visitor) {
             Some(Verdict { reply: Some(reply), .. }) => Flow::Respond(reply),
             Some(_) => Flow::Continue,
@@ -266,6 +276,15 @@ impl Inner {
     pub(super) fn remove_own_cookies(&self, head: &mut RequestHead) {
         if let Some(browser) = &self.browser {
             head.remove_cookies(|name| browser.jar.owns(name));
+        }
+    }
+
+    /// Keeps from the upstream what a client without a verified token sent in place of the gate: its cookies, and
+    /// `Authorization` where the upstream is to find the gate's word in it.
+    fn remove_credentials(&self, head: &mut RequestHead) {
+        self.remove_own_cookies(head);
+        if self.config.headers.access_token == AccessTokenHeader::Authorization {
+            head.headers.remove(AUTHORIZATION);
         }
     }
 }
@@ -327,8 +346,13 @@ fn path_of(field: &str, place: &str) -> Result<String, ConfigError> {
     Ok(uri.path().to_owned())
 }
 
-/// A header value that debug output does not show.
+/// A header value that debug output does not show. One that no upstream would take, as a provider's boundless answer
+/// may become, is left out.
 pub(super) fn encoded(text: &str) -> Option<HeaderValue> {
+    if text.len() > MAX_HEADER {
+        tracing::warn!(bytes = text.len(), "a header for the upstream is left out because it is too long");
+        return None;
+    }
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -88,7 +88,8 @@ impl Inner {
     }
 
     /// The code, if the answer is this provider's to this client (RFC 6749 4.1.2, RFC 9207) and the state is good for
-    /// one more exchange.
+    /// one more exchange. Only an exchange uses a state up: the record of used ones is bounded, and an answer that asks
+    /// nothing of the provider must be no cheap way to fill it.
     fn read_answer(
         &self,
         metadata: &ProviderMetadata,
@@ -99,20 +100,18 @@ impl Inner {
         if params.value("client_id").is_some_and(|client| client != self.client.client_id) {
             return Err(Failed::Request("the answer is for another client"));
         }
-        let error = params.value("error");
-        let code = params.value("code").filter(|code| code.len() <= MAX_CODE);
-        if error.is_none() && code.is_none() {
-            return Err(Failed::Request("unhandled request to the redirect_uri: it has no code"));
+        if let Some(error) = params.value("error") {
+            let error = OAuthError::from_parts(error, params.value("error_description"));
+            return Err(error.map_or(Failed::Request("the answer cannot be read"), Failed::Refused));
         }
+        let code = params.value("code").filter(|code| code.len() <= MAX_CODE);
+        let code = code.ok_or(Failed::Request(
+            "unhandled request to the redirect_uri: it has no code that can be read",
+        ))?;
         if !self.services.used_states.claim(login, self.services.clock.now()) {
             return Err(Failed::Request("this login is finished already"));
         }
-        match (error, code) {
-            (None, Some(code)) => Ok(code.to_owned()),
-            (error, _) => Err(error
-                .and_then(|error| OAuthError::from_parts(error, params.value("error_description")))
-                .map_or(Failed::Request("the answer cannot be read"), Failed::Refused)),
-        }
+        Ok(code.to_owned())
     }
 
     /// Buys a session with the code.
@@ -154,6 +153,7 @@ impl Inner {
             created: now,
             renewed: now,
             touched: now,
+            ends: browser.config.lifetimes.last_moment(now),
             issuer: checked.issuer,
             subject: checked.subject,
             id_token: id_token.clone(),
@@ -189,11 +189,10 @@ impl Inner {
         let (cookies, https) = (visitor.cookies(), visitor.https);
         let now = self.services.clock.now();
         let before = browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.clone());
-        if let Some(before) = before {
-            let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(&before));
-            if let Err(error) = self.services.ended.end(realm, &before, until, now).await {
-                tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
-            }
+        if let Some(before) = before
+            && let Err(error) = self.services.ended.end(browser.jar.realm(), &before, now).await
+        {
+            tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
         }
         let mut lines = match browser.jar.issue(session, &cookies, https) {
             Ok(lines) => lines,
@@ -239,7 +238,7 @@ impl Browser {
     /// When an access token that came at `now` counts as over: a second early, and by the configured leeway.
     pub(super) fn access_expires(&self, tokens: &TokenResponse, now: base::UnixMillis) -> base::UnixMillis {
         let lifetime = tokens.expires_in.unwrap_or(self.config.default_expires_in);
-        now + lifetime.saturating_sub(Duration::from_secs(1) + self.config.expires_leeway)
+        now + lifetime.saturating_sub(self.config.expires_leeway.saturating_add(Duration::from_secs(1)))
     }
 }
 

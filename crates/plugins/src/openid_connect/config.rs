@@ -10,6 +10,9 @@ use rp::{
     session::{CookieSettings, Lifetimes},
 };
 
+/// Longer is a mistake: no client waits so long.
+const LONGEST_CALL: Duration = Duration::from_secs(3600);
+
 /// What one route asks of OpenID Connect, in words of no dialect. Everything is there; defaults are the dialects' matter.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -182,6 +185,9 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if HeaderValue::from_str(&self.realm).is_err() || self.realm.contains(['"', '\\']) {
             return Err(ConfigError::new("realm", "it must be visible ASCII without quotes and backslashes"));
+        }
+        if !(Duration::from_millis(1)..=LONGEST_CALL).contains(&self.calls.timeout) {
+            return Err(ConfigError::new("timeout", "a call to the provider may take an hour at most"));
         }
         let local = self
             .bearer

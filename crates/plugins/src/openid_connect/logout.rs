@@ -15,22 +15,26 @@ impl Inner {
         if visitor.cross_site {
             return Flow::respond(answer::page(StatusCode::OK, confirm_page(visitor.path()), Vec::new()));
         }
+        // All that could ever count again: one that is over by the route's rules of today, and one whose end was not
+        // recorded the last time.
         let now = self.services.clock.now();
-        let session = browser.session(self, &visitor.cookies(), visitor.https, now);
-        let session = session.map(|(opened, _)| opened.session.clone());
+        let sessions: Vec<Session> = browser
+            .opened(self, &visitor.cookies(), visitor.https)
+            .filter(|opened| now < opened.session.ends)
+            .map(|opened| opened.session.clone())
+            .collect();
         let inner = Arc::clone(self);
         Flow::Suspend(Box::pin(async move {
             let Some(browser) = &inner.browser else { return Verdict::default() };
-            Verdict::respond(inner.sign_off(browser, &visitor, session.as_ref()).await)
+            Verdict::respond(inner.sign_off(browser, &visitor, &sessions).await)
         }))
     }
 
-    async fn sign_off(&self, browser: &Browser, visitor: &Visitor, session: Option<&Session>) -> Reply {
+    async fn sign_off(&self, browser: &Browser, visitor: &Visitor, sessions: &[Session]) -> Reply {
         let cookies = browser.jar.clear(&visitor.cookies(), visitor.https);
-        if let Some(session) = session {
-            let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(session));
+        for session in sessions {
             let now = self.services.clock.now();
-            if let Err(error) = self.services.ended.end(realm, session, until, now).await {
+            if let Err(error) = self.services.ended.end(browser.jar.realm(), session, now).await {
                 tracing::error!(%error, "a logout is not recorded");
                 let why = "the logout could not be recorded; the session is gone from this browser only";
                 return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
@@ -49,7 +53,7 @@ impl Inner {
         };
         let after = browser.config.post_logout_redirect_uri.as_deref().map(|place| visitor.absolute(place));
         let target =
-            end_session.and_then(|endpoint| self.end_session_url(&endpoint, session, after.as_deref()));
+            end_session.and_then(|url| self.end_session_url(&url, sessions.first(), after.as_deref()));
         // 302 may repeat a POST at the target; 303 never does.
         let status = if visitor.method == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
         match target.or(after) {

@@ -23,8 +23,8 @@ impl Inner {
         match self.services.refreshes.run(realm, token, work).await {
             // A provider may give several sessions of a user one refresh token; each keeps what is its own.
             Ok(new) if new.subject == session.subject => {
-                let new =
-                    Session { id: session.id, created: session.created, renewed: session.renewed, ..new };
+                let Session { id, created, renewed, ends, .. } = session;
+                let new = Session { id, created, renewed, ends, ..new };
                 self.admit(browser, &visitor, new, true).await
             }
             Err(RefreshError::Unavailable) => self.admit(browser, &visitor, session.clone(), false).await,
@@ -105,8 +105,8 @@ impl Inner {
 
     /// The provider ended the session: every cookie of it is dead.
     async fn end(&self, browser: &Browser, session: &Session) -> Result<Session, RefreshError> {
-        let (realm, until) = (browser.jar.realm(), browser.config.lifetimes.end(session));
-        if let Err(error) = self.services.ended.end(realm, session, until, self.services.clock.now()).await {
+        let now = self.services.clock.now();
+        if let Err(error) = self.services.ended.end(browser.jar.realm(), session, now).await {
             tracing::warn!(%error, "the end of a session holds until a restart");
         }
         Err(RefreshError::Ended)

@@ -387,6 +387,20 @@ async fn an_opaque_token_is_introspected_and_counts_for_the_time_that_is_configu
 }
 
 #[tokio::test]
+async fn r40_an_answer_of_half_a_megabyte_becomes_no_header() {
+    let gate = Gate::with(|config| {
+        verification(config, Verification::Discovered(introspection(None)));
+    })
+    .await;
+    let exp = gate.clock.now().secs() + 600;
+    let answer = json!({"active": true, "exp": exp, "sub": "user", "groups": "x".repeat(500_000)});
+    gate.idp.answer("/introspect", 200, answer);
+    let got = gate.bearer("opaque").await;
+    assert!(got.passed() && got.told("x-userinfo").is_none(), "{:?}", got.status);
+    assert_eq!(got.told("x-access-token"), Some("opaque"));
+}
+
+#[tokio::test]
 async fn bearer_only_alone_verifies_jwts_by_keys_and_refuses_opaque_tokens_nobody_knows() {
     let gate = Gate::cold(|config| verification(config, Verification::Discovered(introspection(None)))).await;
     gate.idp.script(|script| {
@@ -470,6 +484,7 @@ async fn what_could_not_work_is_refused_when_it_is_configured() {
     assert_eq!(refused(&|config| config.realm = "a\"b".to_owned()), "realm");
     assert_eq!(refused(&|config| config.discovery = "ftp://x/".to_owned()), "discovery");
     assert_eq!(refused(&|config| config.alg = Some(Alg::HS256)), "token_signing_alg_values_expected");
+    assert_eq!(refused(&|config| config.calls.timeout = Duration::from_secs(u64::MAX)), "timeout");
     let weak = |config: &mut Config| {
         (config.alg, config.bearer) = (Some(Alg::HS256), None);
         config.client_secret = Some(Secret::new("j16: too short".to_owned()));

@@ -263,6 +263,74 @@ async fn a_logout_that_cannot_be_recorded_is_not_called_done() {
 }
 
 #[tokio::test]
+async fn r25_a_logout_that_was_not_recorded_is_recorded_when_it_is_tried_again() {
+    let gate = Gate::new().await;
+    let jar = Jar::log_in(&gate, PAGE).await;
+    gate.store.broken.store(true, Ordering::Relaxed);
+    assert!(jar.clone().go(&gate, "https://app.example/logout").await.is(503));
+    gate.store.broken.store(false, Ordering::Relaxed);
+    assert!(jar.clone().go(&gate, "https://app.example/logout").await.is(302));
+    assert_eq!(gate.store.lines.lock().unwrap().len(), 1, "it would be alive again after a restart");
+}
+
+#[tokio::test]
+async fn r25_a_logout_ends_what_counts_as_over_only_by_the_rules_of_today() {
+    let gate = Gate::with(|config| login(config).lifetimes.idling = Duration::from_secs(100)).await;
+    let jar = Jar::log_in(&gate, PAGE).await;
+    gate.pass(100);
+    assert!(jar.clone().go(&gate, PAGE).await.is(302), "it has idled away");
+    let longer = gate.sibling(|config| login(config).lifetimes.idling = Duration::from_secs(1000));
+    assert!(jar.clone().go(&longer, PAGE).await.passed());
+    assert!(jar.clone().go(&gate, "https://app.example/logout").await.is(302));
+    assert!(jar.clone().go(&longer, PAGE).await.is(302));
+}
+
+#[tokio::test]
+async fn r25_no_route_keeps_a_session_longer_than_its_end_is_remembered() {
+    let never = Lifetimes { idling: Duration::ZERO, rolling: Duration::ZERO, absolute: Duration::ZERO };
+    let day = Lifetimes { absolute: Duration::from_secs(86_400), ..never };
+    let gate = Gate::with(|config| login(config).lifetimes = day).await;
+    let other = gate.sibling(|config| {
+        login(config).lifetimes = never;
+        login(config).renew = false;
+    });
+    let jar = Jar::log_in(&gate, PAGE).await;
+    assert!(jar.clone().go(&other, PAGE).await.passed());
+    assert!(jar.clone().go(&gate, "https://app.example/logout").await.is(302));
+    gate.pass(86_400);
+    // The next logout tidies the record.
+    let next = Jar::log_in(&gate, PAGE).await;
+    assert!(next.clone().go(&gate, "https://app.example/logout").await.is(302));
+    assert!(jar.clone().go(&other, PAGE).await.is(302));
+}
+
+#[tokio::test]
+async fn h01_what_the_client_sends_in_authorization_is_not_taken_for_the_gates_word() {
+    let gate = Gate::with(|config| {
+        config.bearer = None;
+        config.headers.access_token = AccessTokenHeader::Authorization;
+        login(config).unauthenticated = Unauthenticated::Pass;
+        login(config).renew = false;
+    })
+    .await;
+    let spoof = || get(PAGE).with("authorization", "Bearer spoofed");
+    let got = gate.send(spoof()).await.0;
+    assert!(got.passed() && got.told("authorization").is_none(), "{got:?}");
+    let mut jar = Jar::default();
+    let by_login = gate.sibling(|config| config.headers.access_token = AccessTokenHeader::Authorization);
+    let away = jar.go(&by_login, PAGE).await;
+    assert!(jar.go(&gate, &gate.idp.authorize(away.location())).await.is(302));
+    let got = jar.send(&gate, spoof()).await;
+    assert!(got.told("authorization").unwrap().starts_with("Bearer access-"), "{got:?}");
+    gate.pass(600);
+    let got = jar.send(&gate, spoof()).await;
+    assert!(got.passed() && got.told("authorization").is_none(), "the session's token is over: {got:?}");
+    let beside = gate.sibling(|config| login(config).unauthenticated = Unauthenticated::Pass);
+    let got = beside.send(get(PAGE).with("authorization", "Basic eDp5")).await.0;
+    assert_eq!(got.told("authorization"), Some("Basic eDp5"), "elsewhere it is the application's");
+}
+
+#[tokio::test]
 async fn r18_a_logout_goes_where_the_configuration_says_and_nowhere_else() {
     let gate = Gate::with(|config| login(config).post_logout_redirect_uri = Some("/bye".to_owned())).await;
     let mut jar = Jar::log_in(&gate, PAGE).await;
