@@ -14,6 +14,7 @@ use axum::{
     routing::any,
 };
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use serde_json::Map;
 
 pub use access::{Access, AccessError, AdminKey, Role};
 
@@ -21,7 +22,7 @@ use self::{read::Listing, request::Query};
 use crate::{
     answer::Answer,
     catalog::Entity,
-    change::{Verb, Write},
+    change::{Body, Verb, Write},
     dialect::Dialect,
     entities::{Kind, reference},
 };
@@ -227,7 +228,11 @@ async fn write(
         Target::Named(kind, key, named) => (named, Some(named_id(dialect, kind, key, named)?), None),
         Target::Node | Target::Status | Target::EnabledPlugins => return Err(Answer::method_not_allowed()),
     };
-    let body = request::body(&parts.headers, body).await?;
+    let body = match verb {
+        // What comes with a DELETE means nothing (RFC 9110 section 9.3.5).
+        Verb::Delete => Body::Json(Map::new()),
+        Verb::Post | Verb::Put | Verb::Patch => request::body(&parts.headers, body).await?,
+    };
     Ok(Write { verb, kind, key, parent: parent.map(|(kind, key)| (kind, key.to_owned())), body })
 }
 
@@ -259,7 +264,9 @@ fn respond(method: &Method, answer: Answer, latency: &str, path: &str) -> Respon
     if *method == Method::OPTIONS || answer.status == StatusCode::METHOD_NOT_ALLOWED {
         let segments = request::segments(path).unwrap_or_default();
         if let Ok(target) = Target::of(&segments) {
-            headers.insert(header::ALLOW, HeaderValue::from_static(target.methods()));
+            let methods = HeaderValue::from_static(target.methods());
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
+            headers.insert(header::ALLOW, methods);
         }
     }
     response

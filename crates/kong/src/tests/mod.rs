@@ -2,6 +2,7 @@
 
 mod guide;
 mod lists;
+mod odd;
 mod plugins;
 mod routes;
 mod services;

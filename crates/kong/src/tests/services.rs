@@ -1,5 +1,6 @@
 //! Services by every verb.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::World;
@@ -155,7 +156,7 @@ async fn delete_says_204_also_of_what_is_not_there_but_not_of_what_is_in_use() {
     );
     assert_eq!(used.body["fields"], json!({"@referenced_by": "routes"}));
     assert_eq!(world.delete("/routes/r").await.status, 204);
-    assert_eq!(world.delete("/services/s").await.status, 204);
+    assert_eq!(world.raw("DELETE", "/services/s", "text/plain", "x").await.status, 204);
     assert_eq!(world.delete("/services/s").await.status, 204);
     assert_eq!(world.get("/services/s").await.status, 404);
     let left = world.stored("/portcullis/").await;
@@ -167,4 +168,19 @@ async fn numbers_without_a_fraction_are_integers() {
     let world = World::new().await;
     let made = world.raw("POST", "/services", "application/json", r#"{"host":"a","port":81.0}"#).await;
     assert_eq!((made.status, &made.body["port"]), (201, &json!(81)));
+}
+
+#[tokio::test]
+async fn a16_of_parallel_writes_each_is_whole_and_one_wins() {
+    let world = World::new().await;
+    let posts =
+        (0..50).map(|at| world.json("POST", "/services", json!({"name": "s", "host": format!("h{at}")})));
+    let told = join_all(posts).await;
+    assert_eq!(told.iter().filter(|told| told.status == 201).count(), 1);
+    assert_eq!(told.iter().filter(|told| told.status == 409).count(), 49);
+    let patches = (0..50)
+        .map(|at| world.json("PATCH", "/services/s", json!({"tags": [format!("t{at}")], "retries": at})));
+    assert!(join_all(patches).await.iter().all(|told| told.status == 200));
+    let last = world.get("/services/s").await.body;
+    assert_eq!(last["tags"], json!([format!("t{}", last["retries"])]), "{last}");
 }
