@@ -104,6 +104,15 @@ impl Plugin for ClientCredentials {
             header.clear(&mut request.head.headers);
         }
         if !inner.config.preflight && request.head.method == Method::OPTIONS {
+            // An upstream that takes a token in `Authorization` for the gate's must not see one that nobody judged.
+            if inner
+                .config
+                .upstream_header
+                .as_ref()
+                .is_some_and(|header| header.name == header::AUTHORIZATION)
+            {
+                request.head.headers.remove(header::AUTHORIZATION);
+            }
             return Flow::Continue;
         }
         let Some((credentials, place)) = credentials::find(inner.config.sources, request.head) else {

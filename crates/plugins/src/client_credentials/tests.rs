@@ -464,6 +464,16 @@ async fn h01_h02_a_header_of_another_name_is_the_gates_alone() {
 }
 
 #[tokio::test]
+async fn h01_a_preflight_that_is_let_through_brings_no_token_of_its_own() {
+    let world = World::new().await;
+    let plugin = world.plugin(|config| config.preflight = false);
+    let mut preflight = get("/", &[("authorization", "Bearer forged")]);
+    preflight.method = Method::OPTIONS;
+    let got = send(&plugin, preflight).await;
+    assert_eq!((got.status(), got.told("authorization")), (None, None));
+}
+
+#[tokio::test]
 async fn s01_secrets_are_in_no_debug_output() {
     let world = World::new().await;
     let plugin = world.plugin(|_| ());
