@@ -40,6 +40,9 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if matches!(cli.command, Command::Dev(_) | Command::Run(_)) {
+        process::settle_allocator();
+    }
     let done = match cli.command {
         Command::Dev(options) => dev::run(&options),
         Command::Run(file) => run(&file.config),

@@ -1,12 +1,31 @@
 //! The process itself: its limits, and the signals that end it.
 
-use std::time::Duration;
+use std::{os::unix::process::CommandExt, process::Command, time::Duration};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
+
+/// Variable from which the allocator learns, before `main`, the size in KiB above which a block comes from the system
+/// and goes back to it when it is freed.
+const LARGEST_KEPT: &str = "MIMALLOC_ARENA_MAX_OBJECT_SIZE";
+
+/// Starts the program over with the allocator told to keep no block above 8 MiB. It would keep them all, and an idle
+/// process the 19 MiB of every password thread: each hash takes one such block. Without effect when it is told
+/// already, or when the system does not let a program start itself.
+pub(crate) fn settle_allocator() {
+    if std::env::var_os(LARGEST_KEPT).is_none() {
+        let mut arguments = std::env::args_os();
+        let mut command = Command::new("/proc/self/exe");
+        arguments.next().into_iter().for_each(|name| {
+            command.arg0(name);
+        });
+        let error = command.args(arguments).env(LARGEST_KEPT, "8192").exec();
+        tracing::debug!(%error, "the allocator keeps large blocks");
+    }
+}
 
 /// Keeps secrets out of core dumps, and lets the process open as many files as it may. With `closed`, other processes
 /// of the same user cannot read its memory and environment either; `dev` stays open to debuggers and to memory

@@ -6,6 +6,7 @@
 use std::{
     io::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -20,7 +21,11 @@ use axum::{
 use base::{Clock, Random};
 use gateway::engine::{Running, StartError};
 use store::{MemoryStore, SqliteStore, Store, StoreError};
-use tokio::{runtime::Builder, sync::watch, task::JoinSet};
+use tokio::{
+    runtime::Builder,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
     admin::{self, DevSwitches, Readiness, TestClock},
@@ -67,7 +72,10 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the control threads")?;
-    let done = runtime.block_on(serve(plan));
+    let done = runtime.block_on(async {
+        Process::start(plan).await?.run().await;
+        Ok(())
+    });
     runtime.shutdown_background();
     done
 }
@@ -104,57 +112,95 @@ async fn store_to_check(plan: &Plan) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
-async fn serve(plan: Plan) -> anyhow::Result<()> {
-    let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let readiness = Readiness::default();
-    let (store, provider) = tokio::try_join!(open_store(&plan), open_provider(&plan))?;
-    // Before the configuration: its routes ask our own provider as soon as they are compiled.
-    let mut servers = match (&provider, &plan.config.identity) {
-        (Some(provider), Some(identity)) => provider.servers(identity)?,
-        _ => Vec::new(),
-    };
-    let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
-    let upkeep = Upkeep {
-        dialect: Arc::clone(&configuration.dialect),
-        providers: configuration.services.providers.clone(),
-        idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
-    };
-    let engine = Engine::default();
-    servers.extend(other_servers(&plan, &configuration, &readiness, &upkeep, &engine)?);
-    let (live, publisher) = (Arc::clone(&configuration.live), Arc::clone(&configuration.publisher));
-    let settings = gate::engine(&plan.config, &plan.clock, live, publisher)?;
-    *lock(&engine) = Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
+/// Everything that runs.
+struct Process {
+    signals: Signals,
+    readiness: Readiness,
+    engine: Engine,
+    /// The servers beside the gateway, and what tells them to stop.
+    serving: JoinSet<anyhow::Result<()>>,
+    stop: watch::Sender<bool>,
+    upkeep: JoinHandle<()>,
+    configuration: Configuration,
+    store: Arc<SqliteStore>,
+    /// Requests in flight get so long at the end.
+    drain: Duration,
+    /// Holds the lock of its folder.
+    _dev: Option<Dev>,
+}
 
-    let (stop, stopped) = watch::channel(false);
-    let mut serving = JoinSet::new();
-    for server in servers {
-        serving.spawn(server.run(stopped.clone()));
-    }
-    let upkeep = tokio::spawn(upkeep.run());
-    readiness.set(true);
-    tracing::info!("ready");
-    if let (Some(dev), Some(demo)) = (&plan.dev, provider.and_then(|provider| provider.demo)) {
-        dev.announce(&demo)?;
+impl Process {
+    /// Returns when everything serves.
+    async fn start(plan: Plan) -> anyhow::Result<Self> {
+        let signals = Signals::listen().context("cannot listen for signals")?;
+        let readiness = Readiness::default();
+        let (store, provider) = tokio::try_join!(open_store(&plan), open_provider(&plan))?;
+        // Before the configuration: its routes ask our own provider as soon as they are compiled.
+        let mut servers = match (&provider, &plan.config.identity) {
+            (Some(provider), Some(identity)) => provider.servers(identity)?,
+            _ => Vec::new(),
+        };
+        let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
+        let upkeep = Upkeep {
+            dialect: Arc::clone(&configuration.dialect),
+            providers: configuration.services.providers.clone(),
+            idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
+        };
+        let engine = Engine::default();
+        servers.extend(other_servers(&plan, &configuration, &readiness, &upkeep, &engine)?);
+        let (live, publisher) = (Arc::clone(&configuration.live), Arc::clone(&configuration.publisher));
+        let settings = gate::engine(&plan.config, &plan.clock, live, publisher)?;
+        *lock(&engine) =
+            Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
+
+        let (stop, stopped) = watch::channel(false);
+        let mut serving = JoinSet::new();
+        for server in servers {
+            serving.spawn(server.run(stopped.clone()));
+        }
+        let upkeep = tokio::spawn(upkeep.run());
+        readiness.set(true);
+        tracing::info!("ready");
+        if let (Some(dev), Some(demo)) = (&plan.dev, provider.and_then(|provider| provider.demo)) {
+            dev.announce(&demo)?;
+        }
+        let drain = plan.config.drain;
+        Ok(Self {
+            signals,
+            readiness,
+            engine,
+            serving,
+            stop,
+            upkeep,
+            configuration,
+            store,
+            drain,
+            _dev: plan.dev,
+        })
     }
 
-    signals.next().await;
-    readiness.set(false);
-    tracing::info!("draining");
-    let limit = plan.config.drain;
-    let drained = async {
-        let running = lock(&engine).take();
-        let gateway = tokio::task::spawn_blocking(move || running.map(|running| running.drain(limit)));
-        let _ = gateway.await;
-        // Only now, so that requests in flight still reach our own identity provider.
-        let _ = stop.send(true);
-        serving.join_all().await;
-        // Whoever follows the store ends with the dialect, before the store itself does.
-        upkeep.abort();
-        drop(configuration);
-        store.close().await;
-    };
-    signals.drain(drained, limit).await;
-    Ok(())
+    /// Runs until a signal comes, and ends in order: the gateway first, then what it asks.
+    async fn run(self) {
+        let Self { mut signals, readiness, engine, serving, stop, upkeep, configuration, store, drain, _dev } =
+            self;
+        signals.next().await;
+        readiness.set(false);
+        tracing::info!("draining");
+        let drained = async {
+            let running = lock(&engine).take();
+            let gateway = tokio::task::spawn_blocking(move || running.map(|running| running.drain(drain)));
+            let _ = gateway.await;
+            // Only now, so that requests in flight still reach our own identity provider.
+            let _ = stop.send(true);
+            serving.join_all().await;
+            // Whoever follows the store ends with the dialect, before the store itself does.
+            upkeep.abort();
+            let _ = upkeep.await;
+            drop(configuration);
+            store.close().await;
+        };
+        signals.drain(drained, drain).await;
+    }
 }
 
 async fn open_store(plan: &Plan) -> anyhow::Result<Arc<SqliteStore>> {
