@@ -28,6 +28,13 @@ impl Site {
         self.url("/userinfo")
     }
 
+    /// Whether `audience` is `/userinfo` of any origin of the tenant.
+    pub fn is_userinfo_audience(&self, audience: &str) -> bool {
+        audience
+            .strip_suffix("/userinfo")
+            .is_some_and(|origin| self.tenant.origins.iter().any(|known| known == origin))
+    }
+
     /// The audience of the Management API as this origin names it.
     pub fn management_audience(&self) -> String {
         self.url("/api/v2/")

@@ -142,7 +142,8 @@ impl TokenEndpoint {
             let text = "A public client cannot use client credentials.";
             return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, text));
         }
-        let default = client.default_audience.as_deref().or(site.tenant.settings.default_audience.as_deref());
+        let own = client.default_audience.as_deref().filter(|audience| !audience.is_empty());
+        let default = own.or(site.tenant.settings.default_audience.as_deref());
         let audience = params.value("audience").or(default).ok_or_else(|| {
             denied("No audience parameter was provided, and no default audience has been configured")
         })?;

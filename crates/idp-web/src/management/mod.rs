@@ -25,7 +25,6 @@ use idp::{
     management::{Caller, Management, ManagementError, Object},
 };
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 #[cfg(test)]
@@ -186,25 +185,6 @@ impl Call<'_> {
 /// `invalid_body` in Auth0's words.
 fn invalid_body(reason: &str) -> ManagementError {
     ManagementError::InvalidBody(format!("Payload validation error: '{reason}'."))
-}
-
-/// Names the member of `body` whose value has the wrong type, where the domain's reader could not: members are read one
-/// by one as parts of a `T`.
-fn blame<T: DeserializeOwned>(body: &Object, error: ManagementError) -> ManagementError {
-    let text = match &error {
-        ManagementError::InvalidBody(text) if !text.contains(" on property ") => text,
-        _ => return error,
-    };
-    let fits = |name: &String, value: &Value| {
-        let alone = Object::from_iter([(name.clone(), value.clone())]);
-        serde_json::from_value::<T>(Value::Object(alone)).is_ok()
-    };
-    match body.iter().find(|(name, value)| !value.is_null() && !fits(name, value)) {
-        Some((name, _)) if !text.contains("Additional properties") => {
-            ManagementError::InvalidBody(format!("{} on property {name}.", text.trim_end_matches('.')))
-        }
-        _ => error,
-    }
 }
 
 /// The segments below `/api/v2`: split first, decoded then, since ids have slashes and bars in them.

@@ -2,12 +2,12 @@
 
 use idp::{
     management::ManagementError,
-    model::{Client, ClientGrant, Connection, ResourceServer, SubjectType},
+    model::{Client, ResourceServer, SubjectType},
     repository::{ClientGrantFilter, Page},
 };
 use serde_json::{Value, json};
 
-use super::{Call, Done, Failed, blame, invalid_body, listing::parameter};
+use super::{Call, Done, Failed, invalid_body, listing::parameter};
 
 /// Clients whose status one call may change.
 const MAX_CHANGES: usize = 50;
@@ -36,8 +36,7 @@ impl Call<'_> {
 
     pub(super) async fn create_client(mut self) -> Result<Done, Failed> {
         let body = self.new_object(&["name"])?;
-        let client = self.management().clients.create(self.site, body.clone()).await;
-        let client = client.map_err(|error| blame::<Client>(&body, error))?;
+        let client = self.management().clients.create(self.site, body).await?;
         Ok(Done::Created(Value::Object(client.to_wire(&self.site.tenant.name, true))))
     }
 
@@ -52,8 +51,7 @@ impl Call<'_> {
         if body.contains_key("client_secret") {
             self.caller.require_any(&["update:client_keys"])?;
         }
-        let client = self.management().clients.update(self.site, self.id(), body.clone()).await;
-        let client = client.map_err(|error| blame::<Client>(&body, error))?;
+        let client = self.management().clients.update(self.site, self.id(), body).await?;
         Ok(Done::Found(self.shown_client(&client)))
     }
 
@@ -81,8 +79,7 @@ impl Call<'_> {
 
     pub(super) async fn create_api(mut self) -> Result<Done, Failed> {
         let body = self.new_object(&["identifier"])?;
-        let api = self.management().resource_servers.create(self.site, body.clone()).await;
-        let api = api.map_err(|error| blame::<ResourceServer>(&body, error))?;
+        let api = self.management().resource_servers.create(self.site, body).await?;
         Ok(Done::Created(Value::Object(api.to_wire(true))))
     }
 
@@ -94,8 +91,7 @@ impl Call<'_> {
 
     pub(super) async fn update_api(mut self) -> Result<Done, Failed> {
         let body = self.object()?;
-        let api = self.management().resource_servers.update(self.site, self.id(), body.clone()).await;
-        let api = api.map_err(|error| blame::<ResourceServer>(&body, error))?;
+        let api = self.management().resource_servers.update(self.site, self.id(), body).await?;
         Ok(Done::Found(self.shown_api(&api)))
     }
 
@@ -128,8 +124,7 @@ impl Call<'_> {
 
     pub(super) async fn create_grant(mut self) -> Result<Done, Failed> {
         let body = self.new_object(&["client_id", "audience"])?;
-        let grant = self.management().client_grants.create(self.site, body.clone()).await;
-        let grant = grant.map_err(|error| blame::<ClientGrant>(&body, error))?;
+        let grant = self.management().client_grants.create(self.site, body).await?;
         Ok(Done::Created(Value::Object(grant.to_wire())))
     }
 
@@ -141,8 +136,7 @@ impl Call<'_> {
 
     pub(super) async fn update_grant(mut self) -> Result<Done, Failed> {
         let body = self.object()?;
-        let grant = self.management().client_grants.update(self.site, self.id(), body.clone()).await;
-        let grant = grant.map_err(|error| blame::<ClientGrant>(&body, error))?;
+        let grant = self.management().client_grants.update(self.site, self.id(), body).await?;
         Ok(Done::Found(Value::Object(grant.to_wire())))
     }
 
@@ -170,8 +164,7 @@ impl Call<'_> {
 
     pub(super) async fn create_connection(mut self) -> Result<Done, Failed> {
         let body = self.new_object(&["name", "strategy"])?;
-        let connection = self.management().connections.create(self.site, body.clone()).await;
-        let connection = connection.map_err(|error| blame::<Connection>(&body, error))?;
+        let connection = self.management().connections.create(self.site, body).await?;
         Ok(Done::Created(Value::Object(connection.to_wire())))
     }
 
@@ -183,8 +176,7 @@ impl Call<'_> {
 
     pub(super) async fn update_connection(mut self) -> Result<Done, Failed> {
         let body = self.object()?;
-        let connection = self.management().connections.update(self.site, self.id(), body.clone()).await;
-        let connection = connection.map_err(|error| blame::<Connection>(&body, error))?;
+        let connection = self.management().connections.update(self.site, self.id(), body).await?;
         Ok(Done::Found(Value::Object(connection.to_wire())))
     }
 

@@ -7,7 +7,7 @@ use idp::{
 };
 use serde_json::{Value, json};
 
-use super::{Call, Done, Failed, blame};
+use super::{Call, Done, Failed};
 
 impl Call<'_> {
     pub(super) async fn read_tenant(self) -> Result<Done, Failed> {
@@ -18,8 +18,7 @@ impl Call<'_> {
 
     pub(super) async fn update_tenant(mut self) -> Result<Done, Failed> {
         let body = self.object()?;
-        let settings = self.management().tenants.update(self.site, body.clone()).await;
-        let settings = settings.map_err(|error| blame::<TenantSettings>(&body, error))?;
+        let settings = self.management().tenants.update(self.site, body).await?;
         Ok(Done::Found(wire(&settings)))
     }
 

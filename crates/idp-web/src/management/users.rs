@@ -1,14 +1,10 @@
 //! Users, and the part of Auth0's search language that is served.
 
-use idp::{
-    management::ManagementError,
-    model::{User, fold},
-    repository::UserFilter,
-};
+use idp::{management::ManagementError, model::fold, repository::UserFilter};
 use serde_json::Value;
 
 use super::{
-    Call, Done, Failed, blame,
+    Call, Done, Failed,
     listing::{Listing, parameter},
 };
 
@@ -63,8 +59,7 @@ impl Call<'_> {
 
     pub(super) async fn create_user(mut self) -> Result<Done, Failed> {
         let body = self.new_object(&["connection"])?;
-        let user = self.management().users.create(self.site, body.clone()).await;
-        let user = user.map_err(|error| blame::<User>(&body, error))?;
+        let user = self.management().users.create(self.site, body).await?;
         Ok(Done::Created(Value::Object(user.to_wire())))
     }
 
@@ -76,8 +71,7 @@ impl Call<'_> {
 
     pub(super) async fn update_user(mut self) -> Result<Done, Failed> {
         let body = self.object()?;
-        let user = self.management().users.update(self.site, self.id(), body.clone()).await;
-        let user = user.map_err(|error| blame::<User>(&body, error))?;
+        let user = self.management().users.update(self.site, self.id(), body).await?;
         Ok(Done::Found(Value::Object(user.to_wire())))
     }
 

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use idp::management::MANAGEMENT_SCOPES;
 use serde_json::{Value, json};
 
-use super::world::{Answer, Payload, World};
+use super::world::{Answer, HTTP, HTTPS, Payload, World};
 use crate::management::{ROUTES, Route};
 
 #[track_caller]
@@ -475,4 +475,92 @@ async fn o02_callbacks_that_run_or_hide_something_are_not_registered() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{url:?}: {}", answer.body);
         assert!(answer.json()["message"].as_str().unwrap().contains("callbacks"), "{url:?}: {}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn deleting_what_does_not_exist_is_404() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    for path in [
+        "clients/nope",
+        "resource-servers/nope",
+        "client-grants/nope",
+        "connections/nope",
+        "users/auth0%7Cnope",
+    ] {
+        let answer = world.call(&token, "DELETE", path, None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.body);
+    }
+    let user = json!({
+        "connection": "Username-Password-Authentication", "email": "twice@example.com", "password": "Abcdef-12345",
+    });
+    let user = world.call(&token, "POST", "users", Some(user)).await.json();
+    let path = format!("users/{}", user["user_id"].as_str().unwrap().replace('|', "%7C"));
+    assert_eq!(world.call(&token, "DELETE", &path, None).await.status, StatusCode::NO_CONTENT);
+    is_refused(&world.call(&token, "DELETE", &path, None).await, 404, "inexistent_user");
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_type_is_named_by_its_own_member() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let user = json!({ "connection": "Username-Password-Authentication", "email": "a@example.com", "password": "Abcdef-12345" });
+    let client = format!("clients/{}", world.seeded.client_id);
+    let cases = [
+        ("POST", "users", &user, "blocked", json!("yes")),
+        ("POST", "users", &user, "user_metadata", json!("x")),
+        ("POST", "users", &user, "email", json!(["a"])),
+        ("POST", "clients", &json!({ "name": "x" }), "callbacks", json!("x")),
+        (
+            "PATCH",
+            &client,
+            &json!({ "name": "x" }),
+            "jwt_configuration",
+            json!({ "lifetime_in_seconds": "9" }),
+        ),
+        ("PATCH", "tenants/settings", &json!({ "friendly_name": "x" }), "session_lifetime", json!("x")),
+    ];
+    for (method, path, body, member, value) in cases {
+        let mut body = body.clone();
+        body[member] = value;
+        let answer = world.call(&token, method, path, Some(body)).await;
+        is_refused(&answer, 400, "invalid_body");
+        let ending = format!("on property {member}.");
+        assert!(answer.json()["message"].as_str().unwrap().ends_with(&ending), "{}", answer.body);
+    }
+    let mut body = user.clone();
+    body["connection"] = json!("nope");
+    let answer = world.call(&token, "POST", "users", Some(body)).await;
+    assert!(!answer.json()["message"].as_str().unwrap().contains("password"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn o46_no_api_is_named_like_userinfo_of_any_origin() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    for identifier in [format!("http://{HTTP}/userinfo"), format!("https://{HTTPS}/userinfo")] {
+        // Whoever runs an API under HS256 could make tokens for this audience in any user's name.
+        let api = json!({ "identifier": identifier, "signing_alg": "HS256" });
+        let answer = world.call(&token, "POST", "resource-servers", Some(api)).await;
+        is_refused(&answer, 409, "resource_conflict");
+    }
+}
+
+#[tokio::test]
+async fn a_default_audience_is_an_api_or_none() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let set = async |audience: &str| {
+        let body = json!({ "default_audience": audience, "default_directory": "" });
+        world.call(&token, "PATCH", "tenants/settings", Some(body)).await
+    };
+    let refused = set("https://nope.example/").await;
+    is_refused(&refused, 400, "invalid_body");
+    assert!(refused.json()["message"].as_str().unwrap().contains("default_audience"), "{}", refused.body);
+    // Auth0 writes none as an empty string.
+    assert_eq!(set("").await.status, StatusCode::OK);
+    let mut agent = world.agent();
+    let page = agent.open(&world.authorize(&[])).await;
+    assert!(page.has_id("login-title"), "{page:?}");
+    assert_eq!(set(&world.seeded.audience).await.status, StatusCode::OK);
 }

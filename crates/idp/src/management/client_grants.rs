@@ -88,8 +88,8 @@ impl ClientGrantService {
 
     /// Deletes one (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
-        self.core.repository.delete_client_grant(&site.tenant.id, id).await?;
-        Ok(())
+        let deleted = self.core.repository.delete_client_grant(&site.tenant.id, id).await?;
+        if deleted { Ok(()) } else { Err(MISSING) }
     }
 
     async fn api(&self, site: &Site, grant: &ClientGrant) -> Result<ResourceServer, ManagementError> {

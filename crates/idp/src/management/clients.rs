@@ -118,12 +118,10 @@ impl ClientService {
 
     /// Deletes one (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
-        if self.read(site, id).await.is_ok_and(|client| client.global) {
+        if self.read(site, id).await?.global {
             return Err(ManagementError::Unsupported("The global client cannot be deleted.".to_owned()));
         }
-        // Auth0 answers 204 also where there was none.
-        self.core.repository.delete_client(&site.tenant.id, id).await?;
-        Ok(())
+        if self.core.repository.delete_client(&site.tenant.id, id).await? { Ok(()) } else { Err(MISSING) }
     }
 
     /// Gives it a new secret; the old one stops working.

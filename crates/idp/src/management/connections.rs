@@ -93,8 +93,9 @@ impl ConnectionService {
 
     /// Deletes one with its users (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
-        self.core.repository.delete_connection(&site.tenant.id, id).await?;
-        Ok(())
+        let connection = self.read(site, id).await?;
+        let deleted = self.core.repository.delete_connection(&site.tenant.id, &connection.id).await?;
+        if deleted { Ok(()) } else { Err(MISSING) }
     }
 
     /// Adds clients (`true`) or removes them (`false`): `PATCH /connections/{id}/clients`.

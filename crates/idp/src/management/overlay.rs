@@ -20,10 +20,11 @@ impl Rules {
         current: &T,
         body: Object,
     ) -> Result<T, ManagementError> {
-        let mut object = match serde_json::to_value(current) {
+        let base = match serde_json::to_value(current) {
             Ok(Value::Object(object)) => object,
             _ => Object::new(),
         };
+        let (mut object, mut laid) = (base.clone(), Object::new());
         for (name, value) in body {
             if self.read_only.contains(&name.as_str()) {
                 return Err(additional(&name));
@@ -34,9 +35,21 @@ impl Rules {
                 }
                 return Err(ManagementError::Unsupported(format!("The property {name} is not supported.")));
             }
-            lay(&mut object, name, value, self.merged);
+            lay(&mut object, name.clone(), value.clone(), self.merged);
+            laid.insert(name, value);
         }
-        serde_json::from_value(Value::Object(object)).map_err(|error| explain(&error))
+        let read = serde_json::from_value(Value::Object(object));
+        read.map_err(|error| explain(&error, self.misfit::<T>(&base, laid)))
+    }
+
+    /// The member that alone makes `base` unreadable: the reader tells what is wrong, and not where.
+    fn misfit<T: DeserializeOwned>(&self, base: &Object, laid: Object) -> Option<String> {
+        let spoils = |(name, value): (String, Value)| {
+            let mut alone = base.clone();
+            lay(&mut alone, name.clone(), value, self.merged);
+            serde_json::from_value::<T>(Value::Object(alone)).is_err().then_some(name)
+        };
+        laid.into_iter().find_map(spoils)
     }
 }
 
@@ -86,11 +99,15 @@ pub(super) fn invalid(member: &str, why: &str) -> ManagementError {
     ManagementError::InvalidBody(format!("Payload validation error: '{why}' on property {member}."))
 }
 
-fn explain(error: &serde_json::Error) -> ManagementError {
+fn explain(error: &serde_json::Error, member: Option<String>) -> ManagementError {
     let text = error.to_string();
     match text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
         Some((name, _)) => additional(name),
-        None => ManagementError::InvalidBody(format!("Payload validation error: '{text}'.")),
+        None => {
+            // It repeats the value.
+            let text: String = text.chars().take(300).collect();
+            invalid(&member.unwrap_or_default(), &text)
+        }
     }
 }
 
@@ -131,5 +148,13 @@ mod tests {
         assert_eq!(refused(json!({"addons": {"samlp": {"x": 1}}})).status(), 403);
         assert!(apply(&Client::default(), json!({"addons": {}})).is_ok());
         assert_eq!(refused(json!({"callbacks": "x"})).status(), 400);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_named_by_its_member() {
+        let body =
+            json!({"name": "a", "callbacks": [], "client_metadata": {"x": "1"}, "is_first_party": "yes"});
+        let refused = apply(&Client::default(), body).unwrap_err().to_string();
+        assert!(refused.ends_with(" on property is_first_party."), "{refused}");
     }
 }

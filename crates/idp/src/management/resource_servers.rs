@@ -59,7 +59,7 @@ impl ResourceServerService {
         }
         api.signing_secret = secret.or_else(|| Some(Secret::new(self.core.random.alphanumeric(32))));
         check(&api)?;
-        if site.is_management_audience(&api.identifier) || api.identifier == site.userinfo_audience() {
+        if site.is_management_audience(&api.identifier) || site.is_userinfo_audience(&api.identifier) {
             return Err(taken(&api.identifier));
         }
         let client = self.test_application(&api);
@@ -109,12 +109,12 @@ impl ResourceServerService {
 
     /// Deletes one (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
-        let Ok(api) = self.read(site, id).await else { return Ok(()) };
+        let api = self.read(site, id).await?;
         if api.is_system {
             return Err(ManagementError::Unsupported("A system API cannot be deleted.".to_owned()));
         }
-        self.core.repository.delete_resource_server(&site.tenant.id, &api.id).await?;
-        Ok(())
+        let deleted = self.core.repository.delete_resource_server(&site.tenant.id, &api.id).await?;
+        if deleted { Ok(()) } else { Err(MISSING) }
     }
 
     fn test_application(&self, api: &ResourceServer) -> Client {

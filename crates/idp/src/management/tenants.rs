@@ -48,7 +48,11 @@ impl TenantService {
 
     /// Changes what `body` names.
     pub async fn update(&self, site: &Site, body: Object) -> Result<TenantSettings, ManagementError> {
-        let settings = RULES.apply(&site.tenant.settings, body)?;
+        let mut settings = RULES.apply(&site.tenant.settings, body)?;
+        for name in [&mut settings.default_audience, &mut settings.default_directory] {
+            // Auth0 writes none as an empty string.
+            *name = name.take().filter(|name| !name.is_empty());
+        }
         if settings.flags.enable_dynamic_client_registration {
             let text = "Dynamic client registration is not supported.";
             return Err(ManagementError::Unsupported(text.to_owned()));
@@ -61,6 +65,14 @@ impl TenantService {
         }
         if !settings.allowed_logout_urls.iter().all(|url| urls::is_logout_url(url)) {
             return Err(invalid("allowed_logout_urls", "Expected acceptable URLs"));
+        }
+        // Every login that names no API would end in an error.
+        let audience = settings.default_audience.as_deref();
+        if audience != site.tenant.settings.default_audience.as_deref()
+            && audience.is_some()
+            && self.core.api(site, audience).await?.is_none()
+        {
+            return Err(invalid("default_audience", "The API does not exist"));
         }
         let tenant = Tenant { settings: settings.clone(), ..Tenant::clone(&site.tenant) };
         self.core.repository.put_tenant(&tenant).await?;

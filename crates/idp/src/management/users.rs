@@ -118,8 +118,7 @@ impl UserService {
 
     /// Deletes one with all that is theirs (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
-        self.core.repository.delete_user(&site.tenant.id, id).await?;
-        Ok(())
+        if self.core.repository.delete_user(&site.tenant.id, id).await? { Ok(()) } else { Err(MISSING) }
     }
 
     async fn save(
