@@ -16,8 +16,8 @@ use serde_json::Value;
 use support::Portcullis;
 use tempfile::TempDir;
 
-/// Ports of `dev`; 8001 is reserved for a dialect to come.
-const PORTS: [u16; 10] = [9080, 9443, 9444, 9180, 7443, 9091, 9400, 9401, 9402, 9480];
+/// Ports of `dev`.
+const PORTS: [u16; 11] = [8001, 9080, 9443, 9444, 9180, 7443, 9091, 9400, 9401, 9402, 9480];
 
 fn portcullis() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
@@ -124,7 +124,7 @@ fn declared_resources_are_checked_with_their_place() {
     fs::write(&file, format!("{yaml}{rest}{declared}    - {{id: b, uri: /b, upstrem: {{}}}}\n")).unwrap();
     let output = check(folder.path());
     let errors = text(&output.stderr);
-    let place = format!("portcullis.yaml:{}:7: `resources`: routes/b:", yaml.lines().count() + 5);
+    let place = format!("portcullis.yaml:{}:7: `resources`: routes/b: ", yaml.lines().count() + 5);
     assert_eq!(output.status.code(), Some(1));
     assert!(errors.starts_with(&place) && errors.contains("upstrem"), "{errors}");
     assert!(!folder.path().join("gateway.db").exists(), "check leaves nothing behind");

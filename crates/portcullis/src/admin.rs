@@ -1,4 +1,5 @@
-//! What the Admin listener answers beside the Admin API: whether the process is ready, and the switches of `dev`.
+//! The Admin listeners: the Admin APIs of both dialects and, beside APISIX's, whether the process is ready, what does
+//! not serve, and the switches of `dev`.
 
 use std::{
     sync::{
@@ -22,7 +23,14 @@ use base::Clock;
 use gateway::snapshot::Publisher;
 use serde_json::{Map, Value, json};
 
-use crate::upkeep::Upkeep;
+use crate::{
+    config::{self, AdminApi},
+    configuration::Configuration,
+    serve::{Server, Transport},
+    start::{Plan, over_tls},
+    tls::ClientCertificates,
+    upkeep::Upkeep,
+};
 
 /// A hundred years: beyond it, dates stop making sense.
 const MAX_ADVANCE: u64 = 100 * 366 * 24 * 3600;
@@ -42,8 +50,81 @@ impl Readiness {
     }
 }
 
+/// The Admin APIs of both dialects, bound and not yet running.
+pub(crate) fn servers(
+    plan: &Plan,
+    configuration: &Configuration,
+    readiness: &Readiness,
+    upkeep: &Upkeep,
+) -> anyhow::Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    if let Some(api) = &plan.config.apisix {
+        let router = apisix_router(plan, api, configuration, readiness, upkeep)?;
+        bind("Admin API", api, router, &mut servers)?;
+    }
+    if let Some(api) = &plan.config.kong {
+        bind("Kong Admin API", api, kong_router(plan, api, configuration)?, &mut servers)?;
+    }
+    Ok(servers)
+}
+
+fn bind(name: &str, api: &AdminApi, router: Router, servers: &mut Vec<Server>) -> anyhow::Result<()> {
+    if let Some(tls) = &api.tls {
+        servers.push(over_tls(name, tls, ClientCertificates::Unasked, router.clone())?);
+    }
+    servers.push(Server::bind(name, api.listen, Transport::Plain, router)?);
+    Ok(())
+}
+
+fn apisix_router(
+    plan: &Plan,
+    api: &AdminApi,
+    configuration: &Configuration,
+    readiness: &Readiness,
+    upkeep: &Upkeep,
+) -> anyhow::Result<Router> {
+    let key = |key: &config::AdminKey| apisix::admin::AdminKey {
+        secret: key.key.clone(),
+        role: match key.role {
+            config::Role::Admin => Role::Admin,
+            config::Role::Viewer => Role::Viewer,
+        },
+    };
+    let keys: Vec<_> = api.keys.iter().map(key).collect();
+    let access = Arc::new(Access::new(&keys, api.hosts.clone())?);
+    let state = apisix::admin::AdminState {
+        dialect: Arc::clone(&configuration.apisix),
+        access: Arc::clone(&access),
+        read_only: plan.config.resources.is_some(),
+    };
+    let router = apisix::admin::router(state)
+        .merge(ready(readiness.clone()))
+        .merge(status(Arc::clone(&configuration.publisher), Arc::clone(&access)));
+    let Some(dev) = &plan.dev else { return Ok(router) };
+    let (clock, upkeep) = (plan.clock.clone(), upkeep.clone());
+    Ok(router.merge(switches(access, dev.test_clock().then_some(TestClock { clock, upkeep }))))
+}
+
+fn kong_router(plan: &Plan, api: &AdminApi, configuration: &Configuration) -> anyhow::Result<Router> {
+    let key = |key: &config::AdminKey| kong::AdminKey {
+        secret: key.key.clone(),
+        role: match key.role {
+            config::Role::Admin => kong::Role::Admin,
+            config::Role::Viewer => kong::Role::Viewer,
+        },
+    };
+    let keys: Vec<_> = api.keys.iter().map(key).collect();
+    let access = Arc::new(kong::Access::new(&keys, api.hosts.clone())?);
+    access.check_listen(api.listen)?;
+    if let Some(tls) = &api.tls {
+        access.check_listen(tls.listen)?;
+    }
+    let dialect = Arc::clone(&configuration.kong);
+    Ok(kong::router(kong::AdminState { dialect, access, read_only: plan.config.resources.is_some() }))
+}
+
 /// `GET /status/ready`: 200 once everything serves, else 503. It asks for no key and tells nothing else.
-pub(crate) fn ready(readiness: Readiness) -> Router {
+fn ready(readiness: Readiness) -> Router {
     let ready = async |State(readiness): State<Readiness>| match readiness.is_ready() {
         true => (StatusCode::OK, Json(json!({ "status": "ready" }))),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting or draining" }))),
@@ -52,7 +133,7 @@ pub(crate) fn ready(readiness: Readiness) -> Router {
 }
 
 /// `GET /status`, with a key: the store revision that serves, and every resource that does not, with the reason.
-pub(crate) fn status(publisher: Arc<Publisher>, access: Arc<Access>) -> Router {
+fn status(publisher: Arc<Publisher>, access: Arc<Access>) -> Router {
     let status = async |State(publisher): State<Arc<Publisher>>| {
         let snapshot = publisher.current();
         let broken: Map<_, _> =
@@ -63,28 +144,20 @@ pub(crate) fn status(publisher: Arc<Publisher>, access: Arc<Access>) -> Router {
     Router::new().route("/status", get(status)).with_state(publisher).layer(any_role)
 }
 
-/// What `dev` adds, for whoever has the admin key.
-#[derive(Clone)]
-pub(crate) struct DevSwitches {
-    pub(crate) access: Arc<Access>,
-    /// With `--test-clock`.
-    pub(crate) clock: Option<TestClock>,
-}
-
 /// The process's clock, for tests to move.
 #[derive(Clone)]
-pub(crate) struct TestClock {
-    pub(crate) clock: Clock,
-    pub(crate) upkeep: Upkeep,
+struct TestClock {
+    clock: Clock,
+    upkeep: Upkeep,
 }
 
-/// `POST /dev/clock` and `GET /dev/mail`.
-pub(crate) fn dev(switches: DevSwitches) -> Router {
+/// What `dev` adds, for whoever has the admin key: `GET /dev/mail` and, with `--test-clock`, `POST /dev/clock`.
+fn switches(access: Arc<Access>, clock: Option<TestClock>) -> Router {
     let mut router = Router::new().route("/dev/mail", get(mail));
-    if let Some(clock) = switches.clock {
+    if let Some(clock) = clock {
         router = router.merge(Router::new().route("/dev/clock", post(advance)).with_state(clock));
     }
-    router.layer(from_fn_with_state((switches.access, Role::Admin), guard))
+    router.layer(from_fn_with_state((access, Role::Admin), guard))
 }
 
 /// Lets those through who have a key of this role or a higher one.

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use apisix::{
-    Dialect, Options,
-    plugins::{Registry, openid_connect::OpenidConnect},
-};
 use gateway::{error::ErrorBody, snapshot::Publisher, upstream::Live};
-use plugins::openid_connect::Services;
-use store::{MemoryStore, Operation, Store};
+use rp::provider::Providers;
+use serde_json::json;
+use store::{MemoryStore, Store};
 
 use crate::{
-    config::{Rejected, Resources},
-    gate, services,
+    config::{Config, Declared, Rejected},
+    gate,
+    services::Services,
     start::Plan,
 };
 
@@ -24,40 +22,54 @@ const NOT_FOUND: (ErrorBody, &str) = (ErrorBody { member: "error_msg" }, "404 Ro
 pub(crate) struct Configuration {
     pub(crate) live: Arc<Live>,
     pub(crate) publisher: Arc<Publisher>,
-    pub(crate) services: Services,
-    pub(crate) dialect: Arc<Dialect>,
+    pub(crate) providers: Providers,
+    pub(crate) apisix: Arc<apisix::Dialect>,
+    pub(crate) kong: Arc<kong::Dialect>,
 }
 
 impl Configuration {
-    /// Compiles and publishes. Declared resources must all be sound; of those in `store`, the sound ones are served and
-    /// the others named at [`Configuration::broken`].
+    /// Compiles and publishes. Declared resources must all be sound, and are all there is; of those in `store`, the
+    /// sound ones are served and the others named at [`Configuration::broken`].
     pub(crate) async fn open(plan: &Plan, store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
-        let services = services::openid_connect(config, &plan.clock, &plan.random, &store).await?;
-        let resources = match &config.resources {
-            Some(declared) => in_memory(plan, declared).await?,
+        let Services { sessions, clients } =
+            Services::open(config, &plan.clock, &plan.random, &store).await?;
+        let providers = sessions.providers.clone();
+        let store = match &config.resources {
+            Some(_) => Arc::new(MemoryStore::new(plan.clock.clone())),
             None => store,
         };
-        let dialect = Dialect::open(Options {
-            store: resources,
+        let failed = || format!("cannot load {}", config.store.display());
+        let apisix = apisix::Dialect::open(apisix::Options {
+            store: Arc::clone(&store),
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: Registry::new(vec![Arc::new(OpenidConnect::new(services.clone()))]),
+            registry: apisix::plugins::Registry::new(vec![Arc::new(
+                apisix::plugins::openid_connect::OpenidConnect::new(sessions),
+            )]),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         });
-        let dialect = dialect.await.with_context(|| format!("cannot load {}", config.store.display()))?;
-        let configuration = Self { live, publisher, services, dialect };
-        let broken = configuration.broken();
-        match &config.resources {
-            Some(declared) if !broken.is_empty() => {
-                Err(Rejected::declared(&config.file, declared, &broken).into())
-            }
-            _ => Ok(configuration),
+        let apisix = apisix.await.with_context(failed)?;
+        let kong = kong::Dialect::open(kong::Options {
+            store,
+            keyring: config.keyring.clone(),
+            clock: plan.clock.clone(),
+            random: plan.random.clone(),
+            registry: kong::plugins::Registry::new(vec![Arc::new(
+                kong::plugins::openid_connect::OpenidConnect::new(clients),
+            )]),
+            live: Arc::clone(&live),
+            publisher: Arc::clone(&publisher),
+        });
+        let kong = kong.await.with_context(failed)?;
+        if let Some(declared) = &config.resources {
+            declare(config, declared, &apisix).await?;
         }
+        Ok(Self { live, publisher, providers, apisix, kong })
     }
 
     /// Resources that do not serve, and why.
@@ -66,12 +78,17 @@ impl Configuration {
     }
 }
 
-/// A store of what the file declares. Nothing else ever writes to it.
-async fn in_memory(plan: &Plan, declared: &Resources) -> anyhow::Result<Arc<dyn Store>> {
-    let store = MemoryStore::new(plan.clock.clone());
-    for resource in &declared.declared {
-        let (key, value) = (resource.kind.key(&resource.id), resource.value.to_string().into_bytes());
-        store.commit(Vec::new(), vec![Operation::Put { key, value, ttl: None }]).await?;
+/// Puts the resources of the file in place, by the way that a write to the Admin API takes.
+async fn declare(config: &Config, declared: &[Declared], dialect: &apisix::Dialect) -> anyhow::Result<()> {
+    let mut refused = Vec::new();
+    for resource in declared {
+        let one = json!({ resource.kind.plural(): [resource.value] });
+        if let Err(problems) = dialect.declare(&one).await {
+            let reason = problems.join("; ");
+            // The dialect counts within what it was given; here the resource is named.
+            let reason = reason.split_once("]: ").map_or(reason.as_str(), |(_, reason)| reason).to_owned();
+            refused.push((resource, reason));
+        }
     }
-    Ok(Arc::new(store))
+    if refused.is_empty() { Ok(()) } else { Err(Rejected::declared(&config.file, refused).into()) }
 }

@@ -31,8 +31,8 @@ pub(crate) fn live(config: &Config) -> anyhow::Result<Arc<Live>> {
 
 /// Addresses that no route may lead to: whoever may write routes would otherwise reach them as the gateway itself.
 pub(crate) fn own_listeners(config: &Config) -> Vec<SocketAddr> {
-    let admin =
-        config.admin.iter().flat_map(|api| [Some(api.listen), api.tls.as_ref().map(|tls| tls.listen)]);
+    let apis = config.apisix.iter().chain(&config.kong);
+    let admin = apis.flat_map(|api| [Some(api.listen), api.tls.as_ref().map(|tls| tls.listen)]);
     admin.flatten().chain(config.metrics).collect()
 }
 

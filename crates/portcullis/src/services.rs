@@ -5,7 +5,10 @@ use std::{fs, sync::Arc};
 use anyhow::{Context, bail};
 use base::{Clock, Keyring, Random};
 use fetch::{Fetcher, Policy};
-use plugins::openid_connect::Services;
+use plugins::{
+    client_credentials::{self, ClientTokens},
+    openid_connect,
+};
 use rp::{
     provider::Providers,
     session::{EndedError, EndedRecord, EndedSessions, EndedStore, Refreshes, Saved},
@@ -20,26 +23,43 @@ const SESSION_KEYS: &str = "/portcullis/session-keys";
 /// Keys of the record of ended sessions.
 const ENDED: &str = "/portcullis/ended-sessions/";
 
-/// The services of OpenID Connect.
-pub(crate) async fn openid_connect(
-    config: &Config,
-    clock: &Clock,
-    random: &Random,
-    store: &Arc<dyn Store>,
-) -> anyhow::Result<Services> {
-    let runtime = Handle::current();
-    let fetcher = Fetcher::new(&policy(config)?, runtime.clone(), clock.clone())?;
-    let ended = Arc::new(Ended { store: Arc::clone(store), clock: clock.clone() });
-    let loaded = ended.load().await.context("cannot read the record of ended sessions")?;
-    Ok(Services {
-        providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
-        clock: clock.clone(),
-        random: random.clone(),
-        session_keys: session_keys(&**store, &config.keyring, random).await?,
-        used_states: Arc::default(),
-        ended: Arc::new(EndedSessions::new(ended, loaded)),
-        refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
-    })
+/// What the plugins share.
+pub(crate) struct Services {
+    /// Of logins and bearer tokens.
+    pub(crate) sessions: openid_connect::Services,
+    /// Of tokens that the gate obtains for its clients.
+    pub(crate) clients: client_credentials::Services,
+}
+
+impl Services {
+    /// Makes them, with what `store` remembers.
+    pub(crate) async fn open(
+        config: &Config,
+        clock: &Clock,
+        random: &Random,
+        store: &Arc<dyn Store>,
+    ) -> anyhow::Result<Self> {
+        let runtime = Handle::current();
+        let fetcher = Fetcher::new(&policy(config)?, runtime.clone(), clock.clone())?;
+        let providers = Providers::new(fetcher, clock.clone(), runtime.clone());
+        let ended = Arc::new(Ended { store: Arc::clone(store), clock: clock.clone() });
+        let loaded = ended.load().await.context("cannot read the record of ended sessions")?;
+        let clients = client_credentials::Services {
+            providers: providers.clone(),
+            clock: clock.clone(),
+            tokens: Arc::new(ClientTokens::new(runtime.clone(), clock.clone(), random)),
+        };
+        let sessions = openid_connect::Services {
+            providers,
+            clock: clock.clone(),
+            random: random.clone(),
+            session_keys: session_keys(&**store, &config.keyring, random).await?,
+            used_states: Arc::default(),
+            ended: Arc::new(EndedSessions::new(ended, loaded)),
+            refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+        };
+        Ok(Self { sessions, clients })
+    }
 }
 
 /// What the gateway may fetch from: public addresses over https, and what the configuration adds.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use apisix::admin::{Access, AdminKey, AdminState, Role};
 use axum::{
     Router,
     extract::State,
@@ -28,8 +27,8 @@ use tokio::{
 };
 
 use crate::{
-    admin::{self, DevSwitches, Readiness, TestClock},
-    config::{self, Config, TlsServer},
+    admin::{self, Readiness},
+    config::{Config, TlsServer},
     configuration::Configuration,
     dev::Dev,
     gate,
@@ -142,8 +141,9 @@ impl Process {
         };
         let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
         let upkeep = Upkeep {
-            dialect: Arc::clone(&configuration.dialect),
-            providers: configuration.services.providers.clone(),
+            apisix: Arc::clone(&configuration.apisix),
+            kong: Arc::clone(&configuration.kong),
+            providers: configuration.providers.clone(),
             idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
         };
         let engine = Engine::default();
@@ -193,7 +193,7 @@ impl Process {
             // Only now, so that requests in flight still reach our own identity provider.
             let _ = stop.send(true);
             serving.join_all().await;
-            // Whoever follows the store ends with the dialect, before the store itself does.
+            // Whoever follows the store ends with the dialects, before the store itself does.
             upkeep.abort();
             let _ = upkeep.await;
             drop(configuration);
@@ -216,7 +216,7 @@ async fn open_provider(plan: &Plan) -> anyhow::Result<Option<Provider>> {
     }
 }
 
-/// Admin API, metrics and, in `dev`, echo: bound and not yet running.
+/// Admin APIs, metrics and, in `dev`, echo: bound and not yet running.
 fn other_servers(
     plan: &Plan,
     configuration: &Configuration,
@@ -224,14 +224,7 @@ fn other_servers(
     upkeep: &Upkeep,
     engine: &Engine,
 ) -> anyhow::Result<Vec<Server>> {
-    let mut servers = Vec::new();
-    if let Some(api) = &plan.config.admin {
-        let router = admin_router(plan, api, configuration, readiness, upkeep)?;
-        if let Some(tls) = &api.tls {
-            servers.push(over_tls("Admin API over TLS", tls, ClientCertificates::Unasked, router.clone())?);
-        }
-        servers.push(Server::bind("Admin API", api.listen, Transport::Plain, router)?);
-    }
+    let mut servers = admin::servers(plan, configuration, readiness, upkeep)?;
     if let Some(address) = plan.config.metrics {
         servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(engine)))?);
     }
@@ -239,37 +232,6 @@ fn other_servers(
         servers.push(dev.echo(&plan.random)?);
     }
     Ok(servers)
-}
-
-fn admin_router(
-    plan: &Plan,
-    api: &config::AdminApi,
-    configuration: &Configuration,
-    readiness: &Readiness,
-    upkeep: &Upkeep,
-) -> anyhow::Result<Router> {
-    let keys: Vec<AdminKey> = api.keys.iter().map(admin_key).collect();
-    let access = Arc::new(Access::new(&keys, api.hosts.clone())?);
-    let state = AdminState {
-        dialect: Arc::clone(&configuration.dialect),
-        access: Arc::clone(&access),
-        read_only: plan.config.resources.is_some(),
-    };
-    let router = apisix::admin::router(state)
-        .merge(admin::ready(readiness.clone()))
-        .merge(admin::status(Arc::clone(&configuration.publisher), Arc::clone(&access)));
-    let Some(dev) = &plan.dev else { return Ok(router) };
-    let (clock, upkeep) = (plan.clock.clone(), upkeep.clone());
-    let clock = dev.test_clock().then_some(TestClock { clock, upkeep });
-    Ok(router.merge(admin::dev(DevSwitches { access, clock })))
-}
-
-fn admin_key(key: &config::AdminKey) -> AdminKey {
-    let role = match key.role {
-        config::Role::Admin => Role::Admin,
-        config::Role::Viewer => Role::Viewer,
-    };
-    AdminKey { secret: key.key.clone(), role }
 }
 
 /// A server over TLS.

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apisix::Dialect;
 use idp::Idp;
 use rp::provider::Providers;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,7 +15,8 @@ const PURGE: u32 = 600;
 /// Everything that has such work.
 #[derive(Clone)]
 pub(crate) struct Upkeep {
-    pub(crate) dialect: Arc<Dialect>,
+    pub(crate) apisix: Arc<apisix::Dialect>,
+    pub(crate) kong: Arc<kong::Dialect>,
     pub(crate) providers: Providers,
     pub(crate) idp: Option<Arc<Idp>>,
 }
@@ -53,8 +53,11 @@ impl Upkeep {
     }
 
     async fn expire(&self) {
-        if let Err(error) = self.dialect.expire_due().await {
+        if let Err(error) = self.apisix.expire_due().await {
             tracing::warn!(%error, "resources whose time ran out are still there");
+        }
+        if let Err(error) = self.kong.recover().await {
+            tracing::warn!(%error, "the configuration store is not followed");
         }
     }
 }

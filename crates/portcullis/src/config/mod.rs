@@ -24,7 +24,7 @@ use self::{
     tree::{Mark, Problem},
 };
 
-pub(crate) use self::{check::admin_key, resources::Resources};
+pub(crate) use self::{check::admin_key, resources::Declared};
 
 /// Bytes of the file that are read at most.
 const MAX_FILE: u64 = 1 << 20;
@@ -40,11 +40,14 @@ pub(crate) struct Config {
     pub(crate) tls: ListenerTls,
     /// Peers whose forwarded headers count.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    pub(crate) admin: Option<AdminApi>,
+    /// Admin API, APISIX dialect.
+    pub(crate) apisix: Option<AdminApi>,
+    /// Admin API, Kong dialect.
+    pub(crate) kong: Option<AdminApi>,
     /// SQLite file of the gateway's configuration.
     pub(crate) store: PathBuf,
     /// Declared here, so that nothing else is: the Admin API is read-only then.
-    pub(crate) resources: Option<Resources>,
+    pub(crate) resources: Option<Vec<Declared>>,
     pub(crate) keyring: Keyring,
     pub(crate) outbound: Outbound,
     pub(crate) identity: Option<Identity>,
@@ -91,11 +94,12 @@ pub(crate) struct TlsServer {
     pub(crate) certificate: Certificate,
 }
 
-/// The Admin API of the APISIX dialect.
+/// The Admin API of one dialect.
 #[derive(Debug)]
 pub(crate) struct AdminApi {
     pub(crate) listen: SocketAddr,
     pub(crate) tls: Option<TlsServer>,
+    /// None: whoever reaches it may do everything. Only the Kong dialect allows that, and only on loopback.
     pub(crate) keys: Vec<AdminKey>,
     /// Names accepted in `Host` besides addresses and `localhost`.
     pub(crate) hosts: Vec<String>,
@@ -231,12 +235,10 @@ impl fmt::Display for Rejected {
 impl std::error::Error for Rejected {}
 
 impl Rejected {
-    /// What the dialect says about resources that are declared in `file`: their names and the reasons.
-    pub(crate) fn declared(file: &Path, resources: &Resources, broken: &[(String, String)]) -> Self {
-        let place = |(name, reason): &(String, String)| {
-            tree::problem(resources.place(name), format!("`resources`: {name}: {reason}"))
-        };
-        Self::new(file, broken.iter().map(place).collect())
+    /// What the dialect says about resources that are declared in `file`.
+    pub(crate) fn declared(file: &Path, refused: Vec<(&Declared, String)>) -> Self {
+        let problem = |(declared, reason): (&Declared, String)| declared.problem(&reason);
+        Self::new(file, refused.into_iter().map(problem).collect())
     }
 
     fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
@@ -356,7 +358,7 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
             assert!(problems.iter().any(|problem| problem.contains(name)), "{text}: {problems:?}");
         }
         for (from, to, name) in [
-            ("  apisix:", "  kong: {}\n  apisix:", "`admin.kong`"),
+            ("  apisix:", "  kong: {listen: \"0.0.0.0:8001\"}\n  apisix:", "`admin.kong.keys` is missing"),
             ("{sqlite: gateway.db}", "{etcd: x}", "`store.etcd`"),
             ("{sqlite: gateway.db}", "{sqlite: nowhere/gateway.db}", "does not exist"),
             ("9080", "9080", "is not set"),

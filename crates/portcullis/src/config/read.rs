@@ -33,7 +33,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let workers = read_workers(&top, findings);
     let (listeners, tls) = read_listeners(&top, &mut ports, findings);
     let trusted_proxies = top.list("trusted_proxies", findings).into_iter().map(|net| net.value).collect();
-    let admin = read_admin(&top, &mut ports, findings);
+    let (apisix, kong) = read_admin(&top, &mut ports, findings);
     let store = read_store(&top, findings);
     let resources = resources::read(&top, findings);
     let keyring = read_keyring(&top, findings);
@@ -49,7 +49,8 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         listeners,
         tls,
         trusted_proxies,
-        admin,
+        apisix,
+        kong,
         store: store?,
         resources,
         keyring: keyring?,
@@ -164,25 +165,41 @@ fn read_tls_server(
     Some(TlsServer { listen: listen.value, certificate: certificate? })
 }
 
-fn read_admin(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<AdminApi> {
-    let admin = top.section("admin", &["apisix", "kong"], findings)?;
-    admin.refuse("kong", "the Kong dialect is not served yet", findings);
-    let section = admin.section("apisix", &["listen", "tls", "keys", "hosts"], findings)?;
-    let listen = section.required("listen", findings);
+fn read_admin(
+    top: &Section<'_>,
+    ports: &mut check::Ports,
+    findings: &mut Findings,
+) -> (Option<AdminApi>, Option<AdminApi>) {
+    let Some(admin) = top.section("admin", &["apisix", "kong"], findings) else { return (None, None) };
+    let apisix = read_admin_api(&admin, "apisix", ports, findings);
+    (apisix, read_admin_api(&admin, "kong", ports, findings))
+}
+
+fn read_admin_api(
+    admin: &Section<'_>,
+    dialect: &str,
+    ports: &mut check::Ports,
+    findings: &mut Findings,
+) -> Option<AdminApi> {
+    let section = admin.section(dialect, &["listen", "tls", "keys", "hosts"], findings)?;
+    let listen = section.required::<SocketAddr>("listen", findings);
     let tls = read_tls_server(&section, "tls", ports, findings);
     let keys = read_admin_keys(&section, findings);
     let hosts = section.list::<String>("hosts", findings).into_iter().map(|host| host.value).collect();
     let listen = listen?;
     ports.take(&listen, &section.path_of("listen"), findings);
+    // Kong's own has no key, and its users' commands send none.
+    let addresses = [Some(listen.value), tls.as_ref().map(|tls| tls.listen)];
+    let open = dialect == "kong" && addresses.iter().flatten().all(|address| address.ip().is_loopback());
+    if keys.is_empty() && !open {
+        let path = section.path_of("keys");
+        findings.add(section.mark(), format!("`{path}` is missing; there is no built-in key"));
+    }
     Some(AdminApi { listen: listen.value, tls, keys, hosts })
 }
 
 fn read_admin_keys(section: &Section<'_>, findings: &mut Findings) -> Vec<AdminKey> {
     let items = section.items("keys", findings);
-    if items.is_empty() {
-        let path = section.path_of("keys");
-        findings.add(section.mark(), format!("`{path}` is missing; there is no built-in key"));
-    }
     let mut keys = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", section.path_of("keys"));

@@ -8,47 +8,33 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     section::{Findings, Section},
-    tree::{self, Mark, Node},
+    tree::{self, Mark, Node, Problem},
 };
-
-/// What the file declares.
-#[derive(Debug, Default)]
-pub(crate) struct Resources {
-    pub(crate) declared: Vec<Declared>,
-    /// Where the section begins.
-    pub(super) mark: Mark,
-}
 
 /// One resource.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) kind: Kind,
-    pub(crate) id: String,
+    id: String,
+    /// As the Admin API takes it, `id` included.
     pub(crate) value: Value,
     mark: Mark,
 }
 
-impl Resources {
-    /// Where the resource that the dialect calls `routes/1` stands.
-    pub(super) fn place(&self, name: &str) -> Mark {
-        let named = |declared: &&Declared| declared.name() == name;
-        self.declared.iter().find(named).map_or(self.mark, |declared| declared.mark)
-    }
-}
-
 impl Declared {
-    fn name(&self) -> String {
-        format!("{}/{}", self.kind.plural(), self.id)
+    /// What is wrong with it, and where it stands.
+    pub(super) fn problem(&self, reason: &str) -> Problem {
+        tree::problem(self.mark, format!("`resources`: {}/{}: {reason}", self.kind.plural(), self.id))
     }
 }
 
-/// The section `resources`.
-pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Resources> {
+/// The section `resources`: what is referred to before what refers to it.
+pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Vec<Declared>> {
     let kinds = Kind::ALL.map(Kind::plural);
     let section = top.section("resources", &kinds, findings)?;
-    let mut resources = Resources { declared: Vec::new(), mark: section.mark() };
+    let mut resources = Vec::new();
     let mut seen = HashSet::new();
-    for kind in Kind::ALL {
+    for kind in [Kind::Ssl, Kind::Upstream, Kind::Service, Kind::Route] {
         for (index, item) in section.items(kind.plural(), findings).iter().enumerate() {
             let path = format!("resources.{}[{index}]", kind.plural());
             let value = json(item);
@@ -57,11 +43,10 @@ pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Resourc
                 findings.add(item.mark, format!("`{path}.id` must be there: {expected}"));
                 continue;
             };
-            let declared = Declared { kind, id, value, mark: item.mark };
-            if !seen.insert(declared.name()) {
+            if !seen.insert((kind, id.clone())) {
                 findings.add(item.mark, format!("`{path}.id` is taken by another of the {}", kind.plural()));
             }
-            resources.declared.push(declared);
+            resources.push(Declared { kind, id, value, mark: item.mark });
         }
     }
     Some(resources)

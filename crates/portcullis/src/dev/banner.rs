@@ -10,13 +10,14 @@ use super::ports::Ports;
 pub(crate) fn text(ports: Ports, folder: &Path, demo: &DevCredentials) -> String {
     let folder = folder.display();
     let (http, https, mutual) = (ports.http(), ports.https(), ports.https_mutual());
-    let (admin, admin_tls, metrics) = (ports.admin(), ports.admin_tls(), ports.metrics());
+    let (admin, admin_tls, kong, metrics) = (ports.admin(), ports.admin_tls(), ports.kong(), ports.metrics());
     let (identity, identity_tls, echo) = (ports.identity(), ports.identity_tls(), ports.echo());
     let (user, password) = (&demo.user, demo.password.expose());
     format!(
         r##"
   gateway            http://localhost:{http}  https://localhost:{https}  (client certificates: {mutual})
   Admin API          http://localhost:{admin}/apisix/admin  https://localhost:{admin_tls}/apisix/admin
+  Kong Admin API     http://localhost:{kong}/
   identity provider  http://localhost:{identity}/  https://localhost:{identity_tls}/
   echo upstream      http://localhost:{echo}/anything
   metrics            http://localhost:{metrics}/metrics

@@ -6,7 +6,7 @@ use super::ports::Ports;
 /// in files of its own.
 pub(crate) fn text(ports: Ports) -> String {
     let (http, https, mutual) = (ports.http(), ports.https(), ports.https_mutual());
-    let (admin, admin_tls, metrics) = (ports.admin(), ports.admin_tls(), ports.metrics());
+    let (admin, admin_tls, kong, metrics) = (ports.admin(), ports.admin_tls(), ports.kong(), ports.metrics());
     let (identity, identity_tls, identity_mutual) =
         (ports.identity(), ports.identity_tls(), ports.identity_mutual());
     format!(
@@ -28,6 +28,9 @@ admin:
     tls: {{listen: "127.0.0.1:{admin_tls}", certificate: localhost.pem, key: localhost.key}}
     keys:
       - {{key: "${{ADMIN_KEY}}", role: admin}}
+    hosts: [kong]
+  kong:
+    listen: 127.0.0.1:{kong}
     hosts: [kong]
 
 store: {{sqlite: gateway.db}}

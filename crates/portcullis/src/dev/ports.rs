@@ -39,6 +39,11 @@ impl Ports {
         7443 + self.offset
     }
 
+    /// Admin API, Kong dialect.
+    pub(crate) const fn kong(self) -> u16 {
+        8001 + self.offset
+    }
+
     /// Prometheus text.
     pub(crate) const fn metrics(self) -> u16 {
         9091 + self.offset
