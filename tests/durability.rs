@@ -1,6 +1,6 @@
 //! What was answered is kept: `kill -9` in the middle of writes, fifty times, and a restart.
 //!
-//! Four writers, two on the Admin API and two on the Management API, write without pause until the process is killed
+//! Five writers, on both Admin APIs and on the Management API, write without pause until the process is killed
 //! right after one of them, each in its turn, got an answer. Everything that was answered must be there afterwards, whole; what was under
 //! way must be there whole or not at all.
 
@@ -40,21 +40,23 @@ struct Last {
     reached: Notify,
 }
 
-/// One of the four writers.
+/// One of the writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     NewRoutes,
     OneUpstream,
+    KongServices,
     Users,
     Clients,
 }
 
-const KINDS: [Kind; 4] = [Kind::NewRoutes, Kind::OneUpstream, Kind::Users, Kind::Clients];
+const KINDS: [Kind; 5] = [Kind::NewRoutes, Kind::OneUpstream, Kind::KongServices, Kind::Users, Kind::Clients];
 
 /// Who may write, and where.
 #[derive(Clone)]
 struct Access {
     admin: (u16, String),
+    kong: u16,
     management: (u16, String),
 }
 
@@ -63,11 +65,12 @@ async fn f01_fifty_kills_lose_nothing_that_was_answered() {
     let gate = Portcullis::dev();
     let access = Access {
         admin: (gate.port(9180), gate.variable("ADMIN_KEY")),
+        kong: gate.port(8001),
         management: (gate.port(9400), management_token(&gate).await),
     };
     let mut kept = Vec::new();
     for round in 0..KILLS {
-        let last = Last { kind: KINDS[round % 4], number: 1 + round / 4 % 3, reached: Notify::new() };
+        let last = Last { kind: KINDS[round % 5], number: 1 + round / 5 % 3, reached: Notify::new() };
         let last = Arc::new(last);
         let mut writers = JoinSet::new();
         for kind in KINDS {
@@ -83,10 +86,16 @@ async fn f01_fifty_kills_lose_nothing_that_was_answered() {
         kept.extend(writes.into_iter().flatten().filter(|write| write.answered));
     }
     let of = |start: &str| kept.iter().filter(|write| write.call.1.starts_with(start)).count();
-    let counts =
-        ["/apisix/admin/routes/", "/apisix/admin/upstreams/", "/api/v2/users", "/api/v2/clients"].map(of);
-    println!("answered writes to routes, one upstream, users and clients: {counts:?}");
-    assert!(counts.iter().all(|count| *count >= KILLS / 4), "{counts:?}");
+    let counts = [
+        "/apisix/admin/routes/",
+        "/apisix/admin/upstreams/",
+        "/kong-admin/",
+        "/api/v2/users",
+        "/api/v2/clients",
+    ]
+    .map(of);
+    println!("answered writes to routes, one upstream, services, users and clients: {counts:?}");
+    assert!(counts.iter().all(|count| *count >= KILLS / 5), "{counts:?}");
     // What later writes replaced is not looked for; all else has outlived every kill after it.
     for write in kept.iter().filter(|write| !write.call.1.contains("upstreams/")) {
         let read = read_back(&access, write.read.as_ref().unwrap()).await;
@@ -156,7 +165,7 @@ async fn write_until_killed(kind: Kind, round: usize, access: Access, last: Arc<
         match kind {
             Kind::Users => write.read = Some(format!("/api/v2/users/{}", id(&made, "user_id"))),
             Kind::Clients => write.read = Some(format!("/api/v2/clients/{}", id(&made, "client_id"))),
-            Kind::NewRoutes | Kind::OneUpstream => {}
+            Kind::NewRoutes | Kind::OneUpstream | Kind::KongServices => {}
         }
         writes.push(write);
         if kind == last.kind && writes.len() == last.number {
@@ -183,6 +192,11 @@ fn next(kind: Kind, round: usize, number: usize) -> Write {
             let body =
                 json!({"type": "roundrobin", "desc": format!("{name} {}", "y".repeat(200)), "nodes": nodes});
             ("PUT", "/apisix/admin/upstreams/written-over".to_owned(), body)
+        }
+        Kind::KongServices => {
+            let body =
+                json!({"host": "localhost", "path": format!("/{}", "z".repeat(200)), "retries": number});
+            ("PUT", format!("/kong-admin/services/{name}"), body)
         }
         Kind::Users => {
             let email = format!("{}@example.com", unique("user-"));
@@ -238,9 +252,10 @@ async fn read_back(access: &Access, target: &str) -> Response {
 
 /// One call of the API that `target` belongs to; nothing when the process went away.
 async fn call(access: &Access, method: &str, target: &str, body: Option<&Value>) -> Option<Response> {
-    let (port, request) = match target.starts_with("/apisix/") {
-        true => (access.admin.0, Request::new(method, target).header("X-API-KEY", &access.admin.1)),
-        false => {
+    let (port, request) = match target.split('/').nth(1) {
+        Some("apisix") => (access.admin.0, Request::new(method, target).header("X-API-KEY", &access.admin.1)),
+        Some("kong-admin") => (access.kong, Request::new(method, target)),
+        _ => {
             let (port, token) = &access.management;
             (*port, Request::new(method, target).header("Host", &format!("localhost:{port}")).bearer(token))
         }

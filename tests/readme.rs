@@ -52,7 +52,7 @@ async fn every_command_of_the_readme_does_what_it_shows() {
             Step::Run(START | TESTS) => {}
             Step::Run(commands) => {
                 let (status, output) = shell.run(commands);
-                assert_eq!(status, 0, "README.md:{line}: the shell says {status}\n{output}");
+                assert_eq!(status, 0, "README.md:{line}: failed\n{output}\n{}", shell.errors());
                 shown = output;
             }
             Step::Open(url) => {

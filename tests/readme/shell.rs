@@ -1,8 +1,9 @@
 //! One bash session, as a reader's terminal is.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
@@ -15,6 +16,7 @@ pub(crate) struct Shell {
     child: Child,
     input: ChildStdin,
     lines: mpsc::Receiver<String>,
+    errors: PathBuf,
 }
 
 impl Shell {
@@ -36,18 +38,25 @@ impl Shell {
                 .try_for_each(|line| sender.send(line))
         });
         let mut input = child.stdin.take().unwrap();
-        writeln!(input, "exec 2>&1").unwrap();
-        Self { child, input, lines }
+        // Apart from the output, where curl's progress meter would come between the lines.
+        let errors = folder.join("errors");
+        writeln!(input, "exec 2>{}", errors.display()).unwrap();
+        Self { child, input, lines, errors }
     }
 
-    /// Runs commands; what the last of them exits with, and all that they print.
+    /// What went to standard error so far.
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Runs commands; what the last of them exits with, and all that they print to standard output.
     pub(crate) fn run(&mut self, commands: &str) -> (i32, String) {
         let end = unique("end-of-block-");
         writeln!(self.input, "{commands}\nprintf '\\n%s %s\\n' {end} $?").unwrap();
         let mut output = String::new();
         loop {
             let line = self.lines.recv_timeout(DEADLINE);
-            let Ok(line) = line else { panic!("the commands do not end:\n{commands}\n{output}") };
+            let Ok(line) = line else { panic!("no end of\n{commands}\n{output}\n{}", self.errors()) };
             if let Some(status) = line.strip_prefix(&end) {
                 return (status.trim().parse().unwrap(), output);
             }
