@@ -17,8 +17,10 @@ const LARGEST_KEPT: &str = "MIMALLOC_ARENA_MAX_OBJECT_SIZE";
 /// already, or when the system does not let a program start itself.
 pub(crate) fn settle_allocator() {
     if std::env::var_os(LARGEST_KEPT).is_none() {
+        // By its own path: started through `/proc/self/exe` it would be listed under the name `exe`.
+        let Ok(program) = std::env::current_exe() else { return };
         let mut arguments = std::env::args_os();
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(program);
         arguments.next().into_iter().for_each(|name| {
             command.arg0(name);
         });
