@@ -22,7 +22,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Admin, Connection, Portcullis, Request, within};
+use support::{Admin, Connection, Portcullis, Request, Response, within};
 use tokio::{
     net::TcpStream,
     task::JoinSet,
@@ -46,6 +46,8 @@ struct Load {
 #[derive(Clone)]
 struct Means {
     admin: Admin,
+    /// Port of the Admin API in Kong's dialect.
+    kong: u16,
     echo: u16,
     /// Configuration of `openid-connect` for tokens.
     plugin: Value,
@@ -62,13 +64,19 @@ async fn f20_a_hundred_changes_a_second_fail_no_request() {
         "bearer_only": true,
         "use_jwks": true,
     });
-    let means = Means { admin: admin.clone(), echo, plugin };
+    let means = Means { admin: admin.clone(), kong: gate.port(8001), echo, plugin };
     for id in ["used", "spare"] {
         admin.set(&format!("upstreams/{id}"), &upstream(echo, 1)).await;
     }
     admin.set("routes/used", &used_route(0)).await;
     admin.set("routes/guarded", &means.guarded_route(0)).await;
-    admin.set("routes/steady", &json!({"uri": "/steady/*", "upstream": upstream(echo, 1)})).await;
+    for (what, body) in [
+        ("services/kong", json!({"url": format!("http://127.0.0.1:{echo}/anything")})),
+        ("services/kong/routes/kong", json!({"paths": ["/kong"]})),
+    ] {
+        let answer = means.kong("PUT", what, &body).await;
+        assert!(matches!(answer.status, 200 | 201), "{what}: {}", answer.text());
+    }
 
     let token = token(&gate).await;
     let load = Load { port: gate.port(9080), token, over: AtomicBool::new(false), served: AtomicU64::new(0) };
@@ -112,6 +120,11 @@ fn used_route(number: u64) -> Value {
 }
 
 impl Means {
+    /// One call of Kong's Admin API.
+    async fn kong(&self, method: &str, what: &str, body: &Value) -> Response {
+        Request::new(method, &format!("/{what}")).json(body).send(self.kong).await
+    }
+
     /// The route under load that asks for a token, each time with another plugin instance.
     fn guarded_route(&self, number: u64) -> Value {
         let mut plugin = self.plugin.clone();
@@ -128,12 +141,13 @@ async fn keep_changing(means: Means, writer: u64, changes: u64) -> u64 {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..changes {
         beat.tick().await;
-        let passing = format!("routes/passing-{writer}-{}", number / 5);
-        let answer = match number % 5 {
+        let passing = format!("routes/passing-{writer}-{}", number / 6);
+        let answer = match number % 6 {
             0 => admin.put("routes/used", &used_route(number)).await,
             1 => admin.put("upstreams/used", &upstream(echo, 1 + number % 9)).await,
             2 => admin.put("routes/guarded", &means.guarded_route(number)).await,
-            3 => {
+            3 => means.kong("PATCH", "routes/kong", &json!({"tags": [format!("change-{number}")]})).await,
+            4 => {
                 let body =
                     json!({"uri": format!("/passing/{writer}-{number}"), "upstream": upstream(echo, 1)});
                 admin.put(&passing, &body).await
@@ -149,12 +163,13 @@ async fn keep_changing(means: Means, writer: u64, changes: u64) -> u64 {
 async fn keep_asking(client: usize, load: Arc<Load>) -> Vec<String> {
     let mut failures = Vec::new();
     let mut connection = None;
-    let path = ["used", "guarded", "used", "steady"][client % 4];
+    let path = ["used", "guarded", "used", "kong"][client % 4];
     for number in 0_u64.. {
         if load.over.load(Ordering::SeqCst) {
             break;
         }
-        let target = format!("/{path}/{client}-{number}");
+        let id = format!("request-{client}-{number}-");
+        let target = format!("/{path}/{id}");
         let mut open = match connection.take() {
             Some(open) => open,
             None => match TcpStream::connect(("127.0.0.1", load.port)).await {
@@ -169,7 +184,7 @@ async fn keep_asking(client: usize, load: Arc<Load>) -> Vec<String> {
         let answer = within("an answer under load", open.response()).await;
         load.served.fetch_add(1, Ordering::Relaxed);
         match answer {
-            Some(answer) if answer.status == 200 && answer.text().contains(&target) => {
+            Some(answer) if answer.status == 200 && answer.text().contains(&id) => {
                 // The gateway may end a connection when it says so first.
                 connection = Some(open).filter(|_| answer.header("connection") != Some("close"));
             }
