@@ -86,7 +86,10 @@ impl Clock {
     /// Moves the wall clock forward, for `dev --test-clock` and tests.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        let _ = self.0.offset.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old.saturating_add(by)));
+        let _ = self
+            .0
+            .offset
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old.saturating_add(by)));
     }
 }
 

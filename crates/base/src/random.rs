@@ -41,7 +41,8 @@ impl Random {
     /// When the operating system has no randomness to give: nothing may go on without it.
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {
-            Source::System => {
+            Source::System =>
+            {
                 #[allow(clippy::expect_used)]
                 rand::fill(out).expect("the operating system's random source failed")
             }
