@@ -1,10 +1,10 @@
 //! What a browser without JavaScript does: keeps cookies, follows redirects, fills in forms.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use url::Url;
 
-use super::{Connection, Request, Response};
+use super::{Connection, Request, Response, tls};
 
 /// Redirects in a row before it gives up.
 const MAX_REDIRECTS: usize = 20;
@@ -13,6 +13,7 @@ const MAX_REDIRECTS: usize = 20;
 #[derive(Default)]
 pub(crate) struct Browser {
     cookies: BTreeMap<String, Cookie>,
+    authority: Option<PathBuf>,
     /// Where it has been, in order, redirects included.
     pub(crate) history: Vec<Url>,
 }
@@ -20,6 +21,7 @@ pub(crate) struct Browser {
 struct Cookie {
     value: String,
     path: String,
+    secure: bool,
 }
 
 /// What a browser shows.
@@ -46,6 +48,11 @@ impl Browser {
         Self::default()
     }
 
+    /// A new one that trusts the CA in this file.
+    pub(crate) fn trusting(authority: PathBuf) -> Self {
+        Self { authority: Some(authority), ..Self::default() }
+    }
+
     /// The value of a cookie.
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
         self.cookies.get(name).map(|cookie| cookie.value.as_str())
@@ -58,7 +65,7 @@ impl Browser {
 
     /// Puts a cookie into the jar, as an attacker might.
     pub(crate) fn plant(&mut self, name: &str, value: &str) {
-        let cookie = Cookie { value: value.to_owned(), path: "/".to_owned() };
+        let cookie = Cookie { value: value.to_owned(), path: "/".to_owned(), secure: false };
         self.cookies.insert(name.to_owned(), cookie);
     }
 
@@ -103,8 +110,7 @@ impl Browser {
     }
 
     async fn load(&mut self, request: impl Fn(&str) -> Request, url: Url) -> Page {
-        assert_eq!(url.scheme(), "http", "this browser speaks plain http only: {url}");
-        let port = url.port().unwrap_or(80);
+        let port = url.port_or_known_default().unwrap();
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
@@ -116,21 +122,31 @@ impl Browser {
             .cookies
             .iter()
             .filter(|(_, cookie)| url.path().starts_with(&cookie.path))
+            .filter(|(_, cookie)| !cookie.secure || url.scheme() == "https")
             .map(|(name, cookie)| format!("{name}={}", cookie.value))
             .collect();
         if !cookies.is_empty() {
             request = request.header("Cookie", &cookies.join("; "));
         }
-        let response = request.send_over(Connection::open(port).await).await;
+        let response = request.send_over(self.connect(&url, port).await).await;
         response.all("set-cookie").into_iter().for_each(|line| self.keep(line));
         self.history.push(url.clone());
         Page { url, response }
     }
 
+    async fn connect(&self, url: &Url, port: u16) -> Connection {
+        if url.scheme() == "http" {
+            return Connection::open(port).await;
+        }
+        let authority = self.authority.as_deref().unwrap_or_else(|| panic!("{url}: trusts nobody"));
+        let config = tls::client(authority, &tls::Wanted::default());
+        Connection::over(tls::handshake(config, port, url.host_str().unwrap()).await.unwrap())
+    }
+
     fn keep(&mut self, line: &str) {
         let mut parts = line.split(';').map(str::trim);
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { return };
-        let mut cookie = Cookie { value: value.to_owned(), path: "/".to_owned() };
+        let mut cookie = Cookie { value: value.to_owned(), path: "/".to_owned(), secure: false };
         let mut gone = false;
         for attribute in parts {
             match attribute.split_once('=').unwrap_or((attribute, "")) {
@@ -138,6 +154,7 @@ impl Browser {
                 (key, age) if key.eq_ignore_ascii_case("max-age") => {
                     gone |= age.parse::<i64>().is_ok_and(|age| age <= 0);
                 }
+                (key, _) if key.eq_ignore_ascii_case("secure") => cookie.secure = true,
                 (key, date) if key.eq_ignore_ascii_case("expires") => gone |= date.contains("1970"),
                 _ => {}
             }
