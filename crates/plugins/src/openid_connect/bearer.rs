@@ -8,7 +8,7 @@ use gateway::{
     error::{ConfigError, ErrorBody},
     plugin::{Flow, HeaderEdit, PluginRequest, Reply, Verdict},
 };
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderValue, header::AUTHORIZATION};
 use jose::{Alg, CompactJws, KeySet, MAX_TOKEN_BYTES, VerifyingKey};
 use oauth::{
     ProviderMetadata,
@@ -16,7 +16,7 @@ use oauth::{
 };
 use rp::{
     bearer::{ClaimRules, Claims, CoreCache, Refusal, Weigh, numeric_date, verdict_key},
-    provider::ProviderError,
+    provider::{Introspected, ProviderError},
 };
 use serde_json::{Map, Value};
 
@@ -367,20 +367,33 @@ impl Bearer {
         introspection: &Introspection,
         token: &Secret<String>,
     ) -> Result<Rc<Verified>, Failure> {
-        let endpoint = introspection.endpoint.as_deref();
-        let answer = inner.provider.introspect(&inner.client, endpoint, token, &HeaderMap::new()).await?;
-        let object = answer.ok_or(Refusal::Inactive)?.into_claims();
-        let now = inner.services.clock.now();
-        let expires = expiry(introspection, &object, now)?;
+        let read = |answer: &Introspected| self.read_introspection(inner, introspection, answer);
+        let until = |answer: &Introspected| {
+            read(answer).ok().filter(|_| !self.uncached).map(|verified| verified.until)
+        };
+        let (endpoint, reader) = (introspection.endpoint.as_deref(), &self.identity);
+        let answer = inner.provider.introspected(&inner.client, endpoint, token, reader, until).await?;
+        let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
+        Ok(self.keep(token.expose(), verified))
+    }
+
+    fn read_introspection(
+        &self,
+        inner: &Inner,
+        introspection: &Introspection,
+        answer: &Introspected,
+    ) -> Result<Verified, Refusal> {
+        let object = &answer.claims;
+        let expires = expiry(introspection, object, answer.at)?;
         let metadata = inner.provider.metadata();
         // Without metadata an issuer in the answer cannot be compared; the endpoint is the operator's own word then.
         let unknown = metadata.is_none() && inner.config.issuers.is_empty();
         let issuer =
             |iss: &str, tid: Option<&str>| unknown || inner.config.is_issuer(metadata.as_deref(), iss, tid);
-        let claims = self.rules(inner, &issuer).read_introspection(&object, expires)?;
-        let userinfo = userinfo(inner, &object);
-        let until = claims.expires.min(now + introspection.max_age).max(now);
-        Ok(self.keep(token.expose(), Verified { claims, userinfo, keys: None, until }))
+        let claims = self.rules(inner, &issuer).read_introspection(object, expires)?;
+        let userinfo = userinfo(inner, object);
+        let until = claims.expires.min(answer.at + introspection.max_age);
+        Ok(Verified { claims, userinfo, keys: None, until })
     }
 }
 
@@ -395,13 +408,13 @@ fn public_key(pem: &str, algs: &[Alg]) -> Result<VerifyingKey, ConfigError> {
 fn expiry(
     introspection: &Introspection,
     object: &Map<String, Value>,
-    now: UnixMillis,
+    asked: UnixMillis,
 ) -> Result<UnixMillis, Refusal> {
     let exp = object.get("exp").map(|exp| numeric_date(exp).ok_or(Refusal::Claim("exp"))).transpose()?;
     let Some(claim) = &introspection.lifetime_claim else { return exp.ok_or(Refusal::Claim("exp")) };
     let seconds =
         object.get(claim).and_then(Value::as_u64).ok_or(Refusal::Claim("introspection_expiry_claim"))?;
-    let until = now + Duration::from_secs(seconds);
+    let until = asked + Duration::from_secs(seconds);
     Ok(exp.map_or(until, |exp| exp.min(until)))
 }
 

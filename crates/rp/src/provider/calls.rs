@@ -1,13 +1,14 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use base::Secret;
+use aws_lc_rs::digest;
+use base::{Secret, UnixMillis};
 use bytes::Bytes;
 use fetch::{Request, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use oauth::{BasicCredentials, IntrospectionResponse, OAuthError, ProviderMetadata, TokenResponse, Verifier};
 use serde_json::{Map, Value};
 
-use super::{Provider, ProviderError};
+use super::{Introspected, Provider, ProviderError};
 
 /// How this side authenticates at the token and introspection endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +157,29 @@ impl Provider {
         Ok(answer.filter(same))
     }
 
+    /// The same for all who ask at the same time on whatever core, and remembered until the moment that `until` reads
+    /// from an answer; `None`: it is not remembered. `reader` stands for all that `until` and its caller go by.
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::introspect`]; those who waited for one call share its error.
+    pub async fn introspected(
+        &self,
+        client: &Client,
+        endpoint: Option<&str>,
+        token: &Secret<String>,
+        reader: &[u8; 32],
+        until: impl FnOnce(&Introspected) -> Option<UnixMillis>,
+    ) -> Result<Option<Introspected>, ProviderError> {
+        let key = introspection_key(client, endpoint, token, reader);
+        let ask = async {
+            let answer = self.introspect(client, endpoint, token, &HeaderMap::new()).await?;
+            let at = self.now();
+            Ok(answer.map(|answer| Introspected { claims: Arc::new(answer.into_claims()), at }))
+        };
+        self.introspections().answer(key, self.now(), ask, until).await
+    }
+
     /// The claims of the user an access token is for (OIDC Core 5.3). Whose they are is for the caller to check: `sub`
     /// must be the ID token's.
     ///
@@ -242,6 +266,30 @@ impl Provider {
         request.verify_tls = self.verify_tls();
         self.fetcher().send(request).await.map_err(|cause| ProviderError::Unreachable { what, cause })
     }
+}
+
+/// Of all that an answer depends on: who asks whom about what. Each part has its length in front of it.
+fn introspection_key(
+    client: &Client,
+    endpoint: Option<&str>,
+    token: &Secret<String>,
+    reader: &[u8; 32],
+) -> [u8; 32] {
+    let secret = client.client_secret.as_ref().map(|secret| secret.expose().as_str());
+    let auth = client.introspection_auth.as_str();
+    let parts =
+        [Some(client.client_id.as_str()), secret, Some(auth), endpoint, Some(token.expose().as_str())];
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(reader);
+    for part in parts {
+        let text = part.unwrap_or_default();
+        context.update(&[u8::from(part.is_some())]);
+        context.update(&text.len().to_be_bytes());
+        context.update(text.as_bytes());
+    }
+    let mut key = [0; 32];
+    key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    key
 }
 
 fn token_auth_methods(metadata: &ProviderMetadata) -> Option<&[String]> {

@@ -18,7 +18,7 @@ use tokio::{
 };
 use url::Url;
 
-use super::{ProviderError, SourceConfig, refresher::Refresher};
+use super::{ProviderError, SourceConfig, introspections::Introspections, refresher::Refresher};
 
 /// A provider's public keys, as fetched last.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub struct Provider {
     shared: Arc<Shared>,
     /// To the task that refreshes; it ends when this is dropped.
     asks: mpsc::UnboundedSender<Ask>,
+    introspections: Introspections,
 }
 
 /// What the provider's holders and its task both see.
@@ -102,7 +103,7 @@ impl Provider {
         });
         let (asks, inbox) = mpsc::unbounded_channel();
         runtime.spawn(Refresher::new(shared.clone()).run(inbox));
-        Ok(Self { shared, asks })
+        Ok(Self { shared, asks, introspections: Introspections::default() })
     }
 
     /// Takes the longer timeout and the shorter key lifetime.
@@ -160,6 +161,14 @@ impl Provider {
         let (done, waiting) = oneshot::channel();
         let _ = self.asks.send(Ask::Due { done });
         waiting
+    }
+
+    pub(super) fn introspections(&self) -> &Introspections {
+        &self.introspections
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        self.shared.clock.now()
     }
 
     pub(super) fn timeout(&self) -> Duration {
