@@ -96,6 +96,9 @@ async fn f01_fifty_kills_lose_nothing_that_was_answered() {
     .map(of);
     println!("answered writes to routes, one upstream, services, users and clients: {counts:?}");
     assert!(counts.iter().all(|count| *count >= KILLS / 5), "{counts:?}");
+    // What had no answer has no id that we know, but it is among all of them, and whole if it is there.
+    expect_whole(&access, "users", &["user_id", "email", "identities"], counts[3]).await;
+    expect_whole(&access, "clients", &["client_id", "client_secret", "name"], counts[4]).await;
     // What later writes replaced is not looked for; all else has outlived every kill after it.
     for write in kept.iter().filter(|write| !write.call.1.contains("upstreams/")) {
         let read = read_back(&access, write.read.as_ref().unwrap()).await;
@@ -233,6 +236,25 @@ async fn expect_kept(round: usize, access: &Access, writes: &[Write]) {
         let gone = !write.answered && read.status == 404;
         assert!(gone || holds(&read.json(), &write.body), "round {round}: {write:?}: {}", read.text());
     }
+}
+
+/// Every object of the Management API has these members, and there are as many as were answered.
+async fn expect_whole(access: &Access, what: &str, members: &[&str], answered: usize) {
+    let mut count = 0;
+    for page in 0.. {
+        let list = read_back(access, &format!("/api/v2/{what}?per_page=100&page={page}")).await.json();
+        let list = list.as_array().unwrap_or_else(|| panic!("{what}: {list}"));
+        for object in list {
+            let whole = members.iter().all(|member| !object[member].is_null());
+            // The application that stands for everything else has no secret.
+            assert!(whole || object["global"] == true, "half-written: {object}");
+        }
+        count += list.len();
+        if list.is_empty() {
+            break;
+        }
+    }
+    assert!(count >= answered, "{count} {what}, but {answered} were answered");
 }
 
 /// Whether what was read has all that was written, but for what is never shown.
