@@ -35,7 +35,8 @@ pub struct AccessClaims {
 impl AccessClaims {
     /// Whether it stands for a client and no user.
     pub fn is_machine(&self) -> bool {
-        self.subject.ends_with("@clients")
+        // An administrator may give a user an id that ends so too.
+        self.subject.strip_suffix("@clients") == Some(self.client_id.as_str())
     }
 }
 

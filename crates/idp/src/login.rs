@@ -9,6 +9,9 @@ use crate::{
     policy,
 };
 
+/// Bytes of the longest e-mail address (RFC 3696, erratum 1690), and more than any username.
+const MAX_IDENTIFIER: usize = 320;
+
 /// Login and sign-up pages of a transaction.
 #[derive(Clone)]
 pub struct Login {
@@ -195,7 +198,7 @@ impl Login {
     ) -> Result<Checked, IdpError> {
         let identifier = fold(identifier);
         let found = match identifier.len() {
-            1..=320 => {
+            1..=MAX_IDENTIFIER => {
                 self.core
                     .repository
                     .user_by_identifier(&site.tenant.id, &connection.name, &identifier)
@@ -203,8 +206,10 @@ impl Login {
             }
             _ => None,
         };
-        // A user who has an address and a username is one account (O20).
-        let name = found.as_ref().map_or(identifier.as_str(), |(user, _)| user.user_id.as_str());
+        // A user who has an address and a username is one account (O20). What is too long to be anybody's counts as
+        // one name: it is remembered, and would fill the memory (O50).
+        let unknown = if identifier.len() <= MAX_IDENTIFIER { identifier.as_str() } else { "" };
+        let name = found.as_ref().map_or(unknown, |(user, _)| user.user_id.as_str());
         let account = format!("{}/{}/{name}", site.tenant.id, connection.name);
         let ip = browser.ip;
         let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());

@@ -1,5 +1,6 @@
 //! The router driven as a browser or a client would, over the domain and a store in a file.
 
+mod accounts;
 mod code_flow;
 mod logout;
 mod management;
