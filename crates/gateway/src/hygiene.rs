@@ -177,15 +177,6 @@ fn upgrade(parts: &Parts, extended_connect: Option<bool>) -> Result<bool, Failur
 /// Removes what belongs to this connection alone (RFC 9110 section 7.6.1): the fixed names, and whatever the sender
 /// names in `Connection`. `TE: trailers` survives, because gRPC asks for it end to end.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const FIXED: [HeaderName; 7] = [
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("http2-settings"),
-    ];
     if headers.contains_key(header::CONNECTION) {
         let named: SmallVec<[HeaderName; 4]> = tokens(headers, &header::CONNECTION)
             .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
@@ -199,7 +190,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in FIXED {
+    // Most heads have none of these, and looking through the names costs less than asking for each.
+    let fixed: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+    for name in fixed {
         headers.remove(name);
     }
     if headers.contains_key(header::TE) {
@@ -209,6 +203,19 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 /// HTTP/2 may split the cookie line into crumbs; HTTP/1.1 has one line (RFC 9113 section 8.2.3).

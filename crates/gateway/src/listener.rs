@@ -1,6 +1,7 @@
 //! From an accepted socket to requests: PROXY header, TLS, and the choice between HTTP/1.1 and HTTP/2.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     pin::pin,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http::{HeaderValue, Request};
 use hyper::{
     body::Incoming,
@@ -232,8 +234,7 @@ where
     let service = service_fn({
         let core = Rc::clone(&core);
         move |request: Request<Incoming>| {
-            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            proxy::serve(Rc::clone(&core), Rc::clone(&info), request).map(Ok::<_, Infallible>)
         }
     });
     let connection = http1::Builder::new()
@@ -267,8 +268,7 @@ where
         let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
             let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
-            let answer = Stream::begin(&info).answer(answer);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            Stream::begin(&info).answer(answer).map(Ok::<_, Infallible>)
         }
     });
     let mut builder = http2::Builder::new(LocalExecutor);

@@ -10,6 +10,10 @@ use crate::{error::ErrorBody, route::Route};
 
 pub use crate::host::HostName;
 
+/// What the value of every cookie that the gate sealed begins with. Such a cookie is the gate's own on every route, and
+/// no upstream's business: whoever holds a copy of a session cookie holds the session.
+pub const SEALED_COOKIE: &[u8] = b"pc~";
+
 /// An answer made by the gate itself.
 pub type Reply = Response<Bytes>;
 
@@ -226,24 +230,26 @@ impl RequestHead {
             .map(|(_, value)| value)
     }
 
-    /// Takes out every cookie whose name `remove` accepts; a `Cookie` line left empty goes too. The remaining pairs
-    /// keep their bytes and order and become one line.
+    /// Takes out every cookie whose name `remove` accepts, and whatever the gate has sealed; a `Cookie` line left empty
+    /// goes too. The remaining pairs keep their bytes and order and become one line.
     pub fn remove_cookies(&mut self, remove: impl Fn(&str) -> bool) {
         use http::header::COOKIE;
-        let name = |pair: &[u8]| {
+        let goes = |pair: &[u8]| {
             let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-            let name = pair.get(..end).unwrap_or_default().trim_ascii();
-            std::str::from_utf8(name).is_ok_and(&remove)
+            let (name, value) = pair.split_at_checked(end).unwrap_or_default();
+            let value = value.strip_prefix(b"=").unwrap_or_default().trim_ascii();
+            let value = value.strip_prefix(b"\"").unwrap_or(value);
+            value.starts_with(SEALED_COOKIE) || std::str::from_utf8(name.trim_ascii()).is_ok_and(&remove)
         };
         let lines = self.headers.get_all(COOKIE);
-        if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(name)) {
+        if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(goes)) {
             return;
         }
         let kept: SmallVec<[&[u8]; 8]> = lines
             .iter()
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
             .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty() && !name(pair))
+            .filter(|pair| !pair.is_empty() && !goes(pair))
             .collect();
         let line = kept.join(&b"; "[..]);
         drop(kept);
@@ -313,6 +319,13 @@ mod tests {
         assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=\"q\"; c=3=4"]);
         head.remove_cookies(|_| true);
         assert!(!head.headers.contains_key("cookie"));
+    }
+
+    #[test]
+    fn what_the_gate_sealed_is_taken_out_under_every_name() {
+        let mut head = head(&["session=app; sid=pc~1abcdx;sid_2 = pc~abcdy; q=\"pc~1\"", "a=b=pc~; pc~=c"]);
+        head.remove_cookies(|_| false);
+        assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["session=app; a=b=pc~; pc~=c"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
     route::{Backend, Route},
     tunnel,
-    upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream},
+    upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
 };
 
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
@@ -266,7 +266,7 @@ enum Delivered {
 
 impl<'a> Delivery<'a> {
     async fn deliver(&mut self) -> DeliveryResult<'a> {
-        let began = Instant::now();
+        let until = self.upstream.retry_timeout.map(deadline);
         let mut tried = Tried::new();
         let mut retries_left = self.upstream.retries;
         let none = || Failure::NoTarget(self.upstream.id.to_string());
@@ -289,7 +289,7 @@ impl<'a> Delivery<'a> {
                 continue;
             }
             tried.push(target.id);
-            let in_time = self.upstream.retry_timeout.is_none_or(|limit| began.elapsed() < limit);
+            let in_time = until.is_none_or(|until| Instant::now() < until);
             let again = repeatable && in_time && retries_left > 0;
             match again.then(|| self.upstream.choose(&tried)).flatten() {
                 Some(next) => (target, fresh) = (next, false),
@@ -328,14 +328,17 @@ impl<'a> Delivery<'a> {
         let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
         let pools = &self.core.pools;
         if target.scheme.is_h2() {
-            let connection = pools.multiplexed(target, self.timeouts.connect).await.map_err(not_connected)?;
-            let (status, headers, body) = connection.exchange(outgoing, &mut self.body).await?;
+            let connection = pools.multiplexed(target, self.timeouts.connect);
+            let connection = Box::pin(connection).await.map_err(not_connected)?;
+            let exchange = connection.exchange(outgoing, &mut self.body);
+            let (status, headers, body) = Box::pin(exchange).await?;
             return Ok(Delivered::H2(status, headers, body));
         }
         let kept = if fresh { None } else { pools.take(target) };
         let connection = match kept {
             Some(connection) => connection,
-            None => pools.connect(target, self.timeouts.connect).await.map_err(not_connected)?,
+            // Boxed, because the future of every request is as large as the largest thing it waits for.
+            None => Box::pin(pools.connect(target, self.timeouts.connect)).await.map_err(not_connected)?,
         };
         connection.exchange(outgoing, &mut self.body).await.map(Delivered::H1)
     }

@@ -199,9 +199,8 @@ impl Connection {
     }
 
     /// Back to the pool of its core, for the next request.
-    fn give_back(mut self) {
+    fn give_back(self) {
         if self.read.is_empty() && self.requests < self.target.target.keep_alive.requests {
-            self.idle_since = Instant::now();
             let kept = Rc::clone(&self.target);
             kept.pools.keep(self);
         }

@@ -1,4 +1,10 @@
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use tokio::time::{Instant, timeout};
@@ -19,6 +25,8 @@ pub(crate) struct Pools(Rc<Inner>);
 struct Inner {
     live: Arc<Live>,
     cores: u32,
+    /// When connections were last swept: all that was put by since counts from then, and no clock is asked.
+    swept: Cell<Instant>,
     /// By target id; the last one used is the first one taken, so that spare ones grow old and go.
     idle: RefCell<HashMap<u64, Vec<Connection>, RandomState>>,
     multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
@@ -30,18 +38,18 @@ impl Pools {
         Self(Rc::new(Inner {
             live,
             cores: cores.max(1),
+            swept: Cell::new(Instant::now()),
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
         }))
     }
 
-    /// An idle connection that its target has not closed.
+    /// An idle connection that its target has not closed. Those that grew old were swept out.
     pub(crate) fn take(&self, target: &Target) -> Option<Connection> {
         let mut idle = self.0.idle.borrow_mut();
         let kept = idle.get_mut(&target.id)?;
         while let Some(mut connection) = kept.pop() {
-            let fresh = connection.idle_since.elapsed() < target.keep_alive.idle_timeout;
-            if fresh && connection.stream.is_quiet() {
+            if connection.stream.is_quiet() {
                 return Some(connection);
             }
         }
@@ -85,7 +93,8 @@ impl Pools {
     }
 
     /// Puts a connection by for the next request.
-    pub(super) fn keep(&self, connection: Connection) {
+    pub(super) fn keep(&self, mut connection: Connection) {
+        connection.idle_since = self.0.swept.get();
         let target = &connection.target.target;
         let most = target.keep_alive.size.div_ceil(self.0.cores);
         let mut idle = self.0.idle.borrow_mut();
@@ -98,6 +107,7 @@ impl Pools {
     /// Closes what was idle for too long, and forgets targets without connections.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
+        self.0.swept.set(now);
         self.0.idle.borrow_mut().retain(|_, kept| {
             kept.retain_mut(|connection| {
                 let limit = connection.target.target.keep_alive.idle_timeout;

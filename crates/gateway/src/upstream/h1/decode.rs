@@ -1,6 +1,6 @@
 //! Reading answers (RFC 9112). What can be read in two ways is not read at all: the connection is given up.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -78,19 +78,18 @@ pub(super) fn head(
         response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its answer has no status")?;
     let http_11 = response.version == Some(1);
     let base = buffer.as_ptr() as usize;
-    let spans: SmallVec<[(HeaderName, usize, usize); 24]> = response
-        .headers
-        .iter()
-        .map(|line| {
-            let name = HeaderName::from_bytes(line.name.as_bytes())
-                .map_err(|_| "its answer has a header without name")?;
-            Ok((name, line.value.as_ptr() as usize - base, line.value.len()))
-        })
-        .collect::<Result<_, &'static str>>()?;
+    let span = |part: &[u8]| {
+        let start = part.as_ptr() as usize - base;
+        start..start + part.len()
+    };
+    let mut spans = SmallVec::<[(Range<usize>, Range<usize>); 24]>::new();
+    spans.extend(response.headers.iter().map(|line| (span(line.name.as_bytes()), span(line.value))));
     let raw = buffer.split_to(length).freeze();
     let mut headers = HeaderMap::with_capacity(spans.len() + 4);
-    for (name, start, length) in spans {
-        let value = HeaderValue::from_maybe_shared(raw.slice(start..start + length))
+    for (name, value) in spans {
+        let name = HeaderName::from_bytes(raw.get(name).unwrap_or_default())
+            .map_err(|_| "its answer has a header without name")?;
+        let value = HeaderValue::from_maybe_shared(raw.slice(value))
             .map_err(|_| "its answer has a header with control characters")?;
         headers.append(name, value);
     }
