@@ -9,7 +9,7 @@ use super::{
     CLIENT, form,
     login::{cookies, site},
 };
-use crate::support::{Answer, Portcullis, Provider};
+use crate::support::{Answer, Portcullis, Provider, Site};
 
 /// A session whose access token counts as over five minutes after it came.
 fn short_tokens() -> Value {
@@ -112,6 +112,11 @@ async fn r25_after_a_logout_the_old_cookie_is_dead_also_after_a_restart() {
         format!("{old}; {}", (2..=9).map(|n| format!("session_{n}=x")).collect::<Vec<_>>().join("; "));
     assert_eq!(site.with_cookies("page", &large).await.status, 200);
     assert_eq!(site.last().header("cookie"), None, "parts of a session stay here, too");
+
+    let open = Site::on(Arc::clone(&gate), json!({})).await;
+    let beside = format!("session=the-applications; {}", old.replace("session=", "app="));
+    assert_eq!(open.with_cookies("page", &beside).await.status, 200);
+    assert_eq!(open.last().header("cookie"), Some("session=the-applications"), "on every route, under any name");
 
     let foreign = crate::support::Request::get(&site.target("logout")).header("Cookie", &old);
     let answer = gate.send(foreign.header("Sec-Fetch-Site", "cross-site")).await;

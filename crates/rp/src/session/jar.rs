@@ -16,6 +16,9 @@ use super::{Cookies, SameSite, Session};
 const COOKIE_BYTES: usize = 4096;
 /// Parts a session is split into at most: 36 KB, which is what lua-resty-session allows too.
 const MAX_PARTS: usize = 9;
+/// What every value the gate seals into a cookie begins with: whatever its name, and on whatever route it is shown, the
+/// engine knows it by that and keeps it from upstreams.
+pub const SEALED: &str = "pc~";
 /// Letters that say which parts belong together, so that parts of two issues, or of a stranger, are never mixed.
 const SET_LETTERS: usize = 4;
 /// Cookies of one name that are tried: a parent domain or a path may have planted others.
@@ -157,13 +160,14 @@ impl Jar {
         let set = self.random.token(SET_LETTERS * 3 / 4);
         let (name, attributes) = (self.name(https), self.attributes(https, self.settings.same_site));
         // One less than the limit, and room for `=`, `_9`, the count and the set.
-        let room = (COOKIE_BYTES - 1).saturating_sub(name.len() + attributes.len() + SET_LETTERS + 4);
+        let taken = name.len() + attributes.len() + SEALED.len() + SET_LETTERS + 4;
+        let room = (COOKIE_BYTES - 1).saturating_sub(taken);
         let parts: Vec<&str> = split(&text, room).ok_or(TooLarge)?;
         let mut out = Vec::with_capacity(parts.len());
         for (index, part) in parts.iter().enumerate() {
             let line = match index {
-                0 => format!("{name}={}{set}{part}{attributes}", parts.len()),
-                _ => format!("{name}_{}={set}{part}{attributes}", index + 1),
+                0 => format!("{name}={SEALED}{}{set}{part}{attributes}", parts.len()),
+                _ => format!("{name}_{}={SEALED}{set}{part}{attributes}", index + 1),
             };
             out.push(header(&line));
         }
@@ -253,14 +257,14 @@ fn ring(keys: &[Zeroizing<[u8; 32]>]) -> Keyring {
 
 /// The parts that belong to the first part `value`, or `None` where they are not all there.
 fn assemble<'a>(name: &str, value: &'a str, cookies: &Cookies<'a>) -> Option<SealedSession<'a>> {
-    let (count, rest) = value.split_at_checked(1)?;
+    let (count, rest) = value.strip_prefix(SEALED)?.split_at_checked(1)?;
     let count = count.parse().ok().filter(|count| (1..=MAX_PARTS).contains(count))?;
     let (set, first) = rest.split_at_checked(SET_LETTERS)?;
     let mut parts = SmallVec::new();
     parts.push(first);
     for number in 2..=count {
         let part = part_name(name, number);
-        parts.push(cookies.all(&part).find_map(|value| value.strip_prefix(set))?);
+        parts.push(cookies.all(&part).find_map(|value| value.strip_prefix(SEALED)?.strip_prefix(set))?);
     }
     Some(SealedSession(parts))
 }
@@ -341,9 +345,9 @@ pub(super) mod tests {
     fn r22_cookies_are_secure_http_only_lax_and_for_this_host_alone() {
         let jar = jar(CookieSettings::default());
         let line = |https| jar.issue(&session(), &none(), https).unwrap()[0].to_str().unwrap().to_owned();
-        assert!(line(true).starts_with("__Host-session=1"));
+        assert!(line(true).starts_with("__Host-session=pc~1"));
         assert!(line(true).ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"));
-        assert!(line(false).starts_with("session=1"));
+        assert!(line(false).starts_with("session=pc~1"));
         assert!(line(false).ends_with("; Path=/; HttpOnly; SameSite=Lax"));
     }
 
@@ -358,7 +362,7 @@ pub(super) mod tests {
             same_site: SameSite::None,
         };
         let line = jar(settings).issue(&session(), &none(), true).unwrap()[0].to_str().unwrap().to_owned();
-        assert!(line.starts_with("sid=1"), "{line}");
+        assert!(line.starts_with("sid=pc~1"), "{line}");
         assert!(line.ends_with("; Path=/app; Domain=example.com; Secure; SameSite=None"), "{line}");
     }
 
@@ -390,9 +394,15 @@ pub(super) mod tests {
         };
         assert!(try_line(sent.clone()).is_some());
         assert!(try_line(pairs[..3].join("; ")).is_none(), "a part is missing");
-        assert!(try_line(sent.replacen("session=4", "session=9", 1)).is_none(), "the count is too high");
-        assert!(try_line(sent.replacen("session=4", "session=99999999", 1)).is_none(), "the count is absurd");
-        assert!(try_line(sent.replacen("session=4", "session=3", 1)).is_none(), "the count is too low");
+        assert!(
+            try_line(sent.replacen("session=pc~4", "session=pc~9", 1)).is_none(),
+            "the count is too high"
+        );
+        assert!(
+            try_line(sent.replacen("session=pc~4", "session=pc~99999999", 1)).is_none(),
+            "the count is absurd"
+        );
+        assert!(try_line(sent.replacen("session=pc~4", "session=pc~3", 1)).is_none(), "the count is too low");
         assert!(try_line([pairs[0], foreign, pairs[2], pairs[3]].join("; ")).is_none(), "a part is foreign");
         let swapped = sent.replace("session_2=", "session_x=").replace("session_3=", "session_2=");
         assert!(try_line(swapped.replace("session_x=", "session_3=")).is_none(), "two parts are swapped");
@@ -417,8 +427,8 @@ pub(super) mod tests {
         let good =
             browser(&jar.issue(&session(), &none(), false).unwrap())[COOKIE].to_str().unwrap().to_owned();
         for line in [
-            format!("session=1abcdZZZZ; {good}"),
-            format!("{good}; session=1abcdZZZZ"),
+            format!("session=pc~1abcdZZZZ; {good}"),
+            format!("{good}; session=pc~1abcdZZZZ"),
             format!("session=; {good}"),
         ] {
             let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&line).unwrap())]);
@@ -441,7 +451,7 @@ pub(super) mod tests {
                 [random.bytes::<4>(), random.bytes::<4>()].map(|raw| u32::from_be_bytes(raw) as usize);
             let at = "session=".len() + at % (good.len() - "session=".len());
             // The letters that name the set are free: nothing depends on them but which parts go together.
-            if ("session=1".len().."session=1".len() + SET_LETTERS).contains(&at) {
+            if ("session=pc~1".len().."session=pc~1".len() + SET_LETTERS).contains(&at) {
                 continue;
             }
             let mut bytes = good.clone().into_bytes();

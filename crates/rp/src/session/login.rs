@@ -5,7 +5,7 @@ use base::{Random, Secret, UnixMillis, same_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 
-use super::{Cookies, Jar, SameSite, jar::header};
+use super::{Cookies, Jar, SEALED, SameSite, jar::header};
 
 /// How long a user may take at the provider.
 pub const LOGIN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -128,7 +128,7 @@ impl Jar {
         let sealed = self.keys.seal(&self.random, &login.encode(), login.state.as_bytes());
         let (value, age) = (URL_SAFE_NO_PAD.encode(sealed), LOGIN_LIFETIME.as_secs());
         let attributes = self.attributes(https, SameSite::Lax);
-        let mut out = vec![header(&format!("{name}={value}; Max-Age={age}{attributes}"))];
+        let mut out = vec![header(&format!("{name}={SEALED}{value}; Max-Age={age}{attributes}"))];
         // What does not open sorts first.
         let mut others: Vec<(Option<UnixMillis>, &str)> = self
             .logins(cookies, https)
@@ -185,7 +185,7 @@ impl Jar {
     }
 
     fn open_login(&self, state: &str, value: &str) -> Option<Login> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let sealed = URL_SAFE_NO_PAD.decode(value.strip_prefix(SEALED)?).ok()?;
         Login::decode(state, &self.keys.open(&sealed, state.as_bytes()).ok()?)
     }
 }

@@ -18,7 +18,7 @@ pub use content::{Lifetimes, Session, SessionId, Standing};
 pub use cookies::{Cookies, SameSite};
 pub use ended::{Ended, EndedError, EndedRecord, EndedSessions, EndedStore, Saved};
 pub use id_token::{IdToken, IdTokenError, IdTokenRules};
-pub use jar::{CookieSettings, Jar, Realm, SealedSession, TooLarge};
+pub use jar::{CookieSettings, Jar, Realm, SEALED, SealedSession, TooLarge};
 pub use login::{LOGIN_LIFETIME, Login, MAX_LOGINS, Recalled};
 pub use refresh::{REFRESH_KEPT, RefreshError, Refreshes};
 pub use used::UsedStates;

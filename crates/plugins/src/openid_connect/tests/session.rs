@@ -52,6 +52,17 @@ async fn a_cookie_is_issued_anew_once_a_minute_and_kept_by_no_cache() {
 }
 
 #[tokio::test]
+async fn the_engine_knows_every_cookie_of_the_gates_by_its_value() {
+    assert_eq!(rp::session::SEALED.as_bytes(), gateway::plugin::SEALED_COOKIE);
+    let gate = Gate::with(|config| login(config).cookies.name = Some("any".to_owned())).await;
+    let mut jar = Jar::log_in(&gate, PAGE).await;
+    jar.go(&gate.sibling(|config| login(config).force_reauthorize = true), PAGE).await;
+    let mut head = get(PAGE).with("cookie", &jar.line()).head();
+    head.remove_cookies(|_| false);
+    assert!(!jar.0.is_empty() && !head.headers.contains_key("cookie"), "{jar:?}");
+}
+
+#[tokio::test]
 async fn r24_a_cookie_opens_for_its_own_provider_client_and_secret_alone() {
     let gate = Gate::new().await;
     let jar = Jar::log_in(&gate, PAGE).await;
