@@ -13,11 +13,8 @@ const STEPS: &[(&str, &[&str])] = &[
         "lints",
         &["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"],
     ),
-    ("tests that need nothing installed", &["test", "--quiet", "--workspace"]),
-    (
-        "tests with a browser, a database server and the README",
-        &["test", "--quiet", "--package", "portcullis", "--package", "idp-store", "--features", "peers"],
-    ),
+    // All features: with them come the tests that need a browser, a database server and the README.
+    ("tests", &["test", "--quiet", "--workspace", "--all-features"]),
 ];
 
 /// Installs the peers and runs the steps; stops at the first that fails.
