@@ -19,6 +19,7 @@ mod logout;
 mod management;
 mod origin;
 mod pages;
+mod peer;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -38,6 +39,7 @@ use axum::{
 };
 use base::Clock;
 use idp::Idp;
+use ipnet::IpNet;
 
 use crate::cors::Origins;
 
@@ -46,12 +48,20 @@ use crate::cors::Origins;
 pub struct IdpState {
     idp: Arc<Idp>,
     origins: Arc<Origins>,
+    proxies: Arc<[IpNet]>,
 }
 
 impl IdpState {
     /// The face of `idp`. The clock ages what is remembered about browsers' origins.
     pub fn new(idp: Arc<Idp>, clock: Clock) -> Self {
-        Self { idp, origins: Arc::new(Origins::new(clock)) }
+        Self { idp, origins: Arc::new(Origins::new(clock)), proxies: Arc::default() }
+    }
+
+    /// Believes these peers what they say in `X-Forwarded-For`. Behind a proxy that is not among them all users come
+    /// from one address, and anybody's wrong guesses lock the guessed user out.
+    #[must_use]
+    pub fn trusting(self, proxies: &[IpNet]) -> Self {
+        Self { proxies: proxies.into(), ..self }
     }
 }
 

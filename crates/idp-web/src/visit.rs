@@ -12,14 +12,14 @@ use axum::{
 use base::Secret;
 use idp::{Browser, Site};
 
-use crate::{IdpState, answer, cookies::Cookie, headers, origin::Destination, pages};
+use crate::{IdpState, answer, cookies::Cookie, headers, origin::Destination, pages, peer};
 
 /// A request's origin and sender, as an extension of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     /// The tenant, through one of its origins.
     pub(crate) site: Site,
-    /// The connection's other end. Forwarded headers are not looked at: there is no list of peers to trust.
+    /// The connection's other end, or who a trusted proxy there says is behind it.
     peer: Option<IpAddr>,
 }
 
@@ -51,7 +51,9 @@ pub(crate) async fn arrive(State(state): State<IdpState>, mut request: Request, 
             ),
             Ok(Some(site)) => {
                 pin = site.is_https() && destination.is_public_name();
-                let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+                let connected = request.extensions().get::<ConnectInfo<SocketAddr>>();
+                let peer =
+                    connected.map(|info| peer::address(info.0.ip(), request.headers(), &state.proxies));
                 request.extensions_mut().insert(Visit { site, peer });
                 next.run(request).await
             }

@@ -53,7 +53,8 @@ impl Provider {
                 None => provision(plan, &idp, tenant).await.with_context(failed)?,
             }
         }
-        let router = idp_web::router(IdpState::new(Arc::clone(&idp), plan.clock.clone()));
+        let state = IdpState::new(Arc::clone(&idp), plan.clock.clone());
+        let router = idp_web::router(state.trusting(&plan.config.trusted_proxies));
         Ok(Self { idp, router, demo })
     }
 

@@ -1,9 +1,50 @@
 //! Accounts under attack: guesses, names that pretend.
 
-use axum::http::StatusCode;
+use std::net::SocketAddr;
+
+use axum::{Extension, extract::ConnectInfo, http::StatusCode};
 use serde_json::json;
 
 use super::world::World;
+use crate::{IdpState, router};
+
+/// A world whose requests come from this peer, and which trusts the proxies of 10.0.0.0/8.
+async fn behind(peer: &str) -> World {
+    let mut world = World::new().await;
+    let state = IdpState::new(world.idp.clone(), world.clock.clone());
+    let peer: SocketAddr = peer.parse().unwrap();
+    let trusting = state.trusting(&["10.0.0.0/8".parse().unwrap()]);
+    world.router = router(trusting).layer(Extension(ConnectInfo(peer)));
+    world
+}
+
+/// Guesses the demo user's password until that is refused, each time with the next of these addresses in
+/// `X-Forwarded-For`, then logs in from the last; whether that works.
+async fn guess_then_log_in(world: &World, addresses: &[&str], last: &str) -> bool {
+    let mut agent = world.agent();
+    let page = agent.open(&world.authorize(&[])).await;
+    let user = world.seeded.user.clone();
+    for number in 0..10 {
+        agent.extra = vec![("x-forwarded-for", addresses[number % addresses.len()].to_owned())];
+        agent.submit(&page, &[("username", &user), ("password", "wrong")]).await;
+    }
+    agent.extra = vec![("x-forwarded-for", last.to_owned())];
+    agent.log_in(&page).await.param("code").is_some()
+}
+
+#[tokio::test]
+async fn o22_behind_a_trusted_proxy_a_guesser_locks_out_himself_only() {
+    let world = behind("10.0.0.1:5000").await;
+    assert!(guess_then_log_in(&world, &["198.51.100.7"], "203.0.113.9").await);
+    let world = behind("10.0.0.1:5000").await;
+    assert!(!guess_then_log_in(&world, &["198.51.100.7"], "203.0.113.9, 198.51.100.7").await);
+}
+
+#[tokio::test]
+async fn o20_an_untrusted_peer_does_not_change_its_address_by_a_header() {
+    let world = behind("192.0.2.1:5000").await;
+    assert!(!guess_then_log_in(&world, &["198.51.100.7", "198.51.100.8"], "203.0.113.9").await);
+}
 
 #[tokio::test]
 async fn o50_names_longer_than_any_user_has_are_counted_as_one() {
