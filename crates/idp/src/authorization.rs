@@ -1,7 +1,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use base::Secret;
-use oauth::{ErrorCode, OAuthError, Params};
+use oauth::{ErrorCode, OAuthError, Params, Scopes};
 use url::Url;
 
 use crate::{
@@ -201,8 +201,11 @@ impl Authorization {
                 Ok(request) => request,
                 Err(error) => return Ok(Err(error)),
             };
-        if let Some(error) = self.apply_user_policy(site, &client, api.as_ref(), &mut request).await? {
-            return Ok(Err(error));
+        if let Some(api) = &api {
+            match self.core.user_scope(site, &client, api, &request.scope).await? {
+                Ok(scope) => request.scope = scope,
+                Err(reason) => return Ok(Err(OAuthError::new(ErrorCode::AccessDenied, reason))),
+            }
         }
         if let Some(hint) = params.value("id_token_hint") {
             match self.core.id_token_hint(site, hint).await? {
@@ -211,38 +214,6 @@ impl Authorization {
             }
         }
         Ok(Ok(Judged { client, address, request, api }))
-    }
-
-    /// Cuts the scopes to what the API lets users have through this client.
-    async fn apply_user_policy(
-        &self,
-        site: &Site,
-        client: &Client,
-        api: Option<&ResourceServer>,
-        request: &mut AuthorizeRequest,
-    ) -> Result<Option<OAuthError>, IdpError> {
-        let Some(api) = api else { return Ok(None) };
-        let denied = |text: &str| Some(OAuthError::new(ErrorCode::AccessDenied, text));
-        match api.user_policy() {
-            "allow_all" => Ok(None),
-            "require_client_grant" => {
-                let filter = ClientGrantFilter {
-                    client_id: Some(&client.client_id),
-                    audience: Some(&api.identifier),
-                    subject_type: Some(SubjectType::User),
-                };
-                let grants = self.core.repository.client_grants(&site.tenant.id, filter, Page::ALL).await?;
-                let Some(grant) = grants.items.first() else {
-                    return Ok(denied("The client has no grant for this API."));
-                };
-                if !grant.allow_all_scopes {
-                    let identity = oauth::Scopes::parse(&IDENTITY_SCOPES.join(" ")).unwrap_or_default();
-                    request.scope = request.scope.intersection(&identity.union(&grant.scopes()));
-                }
-                Ok(None)
-            }
-            _ => Ok(denied("This API gives no tokens to users.")),
-        }
     }
 
     async fn proceed(
@@ -345,6 +316,35 @@ impl Core {
         let api = self.repository.resource_server(&site.tenant.id, audience).await?;
         // The store also finds APIs by their ids, which are no audiences.
         Ok(api.filter(|api| api.identifier == audience))
+    }
+
+    /// What of `scope` the API lets users have through this client at this moment, or why nothing.
+    pub(crate) async fn user_scope(
+        &self,
+        site: &Site,
+        client: &Client,
+        api: &ResourceServer,
+        scope: &Scopes,
+    ) -> Result<Result<Scopes, &'static str>, IdpError> {
+        let identity = Scopes::parse(&IDENTITY_SCOPES.join(" ")).unwrap_or_default();
+        let known = scope.intersection(&identity.union(&api.scope_names()));
+        match api.user_policy() {
+            "allow_all" => Ok(Ok(known)),
+            "require_client_grant" => {
+                let filter = ClientGrantFilter {
+                    client_id: Some(&client.client_id),
+                    audience: Some(&api.identifier),
+                    subject_type: Some(SubjectType::User),
+                };
+                let grants = self.repository.client_grants(&site.tenant.id, filter, Page::ALL).await?;
+                Ok(match grants.items.first() {
+                    None => Err("The client has no grant for this API."),
+                    Some(grant) if grant.allow_all_scopes => Ok(known),
+                    Some(grant) => Ok(known.intersection(&identity.union(&grant.scopes()))),
+                })
+            }
+            _ => Ok(Err("This API gives no tokens to users.")),
+        }
     }
 
     pub(crate) async fn client_of(

@@ -232,6 +232,7 @@ impl TokenEndpoint {
         gty: Option<&str>,
     ) -> Result<IssuedTokens, EndpointError> {
         let Holder { issuer, client, grant, user } = *holder;
+        let mut scope = scope.clone();
         let (access_token, expires_in) = match grant.audience.as_deref() {
             None => {
                 let grant = Grant { scope: scope.clone(), issuer: issuer.to_owned(), ..grant.clone() };
@@ -240,26 +241,22 @@ impl TokenEndpoint {
             Some(audience) => {
                 let api = self.core.api(site, Some(audience)).await?;
                 let api = api.ok_or_else(|| grant_error("The API of this grant does not exist any more."))?;
+                // The grant may be months old: what the API gives users by now is what counts.
+                scope = self.core.user_scope(site, client, &api, &scope).await?.map_err(grant_error)?;
                 let order = AccessToken {
                     issuer,
                     api: &api,
                     audience,
                     subject: &user.user_id,
                     client_id: &client.client_id,
-                    scope,
+                    scope: &scope,
                     gty,
                     family: &grant.family,
                 };
                 self.core.sign_access_token(site, &order).await?
             }
         };
-        Ok(IssuedTokens {
-            access_token,
-            expires_in,
-            id_token: None,
-            refresh_token: None,
-            scope: scope.clone(),
-        })
+        Ok(IssuedTokens { access_token, expires_in, id_token: None, refresh_token: None, scope })
     }
 
     async fn user(&self, site: &Site, grant: &Grant) -> Result<User, EndpointError> {

@@ -88,3 +88,32 @@ async fn o46_a_user_whose_id_ends_like_a_clients_is_blocked_like_any_other() {
     assert_eq!(blocked.status, StatusCode::OK, "{}", blocked.body);
     assert_eq!(agent.get("/userinfo").await.status, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn o12_a_refresh_gives_no_more_than_the_api_still_gives_to_users() {
+    let world = World::new().await;
+    let management = world.management_token("").await;
+    let wanted =
+        [("audience", world.seeded.audience.as_str()), ("scope", "openid offline_access read:things")];
+    let code = world.agent().code(&wanted).await;
+    let mut tokens = world.redeem(&code).await.json();
+    assert_eq!(tokens["scope"], "openid offline_access read:things");
+    let api = format!(
+        "resource-servers/{}",
+        crate::fields::to_query([(world.seeded.audience.as_str(), "")].into_iter())
+    );
+    let api = api.trim_end_matches('=').to_owned();
+    let change = async |body| {
+        let answer = world.call(&management, "PATCH", &api, Some(body)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    };
+    let refresh = async |tokens: &serde_json::Value| {
+        let token = tokens["refresh_token"].as_str().unwrap();
+        world.token(&[("grant_type", "refresh_token"), ("refresh_token", token)]).await
+    };
+    change(json!({ "scopes": [{ "value": "write:things" }] })).await;
+    tokens = refresh(&tokens).await.json();
+    assert_eq!(tokens["scope"], "openid offline_access");
+    change(json!({ "subject_type_authorization": { "user": { "policy": "deny_all" } } })).await;
+    assert_eq!(refresh(&tokens).await.json()["error"], "invalid_grant");
+}
