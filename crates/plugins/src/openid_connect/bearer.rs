@@ -15,7 +15,7 @@ use oauth::{
     bearer::{Authorization, BearerError, names_access_token, parse},
 };
 use rp::{
-    bearer::{ClaimRules, Claims, CoreCache, Refusal, Weigh, numeric_date, verdict_key},
+    bearer::{ClaimRules, Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
     provider::{Introspected, ProviderError},
 };
 use serde_json::{Map, Value};
@@ -34,7 +34,7 @@ const VERIFIED_FOR: Duration = Duration::from_secs(300);
 thread_local! {
     /// The verdicts of this core, over all routes and snapshots. A verdict is found by the digest of token and
     /// configuration, so that a route that is compiled again unchanged finds its own.
-    static VERDICTS: RefCell<CoreCache<Verified>> = RefCell::new(CoreCache::new(CACHE_BYTES));
+    static VERDICTS: RefCell<CoreCache<Verified, VerdictKey>> = RefCell::new(CoreCache::new(CACHE_BYTES));
 }
 
 /// The compiled rules for access tokens.
@@ -193,7 +193,7 @@ impl Bearer {
         if self.uncached {
             return None;
         }
-        let key = verdict_key(&self.identity, token.as_bytes());
+        let key = VerdictKey::of(&self.identity, token.as_bytes());
         let verified = VERDICTS.with_borrow(|verdicts| verdicts.get(&key))?;
         let same_keys = match (&verified.keys, keys) {
             (Some(then), Some(now)) => Arc::ptr_eq(then, now),
@@ -207,7 +207,7 @@ impl Bearer {
         if self.uncached {
             return Rc::new(verified);
         }
-        let key = verdict_key(&self.identity, token.as_bytes());
+        let key = VerdictKey::of(&self.identity, token.as_bytes());
         VERDICTS.with_borrow_mut(|verdicts| verdicts.insert(key, verified))
     }
 

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri, header::AUTHORIZATION};
 use jose::{CompactJws, parse_json};
 use oauth::ProviderMetadata;
 use rp::{
-    bearer::{CoreCache, Weigh},
+    bearer::{CoreCache, VerdictKey, Weigh},
     provider::{issuer_matches, issuer_may_vary},
     session::{Cookies, Jar, Session, Standing},
 };
@@ -43,7 +43,7 @@ const MAX_DEPTH: usize = 32;
 
 thread_local! {
     /// What this core's cookies opened to, by the digest of cookie, keys and configuration.
-    static SESSIONS: RefCell<CoreCache<Opened>> = RefCell::new(CoreCache::new(CACHE_BYTES));
+    static SESSIONS: RefCell<CoreCache<Opened, VerdictKey>> = RefCell::new(CoreCache::new(CACHE_BYTES));
 }
 
 /// The compiled rules for browsers.
@@ -52,8 +52,8 @@ pub(super) struct Browser {
     pub(super) config: LoginConfig,
     redirect: Redirect,
     logout_path: String,
-    /// Digest of the whole configuration.
-    identity: [u8; 32],
+    /// Digest of the cookies' keys and of the whole configuration.
+    reader: [u8; 32],
 }
 
 /// Where the provider sends the browser back to.
@@ -99,7 +99,8 @@ impl Browser {
             Some(place) => Redirect::To { place: place.to_owned(), path: path_of("redirect_uri", place)? },
         };
         let logout_path = path_of("logout_path", &login.logout_path)?;
-        Ok(Self { jar, config: login.clone(), redirect, logout_path, identity })
+        let reader = jar.reader(&identity);
+        Ok(Self { jar, config: login.clone(), redirect, logout_path, reader })
     }
 
     /// What becomes of the request by its cookies.
@@ -155,7 +156,7 @@ impl Browser {
         https: bool,
     ) -> impl Iterator<Item = Rc<Opened>> + use<'s, 'c> {
         self.jar.find(cookies, https).into_iter().filter_map(|sealed| {
-            let key = sealed.digest(&self.jar, &self.identity);
+            let key = sealed.key(&self.reader);
             let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
             known.or_else(|| {
                 let opened = Opened::new(self.jar.open(&sealed)?, &inner.config.headers);

@@ -7,7 +7,7 @@ use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
     provider::TokenAuth,
-    session::{CookieSettings, Lifetimes},
+    session::{CookieSettings, Lifetimes, SameSite},
 };
 
 /// Longer is a mistake: no client waits so long.
@@ -213,7 +213,7 @@ impl Config {
 }
 
 impl BearerConfig {
-    fn introspection_endpoint(&self) -> Option<&str> {
+    pub(super) fn introspection_endpoint(&self) -> Option<&str> {
         match &self.verification {
             Verification::Introspection(introspection) | Verification::Discovered(introspection) => {
                 introspection.endpoint.as_deref()
@@ -268,6 +268,9 @@ fn check_cookies(cookies: &CookieSettings) -> Result<(), ConfigError> {
         .is_some_and(|domain| domain.is_empty() || domain.len() > 253 || !plain(domain))
     {
         return refuse("cookie_domain", "it must be a domain name");
+    }
+    if cookies.same_site == SameSite::None && cookies.secure == Some(false) {
+        return refuse("cookie_same_site", "browsers take `None` only together with `cookie_secure`");
     }
     let host_only = cookies.path.as_deref().is_none_or(|path| path == "/") && cookies.domain.is_none();
     if cookies.name.as_deref().is_some_and(|name| name.starts_with("__Host-")) && !host_only {

@@ -28,7 +28,7 @@ use gateway::{
     plugin::{Flow, Phases, Plugin, PluginRequest},
 };
 use rp::{
-    provider::{Client, Provider, Providers, SourceConfig},
+    provider::{Client, Provider, ProviderError, Providers, SourceConfig},
     session::{EndedSessions, Refreshes, UsedStates},
 };
 
@@ -77,6 +77,10 @@ pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, C
     };
     let provider = services.providers.provider(&source);
     let provider = provider.map_err(|error| ConfigError::new("discovery", error.to_string()))?;
+    if let Some(endpoint) = config.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
+        let refused = |error: ProviderError| ConfigError::new("introspection_endpoint", error.to_string());
+        provider.permits(endpoint).map_err(refused)?;
+    }
     let client = Client {
         client_id: config.client_id.clone(),
         client_secret: config.client_secret.clone(),

@@ -1,4 +1,8 @@
-use std::{fmt, rc::Rc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    rc::Rc,
+};
 
 use aws_lc_rs::digest;
 use quick_cache::{Weighter, unsync::Cache};
@@ -8,7 +12,15 @@ const ENTRIES: usize = 1024;
 
 /// A cache of one core: bounded by bytes, with S3-FIFO eviction, so that tokens seen once do not push out those in
 /// use. It keeps what was verified, never what was refused, under a digest of everything the verdict depends on.
-pub struct CoreCache<V>(Cache<[u8; 32], Rc<V>, ByWeight>);
+pub struct CoreCache<V, K = [u8; 32]>(Cache<K, Rc<V>, ByWeight>);
+
+/// The key of a verdict: who judges (a digest of provider, client, algorithms, issuers and rules), and the SHA-256 of
+/// exactly what is judged. By which keys it was verified is kept with the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictKey {
+    judge: [u8; 32],
+    what: [u8; 32],
+}
 
 /// What can be kept in a [`CoreCache`].
 pub trait Weigh {
@@ -19,33 +31,33 @@ pub trait Weigh {
 #[derive(Clone)]
 struct ByWeight;
 
-impl<V: Weigh> Weighter<[u8; 32], Rc<V>> for ByWeight {
-    fn weight(&self, _key: &[u8; 32], value: &Rc<V>) -> u64 {
+impl<V: Weigh, K> Weighter<K, Rc<V>> for ByWeight {
+    fn weight(&self, _key: &K, value: &Rc<V>) -> u64 {
         // Key, table slots and the two counts of the Rc.
-        u64::try_from(value.weigh() + 96).unwrap_or(u64::MAX)
+        u64::try_from(value.weigh() + size_of::<K>() + 64).unwrap_or(u64::MAX)
     }
 }
 
-impl<V: Weigh> CoreCache<V> {
+impl<V: Weigh, K: Clone + Eq + Hash> CoreCache<V, K> {
     /// An empty cache of at most `bytes`.
     pub fn new(bytes: u64) -> Self {
         Self(Cache::with_weighter(ENTRIES, bytes, ByWeight))
     }
 
     /// What is kept under `key`.
-    pub fn get(&self, key: &[u8; 32]) -> Option<Rc<V>> {
+    pub fn get(&self, key: &K) -> Option<Rc<V>> {
         self.0.get(key).cloned()
     }
 
     /// Keeps `value` under `key`.
-    pub fn insert(&mut self, key: [u8; 32], value: V) -> Rc<V> {
+    pub fn insert(&mut self, key: K, value: V) -> Rc<V> {
         let value = Rc::new(value);
         self.0.insert(key, Rc::clone(&value));
         value
     }
 
     /// Drops what is kept under `key`.
-    pub fn remove(&mut self, key: &[u8; 32]) {
+    pub fn remove(&mut self, key: &K) {
         self.0.remove(key);
     }
 
@@ -60,21 +72,38 @@ impl<V: Weigh> CoreCache<V> {
     }
 }
 
-impl<V> fmt::Debug for CoreCache<V> {
+impl<V, K> fmt::Debug for CoreCache<V, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CoreCache")
     }
 }
 
-/// The key of a verdict: SHA-256 over who judges (`verifier`: a digest of provider, client, algorithms, issuers and
-/// rules) and the exact token. By which keys it was verified is kept with the verdict.
-pub fn verdict_key(verifier: &[u8; 32], token: &[u8]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(verifier);
-    context.update(token);
-    let mut key = [0; 32];
-    key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    key
+impl VerdictKey {
+    /// The key of what `judge` says of `token`. One pass over the token and no allocation: a warm request does this and
+    /// no other cryptography.
+    pub fn of(judge: &[u8; 32], token: &[u8]) -> Self {
+        Self::new(judge, digest::digest(&digest::SHA256, token))
+    }
+
+    /// The same for something in several parts.
+    pub fn of_parts<'a>(judge: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        parts.into_iter().for_each(|part| context.update(part));
+        Self::new(judge, context.finish())
+    }
+
+    fn new(judge: &[u8; 32], digest: digest::Digest) -> Self {
+        let mut what = [0; 32];
+        what.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self { judge: *judge, what }
+    }
+}
+
+impl Hash for VerdictKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A digest is as good as random; equality looks at all of it, and at who judges.
+        state.write_u64(self.what.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)));
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +122,7 @@ mod tests {
     fn a_cache_stays_within_its_bytes() {
         let mut cache = CoreCache::new(100_000);
         for number in 0_u64..10_000 {
-            cache.insert(verdict_key(&[0; 32], &number.to_be_bytes()), Heavy(904));
+            cache.insert(VerdictKey::of(&[0; 32], &number.to_be_bytes()), Heavy(872));
         }
         assert!((1..=100).contains(&cache.len()), "{}", cache.len());
     }
@@ -101,11 +130,12 @@ mod tests {
     #[test]
     fn j52_a_verdict_is_found_by_this_token_and_this_verifier_alone() {
         let keys = [
-            verdict_key(&[0; 32], b"token"),
-            verdict_key(&[1; 32], b"token"),
-            verdict_key(&[0; 32], b"tokeo"),
-            verdict_key(&[0; 32], b"toke"),
+            VerdictKey::of(&[0; 32], b"token"),
+            VerdictKey::of(&[1; 32], b"token"),
+            VerdictKey::of(&[0; 32], b"tokeo"),
+            VerdictKey::of(&[0; 32], b"toke"),
         ];
+        assert_eq!(VerdictKey::of_parts(&[0; 32], [b"tok".as_slice(), b"en"]), keys[0]);
         let mut cache = CoreCache::new(100_000);
         cache.insert(keys[0], Heavy(1));
         assert!(cache.get(&keys[0]).is_some());

@@ -8,6 +8,6 @@ mod cache;
 mod claims;
 mod refusal;
 
-pub use cache::{CoreCache, Weigh, verdict_key};
+pub use cache::{CoreCache, VerdictKey, Weigh};
 pub use claims::{ClaimRules, Claims, numeric_date};
 pub use refusal::Refusal;

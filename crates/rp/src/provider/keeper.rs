@@ -122,6 +122,16 @@ impl Provider {
         self.shared.keys.load_full()
     }
 
+    /// Whether `url` may be asked, as far as its text tells: see [`Fetcher::permits`].
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError::Unsupported`], with the reason.
+    pub fn permits(&self, url: &str) -> Result<(), ProviderError> {
+        let refused = |refusal| ProviderError::Unsupported(format!("a URL like this ({refusal})"));
+        self.shared.fetcher.permits(url).map_err(refused)
+    }
+
     /// The metadata; where there are none yet, waits for the next attempt to get them.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::{Cookies, SameSite, Session};
+use crate::bearer::VerdictKey;
 
 /// Bytes of one cookie, name and attributes included, stay below this (RFC 6265 section 6.1).
 const COOKIE_BYTES: usize = 4096;
@@ -115,6 +116,11 @@ impl Jar {
         self.realm
     }
 
+    /// Digest of what opens cookies here and of who reads them (`identity`: a digest of all that it goes by).
+    pub fn reader(&self, identity: &[u8; 32]) -> [u8; 32] {
+        sha256([self.fingerprint.as_slice(), identity])
+    }
+
     /// Whether a page that another site sent the browser to gets its session cookie.
     pub fn is_strict(&self) -> bool {
         self.settings.same_site == SameSite::Strict
@@ -209,7 +215,10 @@ impl Jar {
         let path = settings.path.as_deref().unwrap_or("/");
         let domain =
             settings.domain.as_deref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-        let secure = if settings.secure.unwrap_or(https) { "; Secure" } else { "" };
+        let is_secure = settings.secure.unwrap_or(https);
+        let secure = if is_secure { "; Secure" } else { "" };
+        // Browsers drop a cookie with `None` and without `Secure`, and its user would log in for ever.
+        let same_site = if same_site == SameSite::None && !is_secure { SameSite::Lax } else { same_site };
         let http_only = if settings.readable_by_scripts { "" } else { "; HttpOnly" };
         format!("; Path={path}{domain}{secure}{http_only}{}", same_site.attribute())
     }
@@ -227,10 +236,12 @@ impl Realm {
 }
 
 impl SealedSession<'_> {
-    /// SHA-256 of the cookie, of what opens it, and of who asks (`reader`): to remember what it opened to.
-    pub fn digest(&self, jar: &Jar, reader: &[u8; 32]) -> [u8; 32] {
-        let who = [jar.fingerprint.as_slice(), reader];
-        sha256(who.into_iter().chain(self.0.iter().map(|part| part.as_bytes())))
+    /// The key under which to remember what `reader` opened it to: see [`Jar::reader`].
+    pub fn key(&self, reader: &[u8; 32]) -> VerdictKey {
+        match self.0.as_slice() {
+            [only] => VerdictKey::of(reader, only.as_bytes()),
+            parts => VerdictKey::of_parts(reader, parts.iter().map(|part| part.as_bytes())),
+        }
     }
 }
 
@@ -364,6 +375,14 @@ pub(super) mod tests {
         let line = jar(settings).issue(&session(), &none(), true).unwrap()[0].to_str().unwrap().to_owned();
         assert!(line.starts_with("sid=pc~1"), "{line}");
         assert!(line.ends_with("; Path=/app; Domain=example.com; Secure; SameSite=None"), "{line}");
+    }
+
+    #[test]
+    fn a_cookie_that_browsers_would_drop_is_not_issued() {
+        let settings = CookieSettings { same_site: SameSite::None, ..CookieSettings::default() };
+        let line = |https| jar(settings.clone()).issue(&session(), &none(), https).unwrap()[0].clone();
+        assert!(line(true).to_str().unwrap().ends_with("; Secure; HttpOnly; SameSite=None"));
+        assert!(line(false).to_str().unwrap().ends_with("; HttpOnly; SameSite=Lax"));
     }
 
     #[test]

@@ -496,6 +496,11 @@ async fn what_could_not_work_is_refused_when_it_is_configured() {
         verification(config, Verification::Introspection(introspection(Some("ftp://x/".to_owned()))));
     };
     assert_eq!(refused(&ftp), "introspection_endpoint");
+    let metadata_service = |config: &mut Config| {
+        let url = Some("http://169.254.169.254/introspect".to_owned());
+        verification(config, Verification::Introspection(introspection(url)));
+    };
+    assert_eq!(refused(&metadata_service), "introspection_endpoint");
     assert_eq!(login(|login| login.redirect_uri = Some("callback".to_owned())), "redirect_uri");
     for open in [
         "//evil.example/",
@@ -518,5 +523,9 @@ async fn what_could_not_work_is_refused_when_it_is_configured() {
     }
     assert_eq!(login(|login| login.cookies.name = Some("a;b".to_owned())), "session.cookie_name");
     assert_eq!(login(|login| login.cookies.path = Some("app".to_owned())), "session.cookie_path");
+    let dropped = |login: &mut LoginConfig| {
+        (login.cookies.same_site, login.cookies.secure) = (rp::session::SameSite::None, Some(false));
+    };
+    assert_eq!(login(dropped), "session.cookie_same_site");
     assert_eq!(login(|login| login.cookies.domain = Some("a; Secure".to_owned())), "session.cookie_domain");
 }
