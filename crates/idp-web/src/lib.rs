@@ -31,15 +31,16 @@ mod well_known;
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    http::StatusCode,
+    Json, Router,
+    http::{Method, StatusCode, Uri},
     middleware,
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use base::Clock;
 use idp::Idp;
 use ipnet::IpNet;
+use serde_json::json;
 
 use crate::cors::Origins;
 
@@ -94,7 +95,25 @@ pub fn router(state: IdpState) -> Router {
         .with_state(state)
 }
 
-async fn not_found() -> Response {
+/// Auth0's protocol endpoints that are not served. Programs post to them, and read JSON.
+const UNSERVED: [&str; 7] = [
+    "/oauth/par",
+    "/oauth/device/code",
+    "/oidc/register",
+    "/bc-authorize",
+    "/dbconnections/",
+    "/passwordless/",
+    "/mfa/",
+];
+
+async fn not_found(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    let is = |known: &&str| path == *known || (known.ends_with('/') && path.starts_with(*known));
+    if method == Method::POST && UNSERVED.iter().any(is) {
+        let description = "This endpoint is not supported.";
+        let body = json!({ "error": "endpoint_disabled", "error_description": description });
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    }
     pages::error_page(StatusCode::NOT_FOUND, "not_found", "There is no such page.")
 }
 

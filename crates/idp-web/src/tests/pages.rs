@@ -164,3 +164,18 @@ async fn localhost_is_never_pinned_to_https() {
     agent.host = HTTPS;
     assert_eq!(agent.get("/nothing").await.header("strict-transport-security"), None);
 }
+
+#[tokio::test]
+async fn endpoints_that_are_not_served_say_so_to_programs() {
+    let world = World::new().await;
+    for path in
+        ["/oauth/par", "/oauth/device/code", "/oidc/register", "/dbconnections/signup", "/mfa/challenge"]
+    {
+        let answer = world.agent().post(path, &[("client_id", "x")]).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (StatusCode::NOT_FOUND, &"endpoint_disabled".into())
+        );
+    }
+    world.agent().get("/oauth/other").await.is_error_page();
+}
