@@ -118,7 +118,7 @@ impl Bearer {
             None => {
                 let (inner, token) = (Arc::clone(inner), Secret::new(token.to_owned()));
                 let (errors, html) = (request.errors(), request.head.prefers_html());
-                inner.remove_own_cookies(request.head);
+                inner.remove_own_cookies(request.head, request.peer.https);
                 return Some(Flow::Suspend(Box::pin(
                     async move { inner.settle(&token, errors, html).await },
                 )));
@@ -126,7 +126,7 @@ impl Bearer {
         };
         Some(match outcome {
             Ok(edits) => {
-                inner.remove_own_cookies(request.head);
+                inner.remove_own_cookies(request.head, request.peer.https);
                 edits.into_iter().flatten().for_each(|edit| edit.apply(&mut request.head.headers));
                 Flow::Continue
             }

@@ -119,7 +119,7 @@ impl Browser {
                 return inner.turn_away(request);
             }
             let (inner, session, visitor) = (Arc::clone(inner), opened.session.clone(), Visitor::of(request));
-            inner.remove_credentials(request.head);
+            inner.remove_credentials(request.head, request.peer.https);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
         if !opened.has_scopes(&inner.config.required_scopes) {
@@ -129,7 +129,7 @@ impl Browser {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
-        inner.remove_credentials(request.head);
+        inner.remove_credentials(request.head, request.peer.https);
         opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
         Flow::Continue
     }
@@ -232,7 +232,7 @@ impl Inner {
     /// What becomes of a request without a session.
     fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
         let visitor = Visitor::of(request);
-        self.remove_credentials(request.head);
+        self.remove_credentials(request.head, request.peer.https);
         match self.turn_away_now(&visitor) {
             Some(Verdict { reply: Some(reply), .. }) => Flow::Respond(reply),
             Some(_) => Flow::Continue,
@@ -274,16 +274,16 @@ impl Inner {
     }
 
     /// Keeps the gate's own cookies from the upstream.
-    pub(super) fn remove_own_cookies(&self, head: &mut RequestHead) {
+    pub(super) fn remove_own_cookies(&self, head: &mut RequestHead, https: bool) {
         if let Some(browser) = &self.browser {
-            head.remove_cookies(|name| browser.jar.owns(name));
+            head.remove_cookies(|name| browser.jar.owns(name, https));
         }
     }
 
     /// Keeps from the upstream what a client without a verified token sent in place of the gate: its cookies, and
     /// `Authorization` where the upstream is to find the gate's word in it.
-    fn remove_credentials(&self, head: &mut RequestHead) {
-        self.remove_own_cookies(head);
+    fn remove_credentials(&self, head: &mut RequestHead, https: bool) {
+        self.remove_own_cookies(head, https);
         if self.config.headers.access_token == AccessTokenHeader::Authorization {
             head.headers.remove(AUTHORIZATION);
         }

@@ -20,6 +20,9 @@ use url::Url;
 
 use super::{ProviderError, SourceConfig, introspections::Introspections, refresher::Refresher};
 
+/// The longest that metadata or keys are waited for.
+const LONGEST_FETCH: Duration = Duration::from_secs(10);
+
 /// A provider's public keys, as fetched last.
 #[derive(Debug)]
 pub struct Keys {
@@ -217,7 +220,7 @@ impl Provider {
                 attempts.changed().await.map_err(|_| ProviderError::NotReady)?;
             }
         };
-        tokio::time::timeout(self.timeout(), next).await.unwrap_or(Err(ProviderError::NotReady))
+        tokio::time::timeout(self.shared.patience(), next).await.unwrap_or(Err(ProviderError::NotReady))
     }
 }
 
@@ -232,6 +235,12 @@ impl Shared {
 
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long metadata and keys may take, and who needs them waits. Calls with a longer timeout have it for
+    /// themselves: a provider that hangs and comes back is to be asked again soon.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout().min(LONGEST_FETCH)
     }
 
     pub(super) fn jwks_ttl(&self) -> Duration {

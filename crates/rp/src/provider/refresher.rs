@@ -319,7 +319,7 @@ impl Shared {
 async fn fetch(shared: &Shared, what: &'static str, url: &str) -> Result<Response, ProviderError> {
     let mut request = Request::get(url);
     request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request.timeout = shared.timeout();
+    request.timeout = shared.patience();
     request.verify_tls = shared.verify_tls;
     let response =
         shared.fetcher.send(request).await.map_err(|cause| ProviderError::Unreachable { what, cause })?;

@@ -126,14 +126,11 @@ impl Jar {
         self.settings.same_site == SameSite::Strict
     }
 
-    /// Whether `name` is one of its cookies, whatever the scheme: session, further parts, logins under way.
-    pub fn owns(&self, name: &str) -> bool {
-        self.names.iter().any(|own| {
-            name.strip_prefix(own.as_str()).is_some_and(|rest| {
-                rest.is_empty()
-                    || part_number(rest).is_some()
-                    || rest.strip_prefix(super::login::INFIX).is_some()
-            })
+    /// Whether `name` is one of its cookies: session, further parts, logins under way. Over https the name without the
+    /// prefix is free for the application, and `session` is what many call theirs.
+    pub fn owns(&self, name: &str, https: bool) -> bool {
+        name.strip_prefix(self.name(https)).is_some_and(|rest| {
+            rest.is_empty() || part_number(rest).is_some() || rest.strip_prefix(super::login::INFIX).is_some()
         })
     }
 
@@ -514,13 +511,15 @@ pub(super) mod tests {
     #[test]
     fn its_own_cookies_are_told_from_the_applications() {
         let jar = jar(CookieSettings::default());
-        for own in ["session", "__Host-session", "session_2", "__Host-session_9", "session_state_0123"] {
-            assert!(jar.owns(own), "{own}");
+        for rest in ["", "_2", "_9", "_state_0123"] {
+            assert!(jar.owns(&format!("session{rest}"), false), "{rest}");
+            assert!(jar.owns(&format!("__Host-session{rest}"), true), "{rest}");
+            assert!(!jar.owns(&format!("session{rest}"), true), "{rest}");
         }
         for other in
             ["session_1", "session_10", "session_id", "sessions", "mysession", "__Host-", "session_", ""]
         {
-            assert!(!jar.owns(other), "{other}");
+            assert!(!jar.owns(other, false), "{other}");
         }
     }
 }

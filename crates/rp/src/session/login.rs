@@ -11,6 +11,9 @@ use super::{Cookies, Jar, SEALED, SameSite, jar::header};
 pub const LOGIN_LIFETIME: Duration = Duration::from_secs(3600);
 /// Logins that may be under way in one browser; the oldest is dropped for the next.
 pub const MAX_LOGINS: usize = 50;
+/// Bytes that their cookies may have together. A browser that comes with more than a request's head may hold could do
+/// nothing any more until they expire.
+const MAX_BYTES: usize = 16 * 1024;
 /// Between the session cookie's name and the `state`.
 pub(super) const INFIX: &str = "_state_";
 /// A longer address is not returned to: its cookie would not fit.
@@ -130,18 +133,26 @@ impl Jar {
         let attributes = self.attributes(https, SameSite::Lax);
         let mut out = vec![header(&format!("{name}={SEALED}{value}; Max-Age={age}{attributes}"))];
         // What does not open sorts first.
-        let mut others: Vec<(Option<UnixMillis>, &str)> = self
+        let mut others: Vec<(Option<UnixMillis>, &str, usize)> = self
             .logins(cookies, https)
-            .map(|(state, value)| (self.open_login(state, value).map(|login| login.created), state))
+            .map(|(state, value)| {
+                let created = self.open_login(state, value).map(|login| login.created);
+                (created, state, name.len() + value.len() + 3)
+            })
             .collect();
         others.sort_unstable();
         others.dedup();
-        let spare = others.len().saturating_sub(MAX_LOGINS - 1);
-        let dead = |(place, (created, _)): &(usize, &(Option<UnixMillis>, &str))| {
-            *place < spare || created.is_none_or(|created| login.created.since(created) >= LOGIN_LIFETIME)
-        };
-        let states = others.iter().enumerate().filter(dead).map(|(_, (_, state))| *state);
-        out.extend(states.map(|state| self.forget(state, https)));
+        let mut room = MAX_BYTES.saturating_sub(out.iter().map(HeaderValue::len).sum());
+        // The newest stay, as many as there is room for.
+        for (kept, (created, state, bytes)) in others.into_iter().rev().enumerate() {
+            let lives = created.is_some_and(|created| login.created.since(created) < LOGIN_LIFETIME);
+            if lives && kept < MAX_LOGINS - 1 && bytes <= room {
+                room -= bytes;
+            } else {
+                room = if lives { 0 } else { room };
+                out.push(self.forget(state, https));
+            }
+        }
         out
     }
 
@@ -324,6 +335,23 @@ mod tests {
                 .iter()
                 .all(|login| matches!(recall(&jar, &login.state, &cookies, 1), Recalled::Current(_)))
         );
+    }
+
+    #[test]
+    fn r26_logins_with_long_addresses_do_not_fill_a_requests_head() {
+        let jar = jar(CookieSettings::default());
+        let (random, page) = (Random::seeded(9), format!("/{}", "x".repeat(2000)));
+        let mut lines = Vec::new();
+        let mut last = String::new();
+        for second in 0..60 {
+            let now = UnixMillis::from_secs(second);
+            let login = Login::begin(&random, now, "https://app.example", &page, CALLBACK);
+            lines.extend(jar.remember(&login, &Cookies::read(&browser(&lines)), true));
+            last = login.state;
+        }
+        let cookies = browser(&lines);
+        assert!((8 * 1024..MAX_BYTES).contains(&cookies[COOKIE].len()), "{}", cookies[COOKIE].len());
+        assert!(matches!(recall(&jar, &last, &cookies, 60), Recalled::Current(_)));
     }
 
     #[test]

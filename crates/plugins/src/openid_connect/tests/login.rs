@@ -558,10 +558,11 @@ async fn what_becomes_of_a_request_without_a_session_is_the_routes_choice() {
     let got = deny.send(get(PAGE)).await.0;
     assert!(got.is(401) && got.header("www-authenticate").is_empty());
     let pass = Gate::with(|config| login(config).unauthenticated = Unauthenticated::Pass).await;
-    let cookies = "app=1; __Host-session=1abcdxyz; session_2=abcd; __Host-session_state_0=x; session=y";
+    let cookies =
+        "app=1; __Host-session=x; __Host-session_2=x; __Host-session_state_0=x; session=y; session_2=pc~x";
     let got = pass.send(get(PAGE).with("cookie", cookies)).await.0;
     assert!(got.passed());
-    assert_eq!(got.told("cookie"), Some("app=1"));
+    assert_eq!(got.told("cookie"), Some("app=1; session=y"), "the last is the application's");
     for name in ["x-userinfo", "x-access-token", "x-id-token"] {
         assert_eq!(got.told(name), None);
     }
