@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use crate::error::Failure;
+use crate::{client_stream::Signs, error::Failure};
 
 /// A beginning of this many bytes is remembered, so that a try that came to nothing can be repeated.
 const REMEMBERED: usize = 16 * 1024;
@@ -34,8 +31,7 @@ pub(crate) struct ClientBody {
     trailers: Option<HeaderMap>,
     limit: u64,
     total: u64,
-    /// The connection's note that the client may still be sending.
-    unread: Arc<AtomicBool>,
+    signs: Arc<Signs>,
 }
 
 /// Why a body came to an early end.
@@ -59,8 +55,8 @@ impl BodyError {
 }
 
 impl ClientBody {
-    /// At most `limit` bytes of `incoming`, which has not ended; `unread` is cleared when it has.
-    pub(crate) fn new(incoming: Incoming, limit: u64, unread: Arc<AtomicBool>) -> Self {
+    /// At most `limit` bytes of `incoming`, which has not ended; `signs` learn of it when it has.
+    pub(crate) fn new(incoming: Incoming, limit: u64, signs: Arc<Signs>) -> Self {
         Self {
             incoming,
             ended: false,
@@ -71,7 +67,7 @@ impl ClientBody {
             trailers: None,
             limit,
             total: 0,
-            unread,
+            signs,
         }
     }
 
@@ -119,7 +115,7 @@ impl ClientBody {
 
     fn end(&mut self) {
         self.ended = true;
-        self.unread.store(false, Ordering::Relaxed);
+        self.signs.unread.store(false, Ordering::Relaxed);
     }
 
     fn hand_out(&mut self, data: Bytes) -> Result<Bytes, BodyError> {

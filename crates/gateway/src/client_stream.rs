@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -33,18 +33,35 @@ pub(crate) struct ClientStream<S> {
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     closing: bool,
-    unread: Arc<AtomicBool>,
+    signs: Arc<Signs>,
+}
+
+/// What a connection's stream and its requests know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    /// The body of the last request is not read to the end.
+    pub(crate) unread: AtomicBool,
+    /// Changes whenever the client took something.
+    pub(crate) taken: AtomicU32,
 }
 
 impl<S> ClientStream<S> {
-    /// `stream`, from which `first` was read. `patience` is how long the client may take nothing; `unread` tells
+    /// `stream`, from which `first` was read. `patience` is how long the client may take nothing; `signs` tell
     /// whether it is in the middle of a request's body.
-    pub(crate) const fn new(first: BytesMut, stream: S, patience: Duration, unread: Arc<AtomicBool>) -> Self {
-        Self { first, stream, patience, timer: None, closing: false, unread }
+    pub(crate) const fn new(first: BytesMut, stream: S, patience: Duration, signs: Arc<Signs>) -> Self {
+        Self { first, stream, patience, timer: None, closing: false, signs }
     }
 
     fn lingering(&self) -> Pin<Box<Sleep>> {
         Box::pin(sleep_until(deadline(self.patience.min(LINGER))))
+    }
+
+    fn note_taken(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() {
+            // Nobody else writes it.
+            let taken = self.signs.taken.load(Ordering::Relaxed);
+            self.signs.taken.store(taken.wrapping_add(1), Ordering::Relaxed);
+        }
     }
 
     /// Passes on what came of a write, unless the client has taken nothing for too long.
@@ -88,6 +105,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_taken(&written);
         self.unless_stalled(cx, written)
     }
 
@@ -97,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_taken(&written);
         self.unless_stalled(cx, written)
     }
 
@@ -117,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
             let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
             ready!(this.unless_stalled(cx, closed))?;
             this.closing = true;
-            if this.unread.load(Ordering::Relaxed) {
+            if this.signs.unread.load(Ordering::Relaxed) {
                 this.timer = Some(this.lingering());
             }
         }

@@ -100,7 +100,7 @@ impl Connections {
         connections.next.set(id.wrapping_add(1));
         connections.open.borrow_mut().insert(id, None);
         core.metrics.connection_opened();
-        Entered { core: Rc::clone(core), id }
+        Entered { core: Rc::clone(core), id, known: RefCell::new(None) }
     }
 
     /// Whether connections are to end after the exchange in flight.
@@ -128,15 +128,20 @@ impl Connections {
 pub(crate) struct Entered {
     core: Rc<Core>,
     id: u64,
+    /// The waker that the core knows of.
+    known: RefCell<Option<Waker>>,
 }
 
 impl Entered {
     /// Has `waker` woken when a drain begins.
     pub(crate) fn wake_on_drain(&self, waker: &Waker) {
-        if let Some(place) = self.core.connections.open.borrow_mut().get_mut(&self.id)
-            && place.as_ref().is_none_or(|known| !known.will_wake(waker))
-        {
-            *place = Some(waker.clone());
+        let mut known = self.known.borrow_mut();
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        *known = Some(waker.clone());
+        if let Some(place) = self.core.connections.open.borrow_mut().get_mut(&self.id) {
+            place.clone_from(&known);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! From an accepted socket to requests: PROXY header, TLS, and the choice between HTTP/1.1 and HTTP/2.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     io,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -29,14 +30,14 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
-    client_stream::ClientStream,
+    client_stream::{ClientStream, Signs},
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
     local::LocalExecutor,
     plugin::{ClientCertificate, Peer},
     proxy, proxy_protocol,
-    streams::{Stream, Streams},
-    upstream::deadline,
+    streams::{OneBody, Stream, Streams},
+    upstream::{LONGEST, deadline},
 };
 
 /// What every HTTP/2 connection by prior knowledge begins with (RFC 9113 section 3.4).
@@ -54,8 +55,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) port: HeaderValue,
     /// What goes on on it, where it is HTTP/2.
     pub(crate) streams: Streams,
-    /// Whether the body of its last request is not read to the end.
-    pub(crate) unread: Arc<AtomicBool>,
+    /// Whether a request is being answered on it, where it is HTTP/1.1.
+    pub(crate) busy: Cell<bool>,
+    pub(crate) signs: Arc<Signs>,
 }
 
 /// Accepts connections until the core drains.
@@ -132,7 +134,7 @@ async fn connection(
         .and_then(|chain| chain.first())
         .map(|certificate| Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() }));
     let info = info(certificate, true);
-    let stream = ClientStream::new(BytesMut::new(), stream, limits.header, Arc::clone(&info.unread));
+    let stream = ClientStream::new(BytesMut::new(), stream, limits.header, Arc::clone(&info.signs));
     if h2 {
         serve_h2(core, stream, info, &entered).await;
     } else {
@@ -158,7 +160,7 @@ fn describe(
         certificate,
     };
     let (ip, port) = (text(peer.ip.to_string()), text(local.port().to_string()));
-    ConnectionInfo { ip, port, peer, streams: Streams::new(), unread: Arc::default() }
+    ConnectionInfo { ip, port, peer, streams: Streams::new(), busy: Cell::new(false), signs: Arc::default() }
 }
 
 /// TLS by the configuration of the name asked for. The flag says whether HTTP/2 was agreed on.
@@ -218,7 +220,7 @@ async fn plain(
         }),
     );
     let Ok(Some(h2)) = decided.await else { return };
-    let stream = ClientStream::new(first, stream, limit, Arc::clone(&info.unread));
+    let stream = ClientStream::new(first, stream, limit, Arc::clone(&info.signs));
     if h2 {
         serve_h2(core, stream, info, entered).await;
     } else {
@@ -232,29 +234,51 @@ where
 {
     let limits = core.settings.limits;
     let service = service_fn({
-        let core = Rc::clone(&core);
+        let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
-            proxy::serve(Rc::clone(&core), Rc::clone(&info), request).map(Ok::<_, Infallible>)
+            info.busy.set(true);
+            let connection = Rc::clone(&info);
+            proxy::serve(Rc::clone(&core), Rc::clone(&info), request)
+                .map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody { body, connection })))
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head_bytes.max(MIN_HEAD))
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(limits.head_bytes.max(MIN_HEAD)).half_close(true);
+    // Where the limit is the codec's own, it has room for it at hand.
+    if limits.headers != 100 {
+        builder.max_headers(limits.headers);
+    }
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut told = false;
-    // How a client's connection ended is the client's affair.
-    let _ = std::future::poll_fn(|cx| {
+    // The codec's own limit on heads would make a timer for each. This one looks twice in the time allowed.
+    let glance = (limits.header.min(LONGEST) / 2).max(Duration::from_millis(1));
+    let mut timer = pin!(sleep_until(deadline(glance)));
+    // What the client had taken when it was first seen idle, and how many glances ago.
+    let mut idle = Some((0, 0));
+    std::future::poll_fn(|cx| {
         if core.connections.is_draining() && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
         entered.wake_on_drain(cx.waker());
-        connection.as_mut().poll(cx)
+        // How a client's connection ended is the client's affair.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let taken = info.signs.taken.load(Ordering::Relaxed);
+            idle = match idle {
+                _ if info.busy.get() => None,
+                Some((same, glances)) if same == taken => Some((taken, glances + 1)),
+                _ => Some((taken, 0)),
+            };
+            if idle.is_some_and(|(_, glances)| glances == 2) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline(glance));
+        }
+        Poll::Pending
     })
     .await;
 }

@@ -325,7 +325,10 @@ mod tests {
     fn what_the_gate_sealed_is_taken_out_under_every_name() {
         let mut head = head(&["session=app; sid=pc~1abcdx;sid_2 = pc~abcdy; q=\"pc~1\"", "a=b=pc~; pc~=c"]);
         head.remove_cookies(|_| false);
-        assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["session=app; a=b=pc~; pc~=c"]);
+        assert_eq!(
+            head.headers.get_all("cookie").iter().collect::<Vec<_>>(),
+            ["session=app; a=b=pc~; pc~=c"]
+        );
     }
 
     #[test]

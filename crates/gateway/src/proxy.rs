@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     let began = core.settings.clock.monotonic();
     let (mut parts, incoming) = request.into_parts();
     if !incoming.is_end_stream() && parts.version < Version::HTTP_2 {
-        connection.unread.store(true, Ordering::Relaxed);
+        connection.signs.unread.store(true, Ordering::Relaxed);
     }
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let snapshot = core.snapshot();
@@ -168,8 +168,8 @@ impl Client<'_> {
             outcome.fail(&failure, route, head);
             return;
         }
-        let unread = || Arc::clone(&self.connection.unread);
-        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit, unread()));
+        let signs = || Arc::clone(&self.connection.signs);
+        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit, signs()));
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };

@@ -1,4 +1,4 @@
-//! What goes on on one HTTP/2 connection. A client can hold streams open without taking anything of their answers, or
+//! What goes on on one connection. Over HTTP/2 a client can hold streams open without taking anything of their answers, or
 //! ask and cancel faster than answering costs nothing (CVE-2023-44487): both show here.
 
 use std::{
@@ -126,6 +126,39 @@ impl Body for StreamBody {
         // A target that broke off is not the client's doing.
         self.stream.ended |= matches!(frame, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream();
         frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer over HTTP/1.1, where one request is answered at a time.
+#[derive(Debug)]
+pub(crate) struct OneBody {
+    pub(crate) body: GateBody,
+    pub(crate) connection: Rc<ConnectionInfo>,
+}
+
+impl Drop for OneBody {
+    fn drop(&mut self) {
+        self.connection.busy.set(false);
+    }
+}
+
+impl Body for OneBody {
+    type Data = Bytes;
+    type Error = <GateBody as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gateway::{
     engine::Limits,
@@ -84,6 +89,42 @@ fn t11_an_early_answer_reaches_a_client_that_goes_on_sending() {
     }
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(read_to_end(&mut client).starts_with("HTTP/1.1 413"));
+}
+
+#[test]
+fn t16_a_head_that_does_not_end_and_a_pause_that_does_not_end_close_the_connection() {
+    let limits = Limits { header: Duration::from_millis(200), ..Limits::default() };
+    let (gate, target) = (Gate::start(limits), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    for beginning in ["", "GET / HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT"] {
+        let mut client = gate.connect();
+        client.write_all(beginning.as_bytes()).unwrap();
+        let began = Instant::now();
+        let answer = read_to_end(&mut client);
+        assert!(began.elapsed() < Duration::from_secs(5), "{beginning}");
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), usize::from(!beginning.is_empty()), "{answer}");
+    }
+    let mut client = gate.connect();
+    let dripped = (0..100).take_while(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        client.write_all(b"G").is_ok()
+    });
+    assert!(dripped.count() < 50);
+}
+
+#[test]
+fn a_target_slower_than_the_limit_on_heads_is_waited_for() {
+    let limits = Limits { header: Duration::from_millis(100), ..Limits::default() };
+    let gate = Gate::start(limits);
+    let target = Target::new(|_, stream, _| {
+        read_head(stream).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhi").unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        stream.write_all(b"hi").unwrap();
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    assert!(gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ends_with("hihi"));
 }
 
 /// A target that answers the first request of a connection well and says `then` to the next.
