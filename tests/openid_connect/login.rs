@@ -5,8 +5,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{CLIENT, SECRET, decoded, form, guarded_at};
-use crate::support::{Answer, Browser, Portcullis, Provider, Request, Response, Site, shared, unique};
+use super::{CLIENT, SECRET, conf, decoded, form, guarded_at};
+use crate::support::{
+    Answer, Browser, Portcullis, Provider, Request, Response, Site, Upstream, shared, unique,
+};
 
 /// A site that browsers log in to.
 pub(super) async fn site(gate: std::sync::Arc<Portcullis>, provider: &Provider, further: Value) -> Site {
@@ -180,6 +182,112 @@ async fn r11_what_a_callback_says_is_escaped_and_splits_no_header() {
 }
 
 #[tokio::test]
+async fn r15_r17_the_way_back_never_leaves_the_origin() {
+    let (provider, gate) = (Provider::start(CLIENT), std::sync::Arc::new(Portcullis::dev()));
+    let upstream = Upstream::start();
+    let plugins = json!({"openid-connect": conf(&provider, json!({"redirect_uri": "/the-callback"}))});
+    gate.admin().route("all", "/*", &upstream, plugins).await;
+    let site = Site { gate, upstream, path: String::new() };
+    let host = format!("localhost:{}", site.gate.port(9080));
+    let mut returned = 0;
+    for target in tricks() {
+        let ask = |target: &str, cookies: &str| {
+            let request = Request::get(target).header("Host", &host).header("Accept", "text/html");
+            // Nobody on this connection is trusted to say any of this.
+            let request = [
+                "X-Forwarded-Host",
+                "X-Forwarded-Server",
+                "X-Original-URL",
+                "X-Forwarded-Prefix",
+                "Forwarded",
+            ]
+            .iter()
+            .fold(request, |request, name| request.header(name, "host=evil.example"));
+            site.gate.send(if cookies.is_empty() { request } else { request.header("Cookie", cookies) })
+        };
+        let away = ask(&target, "").await;
+        if away.status == 400 {
+            continue;
+        }
+        assert_eq!(away.status, 302, "{target}: {away:?}");
+        let location = Url::parse(away.header("location").unwrap()).unwrap();
+        let asked: std::collections::BTreeMap<_, _> = location.query_pairs().into_owned().collect();
+        assert!(location.as_str().starts_with(&provider.issuer()), "{target}: {location}");
+        assert_eq!(asked["redirect_uri"], format!("http://{host}/the-callback"), "{target}");
+        let cookie = away.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let mut idp = Browser::new();
+        let back = idp.open_only(location.as_str()).await.location().unwrap();
+        let home = ask(&format!("{}?{}", back.path(), back.query().unwrap()), &cookie).await;
+        assert_eq!(home.status, 302, "{target}: {home:?}");
+        let lines = home.all("location");
+        assert!(lines.len() == 1 && home.header("x-evil").is_none(), "{target}: {home:?}");
+        assert!(lines[0].starts_with(&format!("http://{host}/")), "{target}: {}", lines[0]);
+        let home = Url::parse(lines[0]).unwrap();
+        assert_eq!((home.host_str(), home.username()), (Some("localhost"), ""), "{target}: {home}");
+        returned += 1;
+    }
+    assert!(returned > 100, "only {returned} were followed");
+    assert_eq!(site.reached(), 0);
+}
+
+/// Targets that some reader takes for another host: every way to begin, with every way to name the host.
+fn tricks() -> Vec<String> {
+    let starts = [
+        "/",
+        "//",
+        "///",
+        "/\\",
+        "/\\/",
+        "/\\\\",
+        "/%2f",
+        "/%2F%2f",
+        "/%5c",
+        "/%5C%5c",
+        "/%09/",
+        "/%0d%0a/",
+        "/%0a//",
+        "/.",
+        "/..;/",
+        "/./",
+        "/.//",
+        "/x/..//",
+        "/;/",
+        "/@",
+        "/:80/",
+        "/https:",
+        "/https://",
+        "/https:/",
+        "/javascript:",
+        "/%68ttps://",
+        "/?/",
+        "/?next=//",
+        "/?rd=https://",
+        "/?a=%0d%0aX-Evil:%201%0d%0aLocation:%20https://",
+        "/?\\",
+        "/?@",
+        "/?%2f%2f",
+        "/#//",
+        "//@",
+        "/%20//",
+        "/%c0%af",
+        "/%e2%80%ae",
+    ];
+    let hosts = [
+        "evil.example",
+        "evil.example/",
+        "evil.example:443",
+        "evil.example%2f..",
+        "evil.example/%2f..",
+        "user:pass@evil.example",
+        "localhost@evil.example",
+        "evil%E3%80%82example",
+        "evil.example?@localhost",
+        "[::1]",
+    ];
+    starts.iter().flat_map(|start| hosts.iter().map(move |host| format!("{start}{host}"))).collect()
+}
+
+#[tokio::test]
 async fn r31_a_request_that_is_no_page_load_gets_401_and_goes_nowhere() {
     let provider = Provider::start(CLIENT);
     let site = site(shared(), &provider, json!({})).await;
@@ -210,6 +318,30 @@ async fn r31_a_request_that_is_no_page_load_gets_401_and_goes_nowhere() {
         "plain http only within this machine"
     );
     assert_eq!((provider.hits("/authorize").len(), site.reached()), (0, 0));
+}
+
+#[tokio::test]
+async fn r40_claims_reach_the_upstream_encoded_whatever_is_in_them() {
+    let provider = Provider::start(CLIENT);
+    let site = site(shared(), &provider, json!({"set_raw_id_token_header": true})).await;
+    let mut odd: serde_json::Map<String, Value> =
+        (0..500).map(|n| (format!("claim-{n}"), json!(n))).collect();
+    odd.insert("sub".to_owned(), json!("user-1"));
+    odd.insert("name".to_owned(), json!("\u{1f600}\r\nX-Evil: 1\u{1}\u{202e}"));
+    let said = Value::Object(odd);
+    provider.claim(json!({"name": "a\r\nX-Evil: 1", "x\r\ny": "\u{1}"}));
+    let userinfo = said.clone();
+    provider.lie("/userinfo", move |_| Answer::json(&userinfo));
+    site.logged_in().await;
+    let seen = site.last();
+    assert_eq!(decoded(&seen, "x-userinfo"), said);
+    assert_eq!(decoded(&seen, "x-id-token")["name"], "a\r\nX-Evil: 1");
+    assert!(seen.header("x-evil").is_none());
+    provider.lie("/userinfo", |_| Answer::json(&json!({"sub": "user-2", "name": "somebody else"})));
+    let mut browser = Browser::new();
+    let page = browser.open(&site.url("first")).await;
+    assert_eq!((page.status(), browser.cookie("session")), (502, None), "r10: {page:?}");
+    assert_eq!(site.reached(), 1);
 }
 
 #[tokio::test]

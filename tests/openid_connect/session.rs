@@ -116,7 +116,11 @@ async fn r25_after_a_logout_the_old_cookie_is_dead_also_after_a_restart() {
     let open = Site::on(Arc::clone(&gate), json!({})).await;
     let beside = format!("session=the-applications; {}", old.replace("session=", "app="));
     assert_eq!(open.with_cookies("page", &beside).await.status, 200);
-    assert_eq!(open.last().header("cookie"), Some("session=the-applications"), "on every route, under any name");
+    assert_eq!(
+        open.last().header("cookie"),
+        Some("session=the-applications"),
+        "on every route, under any name"
+    );
 
     let foreign = crate::support::Request::get(&site.target("logout")).header("Cookie", &old);
     let answer = gate.send(foreign.header("Sec-Fetch-Site", "cross-site")).await;
