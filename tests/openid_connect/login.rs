@@ -103,6 +103,48 @@ async fn a_browser_logs_in_and_the_upstream_is_told_who_it_is() {
 }
 
 #[tokio::test]
+async fn a_user_logs_in_at_the_embedded_provider_and_logs_out_of_both() {
+    let gate = std::sync::Arc::new(Portcullis::dev());
+    let upstream = Upstream::start();
+    let home = format!("http://localhost:{}/", gate.port(9080));
+    let plugins = json!({"openid-connect": {
+        "client_id": gate.variable("AUTH0_CLIENT_ID"),
+        "client_secret": gate.variable("AUTH0_CLIENT_SECRET"),
+        "discovery": format!("{}.well-known/openid-configuration", gate.variable("ISSUER")),
+        "scope": "openid profile email offline_access",
+        "redirect_uri": format!("{home}anything/callback"),
+        "logout_path": "/anything/logout",
+        "post_logout_redirect_uri": home,
+    }});
+    gate.admin().route("app", "/anything/*", &upstream, plugins).await;
+    let site = Site { gate, upstream, path: "/anything".to_owned() };
+    let (user, password) = (site.gate.variable("DEMO_USER"), site.gate.variable("DEMO_PASSWORD"));
+    let mut browser = Browser::new();
+    let login = browser.open(&site.url("page?x=1")).await;
+    assert_eq!(site.reached(), 0);
+    let page = browser.log_in(&login, &user, &password).await;
+    assert_eq!((page.status(), page.url.as_str()), (200, site.url("page?x=1").as_str()), "{page:?}");
+    let seen = site.last();
+    assert_eq!(decoded(&seen, "x-userinfo")["email"], user.as_str());
+    assert_eq!(decoded(&seen, "x-id-token")["iss"], site.gate.variable("ISSUER"));
+    assert_eq!(seen.header("cookie"), None, "neither the gate's cookies nor the provider's go upstream");
+    let old = cookies(&browser);
+
+    site.gate.advance(std::time::Duration::from_secs(800)).await;
+    assert_eq!(browser.open(&site.url("later")).await.status(), 200);
+    let out = browser.open(&site.url("logout")).await;
+    assert_eq!(out.url.as_str(), home, "{out:?}");
+    let reached = site.reached();
+    assert!(
+        browser.open(&site.url("page")).await.has_id("login-title"),
+        "logged out at the provider as well"
+    );
+    let session = old.split("; ").find(|pair| pair.starts_with("session=")).unwrap();
+    assert_eq!(site.with_cookies("page", session).await.status, 302);
+    assert_eq!(site.reached(), reached);
+}
+
+#[tokio::test]
 async fn r02_one_state_buys_one_exchange_also_with_ten_at_once() {
     let provider = Provider::start(CLIENT);
     let site = site(shared(), &provider, json!({})).await;
