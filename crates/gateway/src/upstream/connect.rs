@@ -3,11 +3,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -21,24 +23,26 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects to `target`: each of its addresses in turn, then TLS where the scheme asks for it.
-pub(super) async fn connect(target: &Target, live: &Live) -> Result<Stream, Failure> {
+/// Connects to `target`: each of its addresses in turn, then TLS where the scheme asks for it. Each address gets its
+/// share of `limit`, so that one that does not answer leaves time for the next.
+pub(super) async fn connect(target: &Target, live: &Live, limit: Duration) -> Result<Stream, Failure> {
     let failed = |reason: String| Failure::Connect { target: target.label.to_string(), reason };
     let addresses = match target.address {
         Some(address) => [address].into_iter().collect(),
         None => live.resolver.resolve(&target.host).await,
     };
-    if addresses.is_empty() {
-        return Err(failed("the name has no address".to_owned()));
-    }
-    let mut last = String::new();
+    let mut last = failed("the name has no address".to_owned());
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     for address in addresses {
-        match connect_tcp(address, target, live).await {
-            Ok(stream) => return encrypt(stream, target).await.map_err(|error| failed(error.to_string())),
-            Err(reason) => last = reason,
+        match timeout(share, connect_tcp(address, target, live)).await {
+            Ok(Ok(stream)) => {
+                return encrypt(stream, target).await.map_err(|error| failed(error.to_string()));
+            }
+            Ok(Err(reason)) => last = failed(reason),
+            Err(_) => last = Failure::Timeout { target: target.label.to_string(), what: "connect" },
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 async fn connect_tcp(address: IpAddr, target: &Target, live: &Live) -> Result<TcpStream, String> {
