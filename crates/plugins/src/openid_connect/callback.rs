@@ -138,7 +138,12 @@ impl Inner {
         }
         let id_token = tokens.id_token.as_ref().ok_or(Failed::Provider("there is no ID token".to_owned()))?;
         let nonce = login.nonce();
-        let expected = Expected { nonce: Some(&nonce), access_token: &tokens.access_token, code: Some(code) };
+        let expected = Expected {
+            nonce: Some(&nonce),
+            authenticated_since: browser.config.max_age().map(|age| login.created - age),
+            access_token: &tokens.access_token,
+            code: Some(code),
+        };
         let checked = self.check_id_token(id_token, &expected, self.services.clock.now()).await;
         let checked = checked.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
         let userinfo = self.userinfo(&tokens, &checked.subject).await?;

@@ -224,6 +224,13 @@ impl BearerConfig {
 }
 
 impl LoginConfig {
+    /// How old an authentication may be, where the authorization request says so (OIDC Core 3.1.2.1). A later parameter
+    /// of the same name replaces an earlier one.
+    pub(super) fn max_age(&self) -> Option<Duration> {
+        let (_, value) = self.authorization_params.iter().rev().find(|(name, _)| name == "max_age")?;
+        value.parse().ok().map(Duration::from_secs)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if let Some(redirect_uri) = &self.redirect_uri {
             absolute_or_path("redirect_uri", redirect_uri)?;
@@ -236,6 +243,8 @@ impl LoginConfig {
             let reason = match name.as_str() {
                 "response_mode" if value == "query" => continue,
                 "response_mode" => "only the answer by query is taken, so another response_mode cannot work",
+                "max_age" if value.parse::<u32>().is_ok() => continue,
+                "max_age" => "it must be a number of seconds",
                 "request" | "request_uri" => "request objects are not implemented in this build",
                 name if AuthorizationRequest::is_protected(name) => "the gate sets this parameter itself",
                 _ => continue,

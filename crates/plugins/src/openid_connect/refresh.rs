@@ -81,7 +81,12 @@ impl Inner {
         };
         let now = self.services.clock.now();
         if let Some(id_token) = &tokens.id_token {
-            let expected = Expected { nonce: None, access_token: &tokens.access_token, code: None };
+            let expected = Expected {
+                nonce: None,
+                authenticated_since: None,
+                access_token: &tokens.access_token,
+                code: None,
+            };
             match self.check_id_token(id_token, &expected, now).await {
                 Ok(checked) if checked.issuer == session.issuer && checked.subject == session.subject => {}
                 Ok(_) | Err(BadIdToken::Rule(IdTokenError::Claim("iss" | "sub" | "aud" | "azp"))) => {

@@ -47,6 +47,7 @@ pub(super) enum BadIdToken {
 /// What an ID token must agree with.
 pub(super) struct Expected<'a> {
     pub(super) nonce: Option<&'a str>,
+    pub(super) authenticated_since: Option<UnixMillis>,
     pub(super) access_token: &'a Secret<String>,
     pub(super) code: Option<&'a str>,
 }
@@ -124,6 +125,7 @@ impl Inner {
             issuer: &|iss, tid| issuer_matches(&metadata, iss, tid),
             client_id: &self.client.client_id,
             nonce: expected.nonce,
+            authenticated_since: expected.authenticated_since,
             access_token: Some(expected.access_token.expose()),
             code: expected.code,
             alg,

@@ -20,6 +20,8 @@ pub struct IdTokenRules<'a> {
     pub client_id: &'a str,
     /// The nonce of the authorization request; `None` at a refresh, where there was none (OIDC Core 12.2).
     pub nonce: Option<&'a str>,
+    /// When the user must have been asked who they are at the earliest, where the authorization request had `max_age`.
+    pub authenticated_since: Option<UnixMillis>,
     /// The access token that came with it, for `at_hash`.
     pub access_token: Option<&'a str>,
     /// The code that bought it, for `c_hash`.
@@ -81,6 +83,12 @@ impl IdTokenRules<'_> {
             let same = text("nonce").is_some_and(|have| same_bytes(have.as_bytes(), nonce.as_bytes()));
             same.then_some(()).ok_or(Claim("nonce"))?;
         }
+        // OIDC Core 3.1.2.1 and 3.1.3.7, rule 13: who asked for it must be told, and must look.
+        if let Some(since) = self.authenticated_since
+            && date("auth_time")? + self.slack < since
+        {
+            return Err(Claim("auth_time"));
+        }
         self.check_hash(&claims, "at_hash", self.access_token)?;
         self.check_hash(&claims, "c_hash", self.code)?;
         Ok(IdToken { issuer: issuer.to_owned(), subject: subject.to_owned(), claims })
@@ -134,6 +142,7 @@ mod tests {
             issuer: &|issuer, _| issuer == "https://issuer.example/",
             client_id: "client",
             nonce: Some("nonce"),
+            authenticated_since: None,
             access_token: Some("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
             code: Some("code"),
             alg: Alg::RS256,
@@ -200,6 +209,20 @@ mod tests {
         assert!(rules().check(b"[]", NOW).is_err());
         let twice = good().to_string().replacen('{', r#"{"sub":"v","#, 1);
         assert!(rules().check(twice.as_bytes(), NOW).is_err());
+    }
+
+    #[test]
+    fn r09_where_max_age_was_asked_for_the_user_was_asked_since() {
+        let rules = IdTokenRules { authenticated_since: Some(UnixMillis::from_secs(999_000)), ..rules() };
+        let check = |auth_time: Value| {
+            let mut token = good();
+            token["auth_time"] = auth_time;
+            rules.check(token.to_string().as_bytes(), NOW).map(drop)
+        };
+        assert_eq!(check(json!(998_880)), Ok(()), "within the slack");
+        for bad in [json!(998_879), json!("999000"), Value::Null] {
+            assert_eq!(check(bad.clone()), Err(IdTokenError::Claim("auth_time")), "{bad}");
+        }
     }
 
     #[test]

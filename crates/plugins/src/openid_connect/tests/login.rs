@@ -293,6 +293,24 @@ async fn r09_an_id_token_that_breaks_a_rule_makes_no_session() {
 }
 
 #[tokio::test]
+async fn r09_a_login_older_than_the_max_age_that_was_asked_for_makes_no_session() {
+    let gate = Gate::with(|config| {
+        login(config).authorization_params = vec![("max_age".to_owned(), "60".to_owned())];
+    })
+    .await;
+    for (age, logged_in) in [(Some(0), true), (Some(180), true), (Some(181), false), (None, false)] {
+        let auth_time = age.map(|age| gate.clock.now().secs() - age);
+        gate.idp.script(|script| {
+            script.id_token = Some(Box::new(move |claims| claims["auth_time"] = json!(auth_time)));
+        });
+        let mut jar = Jar::default();
+        let callback = begin(&gate, &mut jar).await;
+        let got = jar.go(&gate, &callback).await;
+        assert_eq!((got.is(302), has_session(&jar)), (logged_in, logged_in), "{age:?}: {got:?}");
+    }
+}
+
+#[tokio::test]
 async fn r09_an_id_token_signed_otherwise_than_published_makes_no_session() {
     let gate = Gate::cold(|_| ()).await;
     gate.idp.script(|script| {
