@@ -21,7 +21,7 @@ use url::Url;
 
 use super::{
     AccessTokenHeader, Config, Headers, Inner, LoginConfig, Services, Unauthenticated, answer, login,
-    visitor::Visitor,
+    visitor::{Visitor, is_private},
 };
 
 pub(super) const X_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
@@ -112,7 +112,9 @@ impl Browser {
             return inner.log_out(self, Visitor::of(request));
         }
         let (https, now) = (request.peer.https, inner.services.clock.now());
-        let found = self.session(inner, &Cookies::read(&request.head.headers), https, now);
+        // A cookie that came over plain http may be anybody's by now, and no new one is set there.
+        let cookies = is_private(request).then(|| Cookies::read(&request.head.headers));
+        let found = cookies.and_then(|cookies| self.session(inner, &cookies, https, now));
         let Some((opened, standing)) = found else { return inner.turn_away(request) };
         if opened.is_over(now) && self.config.renew {
             if opened.session.refresh_token.is_none() {

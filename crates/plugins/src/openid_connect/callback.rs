@@ -41,6 +41,9 @@ impl Inner {
             reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
             return Flow::respond(reply);
         }
+        if !visitor.may_log_in() {
+            return Flow::respond(visitor.error(StatusCode::BAD_REQUEST, login::NEEDS_HTTPS));
+        }
         let query = visitor.target.query().unwrap_or_default();
         let Ok(params) = form::parse(query.as_bytes()) else {
             return Flow::respond(

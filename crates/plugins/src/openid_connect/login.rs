@@ -7,6 +7,10 @@ use rp::session::Login;
 
 use super::{Inner, answer, browser::Browser, visitor::Visitor};
 
+/// What is answered where a login would have to send its cookies over plain http.
+pub(super) const NEEDS_HTTPS: &str = "a login needs https: over plain http only this machine's own names get session cookies; \
+     a proxy in front that ends TLS must be one of the trusted proxies";
+
 /// Sends the browser to log in, and to come back to the page it asked for.
 pub(super) fn begin(
     inner: &Inner,
@@ -29,9 +33,7 @@ pub(super) fn send(
     login: &Login,
 ) -> Reply {
     if !visitor.may_log_in() {
-        let why = "a login needs https: over plain http only this machine's own names get session cookies; \
-                   a proxy in front that ends TLS must be one of the trusted proxies";
-        return visitor.error(StatusCode::BAD_REQUEST, why);
+        return visitor.error(StatusCode::BAD_REQUEST, NEEDS_HTTPS);
     }
     let redirect_uri = browser.redirect_uri(visitor);
     if !browser.may_return_to(&redirect_uri, visitor) {

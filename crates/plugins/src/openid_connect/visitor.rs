@@ -20,7 +20,7 @@ pub(super) struct Visitor {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
     authority: String,
-    loopback: bool,
+    private: bool,
     /// Whether a redirect to a login page can be followed by a person.
     pub(super) page_load: bool,
     /// Whether another site's page caused the request.
@@ -40,7 +40,7 @@ impl Visitor {
             method: head.method.clone(),
             target: head.target.clone(),
             authority: head.authority().to_owned(),
-            loopback: is_loopback(head.host()),
+            private: is_private(request),
             page_load: is_page_load(head),
             cross_site: is_cross_site(head),
             html: head.prefers_html(),
@@ -69,7 +69,7 @@ impl Visitor {
 
     /// Whether cookies that stand for a user may go over this connection: https, or within this machine.
     pub(super) fn may_log_in(&self) -> bool {
-        self.https || self.loopback
+        self.private
     }
 
     /// The gate's own answer in the words of the route's dialect.
@@ -80,6 +80,11 @@ impl Visitor {
     pub(super) fn errors(&self) -> (ErrorBody, bool) {
         (self.errors, self.html)
     }
+}
+
+/// Whether what is sent on this connection stays between the two ends: https, or within this machine.
+pub(super) fn is_private(request: &PluginRequest<'_>) -> bool {
+    request.peer.https || is_loopback(request.head.host())
 }
 
 /// Whether a browser is about to show the answer as a page: by GET or HEAD, and neither a script's request, nor an

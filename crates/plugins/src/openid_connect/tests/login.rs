@@ -123,6 +123,25 @@ async fn over_plain_http_only_this_machines_own_names_log_in() {
 }
 
 #[tokio::test]
+async fn over_plain_http_a_session_of_https_does_not_count_either() {
+    let gate = Gate::with(|config| login(config).cookies.secure = Some(false)).await;
+    let mut jar = Jar::log_in(&gate, PAGE).await;
+    gate.pass(60);
+    let got = jar.clone().go(&gate, "http://app.example/page").await;
+    assert!(got.is(400) && got.set_cookies().is_empty(), "{got:?}");
+    assert!(jar.go(&gate, PAGE).await.passed());
+    let fixed = gate.sibling(|config| {
+        login(config).cookies.secure = Some(false);
+        login(config).redirect_uri = Some("https://app.example/callback".to_owned());
+    });
+    let mut jar = Jar::default();
+    let callback = begin(&fixed, &mut jar).await.replace("https://", "http://");
+    let got = jar.go(&fixed, &callback).await;
+    assert!(got.is(400) && got.set_cookies().is_empty(), "{got:?}");
+    assert_eq!(exchanges(&gate), 1, "the first login's");
+}
+
+#[tokio::test]
 async fn a_page_asked_for_where_its_login_cannot_come_back_says_so() {
     let back =
         |uri: &'static str| Gate::with(move |config| login(config).redirect_uri = Some(uri.to_owned()));
