@@ -28,7 +28,7 @@ mod tests {
         ("apisix", &["base", "jose", "expr", "gateway", "rp", "plugins", "store"]),
         ("kong", &["base", "jose", "expr", "gateway", "rp", "plugins", "store"]),
         ("idp", &["base", "jose", "oauth"]),
-        ("idp-store", &["base", "idp"]),
+        ("idp-store", &["base", "oauth", "idp"]),
         ("idp-web", &["base", "jose", "oauth", "idp"]),
     ];
 
