@@ -10,9 +10,6 @@
 //! | T25 | Autobahn needs Python and its own server; `cargo xtask test` may install it |
 //! | T26 | the 318 files of JSONTestSuite are not in the tree; `admin_api.rs` (A10) asks the endpoints the same questions in small |
 //! | T27 | llhttp's fixtures are not in the tree; the cases that matter to a proxy are T01 to T09 |
-//! | T28 | nothing inspects request bodies, so nothing decompresses them |
-//! | T31 | HTTP/3 is not shipped |
-//! | T32 | the gateway does not cache and does not serve ranges |
 //!
 //! Where the gateway deviates from a row on purpose: a bare LF ends a line of the head (T06); a request with both
 //! `Content-Length` and `Transfer-Encoding` is read by the latter and its connection closed (T01, RFC 9112 section
@@ -41,6 +38,8 @@ mod http2;
 mod http2_floods;
 #[path = "transport/limits.rs"]
 mod limits;
+#[path = "transport/passing.rs"]
+mod passing;
 #[path = "transport/syntax.rs"]
 mod syntax;
 #[path = "transport/tls.rs"]
