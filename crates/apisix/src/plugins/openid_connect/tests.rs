@@ -1,9 +1,11 @@
 use base::{Clock, Keyring, Random};
 use fetch::{Fetcher, Policy};
+use plugins::openid_connect::{AccessTokenHeader, Verification};
 use rp::{
     provider::Providers,
-    session::{EndedRecord, EndedSessions, EndedStore, Refreshes, Saved},
+    session::{EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, SameSite, Saved},
 };
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::*;
@@ -225,7 +227,7 @@ fn attributes_mean_what_apisix_says() {
     let Verification::Introspection(introspection) = bearer.verification else {
         panic!("another verification")
     };
-    assert_eq!(introspection.max_age, Duration::from_secs(UNTIL_EXP));
+    assert_eq!(introspection.max_age, Duration::from_secs(bearer::UNTIL_EXP));
     let login = config.login.unwrap();
     assert_eq!(login.lifetimes.absolute, Duration::from_secs(50));
     assert_eq!(login.cookies.same_site, SameSite::Strict);
