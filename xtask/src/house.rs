@@ -18,6 +18,8 @@ mod tests {
         ("jose", &["base"]),
         ("oauth", &["base", "jose"]),
         ("expr", &[]),
+        // Benchmarks only.
+        ("allocations", &[]),
         // First floor: the engine and its parts.
         ("gateway", &["base", "expr"]),
         ("fetch", &["base"]),

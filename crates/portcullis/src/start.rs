@@ -249,6 +249,8 @@ pub(crate) fn over_tls(
 fn metrics(engine: Engine) -> Router {
     let text = async |State(engine): State<Engine>| {
         let text = lock(&engine).as_ref().map(Running::metrics_text);
+        #[cfg(feature = "count-allocations")]
+        let text = text.map(|text| text + &allocation_metrics());
         match text {
             Some(text) => {
                 ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
@@ -260,6 +262,16 @@ fn metrics(engine: Engine) -> Router {
         .route("/metrics", get(text))
         .route("/apisix/prometheus/metrics", get(text))
         .with_state(engine)
+}
+
+/// What the counting allocator of a benchmark has seen.
+#[cfg(feature = "count-allocations")]
+fn allocation_metrics() -> String {
+    let allocations::Allocated { allocations, bytes } = allocations::allocated();
+    format!(
+        "# TYPE portcullis_allocations_total counter\nportcullis_allocations_total {allocations}\n\
+         # TYPE portcullis_allocated_bytes_total counter\nportcullis_allocated_bytes_total {bytes}\n"
+    )
 }
 
 /// The engine's own words, and what can be done about it.

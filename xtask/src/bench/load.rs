@@ -4,14 +4,18 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::{Scenario, Subject, process::Process};
+use super::{
+    Scenario, Subject,
+    portcullis::{Credentials, Way},
+    process::Process,
+};
 
 /// A closed-loop load.
 #[derive(Debug)]
 pub(crate) struct Load<'a> {
     pub(crate) seconds: u64,
     pub(crate) connections: u32,
-    pub(crate) token: &'a str,
+    pub(crate) credentials: &'a Credentials,
 }
 
 /// One round of one subject.
@@ -28,60 +32,72 @@ pub(crate) struct Sample {
 }
 
 impl Load<'_> {
-    /// Fails unless the subject answers 200 with the target's body, and refuses a request without token where one is
-    /// demanded: a proxy that answers errors is fast.
+    /// Fails unless the subject answers 200 with the target's body, and refuses a request without credentials where
+    /// some are demanded: a proxy that answers errors is fast.
     pub(crate) fn check(&self, subject: &Subject) -> anyhow::Result<()> {
-        let ask = |token: bool| {
+        let ask = |header: Option<&str>| {
             let mut command = Command::new("curl");
             command.args(["--silent", "--write-out", "\n%{http_code}", &subject.url]);
-            if token {
-                command.args(["--header", &self.header()]);
-            }
+            command.args(header.into_iter().flat_map(|header| ["--header", header]));
             let output = command.output().context("cannot run curl")?;
             anyhow::Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         };
-        let answer = ask(true)?;
+        let way = self.credentials.of(subject.scenario);
+        let answer = ask(way.sample())?;
         if !answer.ends_with("\n200") || answer.len() != 150 + 4 {
             bail!("{} answers {answer:?} at {}", subject.name, subject.url);
         }
-        if subject.scenario == Scenario::Bearer && !ask(false)?.ends_with("\n401") {
-            bail!("{} lets a request without token through", subject.name);
+        if subject.scenario != Scenario::Plain && ask(None)?.ends_with("\n200") {
+            bail!("{} lets a request without credentials through at {}", subject.name, subject.url);
         }
         Ok(())
     }
 
     /// Loads the subject for a round.
     pub(crate) fn apply(&self, subject: &Subject, process: &Process) -> anyhow::Result<Sample> {
-        let mut command = Command::new("wrk");
-        command.args(["--threads", "1", "--latency", "--connections", &self.connections.to_string()]);
-        command.args(["--duration", &format!("{}s", self.seconds)]);
-        if subject.scenario == Scenario::Bearer {
-            command.args(["--header", &self.header()]);
-        }
         let before = process.cpu_us();
-        let output = command.arg(&subject.url).output().context("cannot run wrk")?;
+        let text = self.wrk(subject)?;
         let cpu = process.cpu_us().saturating_sub(before);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         parse(&text, cpu).with_context(|| format!("wrk said of {}: {text}", subject.name))
     }
 
-    fn header(&self) -> String {
-        format!("Authorization: Bearer {}", self.token)
+    /// Loads the subject for a round, and tells how many requests that were.
+    pub(crate) fn requests(&self, subject: &Subject) -> anyhow::Result<f64> {
+        let text = self.wrk(subject)?;
+        requests(&text).with_context(|| format!("wrk said of {}: {text}", subject.name))
+    }
+
+    fn wrk(&self, subject: &Subject) -> anyhow::Result<String> {
+        let mut command = Command::new("wrk");
+        command.args(["--threads", "1", "--latency", "--connections", &self.connections.to_string()]);
+        command.args(["--duration", &format!("{}s", self.seconds)]);
+        match self.credentials.of(subject.scenario) {
+            Way::None => command.arg(&subject.url),
+            Way::One(header) => command.args(["--header", header, &subject.url]),
+            Way::EachNew { script, tokens, .. } => {
+                command.arg("--script").arg(script).arg(&subject.url).arg("--").arg(tokens)
+            }
+        };
+        let output = command.output().context("cannot run wrk")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
-fn parse(text: &str, cpu_us: u64) -> Option<Sample> {
+/// How many requests were answered; `None` when one of them was not answered well.
+fn requests(text: &str) -> Option<f64> {
     // Lines such as `Non-2xx or 3xx responses: 5` or `Socket errors: …` spoil the round.
     if text.contains("Non-2xx") || text.contains("Socket errors") {
         return None;
     }
+    text.lines().find(|line| line.contains("requests in"))?.split_whitespace().next()?.parse().ok()
+}
+
+fn parse(text: &str, cpu_us: u64) -> Option<Sample> {
     let line =
         |start: &str| text.lines().map(str::trim).find_map(|line| line.strip_prefix(start)).map(str::trim);
-    let requests: f64 =
-        text.lines().find(|line| line.contains("requests in"))?.split_whitespace().next()?.parse().ok()?;
     Some(Sample {
         #[allow(clippy::cast_precision_loss)] // microseconds of one round are far below 2^52
-        cpu_us: cpu_us as f64 / requests,
+        cpu_us: cpu_us as f64 / requests(text)?,
         rate: line("Requests/sec:")?.parse().ok()?,
         p50: milliseconds(line("50%")?)?,
         p99: milliseconds(line("99%")?)?,

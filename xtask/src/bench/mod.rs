@@ -4,17 +4,29 @@
 //! proxy and target share the cores, requests per second say little about the proxy. Absolute figures hold for one
 //! machine and one hour; ratios within one run are what to compare.
 
+mod keys;
 mod load;
+mod login;
 mod portcullis;
 mod process;
 mod report;
 mod rivals;
+mod tokens;
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context;
 
-use self::load::{Load, Sample};
+use self::{
+    load::{Load, Sample},
+    portcullis::Credentials,
+    report::Results,
+};
 use crate::{packages, run::cargo};
 
 /// How long to measure.
@@ -47,18 +59,56 @@ impl Effort {
 pub(crate) enum Scenario {
     /// A route without plugins.
     Plain,
-    /// A route that demands an RS256 access token; the same token each time.
-    Bearer,
+    /// A route that demands an access token: RS256, the same one each time.
+    Rs256Warm,
+    /// RS256, another one each time.
+    Rs256Cold,
+    /// ES256, the same one each time.
+    Es256Warm,
+    /// ES256, another one each time.
+    Es256Cold,
+    /// A token that an introspection endpoint judged before.
+    Introspection,
+    /// A browser's session cookie after a login.
+    Session,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Bearer];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::Rs256Warm,
+        Self::Rs256Cold,
+        Self::Es256Warm,
+        Self::Es256Cold,
+        Self::Introspection,
+        Self::Session,
+    ];
 
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Plain => "Plain route",
-            Self::Bearer => "RS256 bearer route",
+            Self::Rs256Warm => "RS256 bearer, one token",
+            Self::Rs256Cold => "RS256 bearer, every token new",
+            Self::Es256Warm => "ES256 bearer, one token",
+            Self::Es256Cold => "ES256 bearer, every token new",
+            Self::Introspection => "Introspected bearer, answer cached",
+            Self::Session => "Session cookie",
         }
+    }
+
+    /// Route of Portcullis that it is measured on.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Rs256Warm | Self::Rs256Cold | Self::Es256Warm | Self::Es256Cold => "bearer",
+            Self::Introspection => "introspected",
+            Self::Session => "session",
+        }
+    }
+
+    /// The same request each time, so that what it costs in allocations is a figure of its own.
+    const fn is_steady(self) -> bool {
+        !matches!(self, Self::Rs256Cold | Self::Es256Cold)
     }
 }
 
@@ -72,45 +122,52 @@ pub(crate) struct Subject {
     pub(crate) process: usize,
 }
 
+impl Subject {
+    /// What every other scenario is held against.
+    fn is_reference(&self) -> bool {
+        self.name == "nginx" && self.scenario == Scenario::Plain
+    }
+}
+
 /// Ports of one run; high, so that nothing of the system is in the way.
 pub(crate) mod ports {
     pub(crate) const TARGET: u16 = 28_080;
     pub(crate) const NGINX: u16 = 28_081;
     pub(crate) const HAPROXY_PLAIN: u16 = 28_082;
-    pub(crate) const HAPROXY_BEARER: u16 = 28_083;
+    pub(crate) const HAPROXY_RS256: u16 = 28_083;
     pub(crate) const ENVOY_PLAIN: u16 = 28_084;
     pub(crate) const ENVOY_BEARER: u16 = 28_085;
     pub(crate) const ENVOY_CACHED: u16 = 28_086;
+    pub(crate) const HAPROXY_ES256: u16 = 28_087;
     pub(crate) const PORTCULLIS_OFFSET: u16 = 20_000;
 }
 
 /// Measures, and writes `docs/benchmarks.md`.
 pub(crate) fn run(effort: Effort) -> anyhow::Result<()> {
     packages::install(packages::FOR_BENCHMARKS)?;
-    cargo(&["build", "--release", "--package", "portcullis"])?;
     let folder = PathBuf::from("target/bench");
     fs::create_dir_all(&folder).context("cannot make target/bench")?;
     let folder = fs::canonicalize(folder)?;
 
     let mut configurations = Vec::new();
     let _target = rivals::target(&folder, &mut configurations)?;
-    let (gate, token, startup) = portcullis::start(&folder, &mut configurations)?;
-    let (mut processes, mut subjects) = rivals::start(&folder, &token, &mut configurations)?;
-    processes.push(gate);
-    let own = processes.len() - 1;
-    let base = 9080 + ports::PORTCULLIS_OFFSET;
-    for (scenario, path) in [(Scenario::Plain, "plain"), (Scenario::Bearer, "bearer")] {
-        let name = match scenario {
-            Scenario::Plain => "Portcullis",
-            Scenario::Bearer => "Portcullis, verdict cached",
-        };
-        let url = format!("http://127.0.0.1:{base}/{path}");
-        subjects.push(Subject { name: name.to_owned(), scenario, url, process: own });
+    let allocations = allocations(&folder)?;
+
+    cargo(&["build", "--release", "--package", "portcullis"])?;
+    let startup = portcullis::startup(&folder)?;
+    let gate = portcullis::start(&folder)?;
+    let credentials = portcullis::configure(&gate, &folder, &mut configurations)?;
+    let (mut processes, mut subjects) = rivals::start(&folder, &credentials, &mut configurations)?;
+    let own = processes.len();
+    processes.push(gate.process);
+    for scenario in Scenario::ALL {
+        let name = "Portcullis".to_owned();
+        subjects.push(Subject { name, scenario, url: portcullis::url(scenario.path()), process: own });
     }
     let idle: Vec<(String, u64)> =
         processes.iter().map(|process| (process.name.clone(), process.pss_kib())).collect();
 
-    let load = Load { seconds: effort.seconds(), connections: 64, token: &token.text };
+    let load = Load { seconds: effort.seconds(), connections: 64, credentials: &credentials };
     for subject in &subjects {
         load.check(subject)?;
     }
@@ -127,8 +184,11 @@ pub(crate) fn run(effort: Effort) -> anyhow::Result<()> {
             let process = processes.get(subject.process).context("a subject without process")?;
             let sample = load.apply(subject, process)?;
             println!(
-                "  {:<28} {:>6.1} µs/request {:>8.0} requests/s",
-                subject.name, sample.cpu_us, sample.rate
+                "  {:<36} {:<28} {:>6.1} µs/request {:>8.0} requests/s",
+                subject.scenario.title(),
+                subject.name,
+                sample.cpu_us,
+                sample.rate
             );
             list.push(sample);
             thread::sleep(Duration::from_millis(300));
@@ -136,6 +196,40 @@ pub(crate) fn run(effort: Effort) -> anyhow::Result<()> {
     }
     let loaded: Vec<(String, u64)> =
         processes.iter().map(|process| (process.name.clone(), process.pss_kib())).collect();
-    let memory = process::Memory { idle, loaded };
-    report::write(effort, &subjects, &samples, &memory, &startup, &configurations)
+    report::write(&Results {
+        effort,
+        subjects,
+        samples,
+        memory: process::Memory { idle, loaded },
+        startup,
+        allocations,
+        configurations,
+    })
+}
+
+/// Allocations per request of each steady scenario, counted in a build that counts them. Nothing else happens in that
+/// process meanwhile, so the figure is the request's.
+fn allocations(folder: &Path) -> anyhow::Result<Vec<(Scenario, f64)>> {
+    let target = "target/counting";
+    let features = ["--features", "count-allocations", "--target-dir", target];
+    cargo(&[&["build", "--release", "--package", "portcullis"], &features[..]].concat())?;
+    let binary = Path::new(target).join("release/portcullis");
+    let gate = portcullis::start_as(&binary, folder)?;
+    let credentials: Credentials = portcullis::configure(&gate, folder, &mut Vec::new())?;
+    let load = Load { seconds: 2, connections: 64, credentials: &credentials };
+    let steady = Scenario::ALL.into_iter().filter(|scenario| scenario.is_steady());
+    steady
+        .map(|scenario| {
+            let url = portcullis::url(scenario.path());
+            let subject = Subject { name: "Portcullis".to_owned(), scenario, url, process: 0 };
+            load.check(&subject)?;
+            // Connections and caches are warm before counting begins.
+            load.requests(&subject)?;
+            let before = portcullis::counter("portcullis_allocations_total")?;
+            let requests = load.requests(&subject)?;
+            let after = portcullis::counter("portcullis_allocations_total")?;
+            println!("  {:<36} {:>6.1} allocations/request", scenario.title(), (after - before) / requests);
+            Ok((scenario, (after - before) / requests))
+        })
+        .collect()
 }

@@ -1,30 +1,63 @@
-//! Portcullis as the benchmark runs it: `dev`, two routes, a token of its own provider.
+//! Portcullis as the benchmark runs it: `dev`, its routes, and credentials of its own provider.
 
 use std::{
     collections::HashMap,
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
 use serde_json::{Value, json};
 
-use super::{ports, process::Process, rivals::Configuration};
+use super::{
+    Scenario, keys, login, ports,
+    process::Process,
+    rivals::Configuration,
+    tokens::{self, Source},
+};
 
-/// A token, and what rivals need to verify it.
+const BINARY: &str = "target/release/portcullis";
+/// An API whose access tokens are signed with ES256.
+const ES256_AUDIENCE: &str = "https://es256.example/";
+
+/// What a request brings.
 #[derive(Debug)]
-pub(crate) struct Token {
-    pub(crate) text: String,
+pub(crate) enum Way {
+    /// Nothing.
+    None,
+    /// This header, each time.
+    One(String),
+    /// A token that was not sent before.
+    EachNew { script: PathBuf, tokens: PathBuf, sample: String },
+}
+
+impl Way {
+    /// A header to try it with.
+    pub(crate) fn sample(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::One(header) | Self::EachNew { sample: header, .. } => Some(header),
+        }
+    }
+}
+
+/// What opens the routes, and what rivals need to verify it.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    ways: Vec<(Scenario, Way)>,
     pub(crate) issuer: String,
     pub(crate) jwks: String,
-    pub(crate) key_pem: String,
+    pub(crate) rs256_pem: String,
+    pub(crate) es256_pem: String,
+}
+
+impl Credentials {
+    pub(crate) fn of(&self, scenario: Scenario) -> &Way {
+        self.ways.iter().find(|(known, _)| *known == scenario).map_or(&Way::None, |(_, way)| way)
+    }
 }
 
 /// Time from start to the line that says so.
@@ -34,74 +67,182 @@ pub(crate) struct Startup {
     pub(crate) again: Duration,
 }
 
-/// Starts `dev` twice, to see how long each takes, and configures the second.
-pub(crate) fn start(
-    folder: &Path,
-    configurations: &mut Vec<Configuration>,
-) -> anyhow::Result<(Process, Token, Startup)> {
-    let state = folder.join("portcullis");
-    if state.exists() {
-        fs::remove_dir_all(&state)?;
+/// A `dev` that is ready, and its `dev.env`.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) process: Process,
+    environment: HashMap<String, String>,
+}
+
+impl Gate {
+    fn variable(&self, name: &str) -> anyhow::Result<&str> {
+        self.environment.get(name).map(String::as_str).with_context(|| format!("dev.env has no {name}"))
     }
-    let (child, first) = launch(&state)?;
-    drop(Process::adopt("Portcullis".to_owned(), child));
-    let (child, again) = launch(&state)?;
+}
+
+/// Starts `dev` twice in a fresh folder, to see how long each takes.
+pub(crate) fn startup(folder: &Path) -> anyhow::Result<Startup> {
+    let state = state(folder)?;
+    let mut times = [Duration::ZERO; 2];
+    for time in &mut times {
+        let (child, took) = launch(Path::new(BINARY), &state)?;
+        *time = took;
+        drop(Process::adopt("Portcullis".to_owned(), child));
+    }
+    let [first, again] = times;
+    Ok(Startup { first, again })
+}
+
+/// Starts the release build.
+pub(crate) fn start(folder: &Path) -> anyhow::Result<Gate> {
+    start_as(Path::new(BINARY), folder)
+}
+
+/// Starts `binary` in a fresh folder.
+pub(crate) fn start_as(binary: &Path, folder: &Path) -> anyhow::Result<Gate> {
+    let state = state(folder)?;
+    let (child, _) = launch(binary, &state)?;
     let process = Process::adopt("Portcullis".to_owned(), child);
     let environment = environment(&state)?;
-    let variable = |name: &str| environment.get(name).with_context(|| format!("dev.env has no {name}"));
-    let issuer = variable("ISSUER")?.clone();
+    Ok(Gate { process, environment })
+}
 
-    let request = json!({
-        "grant_type": "client_credentials",
-        "client_id": variable("AUTH0_CLIENT_ID")?,
-        "client_secret": variable("AUTH0_CLIENT_SECRET")?,
-        "audience": variable("AUTH0_AUDIENCE")?,
-    });
-    let answer = curl(&[
-        "--data",
-        &request.to_string(),
-        "--header",
-        "content-type: application/json",
-        &format!("{issuer}oauth/token"),
-    ])?;
-    let text = answer.get("access_token").and_then(Value::as_str).context("no access token")?.to_owned();
-    let jwks = curl(&[&format!("{issuer}.well-known/jwks.json")])?;
-    let key_pem = key_pem(&jwks, &text)?;
+/// The URL of a route.
+pub(crate) fn url(path: &str) -> String {
+    format!("http://127.0.0.1:{}/{path}", 9080 + ports::PORTCULLIS_OFFSET)
+}
 
-    let key = format!("X-API-KEY: {}", variable("ADMIN_KEY")?);
-    let upstream = json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 } });
-    let routes = [
-        ("plain", json!({ "uri": "/plain", "upstream": upstream })),
-        (
-            "bearer",
-            json!({
-                "uri": "/bearer",
-                "upstream": upstream,
-                "plugins": { "openid-connect": {
-                    "client_id": "benchmark",
-                    "client_secret": "benchmark-benchmark",
-                    "discovery": format!("{issuer}.well-known/openid-configuration"),
-                    "bearer_only": true,
-                    "use_jwks": true,
-                }},
-            }),
-        ),
-    ];
-    for (id, route) in routes {
+/// A counter of the metrics page.
+pub(crate) fn counter(name: &str) -> anyhow::Result<f64> {
+    let page = format!("http://127.0.0.1:{}/metrics", 9091 + ports::PORTCULLIS_OFFSET);
+    let output = Command::new("curl").args(["--silent", &page]).output().context("cannot run curl")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("{name} is not in {text}"))
+}
+
+/// Writes the routes, and gets what opens them.
+pub(crate) fn configure(
+    gate: &Gate,
+    folder: &Path,
+    configurations: &mut Vec<Configuration>,
+) -> anyhow::Result<Credentials> {
+    let issuer = gate.variable("ISSUER")?.to_owned();
+    let client_id = gate.variable("AUTH0_CLIENT_ID")?;
+    let client_secret = gate.variable("AUTH0_CLIENT_SECRET")?;
+    for (id, route) in routes(&issuer, client_id, client_secret) {
         let admin = format!("http://127.0.0.1:{}/apisix/admin/routes/{id}", 9180 + ports::PORTCULLIS_OFFSET);
+        let key = format!("X-API-KEY: {}", gate.variable("ADMIN_KEY")?);
         let answer = curl(&["--request", "PUT", "--header", &key, "--data", &route.to_string(), &admin])?;
         if answer.get("key").is_none() {
             bail!("the Admin API answers {answer}");
         }
-        configurations
-            .push((format!("portcullis, route {id}"), serde_json::to_string_pretty(&route)? + "\n"));
+        let text = serde_json::to_string_pretty(&route)?.replace(client_secret, "…").replace(client_id, "…");
+        configurations.push((format!("portcullis, route {id}"), text + "\n"));
     }
-    Ok((process, Token { text, issuer, jwks: jwks.to_string(), key_pem }, Startup { first, again }))
+    add_es256_api(gate, &issuer, client_id)?;
+
+    let endpoint = format!("{issuer}oauth/token");
+    let source = |audience| Source { endpoint: &endpoint, client_id, client_secret, audience };
+    let (rs256, es256) = (source(gate.variable("AUTH0_AUDIENCE")?), source(ES256_AUDIENCE));
+    let (rs256_token, es256_token) = (rs256.one()?, es256.one()?);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let script = tokens::script(folder)?;
+    let each_new = |source: &Source<'_>, name: &str, token: &str| {
+        let file = folder.join(name);
+        source.many(&file)?;
+        anyhow::Ok(Way::EachNew { script: script.clone(), tokens: file, sample: bearer(token) })
+    };
+    let page = format!("http://localhost:{}/session", 9080 + ports::PORTCULLIS_OFFSET);
+    let cookie = login::cookie(&page, gate.variable("DEMO_USER")?, gate.variable("DEMO_PASSWORD")?, folder)?;
+    let ways = vec![
+        (Scenario::Rs256Warm, Way::One(bearer(&rs256_token))),
+        (Scenario::Rs256Cold, each_new(&rs256, "rs256.txt", &rs256_token)?),
+        (Scenario::Es256Warm, Way::One(bearer(&es256_token))),
+        (Scenario::Es256Cold, each_new(&es256, "es256.txt", &es256_token)?),
+        (Scenario::Introspection, Way::One(bearer(&rs256_token))),
+        (Scenario::Session, Way::One(cookie)),
+    ];
+    let jwks = curl(&[&format!("{issuer}.well-known/jwks.json")])?;
+    Ok(Credentials {
+        ways,
+        rs256_pem: keys::pem(&jwks, &rs256_token)?,
+        es256_pem: keys::pem(&jwks, &es256_token)?,
+        jwks: jwks.to_string(),
+        issuer,
+    })
 }
 
-fn launch(state: &Path) -> anyhow::Result<(Child, Duration)> {
+fn routes(issuer: &str, client_id: &str, client_secret: &str) -> [(&'static str, Value); 4] {
+    let upstream = json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 } });
+    let discovery = format!("{issuer}.well-known/openid-configuration");
+    let guarded = |uris: &[&str], attributes: Value| {
+        let mut plugin =
+            json!({ "client_id": client_id, "client_secret": client_secret, "discovery": discovery });
+        if let (Some(plugin), Some(attributes)) = (plugin.as_object_mut(), attributes.as_object()) {
+            plugin.extend(attributes.clone());
+        }
+        json!({ "uris": uris, "upstream": upstream, "plugins": { "openid-connect": plugin } })
+    };
+    let callback = format!("http://localhost:{}/callback", 9080 + ports::PORTCULLIS_OFFSET);
+    [
+        ("plain", json!({ "uri": "/plain", "upstream": upstream })),
+        ("bearer", guarded(&["/bearer"], json!({ "bearer_only": true, "use_jwks": true }))),
+        (
+            "introspected",
+            guarded(
+                &["/introspected"],
+                json!({ "bearer_only": true, "introspection_endpoint": format!("{issuer}oauth/introspect") }),
+            ),
+        ),
+        (
+            "session",
+            guarded(
+                &["/session", "/callback"],
+                json!({ "scope": "openid profile email", "redirect_uri": callback }),
+            ),
+        ),
+    ]
+}
+
+/// An API with ES256, and the right of the demo application to its tokens.
+fn add_es256_api(gate: &Gate, issuer: &str, client_id: &str) -> anyhow::Result<()> {
+    let management = format!("{issuer}api/v2/");
+    let endpoint = format!("{issuer}oauth/token");
+    let source = Source {
+        endpoint: &endpoint,
+        client_id: gate.variable("AUTH0_MGMT_CLIENT_ID")?,
+        client_secret: gate.variable("AUTH0_MGMT_CLIENT_SECRET")?,
+        audience: &management,
+    };
+    let bearer = format!("Authorization: Bearer {}", source.one()?);
+    let create = |kind: &str, body: Value| {
+        let json = "Content-Type: application/json";
+        let url = format!("{management}{kind}");
+        let answer = curl(&["--header", &bearer, "--header", json, "--data", &body.to_string(), &url])?;
+        if answer.get("id").is_none() {
+            bail!("the Management API answers {answer}");
+        }
+        anyhow::Ok(())
+    };
+    create(
+        "resource-servers",
+        json!({ "name": "ES256", "identifier": ES256_AUDIENCE, "signing_alg": "ES256" }),
+    )?;
+    create("client-grants", json!({ "client_id": client_id, "audience": ES256_AUDIENCE, "scope": [] }))
+}
+
+fn state(folder: &Path) -> anyhow::Result<PathBuf> {
+    let state = folder.join("portcullis");
+    if state.exists() {
+        fs::remove_dir_all(&state)?;
+    }
+    Ok(state)
+}
+
+fn launch(binary: &Path, state: &Path) -> anyhow::Result<(Child, Duration)> {
     let began = Instant::now();
-    let mut child = Command::new("target/release/portcullis")
+    let mut child = Command::new(binary)
         .arg("dev")
         .arg("--dir")
         .arg(state)
@@ -110,7 +251,7 @@ fn launch(state: &Path) -> anyhow::Result<(Child, Duration)> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .context("cannot start target/release/portcullis")?;
+        .with_context(|| format!("cannot start {}", binary.display()))?;
     let output = child.stdout.take().context("no output")?;
     for line in BufReader::new(output).lines() {
         if line?.trim() == "portcullis is ready" {
@@ -134,52 +275,4 @@ fn curl(arguments: &[&str]) -> anyhow::Result<Value> {
     let output = Command::new("curl").arg("--silent").args(arguments).output().context("cannot run curl")?;
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&output.stdout)))
-}
-
-/// The key that signed `token` as PEM (SubjectPublicKeyInfo), which is what HAProxy reads.
-fn key_pem(jwks: &Value, token: &str) -> anyhow::Result<String> {
-    let header = token.split('.').next().unwrap_or_default();
-    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?;
-    let key = jwks
-        .get("keys")
-        .and_then(Value::as_array)
-        .and_then(|keys| keys.iter().find(|key| key.get("kid") == header.get("kid")))
-        .context("the token's key is not published")?;
-    let number = |name: &str| {
-        let text = key.get(name).and_then(Value::as_str).context("not an RSA key")?;
-        anyhow::Ok(URL_SAFE_NO_PAD.decode(text)?)
-    };
-    let rsa = sequence(&[integer(&number("n")?), integer(&number("e")?)].concat());
-    // rsaEncryption (1.2.840.113549.1.1.1) with its NULL parameter.
-    let algorithm =
-        [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
-    let bits = tagged(0x03, &[&[0][..], &rsa].concat());
-    let text = STANDARD.encode(sequence(&[&algorithm[..], &bits].concat()));
-    Ok(format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"))
-}
-
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let negative = bytes.first().is_some_and(|first| *first >= 0x80);
-    let padded = if negative { [&[0][..], bytes].concat() } else { bytes.to_vec() };
-    tagged(0x02, &padded)
-}
-
-fn sequence(content: &[u8]) -> Vec<u8> {
-    tagged(0x30, content)
-}
-
-/// DER: tag, length, content.
-fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let mut out = vec![tag];
-    match u8::try_from(length) {
-        Ok(short) if short < 0x80 => out.push(short),
-        _ => {
-            let bytes: Vec<u8> = length.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
-            out.push(0x80 | u8::try_from(bytes.len()).unwrap_or(0));
-            out.extend(bytes);
-        }
-    }
-    out.extend_from_slice(content);
-    out
 }

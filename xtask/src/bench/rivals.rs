@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Scenario, Subject, portcullis::Token, ports, process::Process};
+use super::{Scenario, Subject, portcullis::Credentials, ports, process::Process};
 
 /// A named configuration, for the report.
 pub(crate) type Configuration = (String, String);
@@ -47,7 +47,7 @@ pub(crate) fn target(folder: &Path, configurations: &mut Vec<Configuration>) -> 
 /// Starts nginx, HAProxy and Envoy.
 pub(crate) fn start(
     folder: &Path,
-    token: &Token,
+    credentials: &Credentials,
     configurations: &mut Vec<Configuration>,
 ) -> anyhow::Result<(Vec<Process>, Vec<Subject>)> {
     let http = format!(
@@ -60,8 +60,8 @@ pub(crate) fn start(
     );
     let (nginx, configuration) = nginx("nginx", folder, 2, &http, ports::NGINX)?;
     configurations.push(configuration);
-    let haproxy = haproxy(folder, token, configurations)?;
-    let envoy = envoy(folder, token, configurations)?;
+    let haproxy = haproxy(folder, credentials, configurations)?;
+    let envoy = envoy(folder, credentials, configurations)?;
     let subject = |name: &str, scenario, port: u16, process| Subject {
         name: name.to_owned(),
         scenario,
@@ -72,20 +72,39 @@ pub(crate) fn start(
         subject("nginx", Scenario::Plain, ports::NGINX, 0),
         subject("HAProxy", Scenario::Plain, ports::HAPROXY_PLAIN, 1),
         subject("Envoy", Scenario::Plain, ports::ENVOY_PLAIN, 2),
-        subject("HAProxy, verified each time", Scenario::Bearer, ports::HAPROXY_BEARER, 1),
-        subject("Envoy, verified each time", Scenario::Bearer, ports::ENVOY_BEARER, 2),
-        subject("Envoy, verdict cached", Scenario::Bearer, ports::ENVOY_CACHED, 2),
+        subject("HAProxy, verified each time", Scenario::Rs256Warm, ports::HAPROXY_RS256, 1),
+        subject("Envoy, verified each time", Scenario::Rs256Warm, ports::ENVOY_BEARER, 2),
+        subject("Envoy, verdict cached", Scenario::Rs256Warm, ports::ENVOY_CACHED, 2),
+        subject("HAProxy", Scenario::Rs256Cold, ports::HAPROXY_RS256, 1),
+        subject("Envoy", Scenario::Rs256Cold, ports::ENVOY_BEARER, 2),
+        subject("HAProxy, verified each time", Scenario::Es256Warm, ports::HAPROXY_ES256, 1),
+        subject("Envoy, verified each time", Scenario::Es256Warm, ports::ENVOY_BEARER, 2),
+        subject("Envoy, verdict cached", Scenario::Es256Warm, ports::ENVOY_CACHED, 2),
+        subject("HAProxy", Scenario::Es256Cold, ports::HAPROXY_ES256, 1),
+        subject("Envoy", Scenario::Es256Cold, ports::ENVOY_BEARER, 2),
     ];
     Ok((vec![nginx, haproxy, envoy], subjects))
 }
 
-fn haproxy(folder: &Path, token: &Token, configurations: &mut Vec<Configuration>) -> anyhow::Result<Process> {
-    let key = folder.join("key.pem");
-    fs::write(&key, &token.key_pem)?;
-    let (plain, bearer, target) = (ports::HAPROXY_PLAIN, ports::HAPROXY_BEARER, ports::TARGET);
-    let (key, issuer) = (key.display(), &token.issuer);
+fn haproxy(
+    folder: &Path,
+    credentials: &Credentials,
+    configurations: &mut Vec<Configuration>,
+) -> anyhow::Result<Process> {
+    let issuer = &credentials.issuer;
+    let bearer = [
+        ("RS256", ports::HAPROXY_RS256, &credentials.rs256_pem),
+        ("ES256", ports::HAPROXY_ES256, &credentials.es256_pem),
+    ];
+    let mut frontends = String::new();
+    for (alg, port, pem) in bearer {
+        let key = folder.join(format!("{alg}.pem"));
+        fs::write(&key, pem)?;
+        frontends += &haproxy_bearer(alg, port, &key, issuer);
+    }
+    let (plain, target) = (ports::HAPROXY_PLAIN, ports::TARGET);
     let text = format!(
-        r#"global
+        r"global
     nbthread 2
     maxconn 4096
 defaults
@@ -98,19 +117,9 @@ defaults
 frontend plain
     bind 127.0.0.1:{plain}
     default_backend target
-frontend bearer
-    bind 127.0.0.1:{bearer}
-    http-request set-var(txn.token) http_auth_bearer
-    http-request set-var(txn.now) date()
-    http-request set-var(txn.exp) http_auth_bearer,jwt_payload_query('$.exp','int')
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.alg') -m str RS256 }}
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.iss') -m str "{issuer}" }}
-    http-request deny deny_status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_verify("RS256","{key}") -m int 1 }}
-    default_backend target
-backend target
+{frontends}backend target
     server target 127.0.0.1:{target} maxconn 4096
-"#
+"
     );
     let file = folder.join("haproxy.cfg");
     fs::write(&file, &text)?;
@@ -120,15 +129,36 @@ backend target
     Process::start("haproxy", command, ports::HAPROXY_PLAIN)
 }
 
-fn envoy(folder: &Path, token: &Token, configurations: &mut Vec<Configuration>) -> anyhow::Result<Process> {
+fn haproxy_bearer(alg: &str, port: u16, key: &Path, issuer: &str) -> String {
+    let key = key.display();
+    format!(
+        r#"frontend {alg}
+    bind 127.0.0.1:{port}
+    http-request set-var(txn.token) http_auth_bearer
+    http-request set-var(txn.now) date()
+    http-request set-var(txn.exp) http_auth_bearer,jwt_payload_query('$.exp','int')
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.alg') -m str {alg} }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.iss') -m str "{issuer}" }}
+    http-request deny deny_status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_verify("{alg}","{key}") -m int 1 }}
+    default_backend target
+"#
+    )
+}
+
+fn envoy(
+    folder: &Path,
+    credentials: &Credentials,
+    configurations: &mut Vec<Configuration>,
+) -> anyhow::Result<Process> {
     let binary = envoy_binary(folder)?;
     let listeners = [
         envoy_listener("plain", ports::ENVOY_PLAIN, ""),
-        envoy_listener("bearer", ports::ENVOY_BEARER, &envoy_jwt(token, "")),
+        envoy_listener("bearer", ports::ENVOY_BEARER, &envoy_jwt(credentials, "")),
         envoy_listener(
             "cached",
             ports::ENVOY_CACHED,
-            &envoy_jwt(token, "                jwt_cache_config: { jwt_cache_size: 1000 }\n"),
+            &envoy_jwt(credentials, "                jwt_cache_config: { jwt_cache_size: 1000 }\n"),
         ),
     ]
     .concat();
@@ -181,8 +211,8 @@ fn envoy_listener(name: &str, port: u16, filter: &str) -> String {
     )
 }
 
-fn envoy_jwt(token: &Token, cache: &str) -> String {
-    let (issuer, jwks) = (&token.issuer, &token.jwks);
+fn envoy_jwt(credentials: &Credentials, cache: &str) -> String {
+    let (issuer, jwks) = (&credentials.issuer, &credentials.jwks);
     format!(
         r"          - name: envoy.filters.http.jwt_authn
             typed_config:
