@@ -17,7 +17,6 @@ use rp::{
     session::{Cookies, Jar, Session, Standing},
 };
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::{
     AccessTokenHeader, Config, Headers, Inner, LoginConfig, Services, Unauthenticated, answer, login,
@@ -207,17 +206,6 @@ impl Browser {
                 format!("{}{}{DERIVED}", visitor.origin(), page.strip_suffix('/').unwrap_or(page))
             }
         }
-    }
-}
-
-impl Browser {
-    /// Whether cookies set for `visitor` reach `redirect_uri`. Ports do not matter to cookies.
-    pub(super) fn may_return_to(&self, redirect_uri: &str, visitor: &Visitor) -> bool {
-        let (Ok(there), Ok(here)) = (Url::parse(redirect_uri), Url::parse(&visitor.origin())) else {
-            return false;
-        };
-        there.scheme() == here.scheme()
-            && (self.config.cookies.domain.is_some() || there.host() == here.host())
     }
 }
 

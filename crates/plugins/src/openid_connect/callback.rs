@@ -66,9 +66,12 @@ impl Inner {
                 Flow::Suspend(Box::pin(async move { inner.begin_again(&visitor, &login, failed).await }))
             }
             Recalled::Unknown => {
-                let why = "unhandled request to the redirect_uri: no login of this browser is waiting for it; \
-                           go back to the page you came for and try again";
-                Flow::respond(visitor.error(StatusCode::BAD_REQUEST, why))
+                let why = format!(
+                    "unhandled request to the redirect_uri: no login of this browser is waiting for it; go back to the \
+                     page you came for and try again, at {}, where logins of it come back to",
+                    visitor.origin()
+                );
+                Flow::respond(visitor.error(StatusCode::BAD_REQUEST, &why))
             }
         }
     }

@@ -36,12 +36,6 @@ pub(super) fn send(
         return visitor.error(StatusCode::BAD_REQUEST, NEEDS_HTTPS);
     }
     let redirect_uri = browser.redirect_uri(visitor);
-    if !browser.may_return_to(&redirect_uri, visitor) {
-        // The cookies set here would not be sent there, and the login could only fail.
-        let why =
-            format!("logins of this page come back to {redirect_uri}; open it with that scheme and host");
-        return visitor.error(StatusCode::BAD_REQUEST, &why);
-    }
     let nonce = login.nonce();
     let Some(location) = location(inner, browser, &redirect_uri, metadata, login, &nonce) else {
         let why = "the identity provider names no place to log in";
