@@ -5,12 +5,13 @@ use oauth::{ErrorCode, OAuthError, Params, Scopes};
 use url::Url;
 
 use crate::{
-    IdpError, Site,
+    EndpointError, IdpError, Site,
     authorize_request::{self, IDENTITY_SCOPES, ReturnAddress, invalid},
     idp::Core,
+    issue::{Hashed, Holder},
     model::{
-        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseMode, Session, SubjectType,
-        Transaction, User,
+        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseMode, ResponseType, Session,
+        SubjectType, Transaction, User,
     },
     repository::{ClientGrantFilter, Page},
     urls,
@@ -72,7 +73,7 @@ pub struct AuthorizationResponse {
     pub redirect_uri: String,
     /// How it goes there.
     pub mode: ResponseMode,
-    /// Its parameters: `code` or `error` and `error_description`, `state`, and `iss` (RFC 9207).
+    /// Its parameters: what was asked for, or `error` and `error_description`; `state`, and `iss` (RFC 9207).
     pub params: Vec<(&'static str, String)>,
 }
 
@@ -241,7 +242,7 @@ impl Authorization {
             let sid = Some(session.sid);
             return Ok(AuthorizeOutcome::Consent(self.begin(site, request, sid, browser).await?));
         }
-        self.core.respond_with_code(site, &request, &session).await
+        self.core.respond(site, &request, &session).await
     }
 
     /// The browser's session, if it will do for this request.
@@ -391,7 +392,7 @@ impl Core {
         if !self.repository.finish_transaction(&site.tenant.id, &transaction.handle, now).await? {
             return Ok(expired());
         }
-        self.respond_with_code(site, &transaction.request, session).await
+        self.respond(site, &transaction.request, session).await
     }
 
     /// Ends the transaction with an error for the client.
@@ -410,14 +411,14 @@ impl Core {
         Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, request.issuer.clone(), error)))
     }
 
-    async fn respond_with_code(
+    /// The answer that the request asked for.
+    async fn respond(
         &self,
         site: &Site,
         request: &AuthorizeRequest,
         session: &Session,
     ) -> Result<AuthorizeOutcome, IdpError> {
         let now = self.clock.now();
-        let code = self.random.token(32);
         let grant = Grant {
             family: self.random.alphanumeric(22),
             client_id: request.client_id.clone(),
@@ -433,11 +434,60 @@ impl Core {
             redirect_uri_given: request.redirect_uri_given,
             code_challenge: request.code_challenge.clone(),
         };
-        let digest = self.digester.digest(&code);
-        self.repository.create_code(&site.tenant.id, &digest, &grant, now + CODE_LIFETIME).await?;
-        let params = vec![("code", code)];
-        let response = AuthorizationResponse::new(&return_address(request), request.issuer.clone(), params);
+        let address = return_address(request);
+        let code = request.response_type.code.then(|| self.random.token(32));
+        let mut params: Vec<_> = code.iter().map(|code| ("code", code.clone())).collect();
+        if request.response_type.is_front_channel() {
+            match self.front_channel(site, request.response_type, &grant, code.as_deref()).await {
+                Ok(tokens) => params.extend(tokens),
+                Err(EndpointError::OAuth(error)) => {
+                    let response = AuthorizationResponse::error(&address, request.issuer.clone(), &error);
+                    return Ok(AuthorizeOutcome::Respond(response));
+                }
+                Err(EndpointError::Internal(error)) => return Err(error),
+            }
+        }
+        if let Some(code) = &code {
+            let digest = self.digester.digest(code);
+            self.repository.create_code(&site.tenant.id, &digest, &grant, now + CODE_LIFETIME).await?;
+        }
+        let response = AuthorizationResponse::new(&address, request.issuer.clone(), params);
         Ok(AuthorizeOutcome::Respond(response))
+    }
+
+    /// The tokens of an implicit or hybrid answer (OpenID Connect Core 3.2.2.5 and 3.3.2.5).
+    async fn front_channel(
+        &self,
+        site: &Site,
+        response_type: ResponseType,
+        grant: &Grant,
+        code: Option<&str>,
+    ) -> Result<Vec<(&'static str, String)>, EndpointError> {
+        let gone = || {
+            EndpointError::oauth(ErrorCode::AccessDenied, "The client or the user does not exist any more.")
+        };
+        let client = self.repository.client(&site.tenant.id, &grant.client_id).await?.ok_or_else(gone)?;
+        let user = self.repository.user(&site.tenant.id, &grant.user_id).await?.ok_or_else(gone)?;
+        let holder = Holder { issuer: &grant.issuer, client: &client, grant, user: &user };
+        let mut params = Vec::new();
+        let mut hashed = Hashed { code, access_token: None };
+        let issued = match response_type.token {
+            true => Some(self.user_access_token(site, &holder, &grant.scope, None).await?),
+            false => None,
+        };
+        if let Some(issued) = &issued {
+            hashed.access_token = Some(issued.token.expose().as_str());
+            params.push(("access_token", issued.token.expose().clone()));
+            params.push(("token_type", "Bearer".to_owned()));
+            params.push(("expires_in", issued.expires_in.to_string()));
+            params.push(("scope", issued.scope.to_string()));
+        }
+        if response_type.id_token {
+            let nonce = grant.nonce.as_deref();
+            let id_token = self.sign_id_token(site, &holder, &grant.scope, nonce, hashed).await?;
+            params.push(("id_token", id_token.expose().clone()));
+        }
+        Ok(params)
     }
 }
 

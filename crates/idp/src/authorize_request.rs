@@ -3,7 +3,7 @@ use url::Url;
 
 use crate::{
     Site,
-    model::{AuthorizeRequest, Client, Prompt, ResourceServer, ResponseMode},
+    model::{AuthorizeRequest, Client, Prompt, ResourceServer, ResponseMode, ResponseType},
     urls,
 };
 
@@ -64,7 +64,10 @@ impl ReturnAddress {
             }
             state => state.map(str::to_owned),
         };
+        let asked = params.value("response_type").and_then(ResponseType::parse).unwrap_or_default();
         let mode = match params.value("response_mode") {
+            // Tokens do not go into a query; who asks for that is told so in the fragment.
+            None | Some("query") if asked.is_front_channel() => ResponseMode::Fragment,
             None | Some("query") => ResponseMode::Query,
             Some("fragment") => ResponseMode::Fragment,
             Some("form_post") => ResponseMode::FormPost,
@@ -94,39 +97,34 @@ pub(crate) fn parse(
     if let Some((name, code)) = REFUSED.into_iter().find(|(name, _)| params.value(name).is_some()) {
         return Err(OAuthError::new(code, &format!("The parameter {name} is not supported.")));
     }
-    match params.value("response_type") {
-        None => return Err(invalid("Missing required parameter: response_type")),
-        Some("code") => {}
-        Some(_) => {
-            return Err(OAuthError::new(
-                ErrorCode::UnsupportedResponseType,
-                "Only response_type=code is supported.",
-            ));
-        }
-    }
-    if !client.allows_grant("authorization_code") {
-        return Err(OAuthError::new(
-            ErrorCode::UnauthorizedClient,
-            "Grant type 'authorization_code' not allowed for the client.",
-        ));
-    }
+    let response_type = response_type(site, client, params)?;
     let asked = Scopes::parse(params.value("scope").unwrap_or_default())
         .map_err(|error| OAuthError::new(ErrorCode::InvalidScope, &error.to_string()))?;
     let nonce = params.value("nonce").map(str::to_owned);
     if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_OPAQUE) {
         return Err(invalid("The parameter nonce is too long."));
     }
+    if response_type.id_token {
+        // OpenID Connect Core 3.1.2.1 and 3.2.2.1.
+        if !asked.contains("openid") {
+            return Err(invalid("A response_type with id_token needs the scope openid."));
+        }
+        if nonce.is_none() {
+            return Err(invalid("Missing required parameter: nonce"));
+        }
+    }
     Ok(AuthorizeRequest {
         issuer: site.issuer(),
         client_id: client.client_id.clone(),
         redirect_uri: address.redirect_uri.clone(),
         redirect_uri_given: address.given,
+        response_type,
         response_mode: address.mode,
-        scope: grantable(&asked, client, api),
+        scope: grantable(&asked, client, api, response_type),
         audience: audience.map(str::to_owned),
         state: address.state.clone(),
         nonce,
-        code_challenge: code_challenge(client, params)?,
+        code_challenge: code_challenge(client, response_type, params)?,
         prompt: prompt(params)?,
         max_age: max_age(params)?,
         login_hint: params.value("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
@@ -137,24 +135,63 @@ pub(crate) fn parse(
     })
 }
 
+/// What the answer is to hold, if the tenant and the client have it.
+fn response_type(site: &Site, client: &Client, params: &Params<'_>) -> Result<ResponseType, OAuthError> {
+    let text =
+        params.value("response_type").ok_or_else(|| invalid("Missing required parameter: response_type"))?;
+    let refused = |text: &str| OAuthError::new(ErrorCode::UnsupportedResponseType, text);
+    let asked = ResponseType::parse(text).ok_or_else(|| refused("Unsupported response_type."))?;
+    if asked.is_implicit() && !site.tenant.settings.flags.enable_implicit_flow {
+        return Err(refused(
+            "Access tokens in the authorization response, and responses without a code, are switched off.",
+        ));
+    }
+    let needed = [("authorization_code", asked.code), ("implicit", asked.is_front_channel())];
+    for (grant_type, needed) in needed {
+        if needed && !client.allows_grant(grant_type) {
+            let text = format!("Grant type '{grant_type}' not allowed for the client.");
+            return Err(OAuthError::new(ErrorCode::UnauthorizedClient, &text));
+        }
+    }
+    if asked.is_front_channel() && params.value("response_mode") == Some("query") {
+        return Err(invalid("This response_type does not go with response_mode=query."));
+    }
+    Ok(asked)
+}
+
 /// What of the scopes asked for can be granted at all: the rest is left out, and the answer says what was given.
-fn grantable(asked: &Scopes, client: &Client, api: Option<&ResourceServer>) -> Scopes {
+fn grantable(
+    asked: &Scopes,
+    client: &Client,
+    api: Option<&ResourceServer>,
+    response_type: ResponseType,
+) -> Scopes {
     let mut allowed: Vec<&str> = vec!["openid", "profile", "email"];
-    if client.allows_grant("refresh_token") && api.is_none_or(|api| api.allow_offline_access) {
+    // OpenID Connect Core 11: without a code there is no refresh token.
+    if response_type.code
+        && client.allows_grant("refresh_token")
+        && api.is_none_or(|api| api.allow_offline_access)
+    {
         allowed.push("offline_access");
     }
     let identity = Scopes::parse(&allowed.join(" ")).unwrap_or_default();
     asked.intersection(&identity.union(&api.map(ResourceServer::scope_names).unwrap_or_default()))
 }
 
-fn code_challenge(client: &Client, params: &Params<'_>) -> Result<Option<String>, OAuthError> {
+fn code_challenge(
+    client: &Client,
+    response_type: ResponseType,
+    params: &Params<'_>,
+) -> Result<Option<String>, OAuthError> {
     match (params.value("code_challenge"), params.value("code_challenge_method")) {
         (Some(challenge), method) => Challenge::parse(challenge, method)
             .map(|challenge| Some(challenge.as_str().to_owned()))
             .map_err(|error| invalid(&error.to_string())),
         (None, Some(_)) => Err(invalid("code_challenge_method was sent without code_challenge")),
         // RFC 9700 section 2.1.1: public clients must use PKCE.
-        (None, None) if client.is_public() => Err(invalid("Missing required parameter: code_challenge")),
+        (None, None) if client.is_public() && response_type.code => {
+            Err(invalid("Missing required parameter: code_challenge"))
+        }
         (None, None) => Ok(None),
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     authorize_request::IDENTITY_SCOPES,
     client_authentication::{ASSERTION_ALGS, METHODS},
     keys::SIGNING_ALGS,
+    model::ResponseType,
     token_endpoint::GRANT_TYPES,
 };
 
@@ -23,6 +24,12 @@ impl Discovery {
         let confidential: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
         let signing: Vec<&str> = SIGNING_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
         let assertions: Vec<&str> = ASSERTION_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
+        let implicit = site.tenant.settings.flags.enable_implicit_flow;
+        let response_types =
+            ResponseType::ALL.into_iter().filter(|(_, kind)| implicit || !kind.is_implicit());
+        let response_types: Vec<&str> = response_types.map(|(name, _)| name).collect();
+        // OpenID Connect Dynamic Client Registration 2: `code id_token` takes it too.
+        let grant_types: Vec<&str> = GRANT_TYPES.into_iter().chain(["implicit"]).collect();
         let document = json!({
             "issuer": site.issuer(),
             "authorization_endpoint": site.url("/authorize"),
@@ -33,9 +40,9 @@ impl Discovery {
             "introspection_endpoint": site.url("/oauth/introspect"),
             "end_session_endpoint": site.url("/oidc/logout"),
             "scopes_supported": IDENTITY_SCOPES,
-            "response_types_supported": ["code"],
+            "response_types_supported": response_types,
             "response_modes_supported": ["query", "fragment", "form_post"],
-            "grant_types_supported": GRANT_TYPES,
+            "grant_types_supported": grant_types,
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": signing,

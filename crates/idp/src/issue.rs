@@ -2,11 +2,11 @@
 
 use base::Secret;
 use jose::{Alg, SigningKey, half_hash};
-use oauth::Scopes;
+use oauth::{ErrorCode, Scopes};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    IdpError, Site,
+    EndpointError, IdpError, Site,
     idp::Core,
     model::{AccessTokenRecord, Client, Grant, ResourceServer, User, iso8601},
 };
@@ -29,6 +29,24 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) gty: Option<&'a str>,
     /// What is revoked together.
     pub(crate) family: &'a str,
+}
+
+/// An access token of a user flow.
+pub(crate) struct UserAccessToken {
+    pub(crate) token: Secret<String>,
+    /// Seconds.
+    pub(crate) expires_in: i64,
+    /// What of the scope asked for it has.
+    pub(crate) scope: Scopes,
+}
+
+/// What is issued together with an ID token and bound to it by a hash (OpenID Connect Core 3.1.3.6 and 3.3.2.11).
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Hashed<'a> {
+    /// `c_hash`.
+    pub(crate) code: Option<&'a str>,
+    /// `at_hash`.
+    pub(crate) access_token: Option<&'a str>,
 }
 
 /// Whose tokens of a user flow are made, and for whom.
@@ -101,14 +119,47 @@ impl Core {
         Ok((token, OPAQUE_LIFETIME))
     }
 
-    /// Signs an ID token (OpenID Connect Core section 2). `nonce` only the first time, `access_token` for `at_hash`.
+    /// The access token of a user flow: a JWT for the grant's API, or an opaque one.
+    pub(crate) async fn user_access_token(
+        &self,
+        site: &Site,
+        holder: &Holder<'_>,
+        scope: &Scopes,
+        gty: Option<&str>,
+    ) -> Result<UserAccessToken, EndpointError> {
+        let Holder { issuer, client, grant, user } = *holder;
+        let refused = |text: &str| EndpointError::oauth(ErrorCode::InvalidGrant, text);
+        let Some(audience) = grant.audience.as_deref() else {
+            let grant = Grant { scope: scope.clone(), issuer: issuer.to_owned(), ..grant.clone() };
+            let (token, expires_in) = self.opaque_access_token(site, grant).await?;
+            return Ok(UserAccessToken { token, expires_in, scope: scope.clone() });
+        };
+        let api = self.api(site, Some(audience)).await?;
+        let api = api.ok_or_else(|| refused("The API of this grant does not exist any more."))?;
+        // The grant may be months old: what the API gives users by now is what counts.
+        let scope = self.user_scope(site, client, &api, scope).await?.map_err(refused)?;
+        let order = AccessToken {
+            issuer,
+            api: &api,
+            audience,
+            subject: &user.user_id,
+            client_id: &client.client_id,
+            scope: &scope,
+            gty,
+            family: &grant.family,
+        };
+        let (token, expires_in) = self.sign_access_token(site, &order).await?;
+        Ok(UserAccessToken { token, expires_in, scope })
+    }
+
+    /// Signs an ID token (OpenID Connect Core section 2). `nonce` only the first time.
     pub(crate) async fn sign_id_token(
         &self,
         site: &Site,
         holder: &Holder<'_>,
         scope: &Scopes,
         nonce: Option<&str>,
-        access_token: &Secret<String>,
+        hashed: Hashed<'_>,
     ) -> Result<Secret<String>, IdpError> {
         let Holder { issuer, client, grant, user } = *holder;
         let name = client.jwt_configuration.alg.as_deref().unwrap_or("RS256");
@@ -125,7 +176,11 @@ impl Core {
         );
         claims.insert("sub".to_owned(), json!(user.user_id));
         claims.insert("sid".to_owned(), json!(grant.sid));
-        claims.insert("at_hash".to_owned(), json!(half_hash(alg, access_token.expose())));
+        for (name, issued) in [("at_hash", hashed.access_token), ("c_hash", hashed.code)] {
+            if let Some(issued) = issued {
+                claims.insert(name.to_owned(), json!(half_hash(alg, issued)));
+            }
+        }
         if let Some(nonce) = nonce {
             claims.insert("nonce".to_owned(), json!(nonce));
         }

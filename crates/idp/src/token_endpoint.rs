@@ -8,7 +8,7 @@ use crate::{
     ClientAuthentication, EndpointError, Site,
     authorize_request::IDENTITY_SCOPES,
     idp::Core,
-    issue::{AccessToken, Holder},
+    issue::{AccessToken, Hashed, Holder, UserAccessToken},
     model::{Client, Grant, ResourceServer, SubjectType, User},
     repository::{ClientGrantFilter, Page, Redemption},
 };
@@ -39,6 +39,11 @@ pub struct IssuedTokens {
 }
 
 impl IssuedTokens {
+    /// What the ID token that goes along names.
+    fn hashed(&self) -> Hashed<'_> {
+        Hashed { code: None, access_token: Some(self.access_token.expose()) }
+    }
+
     /// The JSON body (RFC 6749 section 5.1). To be sent with `Cache-Control: no-store`.
     pub fn to_wire(&self) -> Map<String, Value> {
         let mut wire = Map::new();
@@ -102,9 +107,9 @@ impl TokenEndpoint {
         let holder = Holder { issuer: &grant.issuer, client, grant: &grant, user: &user };
         let mut issued = self.issue(site, &holder, &grant.scope, None).await?;
         if grant.scope.contains("openid") {
-            let (nonce, access) = (grant.nonce.as_deref(), &issued.access_token);
+            let (nonce, hashed) = (grant.nonce.as_deref(), issued.hashed());
             issued.id_token =
-                Some(self.core.sign_id_token(site, &holder, &grant.scope, nonce, access).await?);
+                Some(self.core.sign_id_token(site, &holder, &grant.scope, nonce, hashed).await?);
         }
         if grant.scope.contains("offline_access") && client.allows_grant("refresh_token") {
             issued.refresh_token = Some(self.core.first_refresh_token(site, client, grant).await?);
@@ -216,14 +221,13 @@ impl TokenEndpoint {
         let mut issued = self.issue(site, &holder, &scope, Some("refresh_token")).await?;
         if scope.contains("openid") {
             // OpenID Connect Core 12.2: no nonce.
-            let access = &issued.access_token;
-            issued.id_token = Some(self.core.sign_id_token(site, &holder, &scope, None, access).await?);
+            let hashed = issued.hashed();
+            issued.id_token = Some(self.core.sign_id_token(site, &holder, &scope, None, hashed).await?);
         }
         issued.refresh_token = next;
         Ok(issued)
     }
 
-    /// The access token of a user flow: a JWT for the grant's API, or an opaque one.
     async fn issue(
         &self,
         site: &Site,
@@ -231,31 +235,8 @@ impl TokenEndpoint {
         scope: &Scopes,
         gty: Option<&str>,
     ) -> Result<IssuedTokens, EndpointError> {
-        let Holder { issuer, client, grant, user } = *holder;
-        let mut scope = scope.clone();
-        let (access_token, expires_in) = match grant.audience.as_deref() {
-            None => {
-                let grant = Grant { scope: scope.clone(), issuer: issuer.to_owned(), ..grant.clone() };
-                self.core.opaque_access_token(site, grant).await?
-            }
-            Some(audience) => {
-                let api = self.core.api(site, Some(audience)).await?;
-                let api = api.ok_or_else(|| grant_error("The API of this grant does not exist any more."))?;
-                // The grant may be months old: what the API gives users by now is what counts.
-                scope = self.core.user_scope(site, client, &api, &scope).await?.map_err(grant_error)?;
-                let order = AccessToken {
-                    issuer,
-                    api: &api,
-                    audience,
-                    subject: &user.user_id,
-                    client_id: &client.client_id,
-                    scope: &scope,
-                    gty,
-                    family: &grant.family,
-                };
-                self.core.sign_access_token(site, &order).await?
-            }
-        };
+        let issued = self.core.user_access_token(site, holder, scope, gty).await?;
+        let UserAccessToken { token: access_token, expires_in, scope } = issued;
         Ok(IssuedTokens { access_token, expires_in, id_token: None, refresh_token: None, scope })
     }
 

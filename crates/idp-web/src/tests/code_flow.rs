@@ -141,7 +141,7 @@ async fn prompt_none_without_session_is_login_required() {
 #[tokio::test]
 async fn o13_other_response_types_are_unsupported() {
     let world = World::new().await;
-    for kind in ["token", "id_token", "code token", "code id_token", "none", "CODE"] {
+    for kind in ["token", "id_token", "code token", "none", "CODE", "code code", "code  id_token"] {
         let answer = world.agent().get(&world.authorize(&[("response_type", kind)])).await;
         let answer_text = answer.location().unwrap_or_default();
         assert!(answer_text.contains("error=unsupported_response_type"), "{kind}: {answer:?}");

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod code_flow;
+mod front_channel;
 mod logout;
 mod management;
 mod pages;

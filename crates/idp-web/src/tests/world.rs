@@ -326,10 +326,10 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// A parameter of the redirect's query.
+    /// A parameter of the redirect's query or fragment.
     pub(super) fn param(&self, name: &str) -> Option<String> {
         let location = self.location()?;
-        let query = location.split_once('?')?.1;
+        let query = location.split_once(['?', '#'])?.1;
         let params = oauth::form::parse(query.as_bytes()).ok()?.into_owned();
         params.value(name).map(str::to_owned)
     }

@@ -16,7 +16,7 @@ pub use connection::{
 };
 pub use records::{
     AccessTokenRecord, AuthorizeRequest, Consent, Digest, Grant, KeyState, Prompt, RefreshTokenRecord,
-    ResponseMode, Session, SigningKeyRecord, Transaction,
+    ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
 };
 pub use resource_server::{
     ResourceServer, ResourceServerScope, SubjectPolicy, SubjectTypeAuthorization, TokenDialect,

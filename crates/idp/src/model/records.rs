@@ -18,6 +18,9 @@ pub struct AuthorizeRequest {
     pub redirect_uri: String,
     /// Whether the request named it: then the token request must too (RFC 6749 section 4.1.3).
     pub redirect_uri_given: bool,
+    /// What the answer is to hold. Transactions of older versions are about codes.
+    #[serde(default)]
+    pub response_type: ResponseType,
     /// How the answer goes there.
     pub response_mode: ResponseMode,
     /// What was asked for and can be granted, before consent.
@@ -44,6 +47,67 @@ pub struct AuthorizeRequest {
     pub connection: Option<String>,
     /// The user that must come out, from `id_token_hint`.
     pub expected_user: Option<String>,
+}
+
+/// What an authorization response is to hold: one of the three at least (OAuth 2.0 Multiple Response Types 1.0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseType {
+    /// A code for the token endpoint.
+    pub code: bool,
+    /// An ID token.
+    pub id_token: bool,
+    /// An access token.
+    pub token: bool,
+}
+
+impl Default for ResponseType {
+    fn default() -> Self {
+        Self::CODE
+    }
+}
+
+impl ResponseType {
+    /// The code flow.
+    pub const CODE: Self = Self { code: true, id_token: false, token: false };
+
+    /// Every combination that OpenID Connect Core and RFC 6749 define, and its registered name.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("code", Self::CODE),
+        ("code id_token", Self { code: true, id_token: true, token: false }),
+        ("id_token", Self { code: false, id_token: true, token: false }),
+        ("token", Self { code: false, id_token: false, token: true }),
+        ("id_token token", Self { code: false, id_token: true, token: true }),
+        ("code token", Self { code: true, id_token: false, token: true }),
+        ("code id_token token", Self { code: true, id_token: true, token: true }),
+    ];
+
+    /// Reads `response_type`; the order of its words says nothing, and none comes twice.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut found = Self { code: false, id_token: false, token: false };
+        for word in text.split(' ') {
+            let place = match word {
+                "code" => &mut found.code,
+                "id_token" => &mut found.id_token,
+                "token" => &mut found.token,
+                _ => return None,
+            };
+            if std::mem::replace(place, true) {
+                return None;
+            }
+        }
+        Some(found)
+    }
+
+    /// Whether tokens travel through the browser: then never in a query.
+    pub const fn is_front_channel(self) -> bool {
+        self.id_token || self.token
+    }
+
+    /// Whether it is one of those that RFC 9700 section 2.1.2 advises against: an access token goes through the browser,
+    /// or nothing is ever redeemed at the token endpoint.
+    pub const fn is_implicit(self) -> bool {
+        self.token || !self.code
+    }
 }
 
 /// How an authorization response travels.

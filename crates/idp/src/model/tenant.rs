@@ -85,6 +85,9 @@ pub struct TenantFlags {
     pub auth0_status_codes: bool,
     /// Dynamic client registration: does not exist yet, so only `false` works.
     pub enable_dynamic_client_registration: bool,
+    /// Access tokens in authorization responses, and authorization responses without a code (RFC 6749 section 4.2, RFC
+    /// 9700 section 2.1.2), for clients with the grant type `implicit`.
+    pub enable_implicit_flow: bool,
     /// Sign-up says that the user exists instead of `invalid_signup`.
     pub enable_public_signup_user_exists_error: bool,
     /// First-party clients on `localhost` ask for consent as Auth0's do.
