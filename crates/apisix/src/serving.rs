@@ -84,6 +84,8 @@ impl Serving {
         Contribution {
             routes: in_order(&self.routes),
             certificates: in_order(&self.certificates),
+            consumers: Arc::default(),
+            global: Arc::default(),
             revision,
             not_found: (ERRORS, NOT_FOUND),
             broken: self.broken(),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The dialect's name among the contributions to a snapshot.
-const NAME: &str = "apisix";
+pub(crate) const NAME: &str = "apisix";
 /// Writes that are taken together at most.
 const BATCH: usize = 256;
 /// How often a write is tried that another node overtakes.

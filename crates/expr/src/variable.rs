@@ -42,6 +42,10 @@ pub enum Variable {
     RouteName,
     /// `service_id`.
     ServiceId,
+    /// `consumer_name`: missing until the request is known to come from a consumer.
+    ConsumerName,
+    /// `consumer_group_id`.
+    ConsumerGroupId,
 }
 
 /// A request, as far as conditions see it.
@@ -106,6 +110,8 @@ impl Variable {
             "route_id" => Self::RouteId,
             "route_name" => Self::RouteName,
             "service_id" => Self::ServiceId,
+            "consumer_name" => Self::ConsumerName,
+            "consumer_group_id" => Self::ConsumerGroupId,
             other => return Self::parse_prefixed(other),
         })
     }
@@ -156,14 +162,9 @@ mod tests {
 
     #[test]
     fn what_is_not_implemented_is_refused_by_name() {
-        for name in [
-            "post_arg_name",
-            "post_arg.model",
-            "graphql_name",
-            "uri_param_id",
-            "consumer_name",
-            "balancer_ip",
-        ] {
+        for name in
+            ["post_arg_name", "post_arg.model", "graphql_name", "uri_param_id", "consumer_x", "balancer_ip"]
+        {
             assert_eq!(Variable::parse(name), Err(VariableError::Unsupported(name.into())));
         }
         assert_eq!(Variable::parse("nonsense"), Err(VariableError::Unknown("nonsense".into())));

@@ -16,7 +16,7 @@ use std::{
 use base::UnixMillis;
 use http::{HeaderValue, Method, StatusCode, uri::PathAndQuery};
 
-use crate::{metrics::CoreMetrics, route::Route};
+use crate::{consumer::Consumer, metrics::CoreMetrics, route::Route};
 
 /// Records of one core that are handed over together.
 const BATCH: usize = 256;
@@ -35,6 +35,7 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
     pub(crate) route: Option<Arc<Route>>,
+    pub(crate) consumer: Option<Arc<Consumer>>,
     pub(crate) upstream: Option<Box<str>>,
     pub(crate) failure: Option<Box<str>>,
 }
@@ -122,6 +123,7 @@ fn write_line(out: &mut Vec<u8>, record: &Record) {
         "bytes": record.bytes,
         "took_us": u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
         "route": record.route.as_ref().map(|route| route.id.as_ref()),
+        "consumer": record.consumer.as_ref().map(|consumer| consumer.name()),
         "upstream": record.upstream.as_deref(),
         "failure": record.failure.as_deref(),
     });
@@ -146,6 +148,7 @@ mod tests {
             bytes: 2,
             took: Duration::from_micros(3),
             route: None,
+            consumer: None,
             upstream: None,
             failure: Some("line\n\u{1b}[31mtwo".into()),
         };

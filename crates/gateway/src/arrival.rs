@@ -7,6 +7,7 @@ use http::{HeaderMap, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::{
+    consumer::Consumer,
     plugin::{Peer, RequestHead},
     route::Route,
 };
@@ -21,22 +22,26 @@ impl Arrival<'_> {
     /// Whether the conditions of `route` beside host and path hold.
     pub(crate) fn satisfies(&self, route: &Arc<Route>) -> bool {
         let matcher = &route.matcher;
-        let candidate = Candidate { arrival: self, route };
+        let seen = Seen { head: self.head, peer: self.peer, route, consumer: None };
         (matcher.methods.is_empty() || matcher.methods.contains(&self.head.method))
             && (matcher.remotes.is_empty()
                 || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
-            && matcher.vars.as_ref().is_none_or(|vars| vars.matches(&candidate))
+            && matcher.vars.as_ref().is_none_or(|vars| vars.matches(&seen))
     }
 }
 
-struct Candidate<'a> {
-    arrival: &'a Arrival<'a>,
-    route: &'a Route,
+/// A request as conditions see it.
+pub(crate) struct Seen<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) peer: &'a Peer,
+    pub(crate) route: &'a Route,
+    /// Who it was found to come from: nobody while its route is looked for.
+    pub(crate) consumer: Option<&'a Consumer>,
 }
 
-impl Variables for Candidate<'_> {
+impl Variables for Seen<'_> {
     fn value<'a>(&'a self, name: &Variable) -> Option<Cow<'a, str>> {
-        let (head, peer) = (self.arrival.head, self.arrival.peer);
+        let (head, peer) = (self.head, self.peer);
         Some(match name {
             Variable::Uri => Cow::Borrowed(head.path()),
             Variable::RequestUri => Cow::Borrowed(head.target.as_str()),
@@ -56,6 +61,8 @@ impl Variables for Candidate<'_> {
             Variable::RouteId => Cow::Borrowed(&self.route.id),
             Variable::RouteName => Cow::Borrowed(self.route.name.as_deref()?),
             Variable::ServiceId => Cow::Borrowed(self.route.service_id.as_deref()?),
+            Variable::ConsumerName => Cow::Borrowed(self.consumer?.name()),
+            Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
         })
     }
 }

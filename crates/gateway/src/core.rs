@@ -14,8 +14,8 @@ use base::Clock;
 use ipnet::IpNet;
 
 use crate::{
-    access_log::CoreLog, engine::Limits, metrics::CoreMetrics, snapshot::Snapshot, tls::TlsAcceptance,
-    upstream::Pools,
+    access_log::CoreLog, chain::MergedPlans, engine::Limits, metrics::CoreMetrics, snapshot::Snapshot,
+    tls::TlsAcceptance, upstream::Pools,
 };
 
 /// Settings that all cores share and nothing changes while they run.
@@ -41,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) log: CoreLog,
     pub(crate) settings: Arc<Settings>,
     pub(crate) connections: Connections,
+    pub(crate) merged: MergedPlans,
 }
 
 impl Core {
@@ -61,6 +62,7 @@ impl Core {
             log,
             settings,
             connections: Connections::default(),
+            merged: MergedPlans::default(),
         }
     }
 

@@ -7,8 +7,10 @@
 mod access_log;
 mod arrival;
 mod body;
+mod chain;
 mod client_body;
 mod client_stream;
+pub mod consumer;
 mod core;
 pub mod engine;
 pub mod error;

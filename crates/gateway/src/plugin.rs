@@ -6,7 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use crate::{error::ErrorBody, route::Route};
+use crate::{
+    arrival::Seen,
+    consumer::{Attached, Consumer, Consumers},
+    error::ErrorBody,
+    route::Route,
+};
 
 pub use crate::host::HostName;
 
@@ -103,6 +108,8 @@ pub struct Verdict {
     pub request: Vec<HeaderEdit>,
     /// Headers added to the final answer, whoever makes it (session cookies).
     pub response: Vec<(HeaderName, HeaderValue)>,
+    /// Who the request was found to come from.
+    pub attach: Option<Attached>,
     /// The answer, if the request ends here.
     pub reply: Option<Box<Reply>>,
 }
@@ -147,9 +154,30 @@ pub struct PluginRequest<'a> {
     pub route: &'a Arc<Route>,
     /// Headers added to the final answer, whoever makes it.
     pub response: &'a mut Vec<(HeaderName, HeaderValue)>,
+    /// The consumers of the route's dialect.
+    pub consumers: &'a Arc<Consumers>,
+    /// Who the request was found to come from.
+    pub attached: &'a mut Option<Attached>,
 }
 
 impl PluginRequest<'_> {
+    /// Says who the request comes from: the upstream is told, and the plugins that the consumer brings run from here on.
+    /// A suspended phase says so in [`Verdict::attach`].
+    pub fn attach(&mut self, who: impl Into<Attached>) {
+        who.into().attach(self.attached, &mut self.head.headers);
+    }
+
+    /// Who the request was found to come from.
+    pub fn consumer(&self) -> Option<&Arc<Consumer>> {
+        self.attached.as_ref().map(Attached::consumer)
+    }
+
+    /// The request for conditions over its variables.
+    pub fn variables(&self) -> impl expr::Variables {
+        let consumer = self.consumer().map(Arc::as_ref);
+        Seen { head: self.head, peer: self.peer, route: self.route, consumer }
+    }
+
     /// The gate's own answer in the words of the route's dialect: a page for browsers, JSON for everybody else.
     pub fn error(&self, status: StatusCode, message: &str) -> Reply {
         self.route.errors.reply(status, message, self.head.prefers_html())

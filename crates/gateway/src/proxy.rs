@@ -18,12 +18,13 @@ use crate::{
     access_log::Record,
     arrival::Arrival,
     body::{GateBody, Note, Source},
+    chain::{Chain, Ran},
     client_body::{BodyError, ClientBody},
     core::Core,
     error::Failure,
     hygiene,
     listener::ConnectionInfo,
-    plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
+    plugin::{Peer, Reply, RequestHead},
     route::{Backend, Route},
     tunnel,
     upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
@@ -50,6 +51,7 @@ pub(crate) async fn serve(
 
     let (html, version) = (wants_page(&parts.headers), parts.version);
     let mut outcome = Outcome::default();
+    let mut ran = Ran::default();
     let mut route = None;
     match hygiene::admit(parts, &connection) {
         Err(failure) => {
@@ -64,21 +66,31 @@ pub(crate) async fn serve(
             if let Some(log) = log.as_mut() {
                 log.target = head.target.clone();
             }
-            match snapshot.router.find(&Arrival { head: &head, peer }) {
+            let chain =
+                Chain { core: &core, head: &mut head, peer, added: &mut outcome.added, ran: &mut ran };
+            match snapshot.router.find(&Arrival { head: chain.head, peer }) {
                 None => {
-                    let (errors, text) = snapshot.not_found;
-                    outcome.reply(errors.reply(StatusCode::NOT_FOUND, text, false));
+                    let reply = chain.run_nowhere(&snapshot.parts).await.unwrap_or_else(|| {
+                        let (errors, text) = snapshot.not_found;
+                        errors.reply(StatusCode::NOT_FOUND, text, false)
+                    });
+                    outcome.reply(reply);
                 }
                 Some(found) => {
                     route = Some(found);
-                    let incoming =
-                        Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
-                    incoming.follow(found, &mut head, &mut outcome).await;
+                    match chain.run(found, snapshot.part(found)).await {
+                        Some(reply) => outcome.reply(reply),
+                        None => {
+                            let client =
+                                Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
+                            client.follow(found, &mut head, &mut outcome).await;
+                        }
+                    }
                 }
             }
         }
     }
-    finish(core, route, outcome, log, began)
+    finish(core, route, outcome, &ran, log, began)
 }
 
 /// What the request came to.
@@ -130,17 +142,8 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Runs the route's plugins, then its backend, unless a plugin answers.
+    /// Does what the route's backend says.
     async fn follow(self, route: &Arc<Route>, head: &mut RequestHead, outcome: &mut Outcome) {
-        for (plugins, phase) in [
-            (&route.plan.rewrite, (|plugin, request| plugin.rewrite(request)) as Phase),
-            (&route.plan.access, |plugin, request| plugin.access(request)),
-        ] {
-            if let Some(reply) = run_phase(plugins, phase, head, self.peer, route, &mut outcome.added).await {
-                outcome.reply(reply);
-                return;
-            }
-        }
         match &route.backend {
             Backend::None(status, message) => {
                 outcome.reply(route.errors.reply(*status, message, head.prefers_html()));
@@ -213,34 +216,6 @@ impl Client<'_> {
         }
         head.websocket
     }
-}
-
-type Phase = fn(&(dyn Plugin + 'static), &mut PluginRequest<'_>) -> Flow;
-
-async fn run_phase(
-    plugins: &[Arc<dyn Plugin>],
-    phase: Phase,
-    head: &mut RequestHead,
-    peer: &Peer,
-    route: &Arc<Route>,
-    added: &mut Vec<(HeaderName, HeaderValue)>,
-) -> Option<Reply> {
-    for plugin in plugins {
-        let flow = phase(plugin.as_ref(), &mut PluginRequest { head, peer, route, response: added });
-        match flow {
-            Flow::Continue => {}
-            Flow::Respond(reply) => return Some(*reply),
-            Flow::Suspend(future) => {
-                let verdict = future.await;
-                verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
-                added.extend(verdict.response);
-                if let Some(reply) = verdict.reply {
-                    return Some(*reply);
-                }
-            }
-        }
-    }
-    None
 }
 
 /// A request on its way to an upstream, over as many tries as that takes and allows.
@@ -361,19 +336,12 @@ fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
     outcome: Outcome,
+    ran: &Ran<'_>,
     log: Option<Box<Record>>,
     began: std::time::Duration,
 ) -> Response<GateBody> {
     let Outcome { mut status, mut headers, source, added, upstream, failure } = outcome;
-    if let Some(route) = route {
-        for plugin in &route.plan.response_headers {
-            plugin.response_headers(&mut PluginResponse {
-                status: &mut status,
-                headers: &mut headers,
-                route,
-            });
-        }
-    }
+    ran.on_response(route, &mut status, &mut headers);
     for (name, value) in added {
         headers.append(name, value);
     }
@@ -384,6 +352,7 @@ fn finish(
         record.status = status;
         record.took = took;
         record.route = route.cloned();
+        record.consumer = ran.attached.as_ref().map(|attached| Arc::clone(attached.consumer()));
         record.upstream = upstream;
         record.failure = failure;
         Note { core, record: Some(record) }
@@ -409,6 +378,7 @@ fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
         bytes: 0,
         took: std::time::Duration::ZERO,
         route: None,
+        consumer: None,
         upstream: None,
         failure: None,
     }

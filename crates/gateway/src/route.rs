@@ -1,6 +1,6 @@
 //! A compiled route, and the plan of plugins that runs on it.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, fmt, sync::Arc};
 
 use http::{Method, StatusCode};
 use ipnet::IpNet;
@@ -18,6 +18,8 @@ pub struct Route {
     pub id: Arc<str>,
     /// Name for people.
     pub name: Option<Arc<str>>,
+    /// The dialect it is written in: the name of the contribution that has it.
+    pub dialect: &'static str,
     /// Id of the service it belongs to.
     pub service_id: Option<Arc<str>>,
     /// Which requests it takes.
@@ -107,41 +109,163 @@ impl PathPattern {
     }
 }
 
+/// A plugin's place among those that run on a request.
+#[derive(Clone)]
+pub struct Entry {
+    /// What the dialect calls it: of one name, one runs.
+    pub name: &'static str,
+    /// Higher runs first.
+    pub priority: i64,
+    /// Of entries of one name, the one of the highest rank counts; of equals, the consumer's.
+    pub rank: u8,
+    /// Whether it finds out who the consumer is: it is not run again for what the consumer brings.
+    pub authenticates: bool,
+    /// What runs; `None`: the plugin of that name is switched off.
+    pub plugin: Option<Arc<dyn Plugin>>,
+}
+
+impl Entry {
+    /// A plugin of the lowest rank.
+    pub fn new(name: &'static str, priority: i64, plugin: Arc<dyn Plugin>) -> Self {
+        Self { name, priority, rank: 0, authenticates: false, plugin: Some(plugin) }
+    }
+}
+
+/// The plugins that a consumer brings, one of each name.
+#[derive(Debug, Default)]
+pub struct Layer {
+    /// In any order.
+    pub entries: Vec<Entry>,
+}
+
 /// The plugins of a route in the order they run, sorted into the phases they take part in.
 #[derive(Clone, Default)]
 pub struct Plan {
+    entries: Vec<Entry>,
     pub(crate) rewrite: Vec<Arc<dyn Plugin>>,
     pub(crate) access: Vec<Arc<dyn Plugin>>,
     pub(crate) response_headers: Vec<Arc<dyn Plugin>>,
 }
 
 impl Plan {
-    /// A plan of `plugins`, already in the order in which each phase runs them.
-    pub fn new(plugins: &[Arc<dyn Plugin>]) -> Self {
-        let of = |phase| plugins.iter().filter(|plugin| plugin.phases().contains(phase)).cloned().collect();
-        Self {
-            rewrite: of(Phases::REWRITE),
-            access: of(Phases::ACCESS),
-            response_headers: of(Phases::RESPONSE_HEADERS),
+    /// A plan of `entries`, one of each name; those of one priority keep their order.
+    pub fn new(mut entries: Vec<Entry>) -> Self {
+        entries.sort_by_key(|entry| Reverse(entry.priority));
+        let of = |phase| in_phase(&entries, phase).collect();
+        let (rewrite, access) = (of(Phases::REWRITE), of(Phases::ACCESS));
+        let response_headers = of(Phases::RESPONSE_HEADERS);
+        Self { entries, rewrite, access, response_headers }
+    }
+
+    /// Whether nothing runs.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// This plan with what a consumer brings, and those of its plugins whose first round is still to run: they are new,
+    /// and they are not there to find out who the consumer is.
+    pub(crate) fn with(&self, layer: &Layer) -> (Self, Vec<Arc<dyn Plugin>>) {
+        let mut entries = self.entries.clone();
+        let mut new = Vec::new();
+        for brought in &layer.entries {
+            match entries.iter_mut().find(|own| own.name == brought.name) {
+                Some(own) if own.rank > brought.rank => {}
+                Some(own) => *own = brought.clone(),
+                None => {
+                    entries.push(brought.clone());
+                    new.extend((!brought.authenticates).then(|| brought.clone()));
+                }
+            }
         }
+        new.sort_by_key(|entry| Reverse(entry.priority));
+        (Self::new(entries), in_phase(&new, Phases::REWRITE).collect())
+    }
+}
+
+fn in_phase(entries: &[Entry], phase: Phases) -> impl Iterator<Item = Arc<dyn Plugin>> {
+    entries
+        .iter()
+        .filter_map(|entry| entry.plugin.as_ref())
+        .filter(move |it| it.phases().contains(phase))
+        .cloned()
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let off = if self.plugin.is_some() { "" } else { " (off)" };
+        write!(f, "{} at {}{off}", self.name, self.priority)
     }
 }
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            |plugins: &[Arc<dyn Plugin>]| plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>();
-        f.debug_struct("Plan")
-            .field("rewrite", &names(&self.rewrite))
-            .field("access", &names(&self.access))
-            .field("response_headers", &names(&self.response_headers))
-            .finish()
+        f.debug_list().entries(&self.entries).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
+
     use super::*;
+
+    struct Named(&'static str);
+
+    impl Plugin for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn phases(&self) -> Phases {
+            Phases::REWRITE.and(Phases::ACCESS)
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    fn entry(name: &'static str, priority: i64, rank: u8, plugin: Option<&'static str>) -> Entry {
+        let plugin = plugin.map(|it| Arc::new(Named(it)) as Arc<dyn Plugin>);
+        Entry { name, priority, rank, authenticates: name == "auth", plugin }
+    }
+
+    fn names(plugins: &[Arc<dyn Plugin>]) -> Vec<&'static str> {
+        plugins.iter().map(|plugin| plugin.name()).collect()
+    }
+
+    #[test]
+    fn a_consumer_replaces_adds_and_switches_off() {
+        let plan = Plan::new(vec![
+            entry("limit", 10, 2, Some("route limit")),
+            entry("auth", 30, 2, Some("route auth")),
+            entry("cors", 20, 2, Some("route cors")),
+            entry("log", 5, 9, Some("route log")),
+        ]);
+        assert_eq!(names(&plan.access), ["route auth", "route cors", "route limit", "route log"]);
+        let layer = Layer {
+            entries: vec![
+                entry("limit", 25, 4, Some("consumer limit")),
+                entry("cors", 20, 4, None),
+                entry("log", 5, 4, Some("consumer log")),
+                entry("last", 1, 4, Some("consumer last")),
+                entry("first", 90, 4, Some("consumer first")),
+                entry("off", 91, 4, None),
+            ],
+        };
+        let (merged, new) = plan.with(&layer);
+        assert_eq!(
+            names(&merged.access),
+            ["consumer first", "route auth", "consumer limit", "route log", "consumer last"]
+        );
+        assert_eq!(names(&new), ["consumer first", "consumer last"]);
+    }
+
+    #[test]
+    fn what_a_consumer_brings_to_authenticate_is_not_run_for_it() {
+        let layer = Layer { entries: vec![entry("auth", 30, 4, Some("consumer auth"))] };
+        assert!(Plan::default().with(&layer).1.is_empty());
+    }
 
     #[test]
     fn host_patterns_fold_case_and_know_their_wildcard() {

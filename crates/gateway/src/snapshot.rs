@@ -6,8 +6,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
+use smallvec::SmallVec;
 
-use crate::{error::ErrorBody, route::Route, router::Router, tls::Certificates};
+use crate::{
+    consumer::Consumers,
+    error::ErrorBody,
+    route::{Backend, Matcher, Plan, Route},
+    router::Router,
+    tls::Certificates,
+};
 
 pub use crate::tls::Certificate;
 
@@ -18,6 +26,10 @@ pub struct Contribution {
     pub routes: Vec<Arc<Route>>,
     /// Its certificates.
     pub certificates: Vec<Arc<Certificate>>,
+    /// Its consumers and their credentials.
+    pub consumers: Arc<Consumers>,
+    /// What runs on every request to its routes before their own plugins, and on requests that no route takes.
+    pub global: Arc<Plan>,
     /// Revision of the store this was compiled from.
     pub revision: u64,
     /// How it words the answer to a request that no route takes, and that answer's text.
@@ -32,10 +44,53 @@ pub struct Snapshot {
     pub(crate) router: Router,
     pub(crate) certificates: Certificates,
     pub(crate) not_found: (ErrorBody, &'static str),
+    /// What each dialect says of all its routes.
+    pub(crate) parts: SmallVec<[Part; 2]>,
     /// Store revision of each contribution, by the dialect's name.
     pub revisions: BTreeMap<&'static str, u64>,
     /// All resources that could not be compiled, and why.
     pub broken: Vec<(String, String)>,
+}
+
+/// What a dialect says of all its routes.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) dialect: &'static str,
+    pub(crate) consumers: Arc<Consumers>,
+    pub(crate) global: Arc<Plan>,
+    /// What stands for the route on requests that no route takes.
+    pub(crate) nowhere: Arc<Route>,
+}
+
+impl Part {
+    fn of(dialect: &'static str, contribution: &Contribution) -> Self {
+        let (errors, text) = contribution.not_found;
+        let nowhere = Route {
+            id: Arc::from(""),
+            name: None,
+            dialect,
+            service_id: None,
+            matcher: Matcher::default(),
+            plan: Arc::default(),
+            backend: Backend::None(StatusCode::NOT_FOUND, text),
+            timeouts: None,
+            websocket: false,
+            errors,
+        };
+        Self {
+            dialect,
+            consumers: Arc::clone(&contribution.consumers),
+            global: Arc::clone(&contribution.global),
+            nowhere: Arc::new(nowhere),
+        }
+    }
+}
+
+impl Snapshot {
+    /// What the dialect of `route` says of all its routes.
+    pub(crate) fn part(&self, route: &Route) -> Option<&Part> {
+        self.parts.iter().find(|part| part.dialect == route.dialect)
+    }
 }
 
 /// The one place where snapshots are made and swapped. Contributions are merged in the order of their names.
@@ -52,6 +107,7 @@ impl Publisher {
             router: Router::default(),
             certificates: Certificates::default(),
             not_found,
+            parts: SmallVec::new(),
             revisions: BTreeMap::new(),
             broken: Vec::new(),
         };
@@ -85,6 +141,7 @@ impl Publisher {
             router: Router::build(routes, Some(&previous.router)),
             certificates: Certificates::build(certificates),
             not_found,
+            parts: contributions.iter().map(|(name, part)| Part::of(name, part)).collect(),
             revisions: contributions.iter().map(|(name, part)| (*name, part.revision)).collect(),
             broken: contributions.values().flat_map(|part| part.broken.iter().cloned()).collect(),
         };

@@ -94,6 +94,8 @@ impl Serving {
         Contribution {
             routes: routes.into_iter().map(|(_, route)| route).collect(),
             certificates: Vec::new(),
+            consumers: Arc::default(),
+            global: Arc::default(),
             revision,
             not_found: (ERRORS, NOT_FOUND),
             broken: self.broken(),

@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 use aws_lc_rs::digest;
 use gateway::{
     plugin::Plugin,
+    route::Entry,
     snapshot::Certificate,
     upstream::{Live, Upstream, UpstreamSpec},
 };
@@ -45,9 +46,6 @@ pub(crate) struct Pass<'a> {
     services: HashMap<String, Result<Arc<Value>, String>>,
 }
 
-/// A compiled plugin behind the priority it runs at.
-type Prioritised = (i64, Arc<dyn Plugin>);
-
 impl Compiler {
     pub(crate) fn new(registry: Registry, sealer: Sealer, live: Arc<Live>) -> Self {
         Self {
@@ -72,15 +70,25 @@ impl Compiler {
         self.certificates.prune();
     }
 
-    /// A plugin by its name and configuration, and its priority; `None` when `_meta` disables it.
-    fn plugin(&mut self, name: &str, conf: &Value, resource: &str) -> Result<Option<Prioritised>, String> {
-        let Some(prepared) = self.registry.prepare(name, conf)? else { return Ok(None) };
+    /// A plugin by its name and configuration.
+    fn plugin(&mut self, name: &str, conf: &Value, resource: &str) -> Result<Entry, String> {
+        let prepared = self.registry.prepare(name, conf)?;
+        let entry = Entry {
+            name: prepared.plugin.name(),
+            priority: prepared.priority,
+            rank: 0,
+            authenticates: prepared.plugin.authenticates(),
+            plugin: None,
+        };
+        if prepared.disabled {
+            return Ok(entry);
+        }
         let content = content(&[name, &prepared.conf.to_string()]);
         let cx = CompileContext { resource };
         let compiled = self.plugins.find_or(content, || prepared.plugin.compile(&prepared.conf, &cx));
         let compiled = compiled
             .map_err(|error| format!("failed to check the configuration of plugin {name} err: {error}"))?;
-        Ok(Some((prepared.priority, compiled)))
+        Ok(Entry { plugin: Some(compiled), ..entry })
     }
 
     fn upstream(&mut self, id: &str, value: &Value) -> Result<Arc<Upstream>, String> {

@@ -2,8 +2,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use gateway::{
     error::{ConfigError, ErrorBody},
-    plugin::Plugin,
-    route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
+    route::{Backend, Entry, HostPattern, Matcher, PathPattern, Plan, Route},
 };
 use http::{Method, StatusCode};
 use indexmap::IndexMap;
@@ -11,7 +10,10 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Pass, upstream::timeouts};
-use crate::resources::{Kind, id_text};
+use crate::{
+    resources::{Kind, id_text},
+    writer::NAME,
+};
 
 /// How the gate words its own answers on routes of this dialect.
 pub(crate) const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
@@ -53,9 +55,10 @@ impl Pass<'_> {
         Ok(Route {
             id: id.into(),
             name: value.get("name").and_then(Value::as_str).map(Arc::from),
+            dialect: NAME,
             service_id: service_id.as_deref().map(Arc::from),
             matcher,
-            plan: Arc::new(Plan::new(&plugins)),
+            plan: Arc::new(Plan::new(plugins)),
             backend: self.backend(id, &value, service_id.as_deref(), service)?,
             timeouts: timeouts(&value).map_err(wrong)?,
             websocket: websocket.and_then(Value::as_bool).unwrap_or(false),
@@ -70,7 +73,7 @@ impl Pass<'_> {
         route: &Value,
         service_id: Option<&str>,
         service: Option<&Value>,
-    ) -> Result<Vec<Arc<dyn Plugin>>, String> {
+    ) -> Result<Vec<Entry>, String> {
         let (of_route, of_service) =
             (format!("routes/{id}"), format!("services/{}", service_id.unwrap_or_default()));
         let mut merged: IndexMap<&str, (&Value, &str)> = IndexMap::new();
@@ -82,12 +85,10 @@ impl Pass<'_> {
         }
         let mut compiled = Vec::with_capacity(merged.len());
         for (name, (conf, resource)) in merged {
-            if let Some((priority, plugin)) = self.compiler.plugin(name, conf, resource)? {
-                compiled.push((priority, name, plugin));
-            }
+            compiled.push(self.compiler.plugin(name, conf, resource)?);
         }
-        compiled.sort_by(|(a, a_name, _), (b, b_name, _)| b.cmp(a).then(a_name.cmp(b_name)));
-        Ok(compiled.into_iter().map(|(_, _, plugin)| plugin).collect())
+        compiled.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.name.cmp(b.name)));
+        Ok(compiled)
     }
 
     /// The route's upstream before the service's, and one by id before one inline.
@@ -129,6 +130,7 @@ impl Pass<'_> {
         Some(Route {
             id: id.into(),
             name: None,
+            dialect: NAME,
             service_id: None,
             matcher: matcher(stored, service).ok()?,
             plan: Arc::default(),

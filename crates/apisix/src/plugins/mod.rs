@@ -29,6 +29,11 @@ pub trait DialectPlugin: Send + Sync {
     /// What may be written.
     fn schema(&self) -> &Schema;
 
+    /// Whether it finds out who the consumer is (APISIX's `type=auth`).
+    fn authenticates(&self) -> bool {
+        false
+    }
+
     /// Dotted paths of the attributes that are sealed at rest and hidden from viewers.
     fn encrypt_fields(&self) -> Vec<String> {
         self.schema().secret_paths()
@@ -66,6 +71,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) plugin: &'a dyn DialectPlugin,
     /// Higher runs first.
     pub(crate) priority: i64,
+    /// Whether `_meta` switches it off.
+    pub(crate) disabled: bool,
     pub(crate) conf: Value,
 }
 
@@ -94,6 +101,10 @@ impl Meta {
         let disabled = meta.get("disable").and_then(Value::as_bool).unwrap_or(false);
         Ok(Self { disabled, priority: meta.get("priority").and_then(Value::as_i64) })
     }
+}
+
+fn no_object(plugin: &str) -> String {
+    format!("invalid plugin conf for plugin [{plugin}]: it is not an object")
 }
 
 /// Renames other spellings to the schema's; both at once contradict each other.
@@ -144,38 +155,39 @@ impl Registry {
 
     /// Checks the `plugins` of a resource; the error is the whole text for the client.
     pub(crate) fn check(&self, plugins: &Map<String, Value>) -> Result<(), String> {
-        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf))
+        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf).map(drop))
     }
 
-    fn check_one(&self, name: &str, conf: &Value) -> Result<(), String> {
+    fn check_one(&self, name: &str, conf: &Value) -> Result<&dyn DialectPlugin, String> {
         let plugin = self.find(name).ok_or_else(|| format!("unknown plugin [{}]", excerpt(name)))?;
         let wrong =
             |error: String| format!("failed to check the configuration of plugin {name} err: {error}");
         let Value::Object(sent) = conf else {
-            return Err(format!("invalid plugin conf for plugin [{name}]: it is not an object"));
+            return Err(no_object(name));
         };
         let mut conf = sent.clone();
         let meta = Meta::take(&mut conf).map_err(wrong)?;
         if meta.disabled {
-            return Ok(());
+            return Ok(plugin);
         }
         refuse_references(&Value::Object(conf.clone()), name).map_err(wrong)?;
         resolve_aliases(plugin, &mut conf).map_err(wrong)?;
         plugin.check_before_schema(&conf).map_err(wrong)?;
         let conf = Value::Object(conf);
         plugin.schema().validate(&conf).map_err(wrong)?;
-        conf.as_object().map_or(Ok(()), |conf| plugin.check_after_schema(conf)).map_err(wrong)
+        conf.as_object().map_or(Ok(()), |conf| plugin.check_after_schema(conf)).map_err(wrong)?;
+        Ok(plugin)
     }
 
-    /// The configuration as its plugin takes it: without `_meta`, aliases resolved. `None` when it is disabled.
-    pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Option<Prepared<'a>>, String> {
-        self.check_one(name, conf)?;
-        let (Some(plugin), Value::Object(sent)) = (self.find(name), conf) else { return Ok(None) };
+    /// The configuration as its plugin takes it: without `_meta`, aliases resolved.
+    pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Prepared<'a>, String> {
+        let plugin = self.check_one(name, conf)?;
+        let Value::Object(sent) = conf else { return Err(no_object(name)) };
         let mut conf = sent.clone();
         let meta = Meta::take(&mut conf)?;
         resolve_aliases(plugin, &mut conf)?;
         let priority = meta.priority.unwrap_or_else(|| plugin.priority());
-        Ok((!meta.disabled).then(|| Prepared { plugin, priority, conf: Value::Object(conf) }))
+        Ok(Prepared { plugin, priority, disabled: meta.disabled, conf: Value::Object(conf) })
     }
 
     /// All of them, by name.

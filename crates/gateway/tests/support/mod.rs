@@ -16,6 +16,7 @@ use std::{
 use base::Clock;
 use gateway::{
     TlsAcceptance,
+    consumer::Consumers,
     engine::{self, EngineConfig, Limits, ListenerSpec, Running},
     error::ErrorBody,
     route::{Backend, Matcher, PathPattern, Plan, Route},
@@ -24,6 +25,7 @@ use gateway::{
 };
 
 const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
+const DIALECT: &str = "test";
 
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
@@ -65,6 +67,13 @@ impl Gate {
 
     /// The same, speaking to them by `scheme`.
     pub(crate) fn route_by(&self, scheme: Scheme, targets: &[SocketAddr], timeouts: Timeouts) {
+        let plan = Arc::new(Plan::default());
+        let backend = self.backend(scheme, targets, timeouts);
+        self.publish(vec![route(plan, backend)], Arc::default(), Plan::default());
+    }
+
+    /// These targets.
+    pub(crate) fn backend(&self, scheme: Scheme, targets: &[SocketAddr], timeouts: Timeouts) -> Backend {
         let spec = UpstreamSpec {
             id: "u".into(),
             scheme,
@@ -84,28 +93,21 @@ impl Gate {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy { verify: false, client: None },
         };
-        let upstream = Upstream::compile(spec, &self.live).unwrap();
-        let route = Route {
-            id: "r".into(),
-            name: None,
-            service_id: None,
-            matcher: Matcher { paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
-            plan: Arc::new(Plan::default()),
-            backend: Backend::Upstream(upstream),
-            timeouts: None,
-            websocket: true,
-            errors: ERRORS,
+        Backend::Upstream(Upstream::compile(spec, &self.live).unwrap())
+    }
+
+    /// Replaces everything.
+    pub(crate) fn publish(&self, routes: Vec<Arc<Route>>, consumers: Arc<Consumers>, global: Plan) {
+        let contribution = Contribution {
+            routes,
+            certificates: Vec::new(),
+            consumers,
+            global: Arc::new(global),
+            revision: 1,
+            not_found: (ERRORS, "404 Route Not Found"),
+            broken: Vec::new(),
         };
-        self.publisher.publish(
-            "test",
-            Contribution {
-                routes: vec![Arc::new(route)],
-                certificates: Vec::new(),
-                revision: 1,
-                not_found: (ERRORS, "404 Route Not Found"),
-                broken: Vec::new(),
-            },
-        );
+        self.publisher.publish(DIALECT, contribution);
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -119,6 +121,22 @@ impl Gate {
         stream.write_all(request.as_bytes()).unwrap();
         read_to_end(&mut stream)
     }
+}
+
+/// A route for every path.
+pub(crate) fn route(plan: Arc<Plan>, backend: Backend) -> Arc<Route> {
+    Arc::new(Route {
+        id: "r".into(),
+        name: None,
+        dialect: DIALECT,
+        service_id: None,
+        matcher: Matcher { paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
+        plan,
+        backend,
+        timeouts: None,
+        websocket: true,
+        errors: ERRORS,
+    })
 }
 
 impl Drop for Gate {

@@ -50,8 +50,11 @@ impl Compiler {
         self.upstreams.prune();
     }
 
-    /// A plugin entity's instance, and its priority.
-    fn plugin(&mut self, entity: &Map<String, Value>) -> Result<(i64, Arc<dyn Plugin>), Violations> {
+    /// A plugin entity's name, its priority and its instance.
+    fn plugin(
+        &mut self,
+        entity: &Map<String, Value>,
+    ) -> Result<(&'static str, i64, Arc<dyn Plugin>), Violations> {
         let name = entity.get("name").and_then(Value::as_str).unwrap_or_default();
         let plugin = Arc::clone(self.registry.demand(name)?);
         let empty = Map::new();
@@ -59,6 +62,7 @@ impl Compiler {
         let content = content(&[name, &Value::Object(config.clone()).to_string()]);
         let compiled = self.plugins.find_or(content, || plugin.compile(config));
         Ok((
+            plugin.name(),
             plugin.priority(),
             compiled.map_err(|error| Violations::of(&error.path, error.reason).within("config"))?,
         ))

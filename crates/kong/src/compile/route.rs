@@ -2,8 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{
     error::{ConfigError, ErrorBody},
-    plugin::Plugin,
-    route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
+    route::{Backend, Entry, HostPattern, Matcher, PathPattern, Plan, Route},
     upstream::{HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
 };
 use http::{Method, StatusCode};
@@ -12,7 +11,10 @@ use plugins::upstream_path;
 use serde_json::{Map, Value};
 
 use super::Pass;
-use crate::entities::{Kind, reference};
+use crate::{
+    entities::{Kind, reference},
+    writer::NAME,
+};
 
 /// How the gate words its own answers on routes of this dialect.
 pub(crate) const ERRORS: ErrorBody = ErrorBody { member: "message" };
@@ -53,7 +55,9 @@ impl Pass<'_> {
             },
             base: service.as_ref().and_then(|service| text(service, "path")).unwrap_or("/").to_owned(),
         };
-        plugins.extend(upstream_path::compile(rewrite).map_err(wrong)?);
+        // After every plugin that judges the request.
+        let last = upstream_path::compile(rewrite).map_err(wrong)?;
+        plugins.extend(last.map(|plugin| Entry::new("upstream-path", i64::MIN, plugin)));
         let backend = match (service_id, &service) {
             (Some(service_id), Some(service)) => {
                 let upstream =
@@ -65,9 +69,10 @@ impl Pass<'_> {
         Ok(Some(Route {
             id: id.into(),
             name: text(&route, "name").map(Arc::from),
+            dialect: NAME,
             service_id: service_id.map(Arc::from),
             matcher: matcher(&route).map_err(wrong)?,
-            plan: Arc::new(Plan::new(&plugins)),
+            plan: Arc::new(Plan::new(plugins)),
             backend,
             timeouts: None,
             websocket: true,
@@ -76,7 +81,7 @@ impl Pass<'_> {
     }
 
     /// The plugins of a route in the order they run. Of each name one counts: the one that is bound most closely.
-    fn plugins(&mut self, route: &str, service: Option<&str>) -> Result<Vec<Arc<dyn Plugin>>, String> {
+    fn plugins(&mut self, route: &str, service: Option<&str>) -> Result<Vec<Entry>, String> {
         let mut chosen: IndexMap<&str, (u8, &str)> = IndexMap::new();
         for (id, plugin) in self.view.list(Kind::Plugin) {
             let Some(closeness) = closeness(plugin, route, service) else { continue };
@@ -87,17 +92,17 @@ impl Pass<'_> {
             }
         }
         let mut compiled = Vec::with_capacity(chosen.len());
-        for (name, (_, id)) in chosen {
+        for (_, (_, id)) in chosen {
             let plugin = self.open(Kind::Plugin, id)?;
-            let (priority, plugin) = self
+            let (plugin_name, priority, plugin) = self
                 .compiler
                 .plugin(&plugin)
                 .map_err(|violations| format!("plugins/{id}: {}", violations.message()))?;
-            compiled.push((priority, name, plugin));
+            compiled.push(Entry::new(plugin_name, priority, plugin));
         }
         // Of equal priority, the later name in the alphabet goes first.
-        compiled.sort_by(|(a, a_name, _), (b, b_name, _)| b.cmp(a).then(b_name.cmp(a_name)));
-        Ok(compiled.into_iter().map(|(_, _, plugin)| plugin).collect())
+        compiled.sort_by(|a, b| b.priority.cmp(&a.priority).then(b.name.cmp(a.name)));
+        Ok(compiled)
     }
 
     pub(super) fn service_upstream(
@@ -138,6 +143,7 @@ impl Pass<'_> {
         Some(Route {
             id: id.into(),
             name: None,
+            dialect: NAME,
             service_id: None,
             matcher: matcher(route).ok()?,
             plan: Arc::default(),

@@ -121,6 +121,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
     let route = Arc::new(Route {
         id: "1".into(),
         name: None,
+        dialect: "test",
         service_id: None,
         matcher: Matcher::default(),
         plan: Arc::new(Plan::default()),
@@ -135,6 +136,8 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         peer: &peer,
         route: &route,
         response: &mut added,
+        consumers: &Arc::default(),
+        attached: &mut None,
     });
     let (verdict, waited) = match flow {
         Flow::Continue => (Verdict::default(), false),

@@ -51,7 +51,7 @@ impl Inner {
         Verdict {
             request: opened.edits(now).collect(),
             response: answer::cookie_headers(cookies),
-            reply: None,
+            ..Verdict::default()
         }
     }
 

@@ -220,9 +220,14 @@ impl Gate {
         let mut response = Vec::new();
         let flow = {
             let route = route();
-            let mut request =
-                PluginRequest { head: &mut head, peer: &peer, route: &route, response: &mut response };
-            self.plugin.rewrite(&mut request)
+            self.plugin.rewrite(&mut PluginRequest {
+                head: &mut head,
+                peer: &peer,
+                route: &route,
+                response: &mut response,
+                consumers: &Arc::default(),
+                attached: &mut None,
+            })
         };
         let (verdict, waited) = match flow {
             Flow::Continue => (Verdict::default(), false),
@@ -368,9 +373,10 @@ fn route() -> Arc<Route> {
     Arc::new(Route {
         id: "1".into(),
         name: None,
+        dialect: "test",
         service_id: None,
         matcher: Matcher::default(),
-        plan: Arc::new(Plan::new(&[])),
+        plan: Arc::new(Plan::default()),
         backend: Backend::None(StatusCode::NOT_FOUND, "nothing here"),
         timeouts: None,
         websocket: false,

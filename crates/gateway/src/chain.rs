@@ -1,0 +1,208 @@
+//! The plugins of a request, one after the other: what holds for every route of the dialect, the route's own, and those
+//! that a consumer brings who was found on the way.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use quick_cache::unsync::Cache;
+use smallvec::SmallVec;
+
+use crate::{
+    consumer::{Attached, Consumers},
+    core::Core,
+    plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
+    route::{Layer, Plan, Route},
+    snapshot::Part,
+};
+
+/// Plans that one core remembers together with what a consumer brings.
+const MERGED: usize = 4096;
+
+type Phase = fn(&(dyn Plugin + 'static), &mut PluginRequest<'_>) -> Flow;
+const REWRITE: Phase = |plugin, request| plugin.rewrite(request);
+const ACCESS: Phase = |plugin, request| plugin.access(request);
+
+/// A request whose plugins are to run.
+pub(crate) struct Chain<'a, 's> {
+    pub(crate) core: &'a Core,
+    pub(crate) head: &'a mut RequestHead,
+    pub(crate) peer: &'a Peer,
+    /// Headers that plugins add to whatever is answered.
+    pub(crate) added: &'a mut Vec<(HeaderName, HeaderValue)>,
+    pub(crate) ran: &'a mut Ran<'s>,
+}
+
+/// What ran, for the answer and the log.
+#[derive(Default)]
+pub(crate) struct Ran<'s> {
+    /// Who the request was found to come from.
+    pub(crate) attached: Option<Attached>,
+    /// The dialects whose rules for every request ran.
+    parts: SmallVec<[&'s Part; 2]>,
+    /// What the route's plan became with the plugins of the consumer.
+    merged: Option<Rc<Merged>>,
+}
+
+impl<'s> Chain<'_, 's> {
+    /// Runs the plugins of `route`. The reply, if one of them answers.
+    pub(crate) async fn run(mut self, route: &Arc<Route>, part: Option<&'s Part>) -> Option<Reply> {
+        let global = part.map(|part| &part.global).filter(|global| !global.is_empty());
+        // The common case of a route that has nothing to judge.
+        if global.is_none() && route.plan.is_empty() {
+            return None;
+        }
+        let consumers = part.map(|part| &part.consumers).unwrap_or(&NOBODY);
+        if let (Some(global), Some(part)) = (global, part) {
+            self.ran.parts.push(part);
+            if let Some(reply) = self.phase(&global.rewrite, REWRITE, route, consumers).await {
+                return Some(reply);
+            }
+        }
+        if let Some(reply) = self.phase(&route.plan.rewrite, REWRITE, route, consumers).await {
+            return Some(reply);
+        }
+        self.ran.merged = self.ran.attached.as_ref().and_then(|attached| {
+            let layer = &attached.consumer().layer;
+            (!layer.entries.is_empty()).then(|| self.core.merged.find(&route.plan, layer))
+        });
+        let merged = self.ran.merged.clone();
+        if let Some(merged) = &merged
+            && let Some(reply) = self.phase(&merged.new, REWRITE, route, consumers).await
+        {
+            return Some(reply);
+        }
+        if let Some(global) = global
+            && let Some(reply) = self.phase(&global.access, ACCESS, route, consumers).await
+        {
+            return Some(reply);
+        }
+        let plan = merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
+        self.phase(&plan.access, ACCESS, route, consumers).await
+    }
+
+    /// Runs what holds for every request on one that no route takes.
+    pub(crate) async fn run_nowhere(mut self, parts: &'s [Part]) -> Option<Reply> {
+        self.ran.parts = parts.iter().filter(|part| !part.global.is_empty()).collect();
+        let parts = self.ran.parts.clone();
+        for part in &parts {
+            if let Some(reply) =
+                self.phase(&part.global.rewrite, REWRITE, &part.nowhere, &part.consumers).await
+            {
+                return Some(reply);
+            }
+        }
+        for part in &parts {
+            if let Some(reply) = self.phase(&part.global.access, ACCESS, &part.nowhere, &part.consumers).await
+            {
+                return Some(reply);
+            }
+        }
+        None
+    }
+
+    async fn phase(
+        &mut self,
+        plugins: &[Arc<dyn Plugin>],
+        phase: Phase,
+        route: &Arc<Route>,
+        consumers: &Arc<Consumers>,
+    ) -> Option<Reply> {
+        for plugin in plugins {
+            let flow = phase(
+                plugin.as_ref(),
+                &mut PluginRequest {
+                    head: self.head,
+                    peer: self.peer,
+                    route,
+                    response: self.added,
+                    consumers,
+                    attached: &mut self.ran.attached,
+                },
+            );
+            match flow {
+                Flow::Continue => {}
+                Flow::Respond(reply) => return Some(*reply),
+                Flow::Suspend(future) => {
+                    let verdict = future.await;
+                    verdict.request.into_iter().for_each(|edit| edit.apply(&mut self.head.headers));
+                    self.added.extend(verdict.response);
+                    if let Some(who) = verdict.attach {
+                        who.attach(&mut self.ran.attached, &mut self.head.headers);
+                    }
+                    if let Some(reply) = verdict.reply {
+                        return Some(*reply);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Ran<'_> {
+    /// Shows the head of the answer to the plugins that take part in it.
+    pub(crate) fn on_response(
+        &self,
+        route: Option<&Arc<Route>>,
+        status: &mut StatusCode,
+        headers: &mut HeaderMap,
+    ) {
+        for part in &self.parts {
+            let route = route.unwrap_or(&part.nowhere);
+            for plugin in &part.global.response_headers {
+                plugin.response_headers(&mut PluginResponse { status, headers, route });
+            }
+        }
+        let Some(route) = route else { return };
+        let plan = self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
+        for plugin in &plan.response_headers {
+            plugin.response_headers(&mut PluginResponse { status, headers, route });
+        }
+    }
+}
+
+/// The table of a route that no dialect vouches for: it has no consumers.
+static NOBODY: LazyLock<Arc<Consumers>> = LazyLock::new(Arc::default);
+
+/// A plan with what a consumer brings.
+struct Merged {
+    plan: Plan,
+    /// Plugins whose first round is still to run.
+    new: Vec<Arc<dyn Plugin>>,
+    /// What it was made from: as long as they are held, nothing else has their addresses.
+    _from: (Arc<Plan>, Arc<Layer>),
+}
+
+/// The merged plans of one core, by the addresses of what they were made from.
+pub(crate) struct MergedPlans(RefCell<Cache<(usize, usize), Rc<Merged>>>);
+
+impl MergedPlans {
+    fn find(&self, plan: &Arc<Plan>, layer: &Arc<Layer>) -> Rc<Merged> {
+        let key = (Arc::as_ptr(plan).addr(), Arc::as_ptr(layer).addr());
+        let mut plans = self.0.borrow_mut();
+        if let Some(found) = plans.get(&key) {
+            return Rc::clone(found);
+        }
+        let (merged, new) = plan.with(layer);
+        let made = Rc::new(Merged { plan: merged, new, _from: (Arc::clone(plan), Arc::clone(layer)) });
+        plans.insert(key, Rc::clone(&made));
+        made
+    }
+}
+
+impl Default for MergedPlans {
+    fn default() -> Self {
+        Self(RefCell::new(Cache::new(MERGED)))
+    }
+}
+
+impl fmt::Debug for MergedPlans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MergedPlans")
+    }
+}
