@@ -15,6 +15,8 @@ mod support;
 
 #[path = "openid_connect/bearer.rs"]
 mod bearer;
+#[path = "openid_connect/claims.rs"]
+mod claims;
 #[path = "openid_connect/keys.rs"]
 mod keys;
 #[path = "openid_connect/login.rs"]

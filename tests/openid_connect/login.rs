@@ -38,6 +38,13 @@ impl Site {
         browser
     }
 
+    /// A browser that has logged in, whatever the page says then.
+    pub(super) async fn logged_in_or_not(&self) -> Browser {
+        let mut browser = Browser::new();
+        browser.open(&self.url("first")).await;
+        browser
+    }
+
     /// What a browser with these cookies is answered.
     pub(super) async fn with_cookies(&self, rest: &str, cookies: &str) -> Response {
         let host = format!("localhost:{}", self.gate.port(9080));

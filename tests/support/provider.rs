@@ -88,6 +88,26 @@ impl Provider {
         keys.insert(0, tokens::key(Alg::ES256, kid));
     }
 
+    /// Publishes and signs with the keys of `other` from now on.
+    pub(crate) fn share_keys_with(&self, other: &Self) {
+        let copy = |key: &SigningKey| {
+            let pkcs8 = key.to_pkcs8().unwrap();
+            SigningKey::from_pkcs8(key.alg(), key.kid().to_owned(), &pkcs8).unwrap()
+        };
+        let copies = locked(&other.state.keys).iter().map(copy).collect();
+        *locked(&self.state.keys) = copies;
+    }
+
+    /// The key set that it publishes.
+    pub(crate) fn published(&self) -> Value {
+        tokens::jwks(&locked(&self.state.keys).iter().collect::<Vec<_>>())
+    }
+
+    /// The metadata that it publishes.
+    pub(crate) fn described(&self) -> Value {
+        self.state.metadata()
+    }
+
     /// Goes down: its port refuses connections.
     pub(crate) fn stop(&self) {
         self.server.stop();

@@ -261,6 +261,31 @@ pub fn is_identity(name: &str) -> bool {
     EXACT.iter().any(|known| letters(name).eq(known.bytes())) || begins_with_any(name, &FAMILIES)
 }
 
+/// Whether an upstream might take the one header's name for the other's.
+pub fn is_same_header(one: &str, other: &str) -> bool {
+    letters(one).eq(letters(other))
+}
+
+/// Whether this header, in any spelling, belongs to the connection, or is one by which the gate tells the upstream of
+/// the request: address, scheme, path or method.
+pub fn is_the_gates(name: &str) -> bool {
+    const CONNECTION: [&str; 9] = [
+        "connection",
+        "keepalive",
+        "proxyconnection",
+        "proxyauthenticate",
+        "proxyauthorization",
+        "transferencoding",
+        "te",
+        "trailer",
+        "upgrade",
+    ];
+    CONNECTION.iter().any(|known| letters(name).eq(known.bytes()))
+        || is_hop_by_hop(name)
+        || is_override(name)
+        || is_forwarding(name, false)
+}
+
 /// Whether some servers read another path or method from this header, in any spelling.
 fn is_override(name: &str) -> bool {
     const EXACT: [&str; 7] = [

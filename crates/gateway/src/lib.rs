@@ -32,5 +32,5 @@ mod trie;
 mod tunnel;
 pub mod upstream;
 
-pub use hygiene::is_identity;
+pub use hygiene::{is_identity, is_same_header, is_the_gates};
 pub use tls::{TlsAcceptance, TlsVersions};

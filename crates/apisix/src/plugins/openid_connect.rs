@@ -6,6 +6,7 @@
 mod absent;
 mod bearer;
 mod calls;
+mod claims;
 mod headers;
 mod login;
 mod session;
@@ -101,8 +102,9 @@ pub(crate) fn schema() -> Schema {
             Schema::string().secret().doc("secret of the client; also the key of HS* ID tokens"),
         )
         .required("discovery", Schema::string().doc("URL of the provider's discovery document"));
-    let groups = [calls::fields, headers::fields, bearer::fields, login::fields, absent::fields]
-        as [fn(Schema) -> Schema; 5];
+    let groups =
+        [calls::fields, headers::fields, bearer::fields, claims::fields, login::fields, absent::fields]
+            as [fn(Schema) -> Schema; 6];
     groups.into_iter().fold(schema, |schema, fields| fields(schema))
 }
 
@@ -110,11 +112,11 @@ pub(crate) fn schema() -> Schema {
 fn config(conf: &Value) -> Result<Config, ConfigError> {
     let client_id = text(conf, "client_id").unwrap_or_default();
     let slack = conf.get("iat_slack").and_then(Value::as_u64);
-    let bearer = is_on(conf, "bearer_only", false)
-        || is_on(conf, "use_jwks", false)
-        || conf.get("public_key").is_some()
-        || conf.get("introspection_endpoint").is_some();
     let alg = text(conf, "token_signing_alg_values_expected").and_then(|alg| alg.parse::<Alg>().ok());
+    let bearer = bearer::is_asked_for(conf).then(|| bearer::bearer_config(conf, alg)).transpose()?;
+    if bearer.is_none() {
+        bearer::refuse_unused(conf)?;
+    }
     Ok(Config {
         client_id,
         client_secret: text(conf, "client_secret").map(Secret::new),
@@ -125,8 +127,10 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         slack: Duration::from_secs(slack.unwrap_or(120)),
         expiry_leeway: Duration::from_secs(slack.unwrap_or(0)),
         required_scopes: texts(conf.get("required_scopes")),
+        claim_rules: claims::claim_rules(conf, "claim_rules")?,
+        claim_headers: claims::claim_headers(conf)?,
         realm: text(conf, "realm").unwrap_or_else(|| "apisix".to_owned()),
-        bearer: bearer.then(|| bearer::bearer_config(conf)),
+        bearer,
         login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)),
         headers: headers::headers(conf),
     })

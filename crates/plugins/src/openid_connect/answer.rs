@@ -42,9 +42,17 @@ pub(super) fn forbidden(why: &str) -> Reply {
     no_store(reply)
 }
 
-/// 403: scopes are missing. All that are required are named.
-pub(super) fn scopes_missing(required: &[String]) -> Reply {
-    forbidden(&format!("required scopes {} not present", required.join(", ")))
+/// What is said where scopes are missing. All that are required are named.
+pub(super) fn scopes_missing(required: &[String]) -> String {
+    format!("required scopes {} not present", required.join(", "))
+}
+
+/// What is said where claims are not as the route's rules want them; `None`: they are. The claims are named, never their
+/// values or those that would do.
+pub(super) fn claims_failing(names: &[String]) -> Option<Box<str>> {
+    let (noun, verb) = if names.len() == 1 { ("claim", "does") } else { ("claims", "do") };
+    (!names.is_empty())
+        .then(|| format!("the {noun} {} {verb} not satisfy the rules of this route", names.join(", ")).into())
 }
 
 /// A redirect that changes the method to GET, with cookies, kept by no cache.

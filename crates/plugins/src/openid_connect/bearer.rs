@@ -1,28 +1,29 @@
-//! Access tokens in `Authorization` (RFC 6750): read, verified once, judged on every request.
+//! Access tokens (RFC 6750): read, verified once, judged on every request.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{
     error::{ConfigError, ErrorBody},
     plugin::{Flow, HeaderEdit, PluginRequest, Reply, Verdict},
 };
-use http::{HeaderValue, header::AUTHORIZATION};
-use jose::{Alg, CompactJws, KeySet, MAX_TOKEN_BYTES, VerifyingKey};
-use oauth::{
-    ProviderMetadata,
-    bearer::{Authorization, BearerError, names_access_token, parse},
-};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
 use rp::{
-    bearer::{ClaimRules, Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
-    provider::{Introspected, ProviderError},
+    bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
+    provider::{Introspected, Provider, ProviderError},
 };
 use serde_json::{Map, Value};
 
 use super::{
-    AccessTokenHeader, AudienceRule, BearerConfig, Config, Inner, Introspection, Verification, answer,
+    AccessTokenHeader, BearerConfig, Config, Inner, Introspection, Services, Verification, answer,
     browser::{X_ACCESS_TOKEN, X_USERINFO, encoded},
+    claim_headers,
+    claims::Documents,
+    issuers::{self, Issuer, Verifier, Way},
+    source::{Sent, TokenSource},
     tokens::{Failure, Unverified, may_be_newer, verify_by_jwks},
 };
 
@@ -41,24 +42,21 @@ thread_local! {
 pub(super) struct Bearer {
     /// Digest of the whole configuration: the same token is another matter under another one.
     identity: [u8; 32],
-    verification: Verifier,
-    algs: Vec<Alg>,
-    audience: AudienceRule,
+    source: TokenSource,
+    /// Whose tokens are taken, the route's own provider first.
+    issuers: Vec<Issuer>,
     uncached: bool,
-}
-
-enum Verifier {
-    Key(VerifyingKey),
-    Jwks,
-    Introspection(Introspection),
-    Discovered(Introspection),
 }
 
 /// A token that was verified: all that is needed to judge it again.
 struct Verified {
     claims: Claims,
-    /// `X-Userinfo`, where it is asked for.
-    userinfo: Option<HeaderValue>,
+    /// Why its claims do not suffice on this route. They never change, and the route is part of the verdict's key.
+    objection: Option<Box<str>>,
+    /// What the upstream is told of it, beside the token itself.
+    told: Box<[(HeaderName, HeaderValue)]>,
+    /// Place of its issuer among those of the route.
+    issuer: usize,
     /// The key set that verified it; another one verifies again.
     keys: Option<Arc<KeySet>>,
     /// When it is verified again.
@@ -67,52 +65,44 @@ struct Verified {
 
 impl Weigh for Verified {
     fn weigh(&self) -> usize {
-        self.claims.weight() + self.userinfo.as_ref().map_or(0, HeaderValue::len) + size_of::<Self>()
+        let told = self
+            .told
+            .iter()
+            .map(|(name, value)| size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len());
+        let objection = self.objection.as_ref().map_or(0, |objection| objection.len());
+        self.claims.weight() + told.sum::<usize>() + objection + size_of::<Self>()
     }
 }
 
 impl Bearer {
-    /// `identity` is the digest of all that a verdict depends on.
+    /// `identity` is the digest of all that a verdict depends on but secrets.
     pub(super) fn compile(
         bearer: &BearerConfig,
         config: &Config,
+        provider: &Arc<Provider>,
+        services: &Services,
         identity: [u8; 32],
     ) -> Result<Self, ConfigError> {
-        let algs = config.public_algs();
-        let verification = match &bearer.verification {
-            Verification::PublicKey(pem) => Verifier::Key(public_key(pem, &algs)?),
-            Verification::Jwks => Verifier::Jwks,
-            Verification::Introspection(introspection) => Verifier::Introspection(introspection.clone()),
-            Verification::Discovered(introspection) => Verifier::Discovered(introspection.clone()),
+        let issuers = issuers::compile(bearer, config, provider, services)?;
+        let identity = match &bearer.verification {
+            Verification::SymmetricKey { key, .. } => with_secret(identity, key),
+            _ => identity,
         };
-        let (audience, uncached) = (bearer.audience.clone(), bearer.uncached);
-        Ok(Self { identity, verification, algs, audience, uncached })
+        Ok(Self { identity, source: bearer.source.clone(), issuers, uncached: bearer.uncached })
     }
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
     pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
-        let values = request.head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let token = match parse(values) {
-            Ok(Authorization::Bearer(token)) => token,
-            Ok(Authorization::Absent | Authorization::Other) if inner.browser.is_some() => return None,
-            Ok(Authorization::Absent | Authorization::Other) => {
-                return Some(Denial::NoToken.flow(inner, request));
-            }
-            Err(BearerError::Malformed) => {
-                return Some(Denial::Refused(Refusal::Malformed).flow(inner, request));
-            }
-            Err(error @ (BearerError::Repeated | BearerError::NoCredentials)) => {
-                return Some(Denial::Unreadable(error.to_string()).flow(inner, request));
-            }
+        let token = match self.source.read(request.head) {
+            Sent::Token(token) => token,
+            Sent::Nothing if inner.browser.is_some() => return None,
+            Sent::Nothing => return Some(Denial::NoToken.flow(inner, request)),
+            Sent::Malformed => return Some(Denial::Refused(Refusal::Malformed).flow(inner, request)),
+            Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, request)),
         };
-        // RFC 6750 section 2: one way to send a token at a time.
-        if request.head.query().is_some_and(|query| names_access_token(query.as_bytes())) {
-            let why = "the access token is sent in two ways".to_owned();
-            return Some(Denial::Unreadable(why).flow(inner, request));
-        }
         let outcome = match self.verified(inner, token) {
             Some(Ok(verified)) => {
-                self.decide(inner, &verified).map(|()| inner.bearer_edits(token, &verified))
+                Self::decide(inner, &verified).map(|()| (inner.token_edit(token), verified))
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
@@ -125,9 +115,12 @@ impl Bearer {
             }
         };
         Some(match outcome {
-            Ok(edits) => {
+            Ok((token, verified)) => {
                 inner.remove_own_cookies(request.head, request.peer.https);
-                edits.into_iter().flatten().for_each(|edit| edit.apply(&mut request.head.headers));
+                let headers = &mut request.head.headers;
+                for (name, value) in token.iter().chain(&verified.told) {
+                    headers.insert(name.clone(), value.clone());
+                }
                 Flow::Continue
             }
             Err(denial) => denial.flow(inner, request),
@@ -140,65 +133,55 @@ impl Bearer {
             return Some(Err(Refusal::Malformed));
         }
         let now = inner.services.clock.now();
-        let by_keys = self.is_verified_by_keys(token);
-        let keys = if by_keys { self.current_keys(inner)? } else { None };
-        if let Some(verified) = self.cached(token, keys.as_ref(), now) {
+        if let Some(verified) = self.cached(token, now) {
             return Some(Ok(verified));
         }
-        if !by_keys {
-            return None;
+        let place = match issuers::pick(&self.issuers, token) {
+            Ok(place) => place?,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let issuer = self.issuers.get(place)?;
+        match issuer.way(token) {
+            Way::Keys => {}
+            Way::Introspect(_) => return None,
+            Way::Refuse(refusal) => return Some(Err(refusal)),
         }
-        let metadata = inner.provider.metadata();
-        if metadata.is_none() && inner.config.issuers.is_empty() {
+        if !issuer.is_known() {
             return None;
         }
         let jws = match CompactJws::parse(token) {
             Ok(jws) => jws,
             Err(error) => return Some(Err(error.into())),
         };
-        let payload = match (&self.verification, &keys) {
-            (Verifier::Key(key), _) => jws.verify(key),
-            (_, Some(keys)) => keys.verify(&jws, &self.algs),
-            (_, None) => return None,
+        let (payload, keys) = match &issuer.verifier {
+            Verifier::Key(key) => (jws.verify(key), None),
+            _ => {
+                let keys = issuer.provider.keys()?;
+                (keys.set.verify(&jws, &issuer.algs), Some(Arc::clone(&keys.set)))
+            }
         };
         match payload {
             Ok(payload) => {
-                let verified = self.read_jwt(inner, metadata.as_deref(), &jws, &payload, keys, now);
+                let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now);
                 Some(verified.map(|verified| self.keep(token, verified)))
             }
-            Err(error) if may_be_newer(&error) && !matches!(self.verification, Verifier::Key(_)) => None,
-            Err(error) => Some(Err(self.signature_refusal(&jws, error))),
+            Err(error) if may_be_newer(&error) && keys.is_some() => None,
+            Err(error) => Some(Err(issuer.signature_refusal(&jws, error))),
         }
     }
 
-    /// Two dots make a JWS; anything else is opaque.
-    fn is_verified_by_keys(&self, token: &str) -> bool {
-        match self.verification {
-            Verifier::Key(_) | Verifier::Jwks => true,
-            Verifier::Introspection(_) => false,
-            Verifier::Discovered(_) => token.bytes().filter(|byte| *byte == b'.').count() == 2,
-        }
-    }
-
-    /// The keys that a token would be verified with now; inner `None`: the configured one. Outer `None`: none yet.
-    #[allow(clippy::option_option)]
-    fn current_keys(&self, inner: &Inner) -> Option<Option<Arc<KeySet>>> {
-        match self.verification {
-            Verifier::Key(_) => Some(None),
-            _ => inner.provider.keys().map(|keys| Some(Arc::clone(&keys.set))),
-        }
-    }
-
-    fn cached(&self, token: &str, keys: Option<&Arc<KeySet>>, now: UnixMillis) -> Option<Rc<Verified>> {
+    fn cached(&self, token: &str, now: UnixMillis) -> Option<Rc<Verified>> {
         if self.uncached {
             return None;
         }
         let key = VerdictKey::of(&self.identity, token.as_bytes());
         let verified = VERDICTS.with_borrow(|verdicts| verdicts.get(&key))?;
-        let same_keys = match (&verified.keys, keys) {
-            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
-            (None, None) => true,
-            _ => false,
+        let same_keys = match &verified.keys {
+            None => true,
+            Some(then) => {
+                let now = self.issuers.get(verified.issuer)?.provider.keys()?;
+                Arc::ptr_eq(then, &now.set)
+            }
         };
         (same_keys && now < verified.until).then_some(verified)
     }
@@ -212,53 +195,32 @@ impl Bearer {
     }
 
     fn read_jwt(
-        &self,
         inner: &Inner,
-        metadata: Option<&ProviderMetadata>,
+        issuer: &Issuer,
+        place: usize,
         jws: &CompactJws<'_>,
         payload: &[u8],
         keys: Option<Arc<KeySet>>,
         now: UnixMillis,
     ) -> Result<Verified, Refusal> {
-        let issuer = |iss: &str, tid: Option<&str>| inner.config.is_issuer(metadata, iss, tid);
-        let (claims, object) = self.rules(inner, &issuer).read_jwt(jws.header(), payload)?;
-        let userinfo = userinfo(inner, &object);
+        let (claims, object) = issuer.read_jwt(jws, payload)?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
-        Ok(Verified { claims, userinfo, keys, until })
+        Ok(Verified {
+            objection: issuer.objection(&claims, &object),
+            told: told(inner, &object),
+            claims,
+            issuer: place,
+            keys,
+            until,
+        })
     }
 
-    fn rules<'a>(
-        &'a self,
-        inner: &'a Inner,
-        issuer: &'a dyn Fn(&str, Option<&str>) -> bool,
-    ) -> ClaimRules<'a> {
-        ClaimRules { client_id: &inner.client.client_id, audience_claim: &self.audience.claim, issuer }
-    }
-
-    /// A wrong algorithm is named where one is configured.
-    fn signature_refusal(&self, jws: &CompactJws<'_>, error: jose::JoseError) -> Refusal {
-        match (jws.alg(), error) {
-            (Ok(alg), _) if !self.algs.contains(&alg) && self.algs.len() == 1 => Refusal::UnexpectedAlg(alg),
-            (_, error) => error.into(),
-        }
-    }
-
-    /// Judges a verified token: time, scopes, audience. On every request.
-    fn decide(&self, inner: &Inner, verified: &Verified) -> Result<(), Denial> {
+    /// Judges a verified token, on every request.
+    fn decide(inner: &Inner, verified: &Verified) -> Result<(), Denial> {
         let config = &inner.config;
         let now = inner.services.clock.now();
         verified.claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
-        if !config.required_scopes.iter().all(|scope| verified.claims.has_scope(scope)) {
-            return Err(Denial::Scopes);
-        }
-        let AudienceRule { required, is_client, .. } = self.audience;
-        if (required || is_client) && !verified.claims.has_audience() {
-            return Err(Denial::Forbidden("required audience claim not present"));
-        }
-        if is_client && !verified.claims.is_for(&inner.client.client_id) {
-            return Err(Denial::Forbidden("mismatched audience"));
-        }
-        Ok(())
+        verified.objection.as_ref().map_or(Ok(()), |objection| Err(Denial::Forbidden(objection.clone())))
     }
 }
 
@@ -267,8 +229,7 @@ enum Denial {
     NoToken,
     Unreadable(String),
     Refused(Refusal),
-    Scopes,
-    Forbidden(&'static str),
+    Forbidden(Box<str>),
     Provider(ProviderError),
 }
 
@@ -282,8 +243,7 @@ impl Denial {
             Self::NoToken => answer::no_token(inner, errors, html),
             Self::Unreadable(why) => answer::unreadable(inner, &why, errors, html),
             Self::Refused(refusal) => answer::refused(inner, refusal, errors, html),
-            Self::Scopes => answer::scopes_missing(&inner.config.required_scopes),
-            Self::Forbidden(why) => answer::forbidden(why),
+            Self::Forbidden(why) => answer::forbidden(&why),
             Self::Provider(error) => answer::unavailable(&error, errors, html),
         }
     }
@@ -303,105 +263,139 @@ impl Inner {
     async fn settle(self: Arc<Self>, token: &Secret<String>, errors: ErrorBody, html: bool) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
         let outcome = match bearer.ask(&self, token).await {
-            Ok(verified) => {
-                bearer.decide(&self, &verified).map(|()| self.bearer_edits(token.expose(), &verified))
-            }
+            Ok(verified) => Bearer::decide(&self, &verified).map(|()| verified),
             Err(failure) => Err(failure.into()),
         };
         match outcome {
-            Ok(edits) => Verdict { request: edits.into_iter().flatten().collect(), ..Verdict::default() },
+            Ok(verified) => {
+                let token = self.token_edit(token.expose());
+                let edits = token.iter().chain(&verified.told);
+                let edits = edits.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()));
+                Verdict { request: edits.collect(), ..Verdict::default() }
+            }
             Err(denial) => Verdict::respond(denial.reply(&self, errors, html)),
         }
     }
 
-    /// What the upstream is told of a token that is let through. `Authorization` is there already.
-    fn bearer_edits(&self, token: &str, verified: &Verified) -> [Option<HeaderEdit>; 2] {
-        let token = (self.config.headers.access_token == AccessTokenHeader::XAccessToken)
-            .then(|| HeaderValue::from_str(token).ok())
-            .flatten()
-            .map(|mut value| {
-                value.set_sensitive(true);
-                HeaderEdit::Set(X_ACCESS_TOKEN, value)
-            });
-        [token, verified.userinfo.clone().map(|value| HeaderEdit::Set(X_USERINFO, value))]
+    /// Where the upstream finds a token that is let through.
+    fn token_edit(&self, token: &str) -> Option<(HeaderName, HeaderValue)> {
+        let in_authorization =
+            self.bearer.as_ref().is_some_and(|bearer| bearer.source == TokenSource::Authorization);
+        let (name, value) = match self.config.headers.access_token {
+            AccessTokenHeader::None => return None,
+            AccessTokenHeader::XAccessToken => (X_ACCESS_TOKEN, HeaderValue::from_str(token)),
+            AccessTokenHeader::Authorization if in_authorization => return None,
+            AccessTokenHeader::Authorization => {
+                (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")))
+            }
+        };
+        let mut value = value.ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
     }
 }
 
 impl Bearer {
     async fn ask(&self, inner: &Inner, token: &Secret<String>) -> Result<Rc<Verified>, Failure> {
-        match &self.verification {
-            _ if self.is_verified_by_keys(token.expose()) => self.ask_for_keys(inner, token.expose()).await,
-            Verifier::Introspection(introspection) => self.introspect(inner, introspection, token).await,
-            Verifier::Discovered(introspection) => match self.introspect(inner, introspection, token).await {
-                Err(Failure::Provider(ProviderError::Missing(_))) => Err(Refusal::Opaque.into()),
-                other => other,
-            },
-            Verifier::Key(_) | Verifier::Jwks => Err(Refusal::Malformed.into()),
+        let place = issuers::pick_later(&self.issuers, token.expose()).await?;
+        let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
+        match issuer.way(token.expose()) {
+            Way::Keys => self.ask_for_keys(inner, issuer, place, token.expose()).await,
+            Way::Refuse(refusal) => Err(refusal.into()),
+            Way::Introspect(introspection) => {
+                let discovered = matches!(issuer.verifier, Verifier::Discovered(_));
+                match self.introspect(inner, issuer, place, introspection, token).await {
+                    Err(Failure::Provider(ProviderError::Missing(_))) if discovered => Err(unreadable(token)),
+                    other => other,
+                }
+            }
         }
     }
 
-    async fn ask_for_keys(&self, inner: &Inner, token: &str) -> Result<Rc<Verified>, Failure> {
+    async fn ask_for_keys(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        place: usize,
+        token: &str,
+    ) -> Result<Rc<Verified>, Failure> {
         let jws = CompactJws::parse(token).map_err(Refusal::from)?;
-        let metadata = match inner.config.issuers.is_empty() {
-            true => Some(inner.provider.ready().await?),
-            false => inner.provider.metadata(),
-        };
-        let (payload, keys) = match &self.verification {
+        issuer.until_known().await?;
+        let (payload, keys) = match &issuer.verifier {
             Verifier::Key(key) => {
-                (jws.verify(key).map_err(|error| self.signature_refusal(&jws, error))?, None)
+                (jws.verify(key).map_err(|error| issuer.signature_refusal(&jws, error))?, None)
             }
-            _ => match verify_by_jwks(&inner.provider, &jws, &self.algs).await {
+            _ => match verify_by_jwks(&issuer.provider, &jws, &issuer.algs).await {
                 Ok((payload, keys)) => (payload, Some(keys)),
-                Err(Unverified::Jose(error)) => return Err(self.signature_refusal(&jws, error).into()),
+                Err(Unverified::Jose(error)) => return Err(issuer.signature_refusal(&jws, error).into()),
                 Err(Unverified::Provider(error)) => return Err(error.into()),
             },
         };
         let now = inner.services.clock.now();
-        let verified = self.read_jwt(inner, metadata.as_deref(), &jws, &payload, keys, now)?;
+        let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now)?;
         Ok(self.keep(token, verified))
     }
 
     async fn introspect(
         &self,
         inner: &Inner,
+        issuer: &Issuer,
+        place: usize,
         introspection: &Introspection,
         token: &Secret<String>,
     ) -> Result<Rc<Verified>, Failure> {
-        let read = |answer: &Introspected| self.read_introspection(inner, introspection, answer);
+        let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
         let until = |answer: &Introspected| {
             read(answer).ok().filter(|_| !self.uncached).map(|verified| verified.until)
         };
         let (endpoint, reader) = (introspection.endpoint.as_deref(), &self.identity);
-        let answer = inner.provider.introspected(&inner.client, endpoint, token, reader, until).await?;
+        let answer = issuer.provider.introspected(&inner.client, endpoint, token, reader, until).await?;
         let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
         Ok(self.keep(token.expose(), verified))
     }
-
-    fn read_introspection(
-        &self,
-        inner: &Inner,
-        introspection: &Introspection,
-        answer: &Introspected,
-    ) -> Result<Verified, Refusal> {
-        let object = &answer.claims;
-        let expires = expiry(introspection, object, answer.at)?;
-        let metadata = inner.provider.metadata();
-        // Without metadata an issuer in the answer cannot be compared; the endpoint is the operator's own word then.
-        let unknown = metadata.is_none() && inner.config.issuers.is_empty();
-        let issuer =
-            |iss: &str, tid: Option<&str>| unknown || inner.config.is_issuer(metadata.as_deref(), iss, tid);
-        let claims = self.rules(inner, &issuer).read_introspection(object, expires)?;
-        let userinfo = userinfo(inner, object);
-        let until = claims.expires.min(answer.at + introspection.max_age);
-        Ok(Verified { claims, userinfo, keys: None, until })
-    }
 }
 
-fn public_key(pem: &str, algs: &[Alg]) -> Result<VerifyingKey, ConfigError> {
-    let key =
-        VerifyingKey::from_pem(pem).map_err(|error| ConfigError::new("public_key", error.to_string()))?;
-    let misfit = "the public key cannot verify this algorithm";
-    key.restricted_to(algs).map_err(|_| ConfigError::new("token_signing_alg_values_expected", misfit))
+fn read_introspection(
+    inner: &Inner,
+    issuer: &Issuer,
+    place: usize,
+    introspection: &Introspection,
+    answer: &Introspected,
+) -> Result<Verified, Refusal> {
+    let object = &answer.claims;
+    let expires = expiry(introspection, object, answer.at)?;
+    let claims = issuer.read_introspection(object, expires)?;
+    let until = claims.expires.min(answer.at + introspection.max_age);
+    Ok(Verified {
+        objection: issuer.objection(&claims, object),
+        told: told(inner, object),
+        claims,
+        issuer: place,
+        keys: None,
+        until,
+    })
+}
+
+/// Why a token that nobody can be asked about is refused.
+fn unreadable(token: &Secret<String>) -> Failure {
+    let encrypted = token.expose().bytes().filter(|byte| *byte == b'.').count() == 4;
+    if encrypted { Refusal::Encrypted.into() } else { Refusal::Opaque.into() }
+}
+
+/// What the upstream is told of a token with these claims.
+fn told(inner: &Inner, object: &Map<String, Value>) -> Box<[(HeaderName, HeaderValue)]> {
+    let claims = claim_headers::told(&inner.config.claim_headers, &Documents::of_token(object));
+    userinfo(inner, object).map(|value| (X_USERINFO, value)).into_iter().chain(claims).collect()
+}
+
+/// `identity`, and a digest of a secret that a verdict depends on.
+fn with_secret(identity: [u8; 32], secret: &Secret<String>) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&identity);
+    context.update(secret.expose().as_bytes());
+    let mut out = [0; 32];
+    out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    out
 }
 
 /// Until when an introspection answer counts.

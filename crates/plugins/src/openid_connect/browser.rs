@@ -9,17 +9,18 @@ use gateway::{
     plugin::{Flow, HeaderEdit, PluginRequest, RequestHead, Verdict},
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header::AUTHORIZATION};
-use jose::{CompactJws, parse_json};
+use jose::CompactJws;
 use oauth::ProviderMetadata;
 use rp::{
     bearer::{CoreCache, VerdictKey, Weigh},
     provider::{issuer_matches, issuer_may_vary},
     session::{Cookies, Jar, Session, Standing},
 };
-use serde_json::{Map, Value};
 
 use super::{
-    AccessTokenHeader, Config, Headers, Inner, LoginConfig, Services, Unauthenticated, answer, login,
+    AccessTokenHeader, Config, Inner, LoginConfig, Services, Unauthenticated, answer, claim_headers,
+    known::Known,
+    login,
     visitor::{Visitor, is_private},
 };
 
@@ -37,8 +38,6 @@ const CACHE_BYTES: u64 = 8 << 20;
 const REAUTHORIZED_FOR: Duration = Duration::from_secs(10);
 /// Bytes of one header for the upstream. A session's never have as many.
 const MAX_HEADER: usize = 48 * 1024;
-/// Levels of nesting in a token that is looked into for its scopes.
-const MAX_DEPTH: usize = 32;
 
 thread_local! {
     /// What this core's cookies opened to, by the digest of cookie, keys and configuration.
@@ -70,7 +69,8 @@ pub(super) struct Opened {
     identity: Box<[(HeaderName, HeaderValue)]>,
     /// Set while the access token is good.
     access_token: Option<(HeaderName, HeaderValue)>,
-    scopes: Option<Box<[Box<str>]>>,
+    /// Why its claims do not suffice on this route, in the words of the 403.
+    pub(super) objection: Option<Box<str>>,
     weight: usize,
 }
 
@@ -123,8 +123,8 @@ impl Browser {
             inner.remove_credentials(request.head, request.peer.https);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
-        if !opened.has_scopes(&inner.config.required_scopes) {
-            return Flow::respond(answer::scopes_missing(&inner.config.required_scopes));
+        if let Some(objection) = &opened.objection {
+            return Flow::respond(answer::forbidden(objection));
         }
         if standing == Standing::Stale {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
@@ -160,7 +160,7 @@ impl Browser {
             let key = sealed.key(&self.reader);
             let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
             known.or_else(|| {
-                let opened = Opened::new(self.jar.open(&sealed)?, &inner.config.headers);
+                let opened = Opened::new(self.jar.open(&sealed)?, &inner.config);
                 Some(SESSIONS.with_borrow_mut(|sessions| sessions.insert(key, opened)))
             })
         })
@@ -281,7 +281,8 @@ impl Inner {
 }
 
 impl Opened {
-    pub(super) fn new(session: Session, headers: &Headers) -> Self {
+    pub(super) fn new(session: Session, config: &Config) -> Self {
+        let headers = &config.headers;
         let id_token = session.id_token.expose();
         let claims = || payload(id_token).and_then(|payload| encoded(&STANDARD.encode(payload)));
         let userinfo = || session.userinfo.as_ref().and_then(|userinfo| encoded(&STANDARD.encode(userinfo)));
@@ -296,7 +297,9 @@ impl Opened {
             headers.userinfo.then(userinfo).flatten().map(|value| (X_USERINFO, value)),
             headers.refresh_token.then(refresh_token).flatten().map(|value| (X_REFRESH_TOKEN, value)),
         ];
-        let identity: Box<[_]> = identity.into_iter().flatten().collect();
+        let known = Known::of(&session, config);
+        let claims = claim_headers::told(&config.claim_headers, &known.documents());
+        let identity: Box<[_]> = identity.into_iter().flatten().chain(claims).collect();
         let access_token = session.access_token.as_ref().and_then(|token| match headers.access_token {
             AccessTokenHeader::None => None,
             AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, secret(token)?)),
@@ -305,22 +308,17 @@ impl Opened {
                 Some((AUTHORIZATION, secret(&value)?))
             }
         });
-        let scopes = scopes(&session);
+        let objection = known.objection(&session, config);
         let texts = identity.iter().chain(&access_token).map(|(_, value)| value.len()).sum::<usize>();
         // The session holds the tokens once more.
         let weight = 2 * texts + id_token.len() + session.userinfo.as_ref().map_or(0, String::len) + 512;
-        Self { session, identity, access_token, scopes, weight }
+        Self { session, identity, access_token, objection, weight }
     }
 
     /// Whether its access token is over at `now`.
     fn is_over(&self, now: UnixMillis) -> bool {
         self.session.access_token.is_some()
             && self.session.access_expires.is_some_and(|expires| now >= expires)
-    }
-
-    pub(super) fn has_scopes(&self, required: &[String]) -> bool {
-        let has = |scope: &String| self.scopes.iter().flatten().any(|have| **have == **scope);
-        required.iter().all(has)
     }
 
     /// What the upstream is told. An access token that is over is not among it.
@@ -354,25 +352,6 @@ fn secret(token: &Secret<String>) -> Option<HeaderValue> {
 }
 
 /// The payload of a token that came from the token endpoint itself.
-fn payload(jws: &str) -> Option<Vec<u8>> {
+pub(super) fn payload(jws: &str) -> Option<Vec<u8>> {
     CompactJws::parse(jws).ok()?.payload_unverified().ok()
-}
-
-fn claims(jws: &str) -> Option<Map<String, Value>> {
-    match parse_json(&payload(jws)?, MAX_DEPTH) {
-        Ok(Value::Object(claims)) => Some(claims),
-        _ => None,
-    }
-}
-
-/// The scopes of a session: those its access token names, else those the token endpoint granted, else those its ID
-/// token names.
-fn scopes(session: &Session) -> Option<Box<[Box<str>]>> {
-    let of_token = |token: &Secret<String>| match claims(token.expose())?.get("scope")? {
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    };
-    let access_token = || session.access_token.as_ref().and_then(of_token);
-    let text = access_token().or_else(|| session.scope.clone()).or_else(|| of_token(&session.id_token))?;
-    Some(text.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect())
 }

@@ -179,7 +179,7 @@ impl Inner {
     /// What the userinfo endpoint says, as JSON. A provider without one, or whose one fails, leaves the session
     /// without; one that speaks of somebody else ends the login (OIDC Core 5.3.2).
     async fn userinfo(&self, tokens: &TokenResponse, subject: &str) -> Result<Option<String>, Failed> {
-        if !self.config.headers.userinfo {
+        if !(self.config.headers.userinfo || self.config.looks_into_userinfo()) {
             return Ok(None);
         }
         match self.provider.userinfo(&tokens.access_token).await {

@@ -10,6 +10,13 @@ use rp::{
     session::{CookieSettings, Lifetimes, SameSite},
 };
 
+use super::{
+    claim_headers::{self, ClaimHeader},
+    claims::{ClaimRef, ClaimRule, Document},
+    issuers::IssuerConfig,
+    source::TokenSource,
+};
+
 /// Longer is a mistake: no client waits so long.
 const LONGEST_CALL: Duration = Duration::from_secs(3600);
 
@@ -27,7 +34,7 @@ pub struct Config {
     /// How the provider is called.
     pub calls: Calls,
     /// The one algorithm that tokens may be signed with; `None`: any with a public key. HS256 and its like are for ID
-    /// tokens alone, with the client's secret.
+    /// tokens, with the client's secret, and for access tokens verified with a symmetric key.
     pub alg: Option<Alg>,
     /// How far `iat` and `nbf` may lie ahead, and how long an ID token counts after its `exp`.
     pub slack: Duration,
@@ -35,9 +42,13 @@ pub struct Config {
     pub expiry_leeway: Duration,
     /// Scopes that every token or session must have.
     pub required_scopes: Vec<String>,
+    /// Conditions over the claims of every token or session.
+    pub claim_rules: Vec<ClaimRule>,
+    /// Headers that tell claims to the upstream.
+    pub claim_headers: Vec<ClaimHeader>,
     /// `realm` of `WWW-Authenticate`.
     pub realm: String,
-    /// Tokens in `Authorization`; `None`: they are not looked at.
+    /// Access tokens that clients send; `None`: they are not looked at.
     pub bearer: Option<BearerConfig>,
     /// Logins of browsers; `None`: a request needs a token.
     pub login: Option<LoginConfig>,
@@ -63,10 +74,14 @@ pub struct Calls {
 /// How access tokens are judged.
 #[derive(Clone, Debug)]
 pub struct BearerConfig {
+    /// Where a token is looked for.
+    pub source: TokenSource,
     /// By whom a token is verified.
     pub verification: Verification,
     /// What its audience must be.
     pub audience: AudienceRule,
+    /// Providers whose tokens are taken beside those of the route's own.
+    pub additional_issuers: Vec<IssuerConfig>,
     /// Verify on every request, without a cache.
     pub uncached: bool,
     /// Separates the cached verdicts of routes that say so.
@@ -78,6 +93,13 @@ pub struct BearerConfig {
 pub enum Verification {
     /// This key, PEM.
     PublicKey(String),
+    /// This secret, with this one HMAC. Tokens signed with a public key are no matter for it.
+    SymmetricKey {
+        /// The secret.
+        key: Secret<String>,
+        /// HS256 or its like.
+        alg: Alg,
+    },
     /// The keys that the provider publishes.
     Jwks,
     /// An introspection endpoint.
@@ -106,6 +128,8 @@ pub struct AudienceRule {
     pub required: bool,
     /// Whether it must be the client's id.
     pub is_client: bool,
+    /// If not empty, it must be one of these.
+    pub values: Vec<String>,
 }
 
 /// How browsers log in, and how long that lasts.
@@ -189,10 +213,12 @@ impl Config {
         if !(Duration::from_millis(1)..=LONGEST_CALL).contains(&self.calls.timeout) {
             return Err(ConfigError::new("timeout", "a call to the provider may take an hour at most"));
         }
-        let local = self
-            .bearer
-            .as_ref()
-            .is_some_and(|bearer| !matches!(bearer.verification, Verification::Introspection(_)));
+        let local = self.bearer.as_ref().is_some_and(|bearer| {
+            let BearerConfig { verification, additional_issuers, .. } = bearer;
+            let public =
+                !matches!(verification, Verification::Introspection(_) | Verification::SymmetricKey { .. });
+            public || !additional_issuers.is_empty()
+        });
         if local && self.alg.is_some_and(Alg::is_symmetric) {
             let reason =
                 "access tokens are verified with public keys here, so a symmetric algorithm never fits";
@@ -208,7 +234,30 @@ impl Config {
         if let Some(endpoint) = self.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
             absolute("introspection_endpoint", endpoint)?;
         }
+        claim_headers::check("claim_headers", &self.claim_headers)?;
+        if let Some(TokenSource::Header(name)) = self.bearer.as_ref().map(|bearer| &bearer.source) {
+            claim_headers::check_name("auth_accept_token_as_header_name", name)?;
+        }
         self.login.as_ref().map_or(Ok(()), LoginConfig::check)
+    }
+
+    /// The claims that are looked into beside those that every token is judged by.
+    fn claims(&self) -> impl Iterator<Item = &ClaimRef> {
+        let tests = self.claim_rules.iter().flat_map(|rule| match rule {
+            ClaimRule::Test(test) => std::slice::from_ref(test),
+            ClaimRule::AnyOf(tests) => tests,
+        });
+        tests.map(|test| &test.claim).chain(self.claim_headers.iter().map(|header| &header.claim))
+    }
+
+    /// Whether a session's claims are looked into.
+    pub(super) fn looks_into_claims(&self) -> bool {
+        self.claims().next().is_some()
+    }
+
+    /// Whether what the userinfo endpoint says may decide anything.
+    pub(super) fn looks_into_userinfo(&self) -> bool {
+        self.claims().any(|claim| matches!(claim.document, Document::Any | Document::Userinfo))
     }
 }
 

@@ -1,4 +1,4 @@
-//! OpenID Connect in the request path: access tokens in `Authorization`, and logins of browsers by the authorization
+//! OpenID Connect in the request path: access tokens, and logins of browsers by the authorization
 //! code flow, with what is known of the user handed to the upstream in headers.
 //!
 //! A request goes through [`Plugin::rewrite`] here. `bearer` judges a token; without one, `browser` looks for a
@@ -10,10 +10,15 @@ mod answer;
 mod bearer;
 mod browser;
 mod callback;
+mod claim_headers;
+mod claims;
 mod config;
+mod issuers;
+mod known;
 mod login;
 mod logout;
 mod refresh;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -32,10 +37,15 @@ use rp::{
     session::{EndedSessions, Refreshes, UsedStates},
 };
 
+pub use claim_headers::ClaimHeader;
+pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
 pub use config::{
     AccessTokenHeader, AudienceRule, BearerConfig, Calls, Config, Headers, Introspection, LoginConfig,
     Unauthenticated, Verification,
 };
+
+pub use issuers::IssuerConfig;
+pub use source::TokenSource;
 
 pub(crate) use tokens::{Unverified, verify_by_jwks};
 
@@ -89,8 +99,9 @@ pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, C
         timeout: config.calls.timeout,
     };
     let identity = identity(&config);
-    let bearer =
-        config.bearer.as_ref().map(|bearer| Bearer::compile(bearer, &config, identity)).transpose()?;
+    let bearer = config.bearer.as_ref();
+    let bearer = bearer.map(|bearer| Bearer::compile(bearer, &config, &provider, services, identity));
+    let bearer = bearer.transpose()?;
     let browser = config
         .login
         .as_ref()
@@ -122,9 +133,13 @@ impl Plugin for OpenidConnect {
         Phases::REWRITE
     }
 
-    /// A token in `Authorization` wins over a session cookie; their claims are never mixed.
+    /// An access token wins over a session cookie; their claims are never mixed.
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
         let inner = &self.0;
+        if !inner.config.claim_headers.is_empty() {
+            let names = inner.config.claim_headers.iter().map(|header| &header.name);
+            claim_headers::remove_from(request.head, names);
+        }
         if let Some(flow) = inner.bearer.as_ref().and_then(|bearer| bearer.judge(inner, request)) {
             return flow;
         }

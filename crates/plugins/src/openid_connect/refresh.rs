@@ -39,9 +39,9 @@ impl Inner {
             return self.dismiss(browser, visitor).await;
         }
         let now = self.services.clock.now();
-        let opened = Opened::new(session, &self.config.headers);
-        if !opened.has_scopes(&self.config.required_scopes) {
-            return Verdict::respond(answer::scopes_missing(&self.config.required_scopes));
+        let opened = Opened::new(session, &self.config);
+        if let Some(objection) = &opened.objection {
+            return Verdict::respond(answer::forbidden(objection));
         }
         let stale = browser.config.lifetimes.standing(&opened.session, now) == Standing::Stale;
         let cookies = match new || stale {

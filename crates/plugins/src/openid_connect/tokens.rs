@@ -93,21 +93,6 @@ impl Config {
         let public = |alg: &Alg| !alg.is_symmetric() && self.alg.is_none_or(|only| only == *alg);
         Alg::ALL.into_iter().filter(public).collect()
     }
-
-    /// Whether tokens of this issuer are the provider's. Issuers that the configuration names replace the one that
-    /// discovery names.
-    pub(super) fn is_issuer(
-        &self,
-        metadata: Option<&ProviderMetadata>,
-        iss: &str,
-        tid: Option<&str>,
-    ) -> bool {
-        match (self.issuers.is_empty(), metadata) {
-            (false, _) => self.issuers.iter().any(|issuer| issuer == iss),
-            (true, Some(metadata)) => issuer_matches(metadata, iss, tid),
-            (true, None) => false,
-        }
-    }
 }
 
 impl Inner {

@@ -105,7 +105,7 @@ fn is_page_load(head: &RequestHead) -> bool {
 
 /// Browsers say it in `Sec-Fetch-Site`; older ones show it in `Origin` or `Referer`. A request that says nothing is
 /// typed, a bookmark, or not a browser's.
-fn is_cross_site(head: &RequestHead) -> bool {
+pub(super) fn is_cross_site(head: &RequestHead) -> bool {
     if let Some(site) = head.headers.get(SEC_FETCH_SITE) {
         return site.as_bytes() == b"cross-site";
     }

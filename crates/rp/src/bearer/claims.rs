@@ -77,13 +77,7 @@ impl ClaimRules<'_> {
         };
         texts(object.get("aud")).ok_or(Refusal::Claim("aud"))?;
         let audience = texts(object.get(self.audience_claim)).ok_or(Refusal::Claim("audience"))?;
-        let scopes = match object.get("scope").or_else(|| object.get("scp")) {
-            Some(Value::String(text)) => {
-                text.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect()
-            }
-            Some(list @ Value::Array(_)) => texts(Some(list)).flatten().unwrap_or_default(),
-            _ => Box::default(),
-        };
+        let scopes = scopes(object);
         Ok(Claims { expires, not_before: date("nbf")?, issued: date("iat")?, audience, scopes })
     }
 
@@ -152,6 +146,21 @@ impl Claims {
         let texts = self.scopes.iter().chain(self.audience.iter().flatten());
         size_of::<Self>() + texts.map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>()
     }
+}
+
+/// The scopes of a token: those of `scope` (RFC 8693 section 4.2) and those of `scp`, which Okta and Entra have in its
+/// place; each a text with spaces or a list. A list with anything but texts in it names none.
+pub fn scopes(object: &Map<String, Value>) -> Box<[Box<str>]> {
+    let named = |name: &str| -> Box<[Box<str>]> {
+        match object.get(name) {
+            Some(Value::String(text)) => {
+                text.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect()
+            }
+            Some(list @ Value::Array(_)) => texts(Some(list)).flatten().unwrap_or_default(),
+            _ => Box::default(),
+        }
+    };
+    named("scope").into_iter().chain(named("scp")).collect()
 }
 
 /// A JSON number of seconds since 1970, whole or not (RFC 7519 section 2). `None` for anything else, and for dates that
@@ -373,7 +382,19 @@ mod tests {
         assert!(!claims("scope", json!(["read admin"])).has_scope("admin"));
         assert!(!claims("scope", json!(["admin", 1])).has_scope("admin"));
         assert!(claims("scp", json!("read admin")).has_scope("admin"));
+        assert!(claims("scp", json!(["read", "admin"])).has_scope("admin"));
+        assert!(!claims("scp", json!(["read", "not-admin"])).has_scope("admin"));
+        assert!(!claims("scp", json!("Admin")).has_scope("admin"), "letters are compared as they are");
+        let many: Vec<String> = (0..10_000).map(|number| format!("scope-{number}")).collect();
+        assert!(claims("scope", json!(many.join(" "))).has_scope("scope-9999"));
+        assert!(!claims("scope", json!(many.join(" "))).has_scope("scope-"));
         assert!(!claims("scope", json!({"admin": true})).has_scope("admin"));
+    }
+
+    #[test]
+    fn j50_scope_and_scp_count_together() {
+        let both = read(|token| token["scp"] = json!(["write:things"])).unwrap();
+        assert!(both.has_scope("read:things") && both.has_scope("write:things"));
     }
 
     #[test]

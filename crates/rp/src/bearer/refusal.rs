@@ -14,7 +14,7 @@ pub enum Refusal {
     #[error("token is signed by unexpected algorithm \"{0}\"")]
     UnexpectedAlg(Alg),
     /// The key set has no key for it.
-    #[error("jwt signature verification failed: no key for it")]
+    #[error("jwt signature verification failed: the provider publishes no key for it")]
     NoKey,
     /// The signature is wrong.
     #[error("jwt signature verification failed")]
@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The introspection endpoint does not say that it is active.
     #[error("invalid token")]
     Inactive,
+    /// A JWE: only whom it is encrypted for can read it.
+    #[error("the token is encrypted, and there is no key here to open it")]
+    Encrypted,
     /// Opaque, and there is nobody to ask.
     #[error("no endpoint URI for introspection")]
     Opaque,

@@ -52,7 +52,13 @@ pub fn issuer_matches(metadata: &ProviderMetadata, iss: &str, tid: Option<&str>)
     if metadata.issuer == "https://accounts.google.com" && iss == "accounts.google.com" {
         return true;
     }
-    let Some((before, after)) = metadata.issuer.split_once(TENANT) else { return metadata.issuer == iss };
+    named_issuer_matches(&metadata.issuer, iss, tid)
+}
+
+/// Whether `iss` is the issuer `named`, byte for byte. A name with `{tenantid}` in it is every tenant's, which the token
+/// then names in `tid` too.
+pub fn named_issuer_matches(named: &str, iss: &str, tid: Option<&str>) -> bool {
+    let Some((before, after)) = named.split_once(TENANT) else { return named == iss };
     let plain = |tid: &&str| !tid.is_empty() && tid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let of_tenant =
         |tid: &str| iss.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) == Some(tid);

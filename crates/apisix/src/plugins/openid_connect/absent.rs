@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::schema::Schema;
 
 /// A name, and what it would be.
-const ABSENT: [(&str, &str); 27] = [
+const ABSENT: [(&str, &str); 24] = [
     ("session_contents", "which parts of a session are stored"),
     ("proxy_opts", "a proxy on the way to the provider"),
     ("claim_schema", "JSON Schema that claims must match"),
@@ -17,15 +17,12 @@ const ABSENT: [(&str, &str); 27] = [
     ("client_jwt_assertion_audience", "audience of a client assertion"),
     ("refresh_session_interval", "seconds after which a session is checked with prompt=none"),
     ("introspection_addon_headers", "request headers that are copied to the introspection call"),
-    ("symmetric_key", "key of HS* access tokens"),
     ("discovery_expires_in", "seconds that metadata are kept"),
     ("redirect_after_logout_uri", "where to go after logout in place of the provider"),
     ("redirect_after_logout_with_id_token_hint", "whether logout names the ID token"),
     ("redirect_after_logout_with_client_id", "whether logout names the client"),
     ("local_redirect_uri_path", "path of the callback where it differs from redirect_uri"),
     ("redirect_uri_scheme", "scheme of a derived redirect_uri"),
-    ("auth_accept_token_as", "where else an access token may come from"),
-    ("auth_accept_token_as_header_name", "header that an access token may come in"),
     ("introspection_token_param_name", "name of the token in an introspection request"),
     ("introspection_cache_ignore", "asks the introspection endpoint on every request"),
     ("introspection_enable_negative_cache", "keeps the introspection endpoint's no as well"),

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, Verification};
+use base::Secret;
+use gateway::error::ConfigError;
+use http::HeaderName;
+use jose::Alg;
+use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, TokenSource, Verification};
 use serde_json::Value;
 
-use super::{is_on, text};
+use super::{claims, is_on, text, texts};
 use crate::schema::Schema;
 
 /// How long an introspection answer counts where nothing is said. APISIX keeps it until `exp`, and lets revoked tokens
@@ -31,14 +35,27 @@ pub(super) fn fields(schema: Schema) -> Schema {
         .field(
             "match_with_client_id",
             flag(false, "whether the audience must be client_id; implies required"),
-        );
+        )
+        .field("values", strings().doc("audiences of which a token must name one; implies required"));
     schema
         .field("bearer_only", flag(false, "only access tokens: no login, no session"))
         .field("use_jwks", flag(false, "access tokens are verified with the provider's published keys"))
         .field("public_key", Schema::string().doc("PEM of the key that access tokens are verified with"))
         .field(
+            "symmetric_key",
+            Schema::string().secret().doc("key of HS* access tokens: HS256 unless token_signing_alg_values_expected is another one"),
+        )
+        .field(
+            "auth_accept_token_as",
+            Schema::string().default("header").doc("where access tokens come: header, or cookie:NAME"),
+        )
+        .field(
+            "auth_accept_token_as_header_name",
+            Schema::string().default("Authorization").doc("header that they come in, with or without Bearer in front"),
+        )
+        .field(
             "token_signing_alg_values_expected",
-            Schema::string().choices(ALGS).doc("the one algorithm of tokens; HS* verifies ID tokens with client_secret"),
+            Schema::string().choices(ALGS).doc("the one algorithm of tokens; HS* verifies ID tokens with client_secret, access tokens with symmetric_key"),
         )
         .field("introspection_endpoint", Schema::string().doc("URL of RFC 7662 introspection for access tokens"))
         .field(
@@ -66,7 +83,51 @@ pub(super) fn fields(schema: Schema) -> Schema {
         .field("jwt_verification_cache_ignore", flag(false, "verifies every token on every request"))
 }
 
-pub(super) fn bearer_config(conf: &Value) -> BearerConfig {
+/// Whether access tokens are looked at. `symmetric_key` alone says so, too: APISIX wants `use_jwks` or `public_key`
+/// beside it, and then takes tokens by either kind of key.
+pub(super) fn is_asked_for(conf: &Value) -> bool {
+    is_on(conf, "bearer_only", false)
+        || is_on(conf, "use_jwks", false)
+        || ["public_key", "symmetric_key", "introspection_endpoint"]
+            .iter()
+            .any(|name| conf.get(*name).is_some())
+}
+
+pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConfig, ConfigError> {
+    let none = Value::Null;
+    let audience = conf.pointer("/claim_validator/audience").unwrap_or(&none);
+    let is_client = is_on(audience, "match_with_client_id", false);
+    let values = texts(audience.get("values"));
+    Ok(BearerConfig {
+        source: source(conf)?,
+        verification: verification(conf, alg)?,
+        audience: AudienceRule {
+            claim: text(audience, "claim").unwrap_or_else(|| "aud".to_owned()),
+            required: is_client || !values.is_empty() || is_on(audience, "required", false),
+            is_client,
+            values,
+        },
+        additional_issuers: claims::additional_issuers(conf)?,
+        uncached: is_on(conf, "jwt_verification_cache_ignore", false),
+        cache_segment: text(conf, "cache_segment"),
+    })
+}
+
+/// Attributes that say nothing where no access tokens are looked at.
+pub(super) fn refuse_unused(conf: &Value) -> Result<(), ConfigError> {
+    const NAMES: [&str; 3] =
+        ["auth_accept_token_as", "auth_accept_token_as_header_name", "additional_issuers"];
+    match NAMES.iter().find(|name| conf.get(**name).is_some()) {
+        None => Ok(()),
+        Some(name) => Err(ConfigError::new(
+            *name,
+            "this route does not look at access tokens: add bearer_only, use_jwks, public_key, symmetric_key or \
+             introspection_endpoint",
+        )),
+    }
+}
+
+fn verification(conf: &Value, alg: Option<Alg>) -> Result<Verification, ConfigError> {
     let max_age = match conf.get("introspection_interval").and_then(Value::as_u64) {
         None => INTROSPECTION_MAX_AGE,
         Some(0) => UNTIL_EXP,
@@ -77,23 +138,55 @@ pub(super) fn bearer_config(conf: &Value) -> BearerConfig {
         max_age: Duration::from_secs(max_age),
         lifetime_claim: text(conf, "introspection_expiry_claim").filter(|claim| claim != "exp"),
     };
-    let verification = match text(conf, "public_key") {
+    if let Some(key) = text(conf, "symmetric_key") {
+        let beside = ["public_key", "use_jwks", "introspection_endpoint"];
+        let used = |name: &&&str| conf.get(**name).is_some_and(|value| *value != Value::Bool(false));
+        if let Some(other) = beside.iter().find(used) {
+            let reason =
+                format!("a token would choose between this key and {other}: leave {other} out, or this one");
+            return Err(ConfigError::new("symmetric_key", reason));
+        }
+        let alg = alg.unwrap_or(Alg::HS256);
+        if !alg.is_symmetric() {
+            let reason = "symmetric_key verifies HS256, HS384 and HS512 only";
+            return Err(ConfigError::new("token_signing_alg_values_expected", reason));
+        }
+        return Ok(Verification::SymmetricKey { key: Secret::new(key), alg });
+    }
+    Ok(match text(conf, "public_key") {
         Some(pem) => Verification::PublicKey(pem),
         None if is_on(conf, "use_jwks", false) => Verification::Jwks,
         None if introspection.endpoint.is_some() => Verification::Introspection(introspection),
         None => Verification::Discovered(introspection),
-    };
-    let none = Value::Null;
-    let audience = conf.pointer("/claim_validator/audience").unwrap_or(&none);
-    let is_client = is_on(audience, "match_with_client_id", false);
-    BearerConfig {
-        verification,
-        audience: AudienceRule {
-            claim: text(audience, "claim").unwrap_or_else(|| "aud".to_owned()),
-            required: is_client || is_on(audience, "required", false),
-            is_client,
-        },
-        uncached: is_on(conf, "jwt_verification_cache_ignore", false),
-        cache_segment: text(conf, "cache_segment"),
+    })
+}
+
+fn source(conf: &Value) -> Result<TokenSource, ConfigError> {
+    const AS: &str = "auth_accept_token_as";
+    const NAME: &str = "auth_accept_token_as_header_name";
+    let header = text(conf, NAME);
+    let place = text(conf, AS).unwrap_or_else(|| "header".to_owned());
+    match (place.split_once(':').map_or((place.as_str(), None), |(kind, name)| (kind, Some(name))), header) {
+        (("header", None), None) => Ok(TokenSource::Authorization),
+        (("header", None), Some(name)) if name.eq_ignore_ascii_case("authorization") => {
+            Ok(TokenSource::Authorization)
+        }
+        (("header", None), Some(name)) => {
+            let parsed = HeaderName::from_bytes(name.as_bytes());
+            parsed
+                .map(TokenSource::Header)
+                .map_err(|_| ConfigError::new(NAME, "this is not the name of a header"))
+        }
+        (("cookie", _), Some(_)) => {
+            Err(ConfigError::new(NAME, "access tokens come in a cookie on this route"))
+        }
+        (("cookie", Some(name)), None) if is_cookie_name(name) => Ok(TokenSource::Cookie(name.to_owned())),
+        _ => Err(ConfigError::new(AS, "it must be `header`, or `cookie:` and the cookie's name")),
     }
+}
+
+/// RFC 6265 section 4.1.1: a token.
+fn is_cookie_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(letter)
 }

@@ -1,6 +1,6 @@
 use base::{Clock, Keyring, Random};
 use fetch::{Fetcher, Policy};
-use plugins::openid_connect::{AccessTokenHeader, Verification};
+use plugins::openid_connect::{AccessTokenHeader, TokenSource, Verification};
 use rp::{
     provider::Providers,
     session::{EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, SameSite, Saved},
@@ -129,7 +129,6 @@ async fn what_is_not_implemented_is_refused_by_name() {
         (json!({"refresh_session_interval": 5}), "refresh_session_interval"),
         (json!({"proxy_opts": {"http_proxy": "x"}}), "proxy_opts"),
         (json!({"response_mode": "form_post"}), "form_post"),
-        (json!({"symmetric_key": "x"}), "symmetric_key"),
         (json!({"authorization_params": {"state": "x"}}), "authorization_params.state"),
     ] {
         let error = save(&plugin, &with(conf.clone())).expect_err("it is refused");
@@ -162,6 +161,7 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
         "jwt_verification_cache_ignore": true, "cache_segment": "s", "introspection_interval": 5,
         "introspection_expiry_claim": "ttl", "claim_validator": {"audience": {"claim": "aud", "required": true}},
         "prompt": "login", "display": "page",
+        "claim_rules": [{"claim": "a"}], "claim_headers": {"X-A": "a"},
         "session": {"secret": "0123456789abcdef", "cookie_name": "n", "cookie_path": "/", "cookie_domain": "app.example",
             "cookie_secure": true, "cookie_http_only": true, "cookie_same_site": "Strict", "idling_timeout": 1,
             "rolling_timeout": 1, "absolute_timeout": 1, "cookie": {"lifetime": 1}, "storage": "cookie"}
@@ -174,10 +174,10 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
         "proxy_opts": {"no_proxy": "x"}, "client_rsa_private_key": "x", "client_rsa_private_key_id": "x",
         "client_jwt_assertion_expires_in": 60, "client_jwt_assertion_alg": "RS256", "client_jwt_assertion_audience": "x",
         "refresh_session_interval": 1, "accept_none_alg": true, "introspection_addon_headers": ["X-Tenant"],
-        "claim_schema": {}, "response_mode": "form_post", "symmetric_key": "x", "discovery_expires_in": 1,
+        "claim_schema": {}, "response_mode": "form_post", "discovery_expires_in": 1,
         "redirect_after_logout_uri": "/", "redirect_after_logout_with_id_token_hint": true,
         "redirect_after_logout_with_client_id": true, "local_redirect_uri_path": "/", "redirect_uri_scheme": "https",
-        "auth_accept_token_as": "cookie:x", "auth_accept_token_as_header_name": "x", "introspection_params": {"a": "b"},
+        "introspection_params": {"a": "b"},
         "introspection_token_param_name": "x", "introspection_cache_ignore": true,
         "introspection_enable_negative_cache": true, "pass_cookies": "x", "keepalive": "no",
         "authorization_state_expires_in": 1, "authorization_state_max_number": 1,
@@ -269,5 +269,119 @@ fn bearer_only_alone_judges_tokens_by_what_discovery_names() {
 
 #[test]
 fn s01_secrets_are_known_as_such() {
-    assert_eq!(schema().secret_paths(), ["client_secret", "session.secret"]);
+    assert_eq!(schema().secret_paths(), ["client_secret", "symmetric_key", "session.secret"]);
+}
+
+#[tokio::test]
+async fn a_key_of_hs_tokens_is_long_enough_and_alone() {
+    let plugin = plugin();
+    let key = "0123456789abcdef0123456789abcdef";
+    assert_eq!(save(&plugin, &with(json!({"bearer_only": true, "symmetric_key": key}))), Ok(()));
+    for (conf, name) in [
+        (json!({"symmetric_key": &key[1..]}), "symmetric_key"),
+        (json!({"symmetric_key": ""}), "symmetric_key"),
+        (json!({"symmetric_key": key, "use_jwks": true}), "symmetric_key"),
+        (json!({"symmetric_key": key, "public_key": "pem"}), "symmetric_key"),
+        (json!({"symmetric_key": key, "introspection_endpoint": "https://idp.example/"}), "symmetric_key"),
+        (json!({"symmetric_key": key, "token_signing_alg_values_expected": "HS512"}), "symmetric_key"),
+        (
+            json!({"symmetric_key": key, "token_signing_alg_values_expected": "RS256"}),
+            "token_signing_alg_values_expected",
+        ),
+    ] {
+        let mut conf = conf;
+        conf["bearer_only"] = json!(true);
+        let error = save(&plugin, &with(conf.clone())).expect_err("it is refused");
+        assert!(error.starts_with(&format!("{name}: ")), "j16: {error}");
+        assert!(!error.contains("0123456789"), "s04: {error}");
+    }
+}
+
+#[tokio::test]
+async fn where_tokens_come_from_is_one_place() {
+    let plugin = plugin();
+    let bearer = |conf: Value| {
+        let mut conf = with(conf);
+        conf["bearer_only"] = json!(true);
+        conf
+    };
+    let source = |conf: Value| config(&bearer(conf)).unwrap().bearer.unwrap().source;
+    assert_eq!(source(json!({})), TokenSource::Authorization);
+    assert_eq!(source(json!({"auth_accept_token_as": "header"})), TokenSource::Authorization);
+    let cookie = source(json!({"auth_accept_token_as": "cookie:at"}));
+    assert_eq!(cookie, TokenSource::Cookie("at".to_owned()));
+    let header = source(json!({"auth_accept_token_as_header_name": "X-Token"}));
+    assert_eq!(header, TokenSource::Header(http::HeaderName::from_static("x-token")));
+    for (conf, name) in [
+        (json!({"auth_accept_token_as": "query"}), "auth_accept_token_as"),
+        (json!({"auth_accept_token_as": "cookie"}), "auth_accept_token_as"),
+        (json!({"auth_accept_token_as": "cookie:a b"}), "auth_accept_token_as"),
+        (
+            json!({"auth_accept_token_as": "cookie:a", "auth_accept_token_as_header_name": "x"}),
+            "auth_accept_token_as_header_name",
+        ),
+        (json!({"auth_accept_token_as_header_name": "a b"}), "auth_accept_token_as_header_name"),
+        (json!({"auth_accept_token_as_header_name": "X-Access-Token"}), "auth_accept_token_as_header_name"),
+        (json!({"auth_accept_token_as_header_name": "Host"}), "auth_accept_token_as_header_name"),
+    ] {
+        let error = save(&plugin, &bearer(conf.clone())).expect_err("it is refused");
+        assert!(error.starts_with(&format!("{name}: ")), "{conf}: {error}");
+    }
+    let unused = save(&plugin, &with(json!({"auth_accept_token_as": "cookie:a"}))).unwrap_err();
+    assert!(unused.contains("does not look at access tokens"), "{unused}");
+}
+
+#[tokio::test]
+async fn claims_are_named_in_any_of_their_forms() {
+    let plugin = plugin();
+    let good = json!({
+        "bearer_only": true,
+        "claim_rules": [
+            {"claim": "email_verified", "any_of": [true]},
+            {"claim": "realm_access.roles", "any_of": ["admin", "editor"], "none_of": ["blocked"]},
+            {"claim": ["resource_access", "my.app", "roles"], "all_of": ["a"]},
+            {"claim": "https://example.com/roles", "in": "id_token", "any_of": ["x"]},
+            {"any": [{"claim": "/tid", "any_of": ["t"]}, {"claim": "groups", "any_of": ["g"]}]},
+        ],
+        "claim_headers": {
+            "X-User-Email": "email", "X-Roles": ["realm_access", "roles"],
+            "X-Name": {"claim": "name", "in": "userinfo"},
+        },
+        "claim_validator": {"audience": {"values": ["https://api/"]}},
+        "additional_issuers": [{
+            "discovery": "https://other.example/.well-known/openid-configuration", "client_id": "b",
+            "valid_issuers": ["https://other.example/"], "audiences": ["https://api/"], "required_scopes": ["a"],
+            "claim_rules": [{"claim": "sub"}],
+        }],
+    });
+    assert_eq!(save(&plugin, &with(good.clone())), Ok(()));
+    let read = config(&with(good)).unwrap();
+    assert_eq!((read.claim_rules.len(), read.claim_headers.len()), (5, 3));
+    let bearer = read.bearer.unwrap();
+    assert!(bearer.audience.required && bearer.audience.values == ["https://api/"]);
+    assert_eq!(bearer.additional_issuers[0].client_id.as_deref(), Some("b"));
+    for (conf, name) in [
+        (json!({"claim_rules": [{"any_of": ["a"]}]}), "claim_rules"),
+        (json!({"claim_rules": [{"claim": ""}]}), "claim_rules[0]"),
+        (json!({"claim_rules": [{"claim": "a", "any_of": []}]}), "any_of"),
+        (json!({"claim_rules": [{"claim": "a", "some_of": ["x"]}]}), "some_of"),
+        (json!({"claim_rules": [{"claim": "a", "any_of": [{}]}]}), "any_of"),
+        (json!({"claim_rules": [{"any": [{"claim": "a"}], "any_of": ["x"]}]}), "claim_rules[0]"),
+        (json!({"claim_rules": [{"claim": "a", "in": "cookie"}]}), "in"),
+        (json!({"claim_headers": {"Content-Length": "a"}}), "claim_headers.content-length"),
+        (json!({"claim_headers": {"X-Userinfo": "a"}}), "claim_headers.x-userinfo"),
+        (json!({"claim_headers": {"a b": "a"}}), "claim_headers.a b"),
+        (json!({"claim_headers": {"X-A": ""}}), "claim_headers.X-A"),
+        (json!({"additional_issuers": [{}]}), "discovery"),
+        (json!({"additional_issuers": [{"discovery": "ftp://x/"}]}), "additional_issuers[0].discovery"),
+        (
+            json!({"additional_issuers": [{"discovery": least()["discovery"]}]}),
+            "additional_issuers[0].discovery",
+        ),
+    ] {
+        let mut conf = conf;
+        conf["bearer_only"] = json!(true);
+        let error = save(&plugin, &with(conf.clone())).expect_err("it is refused");
+        assert!(error.contains(name), "{conf}: {error}");
+    }
 }

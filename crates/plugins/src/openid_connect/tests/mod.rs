@@ -1,6 +1,7 @@
-//! The plugin against a provider that is told what to do: tokens in `bearer`, logins in `login`, sessions in `session`.
+//! The plugin against a provider that is told what to do: tokens in `bearer`, what they say in `claims`, logins in `login`, sessions in `session`.
 
 mod bearer;
+mod claims;
 mod idp;
 mod login;
 mod session;
@@ -109,10 +110,19 @@ fn config(idp: &Idp) -> Config {
         slack: Duration::from_secs(120),
         expiry_leeway: Duration::ZERO,
         required_scopes: Vec::new(),
+        claim_rules: Vec::new(),
+        claim_headers: Vec::new(),
         realm: "apisix".to_owned(),
         bearer: Some(BearerConfig {
+            source: TokenSource::Authorization,
+            additional_issuers: Vec::new(),
             verification: Verification::Jwks,
-            audience: AudienceRule { claim: "aud".to_owned(), required: false, is_client: false },
+            audience: AudienceRule {
+                claim: "aud".to_owned(),
+                required: false,
+                is_client: false,
+                values: Vec::new(),
+            },
             uncached: false,
             cache_segment: None,
         }),
