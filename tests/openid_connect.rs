@@ -17,10 +17,14 @@ mod support;
 mod bearer;
 #[path = "openid_connect/claims.rs"]
 mod claims;
+#[path = "openid_connect/forged.rs"]
+mod forged;
 #[path = "openid_connect/keys.rs"]
 mod keys;
 #[path = "openid_connect/login.rs"]
 mod login;
+#[path = "openid_connect/providers.rs"]
+mod providers;
 #[path = "openid_connect/session.rs"]
 mod session;
 
