@@ -3,6 +3,14 @@
 //!
 //! All plugins, by name:
 
+mod authentication;
+pub mod basic_auth;
 pub mod client_credentials;
+pub mod consumer_restriction;
+pub mod jwt_auth;
+pub mod key_auth;
+pub mod multi_auth;
 pub mod openid_connect;
 pub mod upstream_path;
+
+pub use authentication::{Fallback, Places};
