@@ -7,10 +7,10 @@
 //! | H06 | its frames are with those of T23, in `transport.rs` |
 //! | H15 | there are no rules that skip authentication by a pattern |
 //! | H16 | no plugin rewrites paths |
-//! | H19 | no plugin judges a header of the client |
+//! | H19 | what judges a header of the client is in `consumers.rs` |
 //! | H26 | no plugin asks another server for permission; introspection is with the bearer tests |
 //! | H27 | nothing is mirrored, and error answers are made by the gateway itself |
-//! | H29 | the gateway checks no passwords |
+//! | H29 | it is in `consumers.rs` |
 //! | H30 | there is no CORS plugin; answers carry no `Access-Control-*` of the gateway's own (checked in H07) |
 
 #![allow(

@@ -25,60 +25,50 @@ pub(crate) struct Resource {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    kinds: [BTreeMap<String, Arc<Resource>>; Kind::ALL.len()],
+    kinds: BTreeMap<Kind, BTreeMap<String, Arc<Resource>>>,
     /// The newest revision of the store that is in it.
     pub(crate) revision: u64,
 }
 
 impl Catalog {
     pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Arc<Resource>> {
-        self.of(kind).get(id)
+        self.kinds.get(&kind)?.get(id)
     }
 
     /// All of one kind, by id.
     pub(crate) fn list(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.of(kind).values()
+        self.kinds.get(&kind).into_iter().flat_map(BTreeMap::values)
     }
 
     pub(crate) fn put(&mut self, resource: Resource) {
         self.revision = self.revision.max(resource.modified);
-        self.of_mut(resource.kind).insert(resource.id.clone(), Arc::new(resource));
+        self.kinds.entry(resource.kind).or_default().insert(resource.id.clone(), Arc::new(resource));
     }
 
     pub(crate) fn remove(&mut self, kind: Kind, id: &str) {
-        self.of_mut(kind).remove(id);
+        if let Some(resources) = self.kinds.get_mut(&kind) {
+            resources.remove(id);
+        }
     }
 
-    /// The first resource that names this one, routes before services.
+    /// The credentials of a consumer.
+    pub(crate) fn credentials_of(&self, username: &str) -> impl Iterator<Item = &Arc<Resource>> {
+        // `0` follows `/`: everything that begins with the name and a slash.
+        let range = format!("{username}/")..format!("{username}0");
+        self.kinds
+            .get(&Kind::Credential)
+            .into_iter()
+            .flat_map(move |all| all.range(range.clone()))
+            .map(|(_, it)| it)
+    }
+
+    /// The first resource that names this one, in the order of [`Kind::ALL`].
     pub(crate) fn referrer(&self, kind: Kind, id: &str) -> Option<&Arc<Resource>> {
         let names = |resource: &&Arc<Resource>| {
-            resource
-                .kind
-                .references(&resource.value)
-                .iter()
-                .any(|(_, other, name)| *other == kind && name == id)
+            let references = resource.kind.references(&resource.id, &resource.value);
+            references.iter().any(|(other, name)| *other == kind && name == id)
         };
-        self.list(Kind::Route).find(names).or_else(|| self.list(Kind::Service).find(names))
-    }
-
-    fn of(&self, kind: Kind) -> &BTreeMap<String, Arc<Resource>> {
-        let [routes, services, upstreams, ssls] = &self.kinds;
-        match kind {
-            Kind::Route => routes,
-            Kind::Service => services,
-            Kind::Upstream => upstreams,
-            Kind::Ssl => ssls,
-        }
-    }
-
-    fn of_mut(&mut self, kind: Kind) -> &mut BTreeMap<String, Arc<Resource>> {
-        let [routes, services, upstreams, ssls] = &mut self.kinds;
-        match kind {
-            Kind::Route => routes,
-            Kind::Service => services,
-            Kind::Upstream => upstreams,
-            Kind::Ssl => ssls,
-        }
+        Kind::ALL.into_iter().flat_map(|kind| self.list(kind)).find(names)
     }
 }
 
@@ -109,7 +99,10 @@ impl<'a> View<'a> {
     pub(crate) fn routes_from(&self, kind: Kind, id: &str) -> Vec<String> {
         match kind {
             Kind::Route => vec![id.to_owned()],
-            Kind::Ssl => Vec::new(),
+            Kind::Ssl | Kind::Consumer | Kind::Credential | Kind::ConsumerGroup | Kind::GlobalRule => {
+                Vec::new()
+            }
+            Kind::PluginConfig => self.naming(Kind::Route, Kind::PluginConfig, id),
             Kind::Service => self.naming(Kind::Route, Kind::Service, id),
             Kind::Upstream => {
                 let mut routes = self.naming(Kind::Route, Kind::Upstream, id);
@@ -121,11 +114,34 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Names of the consumers that are compiled from this resource, itself included.
+    pub(crate) fn consumers_from(&self, kind: Kind, id: &str) -> Vec<String> {
+        match kind {
+            Kind::Consumer => vec![id.to_owned()],
+            Kind::Credential => {
+                id.split_once('/').map(|(consumer, _)| consumer.to_owned()).into_iter().collect()
+            }
+            Kind::ConsumerGroup => self.naming(Kind::Consumer, Kind::ConsumerGroup, id),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Revision that made a resource; the next one for one that is still to be made.
+    pub(crate) fn created(&self, kind: Kind, id: &str) -> u64 {
+        self.catalog.find(kind, id).map_or(self.catalog.revision.saturating_add(1), |known| known.created)
+    }
+
+    /// Ids of the credentials of a consumer.
+    pub(crate) fn credentials_of(&self, username: &str) -> Vec<String> {
+        self.catalog.credentials_of(username).map(|credential| credential.id.clone()).collect()
+    }
+
     /// Ids of the resources of `kind` that name `other` and `id`.
     fn naming(&self, kind: Kind, other: Kind, id: &str) -> Vec<String> {
-        let names =
-            |value: &Value| kind.references(value).iter().any(|(_, is, name)| *is == other && name == id);
+        let names = |found: &str, value: &Value| {
+            kind.references(found, value).iter().any(|(is, name)| *is == other && name == id)
+        };
         let ids = self.catalog.list(kind).map(|resource| &resource.id);
-        ids.filter(|found| self.find(kind, found).is_some_and(names)).cloned().collect()
+        ids.filter(|found| self.find(kind, found).is_some_and(|value| names(found, value))).cloned().collect()
     }
 }

@@ -1,8 +1,9 @@
 //! One write of the Admin API, from what the client sent to a transaction of the store.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base::Clock;
+use gateway::consumer::Credential;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use store::{Condition, Entry, Operation};
@@ -10,10 +11,10 @@ use store::{Condition, Entry, Operation};
 use crate::{
     answer::Answer,
     catalog::{Catalog, Resource, View},
-    compile::Compiler,
+    compile::{Claim, Compiler},
     patch,
     plugins::Registry,
-    resources::{Kind, Reader, Sealer, id_text, is_id, refuse_times},
+    resources::{Kind, Reader, Sealer, id_text, is_id, is_username, refuse_times},
     schema::excerpt,
     serving::Serving,
 };
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct Write {
     pub(crate) verb: Verb,
     pub(crate) kind: Kind,
+    /// The consumer in the path of a credential.
+    pub(crate) parent: Option<String>,
     /// The id in the path.
     pub(crate) id: Option<String>,
     /// What stands after the id.
@@ -31,6 +34,16 @@ pub(crate) struct Write {
     pub(crate) ttl: Option<Duration>,
     /// Deletes also what is still in use.
     pub(crate) force: bool,
+}
+
+impl Write {
+    /// A resource's own id as it stands in the catalog.
+    pub(crate) fn whole_id(&self, id: &str) -> String {
+        match &self.parent {
+            Some(parent) => format!("{parent}/{id}"),
+            None => id.to_owned(),
+        }
+    }
 }
 
 /// The four ways to write.
@@ -53,6 +66,8 @@ pub(crate) struct Transaction {
     pub(crate) uses: HashMap<String, Use>,
     /// What is stored afterwards; `None`: nothing.
     pub(crate) stored: Option<Value>,
+    /// What is deleted with it.
+    pub(crate) along: Vec<(Kind, String)>,
     pub(crate) answer: Answer,
 }
 
@@ -103,11 +118,19 @@ impl Context<'_> {
         self.stamp(&mut value, existing.as_deref(), write.verb);
         let value = Value::Object(value);
         write.kind.check(self.registry, &value).map_err(Answer::refuse)?;
-        for (_, kind, other) in write.kind.references(&value) {
-            self.demand(kind, &other)?;
+        if write.kind == Kind::Consumer && write.id.as_ref().is_some_and(|named| *named != id) {
+            return Err(Answer::refuse("wrong username"));
         }
-        self.try_compile(write.kind, &id, &value)?;
-        Ok(self.transaction(write, id, &value, existing.as_deref()))
+        for (kind, other) in write.kind.references(&id, &value) {
+            self.demand(write.kind, kind, &other)?;
+        }
+        if write.kind == Kind::GlobalRule {
+            self.demand_only_one(&id, &value)?;
+        }
+        let claims = self.try_compile(write.kind, &id, &value)?;
+        let mut transaction = self.transaction(write, id, &value, existing.as_deref());
+        transaction.uses.extend(claims.into_iter().map(|claim| (claim, Use::Write)));
+        Ok(transaction)
     }
 
     /// What a POST or PUT sent, and its id.
@@ -115,6 +138,10 @@ impl Context<'_> {
         let word = write.kind.word();
         let Some(body) = &write.body else { return Err(Answer::refuse("missing configurations")) };
         let mut value = object(body)?;
+        if write.kind == Kind::Consumer {
+            refuse_times(&value).map_err(Answer::refuse)?;
+            return self.sent_consumer(value);
+        }
         let in_body = value.get("id").cloned();
         let given = write.id.clone().or_else(|| in_body.as_ref().and_then(id_text));
         let id = match (write.verb, given) {
@@ -137,7 +164,19 @@ impl Context<'_> {
         if write.id.is_some() || in_body.is_none() {
             value.insert("id".to_owned(), json!(id));
         }
-        Ok((id, value))
+        Ok((write.whole_id(&id), value))
+    }
+
+    /// A consumer is called by its name, wherever that stands.
+    fn sent_consumer(&self, value: Map<String, Value>) -> Result<(String, Map<String, Value>), Answer> {
+        let username = value.get("username").and_then(Value::as_str).filter(|name| is_username(name));
+        match username.map(str::to_owned) {
+            Some(username) => Ok((username, value)),
+            // The schema says what is wrong with it.
+            None => Err(Answer::refuse(
+                Kind::Consumer.check(self.registry, &Value::Object(value)).err().unwrap_or_default(),
+            )),
+        }
     }
 
     /// What a PATCH makes of what is stored.
@@ -171,7 +210,7 @@ impl Context<'_> {
         if renewed {
             value.shift_remove("update_time");
         }
-        Ok((id.clone(), value))
+        Ok((write.whole_id(id), value))
     }
 
     /// Creation is kept, change is now; what a PATCH set stays.
@@ -184,9 +223,12 @@ impl Context<'_> {
         value.entry("update_time").or_insert_with(|| json!(now));
     }
 
-    fn demand(&self, kind: Kind, id: &str) -> Result<(), Answer> {
+    fn demand(&self, by: Kind, kind: Kind, id: &str) -> Result<(), Answer> {
         if self.catalog.find(kind, id).is_some() {
             return Ok(());
+        }
+        if by == Kind::Credential {
+            return Err(Answer::error(StatusCode::NOT_FOUND, "consumer not found"));
         }
         let word = kind.word();
         Err(Answer::refuse(format!(
@@ -195,11 +237,40 @@ impl Context<'_> {
         )))
     }
 
-    /// Compiles the resource and every route that is made from it, as they would be after the write.
-    fn try_compile(&mut self, kind: Kind, id: &str, value: &Value) -> Result<(), Answer> {
+    /// A plugin stands in one global rule only: there is no order among them that could say which one counts.
+    fn demand_only_one(&self, id: &str, value: &Value) -> Result<(), Answer> {
+        let plugins =
+            |value: &Value| value.get("plugins").and_then(Value::as_object).cloned().unwrap_or_default();
+        let own = plugins(value);
+        for other in self.catalog.list(Kind::GlobalRule).filter(|other| other.id != id) {
+            if let Some(name) = own.keys().find(|name| plugins(&other.value).contains_key(*name)) {
+                let text = format!("plugin '{name}' already exists in global rule with id '{}'", other.id);
+                return Err(Answer::refuse(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles the resource and every route that is made from it, as they would be after the write. The keys that it
+    /// claims for its consumer are returned, so that no other write claims them at the same time.
+    fn try_compile(&mut self, kind: Kind, id: &str, value: &Value) -> Result<Vec<String>, Answer> {
         let view = View::with(self.catalog, kind, id, value);
         let mut pass = self.compiler.pass(view);
         pass.try_resource(kind, id).map_err(Answer::refuse)?;
+        let claims = pass.claims(kind, id).map_err(Answer::refuse)?;
+        for claim in &claims {
+            let own = |holder: &&Arc<Credential>| match kind {
+                Kind::Consumer => *holder.consumer.id == *id,
+                _ => *holder.id == *kind.name(id),
+            };
+            if let Some(holder) = self.serving.holder(claim).filter(|holder| !own(holder)) {
+                return Err(Answer::refuse(format!(
+                    "duplicate key of plugin {} found with consumer: {}",
+                    claim.plugin,
+                    holder.consumer.name()
+                )));
+            }
+        }
         for route in view.routes_from(kind, id) {
             match pass.route(&route) {
                 Err(broken) if !self.serving.is_broken(&route) => {
@@ -211,7 +282,7 @@ impl Context<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(claims.iter().map(Claim::name).collect())
     }
 
     fn transaction(
@@ -225,10 +296,10 @@ impl Context<'_> {
         let key = kind.key(&id);
         let mut conditions = vec![unchanged(&key, existing.map(|old| old.modified))];
         let mut uses = HashMap::from([(key.clone(), Use::Write)]);
-        let before = existing.map(|old| kind.references(&old.value)).unwrap_or_default();
+        let before = existing.map(|old| kind.references(&id, &old.value)).unwrap_or_default();
         let mut operations = Vec::new();
-        for reference in kind.references(value) {
-            let (_, other, name) = &reference;
+        for reference in kind.references(&id, value) {
+            let (other, name) = &reference;
             conditions.push(Condition::Present(other.key(name)));
             uses.insert(other.key(name), Use::Read);
             if !before.contains(&reference) {
@@ -251,19 +322,24 @@ impl Context<'_> {
         let status = if existing.is_some() { StatusCode::OK } else { StatusCode::CREATED };
         let shown = self.sealer.show(self.registry, kind, &id, &stored, Reader::Admin);
         let answer = Answer::new(status, json!({"key": key, "value": shown}));
-        Transaction { kind, id, conditions, operations, uses, stored: Some(stored), answer }
+        let along = Vec::new();
+        Transaction { kind, id, conditions, operations, uses, stored: Some(stored), along, answer }
     }
 
     /// Judges a DELETE. `mark` is what is stored under [`mark_key`].
     pub(crate) fn delete(&self, write: &Write, mark: Option<&Entry>) -> Result<Transaction, Answer> {
         let (kind, word) = (write.kind, write.kind.word());
-        let Some(id) = write.id.clone() else { return Err(Answer::refuse(format!("missing {word} id"))) };
+        let Some(id) = write.id.as_ref().map(|id| write.whole_id(id)) else {
+            return Err(Answer::refuse(format!("missing {word} id")));
+        };
         let key = kind.key(&id);
         let mut uses = HashMap::from([(key.clone(), Use::Write)]);
         let mut conditions = Vec::new();
         let mut operations = vec![Operation::Delete { key: key.clone() }];
         if may_be_in_use(write) {
-            if let Some(user) = self.catalog.referrer(kind, &id) {
+            // A consumer takes its credentials along.
+            let user = self.catalog.referrer(kind, &id).filter(|_| kind != Kind::Consumer);
+            if let Some(user) = user {
                 let (directly, user_kind) =
                     (if kind == Kind::Service { " directly" } else { "" }, user.kind.word());
                 return Err(Answer::refuse(format!(
@@ -281,13 +357,27 @@ impl Context<'_> {
         let existing = self.catalog.find(kind, &id).ok_or_else(Answer::key_not_found)?;
         conditions.push(unchanged(&key, Some(existing.modified)));
         let answer = Answer::new(StatusCode::OK, json!({"key": key, "deleted": "1"}));
-        Ok(Transaction { kind, id, conditions, operations, uses, stored: None, answer })
+        let mut along = Vec::new();
+        if kind == Kind::Consumer {
+            for credential in self.catalog.credentials_of(&id) {
+                let key = credential.kind.key(&credential.id);
+                operations.push(Operation::Delete { key: key.clone() });
+                uses.insert(key, Use::Write);
+                along.push((credential.kind, credential.id.clone()));
+            }
+        }
+        Ok(Transaction { kind, id, conditions, operations, uses, stored: None, along, answer })
     }
 }
 
 /// Whether a DELETE has to look for resources that still name this one.
 pub(crate) fn may_be_in_use(write: &Write) -> bool {
-    matches!(write.kind, Kind::Upstream | Kind::Service) && !write.force
+    match write.kind {
+        Kind::Upstream | Kind::Service | Kind::ConsumerGroup | Kind::PluginConfig => !write.force,
+        // Its credentials go with it, also those that another node is adding.
+        Kind::Consumer => true,
+        _ => false,
+    }
 }
 
 fn unchanged(key: &str, modify_revision: Option<u64>) -> Condition {

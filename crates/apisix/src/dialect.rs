@@ -21,7 +21,7 @@ use crate::{
     change::{Verb, Write},
     compile::Compiler,
     plugins::Registry,
-    resources::{Kind, PREFIX, Reader, Sealer, id_text},
+    resources::{Kind, PREFIX, Reader, Sealer, declared_credential, id_text},
     schema::excerpt,
     serving::Serving,
     writer::{Judge, Message, Writer},
@@ -66,11 +66,13 @@ impl Dialect {
     /// Must be called within the control runtime: it spawns the writer and the follower there.
     pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
         let Options { store, keyring, clock, random, registry, live, publisher } = options;
+        let mut pepper = [0; 32];
+        random.fill(&mut pepper);
         let sealer = Sealer::new(keyring, random);
         let catalog = Arc::new(RwLock::new(Catalog::default()));
         let judge = Judge {
             compiler: Compiler::new(registry.clone(), sealer.clone(), live),
-            serving: Serving::default(),
+            serving: Serving::new(&pepper),
             registry: registry.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
@@ -114,19 +116,21 @@ impl Dialect {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Puts resources in place that a configuration file declares: a mapping from `routes`, `services`, `upstreams` and
-    /// `ssls` to lists of what the Admin API takes, each with its `id`. Every problem is said, by the place it stands
-    /// at; after one the dialect is not to be served.
+    /// Puts resources in place that a configuration file declares: a mapping from the names of [`Kind::DECLARED`] to
+    /// lists of what the Admin API takes, each with its `id`; a consumer has its `username`, and a credential stands
+    /// after its consumer with the id `{username}/credentials/{id}`. Every problem is said, by the place it stands at;
+    /// after one the dialect is not to be served.
     pub async fn declare(&self, declared: &Value) -> Result<(), Vec<String>> {
         let Some(kinds) = declared.as_object() else {
             return Err(vec!["`resources` must be a mapping".to_owned()]);
         };
-        let unknown = kinds.keys().filter(|name| Kind::of_plural(name).is_none());
-        let known = "routes, services, upstreams, ssls";
+        let known = Kind::DECLARED.map(Kind::plural);
+        let unknown = kinds.keys().filter(|name| !known.contains(&name.as_str()));
+        let known = known.join(", ");
         let mut problems: Vec<_> =
             unknown.map(|name| format!("resources.{}: unknown; known are {known}", excerpt(name))).collect();
         // What is referred to comes before what refers to it.
-        for kind in [Kind::Ssl, Kind::Upstream, Kind::Service, Kind::Route] {
+        for kind in Kind::DECLARED {
             let place = format!("resources.{}", kind.plural());
             let Some(list) = kinds.get(kind.plural()) else { continue };
             let Some(list) = list.as_array() else {
@@ -143,13 +147,36 @@ impl Dialect {
     }
 
     async fn declare_one(&self, kind: Kind, value: &Value) -> Result<(), String> {
-        let id = value.get("id").and_then(id_text).ok_or("it needs an `id`")?;
-        if self.find(kind, &id).is_some() {
+        let member = if kind == Kind::Consumer { "username" } else { "id" };
+        let in_id = value.get("id").and_then(id_text);
+        let credential = in_id.as_deref().filter(|_| kind == Kind::Consumer).and_then(declared_credential);
+        let mut body = value.clone();
+        let (kind, parent, id) = match credential {
+            Some((consumer, id)) => {
+                body.as_object_mut()
+                    .into_iter()
+                    .for_each(|body| drop(body.insert("id".to_owned(), id.into())));
+                (Kind::Credential, Some(consumer.to_owned()), Some(id.to_owned()))
+            }
+            None => (kind, None, value.get(member).and_then(id_text)),
+        };
+        let id = id.ok_or_else(|| format!("it needs `{member}`"))?;
+        let mut write = Write {
+            verb: Verb::Put,
+            kind,
+            parent,
+            id: None,
+            sub_path: Vec::new(),
+            body: Some(body),
+            ttl: None,
+            force: false,
+        };
+        if self.find(kind, &write.whole_id(&id)).is_some() {
             return Err(format!("the id `{}` stands twice", excerpt(&id)));
         }
-        let body = Some(value.clone());
-        let write =
-            Write { verb: Verb::Put, kind, id: None, sub_path: Vec::new(), body, ttl: None, force: false };
+        if kind == Kind::Credential {
+            write.id = Some(id);
+        }
         let answer = self.write(write).await;
         if answer.status.is_success() {
             return Ok(());
@@ -179,6 +206,13 @@ impl Dialect {
     /// All of one kind, in the order in which they were made.
     pub(crate) fn list(&self, kind: Kind) -> Vec<Arc<Resource>> {
         let mut list: Vec<_> = self.read().list(kind).cloned().collect();
+        list.sort_by_key(|resource| resource.created);
+        list
+    }
+
+    /// The credentials of a consumer, in the order in which they were made.
+    pub(crate) fn credentials_of(&self, username: &str) -> Vec<Arc<Resource>> {
+        let mut list: Vec<_> = self.read().credentials_of(username).cloned().collect();
         list.sort_by_key(|resource| resource.created);
         list
     }

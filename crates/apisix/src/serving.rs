@@ -6,25 +6,32 @@ use std::{
 };
 
 use gateway::{
-    route::Route,
+    consumer::{Consumers, Credential},
+    route::{Plan, Route},
     snapshot::{Certificate, Contribution},
 };
 
 use crate::{
     catalog::{Catalog, View},
-    compile::{Broken, Compiler, ERRORS},
+    compile::{Broken, Claim, Compiler, ERRORS, GlobalRule, Member},
     resources::Kind,
 };
 
 /// The text for a request that no route takes.
 pub(crate) const NOT_FOUND: &str = "404 Route Not Found";
 
-/// Compiled routes and certificates by id, and what could not be compiled.
-#[derive(Debug, Default)]
+/// Everything compiled, by id, and what could not be compiled.
+#[derive(Debug)]
 pub(crate) struct Serving {
     routes: BTreeMap<String, Slot<Route>>,
     certificates: BTreeMap<String, Slot<Certificate>>,
-    /// Services and upstreams that do not compile: `services/1`, and why.
+    global_rules: BTreeMap<String, Slot<GlobalRule>>,
+    /// What runs on every request; made anew when a global rule changes.
+    global: Arc<Plan>,
+    members: BTreeMap<String, Member>,
+    /// The members, as requests find them.
+    consumers: Consumers,
+    /// Resources beside routes, certificates and global rules that do not compile: `services/1`, and why.
     broken: BTreeMap<String, String>,
     /// Stored resources of kinds that this build does not know: they would be ignored, so they are named.
     foreign: BTreeSet<String>,
@@ -42,6 +49,25 @@ struct Slot<T> {
 }
 
 impl Serving {
+    /// Nothing yet. `pepper` keys the digests by which credentials are found.
+    pub(crate) fn new(pepper: &[u8; 32]) -> Self {
+        Self {
+            routes: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            global_rules: BTreeMap::new(),
+            global: Arc::default(),
+            members: BTreeMap::new(),
+            consumers: Consumers::new(pepper),
+            broken: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+        }
+    }
+
+    /// The credential that is found by the key of `claim`.
+    pub(crate) fn holder(&self, claim: &Claim) -> Option<&Arc<Credential>> {
+        self.consumers.credential(claim.compiled.plugin, claim.compiled.lookup.expose())
+    }
+
     /// Whether this route was already out of order, so that a write elsewhere is not to blame.
     pub(crate) fn is_broken(&self, route: &str) -> bool {
         self.routes.get(route).is_some_and(|slot| slot.broken.is_some())
@@ -56,16 +82,20 @@ impl Serving {
     ) {
         let view = View::of(catalog);
         let mut pass = compiler.pass(view);
-        let mut routes = BTreeSet::new();
+        let (mut routes, mut consumers) = (BTreeSet::new(), BTreeSet::new());
         for (kind, id) in changed {
             routes.extend(view.routes_from(*kind, id));
+            consumers.extend(view.consumers_from(*kind, id));
             match kind {
-                Kind::Route => {}
+                Kind::Route | Kind::Consumer | Kind::Credential => {}
+                Kind::GlobalRule => {
+                    place(&mut self.global_rules, catalog, Kind::GlobalRule, id, pass.global_rule(id));
+                }
                 Kind::Ssl => {
                     place(&mut self.certificates, catalog, Kind::Ssl, id, pass.certificate(id));
                 }
-                Kind::Service | Kind::Upstream => {
-                    let name = format!("{}/{id}", kind.plural());
+                Kind::Service | Kind::Upstream | Kind::ConsumerGroup | Kind::PluginConfig => {
+                    let name = kind.name(id);
                     match catalog.find(*kind, id).map(|_| pass.try_resource(*kind, id)) {
                         Some(Err(reason)) => self.broken.insert(name, reason),
                         _ => self.broken.remove(&name),
@@ -77,6 +107,32 @@ impl Serving {
             let compiled = pass.route(&id);
             place(&mut self.routes, catalog, Kind::Route, &id, compiled);
         }
+        for username in consumers {
+            let member = pass.member(&username);
+            self.replace_member(username, member);
+        }
+        if changed.iter().any(|(kind, _)| *kind == Kind::GlobalRule) {
+            let rules = in_order(&self.global_rules);
+            let mut entries: Vec<_> = rules.iter().flat_map(|rule| rule.entries.iter().cloned()).collect();
+            entries.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.name.cmp(b.name)));
+            self.global = Arc::new(Plan::new(entries));
+        }
+    }
+
+    fn replace_member(&mut self, username: String, member: Member) {
+        let (own, below) = (Kind::Consumer.name(&username), format!("{}/", Kind::Consumer.name(&username)));
+        self.broken.retain(|name, _| *name != own && !name.starts_with(&below));
+        if let Some(Member { consumer: Some(consumer), credentials, .. }) = self.members.remove(&username) {
+            self.consumers.remove(&consumer, &credentials);
+        }
+        for (name, reason) in &member.broken {
+            tracing::warn!(resource = %name, %reason, "a resource cannot be used");
+            self.broken.insert(name.clone(), reason.clone());
+        }
+        if let Some(consumer) = &member.consumer {
+            self.consumers.insert(consumer, &member.credentials);
+            self.members.insert(username, member);
+        }
     }
 
     /// All of it, for the engine.
@@ -84,8 +140,8 @@ impl Serving {
         Contribution {
             routes: in_order(&self.routes),
             certificates: in_order(&self.certificates),
-            consumers: Arc::default(),
-            global: Arc::default(),
+            consumers: Arc::new(self.consumers.clone()),
+            global: Arc::clone(&self.global),
             revision,
             not_found: (ERRORS, NOT_FOUND),
             broken: self.broken(),
@@ -109,8 +165,14 @@ impl Serving {
         let named = self.broken.iter().map(|(name, why)| (name.clone(), why.clone()));
         let foreign =
             self.foreign.iter().map(|name| (name.clone(), "not implemented in this build".to_owned()));
+        let contested = self.consumers.contested().into_iter().map(|contested| {
+            let why = format!("its key of {} belongs to consumer {}", contested.plugin, contested.owner);
+            (contested.credential.to_string(), why)
+        });
         named
             .chain(foreign)
+            .chain(contested)
+            .chain(complaints(Kind::GlobalRule, &self.global_rules))
             .chain(complaints(Kind::Route, &self.routes))
             .chain(complaints(Kind::Ssl, &self.certificates))
             .collect()
@@ -148,6 +210,12 @@ struct Failed<T> {
 impl From<Broken> for Failed<Route> {
     fn from(broken: Broken) -> Self {
         Self { reason: broken.reason, closed: broken.closed }
+    }
+}
+
+impl From<String> for Failed<GlobalRule> {
+    fn from(reason: String) -> Self {
+        Self { reason, closed: Some(Arc::new(GlobalRule::closed())) }
     }
 }
 

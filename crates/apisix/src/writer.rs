@@ -19,7 +19,7 @@ use crate::{
     change::{Context, Transaction, Use, Verb, Write, mark_key, may_be_in_use},
     compile::Compiler,
     plugins::Registry,
-    resources::{Kind, PREFIX, Sealer, is_id},
+    resources::{Kind, PREFIX, Sealer, is_id, is_username},
     serving::Serving,
 };
 
@@ -30,16 +30,7 @@ const BATCH: usize = 256;
 /// How often a write is tried that another node overtakes.
 const ATTEMPTS: u32 = 3;
 /// Collections of APISIX that this build would ignore.
-const FOREIGN: [&str; 8] = [
-    "consumers",
-    "consumer_groups",
-    "global_rules",
-    "plugin_configs",
-    "plugin_metadata",
-    "protos",
-    "secrets",
-    "stream_routes",
-];
+const FOREIGN: [&str; 4] = ["plugin_metadata", "protos", "secrets", "stream_routes"];
 
 /// What the writer is asked for.
 pub(crate) enum Message {
@@ -126,7 +117,7 @@ impl Writer {
             let mut used: HashMap<String, Use> = HashMap::new();
             let (mut wave, mut later) = (Vec::new(), Vec::new());
             for job in jobs {
-                let own_key = job.write.id.as_deref().map(|id| job.write.kind.key(id));
+                let own_key = job.write.id.as_deref().map(|id| job.write.kind.key(&job.write.whole_id(id)));
                 if own_key.is_some_and(|key| used.contains_key(&key)) {
                     later.push(job);
                     continue;
@@ -149,7 +140,7 @@ impl Writer {
     /// `ahead` writes of the same wave come first, so that ids made of the next revision differ.
     async fn judge(&mut self, write: &Write, ahead: usize) -> Result<Transaction, Answer> {
         let mark = match (&write.id, write.verb) {
-            (Some(id), Verb::Delete) if may_be_in_use(write) && is_id(id) => {
+            (Some(id), Verb::Delete) if may_be_in_use(write) && (is_id(id) || is_username(id)) => {
                 self.store.get(&mark_key(write.kind, id)).await.map_err(Answer::from)?
             }
             _ => None,
@@ -159,6 +150,13 @@ impl Writer {
             self.reload().await.map_err(Answer::from)?;
         }
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        if matches!(write.kind, Kind::Consumer | Kind::Credential) && !self.changed.is_empty() {
+            // Whose a key is, is asked of what is compiled: earlier writes of the same batch count.
+            let Judge { compiler, serving, .. } = &mut self.judge;
+            serving.refresh(compiler, &catalog, &self.changed);
+            self.changed.clear();
+            self.stale = true;
+        }
         let mut context = self.judge.context(&catalog, ahead);
         match write.verb {
             Verb::Delete => context.delete(write, mark.as_ref()),
@@ -203,7 +201,7 @@ impl Writer {
     }
 
     fn apply(&mut self, write: &Write, transaction: Transaction, revision: u64) {
-        let Transaction { kind, id, stored, .. } = transaction;
+        let Transaction { kind, id, stored, along, .. } = transaction;
         let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         match stored {
             Some(value) => {
@@ -222,6 +220,11 @@ impl Writer {
                 catalog.remove(kind, &id);
                 self.deleted.insert((kind, id.clone()), revision);
             }
+        }
+        for (kind, id) in along {
+            catalog.remove(kind, &id);
+            self.deleted.insert((kind, id.clone()), revision);
+            self.changed.insert((kind, id));
         }
         catalog.revision = catalog.revision.max(revision);
         drop(catalog);
@@ -244,7 +247,6 @@ impl Writer {
                 }
                 continue;
             };
-            let id = id.to_owned();
             let known = catalog.find(kind, &id).map_or(0, |resource| resource.modified);
             let deleted = self.deleted.get(&(kind, id.clone())).copied().unwrap_or(0);
             if known.max(deleted) < revision {
@@ -269,10 +271,10 @@ impl Writer {
         self.stale |= self.judge.serving.replace_foreign(&foreign);
         for entry in &entries {
             let Some((kind, id)) = Kind::of_key(&entry.key) else { continue };
-            seen.insert((kind, id.to_owned()));
-            if catalog.find(kind, id).is_none_or(|known| known.modified != entry.modify_revision) {
-                catalog.put(resource(kind, id, entry));
-                self.changed.insert((kind, id.to_owned()));
+            seen.insert((kind, id.clone()));
+            if catalog.find(kind, &id).is_none_or(|known| known.modified != entry.modify_revision) {
+                catalog.put(resource(kind, &id, entry));
+                self.changed.insert((kind, id));
             }
         }
         for kind in Kind::ALL {

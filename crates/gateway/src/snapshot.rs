@@ -87,6 +87,11 @@ impl Part {
 }
 
 impl Snapshot {
+    /// The consumers of a dialect.
+    pub fn consumers(&self, dialect: &str) -> Option<&Arc<Consumers>> {
+        self.parts.iter().find(|part| part.dialect == dialect).map(|part| &part.consumers)
+    }
+
     /// What the dialect of `route` says of all its routes.
     pub(crate) fn part(&self, route: &Route) -> Option<&Part> {
         self.parts.iter().find(|part| part.dialect == route.dialect)

@@ -47,9 +47,10 @@ impl Configuration {
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: apisix::plugins::Registry::new(vec![Arc::new(
-                apisix::plugins::openid_connect::OpenidConnect::new(sessions),
-            )]),
+            registry: apisix::plugins::Registry::with_consumers(
+                vec![Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions))],
+                &plan.clock,
+            ),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         });

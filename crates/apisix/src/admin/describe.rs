@@ -20,7 +20,7 @@ pub(super) fn serve(
         ("schema", ["plugins", name]) | ("plugins", [name]) if reading && *name != "list" => {
             plugin(dialect, name)
         }
-        ("schema", [kind]) if reading => Kind::of_word(kind)
+        ("schema", [kind]) if reading => Kind::of_schema_name(kind)
             .map(|kind| Answer::new(StatusCode::OK, kind.schema().to_json()))
             .ok_or_else(|| Answer::refuse(format!("not found schema: {}", excerpt(kind)))),
         ("plugins", ["list"]) if reading => Ok(Answer::new(StatusCode::OK, list(dialect))),

@@ -31,18 +31,7 @@ use crate::{
 /// What APISIX calls itself; clients parse the version.
 const SERVER: HeaderValue = HeaderValue::from_static("APISIX/3.18.0");
 /// Resources of APISIX that this build does not have.
-const ABSENT: [&str; 10] = [
-    "configs",
-    "consumer_groups",
-    "consumers",
-    "credentials",
-    "global_rules",
-    "plugin_configs",
-    "plugin_metadata",
-    "protos",
-    "secrets",
-    "stream_routes",
-];
+const ABSENT: [&str; 5] = ["configs", "plugin_metadata", "protos", "secrets", "stream_routes"];
 
 /// What the Admin API's handlers share.
 #[derive(Clone, Debug)]
@@ -100,13 +89,22 @@ async fn serve(state: &AdminState, parts: &Parts, body: Body) -> Result<Answer, 
     };
     let body =
         if reading || parts.method == Method::DELETE { None } else { request::body(parts, body).await? };
-    let Some(kind) = Kind::of_plural(resource) else {
+    let Some(kind) = Kind::of_plural(resource).filter(|kind| *kind != Kind::Credential) else {
         return describe::serve(&state.dialect, &parts.method, resource, rest, &query, body.as_ref())
             .unwrap_or_else(|| Err(unsupported(resource)));
     };
+    // `consumers/{username}/credentials/{id}`.
+    let (kind, parent, rest) = match rest.split_first().map(|(name, rest)| (name, rest.split_first())) {
+        Some((username, Some((collection, rest))))
+            if kind == Kind::Consumer && collection == "credentials" =>
+        {
+            (Kind::Credential, Some(username.clone()), rest)
+        }
+        _ => (kind, None, rest),
+    };
     if reading {
         let reader = if role == Role::Admin { Reader::Admin } else { Reader::Viewer };
-        return read::serve(&state.dialect, kind, rest, &query, reader);
+        return read::serve(&state.dialect, kind, parent.as_deref(), rest, &query, reader);
     }
     if state.read_only {
         let why = "the resources are declared in the configuration file: the Admin API is read-only";
@@ -123,11 +121,15 @@ async fn serve(state: &AdminState, parts: &Parts, body: Body) -> Result<Answer, 
         Method::DELETE => Verb::Delete,
         _ => return Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
     };
+    if (verb == Verb::Post && !kind.posts()) || (verb == Verb::Patch && !kind.patches()) {
+        let text = format!("not supported `{}` method for {}", parts.method, kind.word());
+        return Err(Answer::error(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
     if verb != Verb::Patch && !sub_path.is_empty() {
         return Err(Answer::error(StatusCode::NOT_FOUND, "not found"));
     }
     let force = query.get("force") == Some("true");
-    Ok(state.dialect.write(Write { verb, kind, id, sub_path, body, ttl, force }).await)
+    Ok(state.dialect.write(Write { verb, kind, parent, id, sub_path, body, ttl, force }).await)
 }
 
 fn unsupported(resource: &str) -> Answer {

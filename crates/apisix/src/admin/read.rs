@@ -20,23 +20,36 @@ const MAX_COMPILED: usize = 1 << 20;
 pub(super) fn serve(
     dialect: &Dialect,
     kind: Kind,
+    parent: Option<&str>,
     rest: &[String],
     query: &Query,
     reader: Reader,
 ) -> Result<Answer, Answer> {
     match rest {
-        [] => list(dialect, kind, query, reader),
+        [] => list(dialect, kind, parent, query, reader),
         [id] => {
-            let resource = dialect.find(kind, id).ok_or_else(Answer::key_not_found)?;
+            let id = parent.map_or_else(|| id.clone(), |parent| format!("{parent}/{id}"));
+            let resource = dialect.find(kind, &id).ok_or_else(Answer::key_not_found)?;
             Ok(Answer::new(StatusCode::OK, shown(dialect, &resource, reader)))
         }
         _ => Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
     }
 }
 
-fn list(dialect: &Dialect, kind: Kind, query: &Query, reader: Reader) -> Result<Answer, Answer> {
+fn list(
+    dialect: &Dialect,
+    kind: Kind,
+    parent: Option<&str>,
+    query: &Query,
+    reader: Reader,
+) -> Result<Answer, Answer> {
     let filter = Filter::of(kind, query)?;
-    let mut found: Vec<Arc<Resource>> = dialect.list(kind);
+    let mut found: Vec<Arc<Resource>> =
+        parent.map_or_else(|| dialect.list(kind), |username| dialect.credentials_of(username));
+    if parent.is_some() && found.is_empty() {
+        // APISIX keeps an empty folder for every kind but this one.
+        return Err(Answer::key_not_found());
+    }
     found.retain(|resource| filter.takes(&resource.value));
     let total = found.len();
     let page = page(query)?;

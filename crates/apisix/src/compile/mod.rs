@@ -2,7 +2,9 @@
 //! their content, so that a write recompiles only what depends on it.
 
 mod cache;
+mod consumer;
 mod route;
+mod shared;
 mod ssl;
 mod upstream;
 
@@ -11,14 +13,16 @@ use std::{collections::HashMap, sync::Arc};
 use aws_lc_rs::digest;
 use gateway::{
     plugin::Plugin,
-    route::Entry,
+    route::{Entry, Layer},
     snapshot::Certificate,
     upstream::{Live, Upstream, UpstreamSpec},
 };
 use serde_json::Value;
 
 pub(crate) use self::{
+    consumer::{Claim, Member},
     route::{Broken, ERRORS, network},
+    shared::GlobalRule,
     upstream::upstream_spec,
 };
 
@@ -35,6 +39,7 @@ pub(crate) struct Compiler {
     sealer: Sealer,
     live: Arc<Live>,
     plugins: Cache<[u8; 32], dyn Plugin>,
+    layers: Cache<[u8; 32], Layer>,
     upstreams: Cache<UpstreamSpec, Upstream>,
     certificates: Cache<[u8; 32], Certificate>,
 }
@@ -53,6 +58,7 @@ impl Compiler {
             sealer,
             live,
             plugins: Cache::default(),
+            layers: Cache::default(),
             upstreams: Cache::default(),
             certificates: Cache::default(),
         }
@@ -65,6 +71,7 @@ impl Compiler {
 
     /// Forgets what nothing uses any more.
     pub(crate) fn prune(&mut self) {
+        self.layers.prune();
         self.plugins.prune();
         self.upstreams.prune();
         self.certificates.prune();
@@ -106,6 +113,10 @@ impl Pass<'_> {
             Kind::Service => self.try_service(id),
             Kind::Upstream => self.named_upstream(id).map(drop),
             Kind::Ssl => self.certificate(id).map(drop),
+            Kind::Consumer => self.consumer(id).map(drop),
+            Kind::Credential => self.claims(kind, id).map(drop),
+            Kind::GlobalRule => self.global_rule(id).map(drop),
+            Kind::ConsumerGroup | Kind::PluginConfig => self.shared_plugins(kind, id).map(drop),
         }
     }
 

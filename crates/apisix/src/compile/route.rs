@@ -50,7 +50,24 @@ impl Pass<'_> {
         let service = service.as_deref();
         let wrong = |error: ConfigError| format!("invalid configuration: {error}");
         let matcher = matcher(&value, service).map_err(wrong)?;
-        let plugins = self.plugins(id, &value, service_id.as_deref(), service)?;
+        let shared = match value.get("plugin_config_id").and_then(id_text) {
+            // Without the plugins that guard it, the route does nothing.
+            Some(shared) if self.view.find(Kind::PluginConfig, &shared).is_none() => {
+                let why = "the route's plugin config does not exist";
+                return Ok(Route { matcher, ..self.nowhere(id, why) });
+            }
+            Some(shared) => {
+                let opened = self.open(Kind::PluginConfig, &shared);
+                Some((opened.map_err(|error| format!("plugin config [{shared}]: {error}"))?, shared))
+            }
+            None => None,
+        };
+        let layers = [
+            service.zip(service_id.as_deref()).map(|(service, id)| (service, Kind::Service.name(id))),
+            shared.as_ref().map(|(shared, id)| (shared, Kind::PluginConfig.name(id))),
+            Some((&value, Kind::Route.name(id))),
+        ];
+        let plugins = self.plugins(&layers)?;
         let websocket = value.get("enable_websocket").or_else(|| service?.get("enable_websocket"));
         Ok(Route {
             id: id.into(),
@@ -66,20 +83,11 @@ impl Pass<'_> {
         })
     }
 
-    /// The service's plugins and the route's, which replace those of the same name, in the order they run.
-    fn plugins(
-        &mut self,
-        id: &str,
-        route: &Value,
-        service_id: Option<&str>,
-        service: Option<&Value>,
-    ) -> Result<Vec<Entry>, String> {
-        let (of_route, of_service) =
-            (format!("routes/{id}"), format!("services/{}", service_id.unwrap_or_default()));
+    /// The plugins of these resources, of which a later one's replace those of the same name, in the order they run.
+    fn plugins(&mut self, layers: &[Option<(&Value, String)>]) -> Result<Vec<Entry>, String> {
         let mut merged: IndexMap<&str, (&Value, &str)> = IndexMap::new();
-        for (value, resource) in [(service, &of_service), (Some(route), &of_route)] {
-            let plugins = value.and_then(|value| value.get("plugins")).and_then(Value::as_object);
-            for (name, conf) in plugins.into_iter().flatten() {
+        for (value, resource) in layers.iter().flatten() {
+            for (name, conf) in value.get("plugins").and_then(Value::as_object).into_iter().flatten() {
                 merged.insert(name, (conf, resource));
             }
         }
@@ -127,21 +135,24 @@ impl Pass<'_> {
             Some(service) => Some(self.view.find(Kind::Service, &id_text(service)?)?),
             None => None,
         };
-        Some(Route {
+        let matcher = matcher(stored, service).ok()?;
+        Some(Route { matcher, ..self.nowhere(id, "the configuration of this route cannot be used") })
+    }
+
+    /// A route that answers 503 and says `why`.
+    fn nowhere(&self, id: &str, why: &'static str) -> Route {
+        Route {
             id: id.into(),
             name: None,
             dialect: NAME,
             service_id: None,
-            matcher: matcher(stored, service).ok()?,
+            matcher: Matcher::default(),
             plan: Arc::default(),
-            backend: Backend::None(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the configuration of this route cannot be used",
-            ),
+            backend: Backend::None(StatusCode::SERVICE_UNAVAILABLE, why),
             timeouts: None,
             websocket: false,
             errors: ERRORS,
-        })
+        }
     }
 }
 

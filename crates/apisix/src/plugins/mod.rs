@@ -1,5 +1,11 @@
 //! The dialect's plugins: one file per APISIX name, and the one list of them.
 
+mod authentication;
+pub mod basic_auth;
+pub mod consumer_restriction;
+pub mod jwt_auth;
+pub mod key_auth;
+pub mod multi_auth;
 pub mod openid_connect;
 
 use std::{
@@ -7,7 +13,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use gateway::{error::ConfigError, plugin::Plugin};
+use base::Clock;
+use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -32,6 +39,21 @@ pub trait DialectPlugin: Send + Sync {
     /// Whether it finds out who the consumer is (APISIX's `type=auth`).
     fn authenticates(&self) -> bool {
         false
+    }
+
+    /// What may be written of it in a consumer or a credential, where that is something else: what proves who it is.
+    fn consumer_schema(&self) -> Option<&Schema> {
+        None
+    }
+
+    /// Rules that APISIX checks after the consumer's schema.
+    fn check_consumer(&self, _conf: &Map<String, Value>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Compiles a checked configuration of a consumer or credential, secrets in the clear.
+    fn compile_credential(&self, _conf: &Value) -> Result<CompiledCredential, ConfigError> {
+        Err(ConfigError::new(self.name(), "it proves of no consumer who it is"))
     }
 
     /// Dotted paths of the attributes that are sealed at rest and hidden from viewers.
@@ -103,6 +125,15 @@ impl Meta {
     }
 }
 
+/// What a configuration is checked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// To run on requests.
+    Route,
+    /// To say who a consumer is, where the plugin has words for that.
+    Consumer,
+}
+
 fn no_object(plugin: &str) -> String {
     format!("invalid plugin conf for plugin [{plugin}]: it is not an object")
 }
@@ -135,6 +166,18 @@ impl Registry {
         Self { plugins }
     }
 
+    /// A registry of `others` and of the plugins that know consumers.
+    pub fn with_consumers(others: Vec<Arc<dyn DialectPlugin>>, clock: &Clock) -> Self {
+        let mut plugins = others;
+        plugins.push(Arc::new(key_auth::KeyAuth::default()));
+        plugins.push(Arc::new(basic_auth::BasicAuth::default()));
+        plugins.push(Arc::new(jwt_auth::JwtAuth::new(clock.clone())));
+        plugins.push(Arc::new(consumer_restriction::ConsumerRestriction::default()));
+        // It tries the others.
+        plugins.push(Arc::new(multi_auth::MultiAuth::new(Self::new(plugins.clone()))));
+        Self::new(plugins)
+    }
+
     /// The plugin of that name.
     pub fn find(&self, name: &str) -> Option<&dyn DialectPlugin> {
         let at = self.plugins.binary_search_by(|plugin| plugin.name().cmp(name)).ok()?;
@@ -153,12 +196,46 @@ impl Registry {
         fields
     }
 
-    /// Checks the `plugins` of a resource; the error is the whole text for the client.
-    pub(crate) fn check(&self, plugins: &Map<String, Value>) -> Result<(), String> {
-        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf).map(drop))
+    /// Dotted paths of a plugin's secrets in a consumer or credential.
+    pub(crate) fn consumer_secret_fields(&self, name: &str) -> Vec<String> {
+        let schema = self.find(name).and_then(DialectPlugin::consumer_schema);
+        schema.map(Schema::secret_paths).unwrap_or_default()
     }
 
-    fn check_one(&self, name: &str, conf: &Value) -> Result<&dyn DialectPlugin, String> {
+    /// Checks the `plugins` of a resource; the error is the whole text for the client.
+    pub(crate) fn check(&self, plugins: &Map<String, Value>) -> Result<(), String> {
+        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf, Place::Route).map(drop))
+    }
+
+    /// Checks the `plugins` of a consumer or credential.
+    pub(crate) fn check_consumer(&self, plugins: &Map<String, Value>) -> Result<(), String> {
+        plugins.iter().try_for_each(|(name, conf)| self.check_one(name, conf, Place::Consumer).map(drop))
+    }
+
+    /// Compiles what a consumer or credential says of an authentication plugin; `None` when it is disabled.
+    pub(crate) fn compile_credential(
+        &self,
+        name: &str,
+        conf: &Value,
+    ) -> Result<Option<CompiledCredential>, String> {
+        let plugin = self.check_one(name, conf, Place::Consumer)?;
+        let Value::Object(sent) = conf else { return Err(no_object(name)) };
+        let mut conf = sent.clone();
+        if Meta::take(&mut conf)?.disabled {
+            return Ok(None);
+        }
+        let compiled = plugin.compile_credential(&Value::Object(conf));
+        compiled
+            .map(Some)
+            .map_err(|error| format!("failed to check the configuration of plugin {name} err: {error}"))
+    }
+
+    /// Checks one plugin as it stands on a route.
+    pub(crate) fn check_for_route(&self, name: &str, conf: &Value) -> Result<(), String> {
+        self.check_one(name, conf, Place::Route).map(drop)
+    }
+
+    fn check_one(&self, name: &str, conf: &Value, place: Place) -> Result<&dyn DialectPlugin, String> {
         let plugin = self.find(name).ok_or_else(|| format!("unknown plugin [{}]", excerpt(name)))?;
         let wrong =
             |error: String| format!("failed to check the configuration of plugin {name} err: {error}");
@@ -171,6 +248,12 @@ impl Registry {
             return Ok(plugin);
         }
         refuse_references(&Value::Object(conf.clone()), name).map_err(wrong)?;
+        if let (Place::Consumer, Some(schema)) = (place, plugin.consumer_schema()) {
+            let conf = Value::Object(conf);
+            schema.validate(&conf).map_err(wrong)?;
+            conf.as_object().map_or(Ok(()), |conf| plugin.check_consumer(conf)).map_err(wrong)?;
+            return Ok(plugin);
+        }
         resolve_aliases(plugin, &mut conf).map_err(wrong)?;
         plugin.check_before_schema(&conf).map_err(wrong)?;
         let conf = Value::Object(conf);
@@ -181,7 +264,7 @@ impl Registry {
 
     /// The configuration as its plugin takes it: without `_meta`, aliases resolved.
     pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Prepared<'a>, String> {
-        let plugin = self.check_one(name, conf)?;
+        let plugin = self.check_one(name, conf, Place::Route)?;
         let Value::Object(sent) = conf else { return Err(no_object(name)) };
         let mut conf = sent.clone();
         let meta = Meta::take(&mut conf)?;

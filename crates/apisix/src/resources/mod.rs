@@ -1,8 +1,10 @@
 //! The kinds of resources: what each may hold, where it is stored, and the checks that come before everything else.
 
+mod consumer;
 mod route;
 mod secrets;
 mod service;
+mod shared;
 mod ssl;
 mod upstream;
 
@@ -10,6 +12,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+pub(crate) use consumer::{declared_credential, is_username};
 pub(crate) use secrets::{Reader, Sealer};
 
 use crate::{plugins::Registry, schema::Schema};
@@ -28,30 +31,93 @@ pub enum Kind {
     Upstream,
     /// `ssls`
     Ssl,
+    /// `consumers`
+    Consumer,
+    /// `consumers/{username}/credentials`; its id in the catalog is `{username}/{id}`.
+    Credential,
+    /// `consumer_groups`
+    ConsumerGroup,
+    /// `global_rules`
+    GlobalRule,
+    /// `plugin_configs`
+    PluginConfig,
+}
+
+/// What a kind is called, and what may be written to it.
+struct Description {
+    /// The collection's name in paths and keys.
+    plural: &'static str,
+    /// The words in error texts.
+    word: &'static str,
+    /// What `schema/…` calls it.
+    schema_name: &'static str,
+    schema: LazyLock<Schema>,
+    /// Whether there is a POST.
+    posts: bool,
+    /// Whether there is a PATCH.
+    patches: bool,
+    /// Members that name resources of other kinds.
+    references: &'static [(&'static str, Kind)],
 }
 
 impl Kind {
-    /// Every kind that this build has.
-    pub const ALL: [Self; 4] = [Self::Route, Self::Service, Self::Upstream, Self::Ssl];
+    /// Every kind that this build has, in the order in which references to them are looked for.
+    pub const ALL: [Self; 9] = [
+        Self::Route,
+        Self::Service,
+        Self::Upstream,
+        Self::Ssl,
+        Self::Consumer,
+        Self::Credential,
+        Self::ConsumerGroup,
+        Self::GlobalRule,
+        Self::PluginConfig,
+    ];
 
-    /// The collection's name in paths and keys.
-    pub const fn plural(self) -> &'static str {
+    /// The kinds that a configuration file declares as lists: what is referred to before what refers to it.
+    pub const DECLARED: [Self; 8] = [
+        Self::Ssl,
+        Self::Upstream,
+        Self::PluginConfig,
+        Self::ConsumerGroup,
+        Self::Service,
+        Self::Consumer,
+        Self::GlobalRule,
+        Self::Route,
+    ];
+
+    fn describe(self) -> &'static Description {
         match self {
-            Self::Route => "routes",
-            Self::Service => "services",
-            Self::Upstream => "upstreams",
-            Self::Ssl => "ssls",
+            Self::Route => &route::KIND,
+            Self::Service => &service::KIND,
+            Self::Upstream => &upstream::KIND,
+            Self::Ssl => &ssl::KIND,
+            Self::Consumer => &consumer::CONSUMER,
+            Self::Credential => &consumer::CREDENTIAL,
+            Self::ConsumerGroup => &consumer::GROUP,
+            Self::GlobalRule => &shared::GLOBAL_RULE,
+            Self::PluginConfig => &shared::PLUGIN_CONFIG,
         }
     }
 
-    /// The word in error texts.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Route => "route",
-            Self::Service => "service",
-            Self::Upstream => "upstream",
-            Self::Ssl => "ssl",
-        }
+    /// The collection's name in paths and keys.
+    pub fn plural(self) -> &'static str {
+        self.describe().plural
+    }
+
+    /// The words in error texts.
+    pub fn word(self) -> &'static str {
+        self.describe().word
+    }
+
+    /// Whether there is a POST.
+    pub(crate) fn posts(self) -> bool {
+        self.describe().posts
+    }
+
+    /// Whether there is a PATCH.
+    pub(crate) fn patches(self) -> bool {
+        self.describe().patches
     }
 
     /// The kind whose collection has this name.
@@ -59,32 +125,55 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.plural() == name)
     }
 
-    /// The kind that error texts and `schema/…` call so.
-    pub fn of_word(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == name)
+    /// The kind that `schema/…` calls so.
+    pub fn of_schema_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.describe().schema_name == name)
+    }
+
+    /// The resource's name among all: `routes/1`, `consumers/jack/credentials/1`.
+    pub fn name(self, id: &str) -> String {
+        match (self, id.split_once('/')) {
+            (Self::Credential, Some((consumer, id))) => format!("consumers/{consumer}/credentials/{id}"),
+            _ => format!("{}/{id}", self.plural()),
+        }
     }
 
     /// The key of one resource in the store: `/apisix/routes/1`.
     pub fn key(self, id: &str) -> String {
-        format!("{PREFIX}{}/{id}", self.plural())
+        format!("{PREFIX}{}", self.name(id))
     }
 
     /// Kind and id of a stored key; `None` for keys that are no resource of this build.
-    pub(crate) fn of_key(key: &str) -> Option<(Self, &str)> {
+    pub(crate) fn of_key(key: &str) -> Option<(Self, String)> {
         let (plural, id) = key.strip_prefix(PREFIX)?.split_once('/')?;
-        Some((Self::of_plural(plural)?, id)).filter(|(_, id)| !id.is_empty() && !id.contains('/'))
+        let segments: Vec<&str> = id.split('/').collect();
+        match segments.as_slice() {
+            [id] if !id.is_empty() && plural != "credentials" => {
+                Some((Self::of_plural(plural)?, (*id).to_owned()))
+            }
+            [consumer, "credentials", id]
+                if plural == "consumers" && !consumer.is_empty() && !id.is_empty() =>
+            {
+                Some((Self::Credential, format!("{consumer}/{id}")))
+            }
+            _ => None,
+        }
     }
 
     /// What may be written.
     pub fn schema(self) -> &'static Schema {
-        static SCHEMAS: LazyLock<[Schema; 4]> =
-            LazyLock::new(|| [route::schema(), service::schema(), upstream::schema(), ssl::schema()]);
-        let [route, service, upstream, ssl] = &*SCHEMAS;
+        &self.describe().schema
+    }
+
+    /// The id of a resource that a configuration file declares: a consumer's is its name, a credential stands among
+    /// the consumers as `{username}/credentials/{id}`.
+    pub fn declared_id(self, value: &Value) -> Option<String> {
+        let in_id = value.get("id").and_then(id_text);
         match self {
-            Self::Route => route,
-            Self::Service => service,
-            Self::Upstream => upstream,
-            Self::Ssl => ssl,
+            Self::Consumer => in_id.filter(|id| declared_credential(id).is_some()).or_else(|| {
+                value.get("username")?.as_str().filter(|name| is_username(name)).map(str::to_owned)
+            }),
+            _ => in_id.filter(|id| is_id(id)),
         }
     }
 
@@ -102,24 +191,30 @@ impl Kind {
                 }
             }
             Self::Ssl => ssl::check(value)?,
+            Self::Consumer
+            | Self::Credential
+            | Self::ConsumerGroup
+            | Self::GlobalRule
+            | Self::PluginConfig => {}
         }
         if let Some(plugins) = value.get("plugins").and_then(Value::as_object) {
-            registry.check(plugins)?;
+            match self {
+                Self::Consumer | Self::Credential => consumer::check_plugins(self, registry, plugins)?,
+                _ => registry.check(plugins)?,
+            }
         }
         if self == Self::Route { route::check_after_plugins(value) } else { Ok(()) }
     }
 
-    /// The other resources that one of this kind names: which member, which kind, which id.
-    pub(crate) fn references(self, value: &Value) -> Vec<(&'static str, Self, String)> {
-        let members: &[(&str, Self)] = match self {
-            Self::Route => &[("upstream_id", Self::Upstream), ("service_id", Self::Service)],
-            Self::Service => &[("upstream_id", Self::Upstream)],
-            Self::Upstream | Self::Ssl => &[],
-        };
-        members
+    /// The other resources that the one of this id names: which kind, which id.
+    pub(crate) fn references(self, id: &str, value: &Value) -> Vec<(Self, String)> {
+        let owner = if self == Self::Credential { id.split_once('/') } else { None };
+        let named = self
+            .describe()
+            .references
             .iter()
-            .filter_map(|(member, kind)| Some((*member, *kind, id_text(value.get(*member)?)?)))
-            .collect()
+            .filter_map(|(member, kind)| Some((*kind, id_text(value.get(*member)?)?)));
+        named.chain(owner.map(|(consumer, _)| (Self::Consumer, consumer.to_owned()))).collect()
     }
 }
 
@@ -147,11 +242,16 @@ fn id() -> Schema {
 
 /// The members that every kind has.
 fn with_common(schema: Schema) -> Schema {
-    schema
+    let schema = schema
         .field("id", id().doc("id; made up by a POST"))
         .field("name", Schema::string().length(1, 256).doc("name for people"))
         .field("desc", Schema::string().length(0, 256).doc("description for people"))
-        .field("labels", labels())
+        .field("labels", labels());
+    with_times(schema)
+}
+
+fn with_times(schema: Schema) -> Schema {
+    schema
         .field("create_time", Schema::integer().doc("seconds since 1970 of its creation; set by the gate"))
         .field("update_time", Schema::integer().doc("seconds since 1970 of its last change; set by the gate"))
 }
@@ -223,11 +323,50 @@ mod tests {
     #[test]
     fn keys_are_apisix_keys() {
         assert_eq!(Kind::Ssl.key("1"), "/apisix/ssls/1");
-        assert_eq!(Kind::of_key("/apisix/routes/a.b"), Some((Kind::Route, "a.b")));
-        for other in
-            ["/apisix/routes", "/apisix/routes/", "/apisix/consumers/a", "/apisix/routes/a/b", "/x/routes/1"]
-        {
+        assert_eq!(Kind::Credential.key("jack/1"), "/apisix/consumers/jack/credentials/1");
+        for (key, found) in [
+            ("/apisix/routes/a.b", (Kind::Route, "a.b")),
+            ("/apisix/consumers/jack", (Kind::Consumer, "jack")),
+            ("/apisix/consumers/jack/credentials/1", (Kind::Credential, "jack/1")),
+        ] {
+            assert_eq!(Kind::of_key(key), Some((found.0, found.1.to_owned())));
+            assert_eq!(found.0.key(found.1), key);
+        }
+        for other in [
+            "/apisix/routes",
+            "/apisix/routes/",
+            "/apisix/routes/a/b",
+            "/x/routes/1",
+            "/apisix/credentials/1",
+            "/apisix/routes/jack/credentials/1",
+            "/apisix/consumers/jack/credentials",
+            "/apisix/consumers//credentials/1",
+            "/apisix/consumers/jack/credentials/1/2",
+        ] {
             assert_eq!(Kind::of_key(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn declared_ids_are_what_the_admin_api_takes() {
+        let id = |kind: Kind, value: Value| kind.declared_id(&value);
+        assert_eq!(id(Kind::Route, json!({"id": 1})).as_deref(), Some("1"));
+        assert_eq!(id(Kind::Route, json!({"id": "a.b-c_d"})).as_deref(), Some("a.b-c_d"));
+        for bad in [json!("a/b"), json!(""), json!(".."), json!(null), json!("x".repeat(65))] {
+            assert_eq!(id(Kind::Route, json!({"id": bad})), None, "{bad}");
+        }
+        assert_eq!(id(Kind::Consumer, json!({"username": "jack"})).as_deref(), Some("jack"));
+        assert_eq!(
+            id(Kind::Consumer, json!({"id": "jack/credentials/1"})).as_deref(),
+            Some("jack/credentials/1")
+        );
+        for bad in [
+            json!({"id": "jack"}),
+            json!({"username": "a.b"}),
+            json!({"id": "a/b/c"}),
+            json!({"id": "a/credentials/"}),
+        ] {
+            assert_eq!(id(Kind::Consumer, bad.clone()), None, "{bad}");
         }
     }
 
@@ -243,9 +382,11 @@ mod tests {
     #[test]
     fn every_kind_has_a_schema_and_a_reference() {
         for kind in Kind::ALL {
-            assert!(kind.schema().rows().iter().any(|row| row.path == "id"));
+            let names_it = |path: &str| path == "id" || path == "username";
+            assert!(kind.schema().rows().iter().any(|row| names_it(&row.path)));
             assert!(kind.schema().to_json()["properties"].is_object());
-            assert_eq!(Kind::of_word(kind.word()), Some(kind));
+            assert_eq!(Kind::of_schema_name(kind.describe().schema_name), Some(kind));
+            assert_eq!(Kind::of_plural(kind.plural()), Some(kind));
         }
     }
 }

@@ -1,13 +1,29 @@
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
-use super::{host, id, plugins, timeout, upstream, with_common};
+use super::{Description, Kind, host, id, plugins, timeout, upstream, with_common};
 use crate::schema::Schema;
 
 /// Methods that a route may name.
 const METHODS: &[&str] =
     &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE"];
 
-pub(super) fn schema() -> Schema {
+pub(super) static KIND: Description = Description {
+    plural: "routes",
+    word: "route",
+    schema_name: "route",
+    schema: LazyLock::new(schema),
+    posts: true,
+    patches: true,
+    references: &[
+        ("upstream_id", Kind::Upstream),
+        ("service_id", Kind::Service),
+        ("plugin_config_id", Kind::PluginConfig),
+    ],
+};
+
+fn schema() -> Schema {
     let schema = Schema::object()
         .field("uri", path().doc("path: exact, or a prefix when it ends in `*`"))
         .field("uris", paths().doc("several paths, in place of `uri`"))
@@ -28,6 +44,7 @@ pub(super) fn schema() -> Schema {
         .field("plugins", plugins())
         .field("upstream", upstream::schema().doc("where requests go"))
         .field("upstream_id", id().doc("an upstream of its own, by id"))
+        .field("plugin_config_id", id().doc("a shared set of plugins, by id"))
         .field("service_id", id().doc("the service whose hosts, plugins and upstream it inherits"));
     with_common(absent(schema))
         .any_required(&[&["plugins"], &["upstream"], &["upstream_id"], &["service_id"], &["script"]])
@@ -40,7 +57,6 @@ fn absent(schema: Schema) -> Schema {
         .field("filter_func", Schema::string().unimplemented().doc("a condition in Lua"))
         .field("script", Schema::string().unimplemented().doc("Lua in place of plugins"))
         .field("script_id", id().unimplemented())
-        .field("plugin_config_id", id().unimplemented().doc("a shared set of plugins"))
 }
 
 fn path() -> Schema {

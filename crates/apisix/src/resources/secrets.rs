@@ -103,6 +103,9 @@ fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn 
         Kind::Ssl => &["key"],
         Kind::Upstream => &["tls.client_key"],
         Kind::Route | Kind::Service => &["upstream.tls.client_key"],
+        Kind::Consumer | Kind::Credential | Kind::ConsumerGroup | Kind::GlobalRule | Kind::PluginConfig => {
+            &[]
+        }
     };
     for path in fixed {
         if let Some(secret) = at(value, path.split('.')) {
@@ -111,12 +114,21 @@ fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn 
     }
     let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
     for (name, conf) in plugins {
-        for field in registry.secret_fields(name) {
+        for field in secret_fields(registry, kind, name) {
             if let Some(secret) = at(conf, field.split('.')) {
                 visit(&format!("plugins.{name}.{field}"), secret);
             }
         }
     }
+}
+
+/// The secrets of a plugin's configuration, which is another one where it proves who a consumer is.
+fn secret_fields(registry: &Registry, kind: Kind, plugin: &str) -> Vec<String> {
+    let mut fields = registry.secret_fields(plugin);
+    if matches!(kind, Kind::Consumer | Kind::Credential) {
+        fields.extend(registry.consumer_secret_fields(plugin));
+    }
+    fields
 }
 
 fn at<'a>(value: &'a mut Value, path: impl Iterator<Item = &'a str>) -> Option<&'a mut Value> {
@@ -135,7 +147,7 @@ fn hide(registry: &Registry, kind: Kind, value: &mut Value) {
         if registry.find(name).is_none() {
             *conf = Value::Object(Map::new());
         }
-        for field in registry.secret_fields(name) {
+        for field in secret_fields(registry, kind, name) {
             remove(conf, &field);
         }
     }

@@ -1,7 +1,19 @@
-use super::{host, id, plugins, upstream, with_common};
+use std::sync::LazyLock;
+
+use super::{Description, Kind, host, id, plugins, upstream, with_common};
 use crate::schema::Schema;
 
-pub(super) fn schema() -> Schema {
+pub(super) static KIND: Description = Description {
+    plural: "services",
+    word: "service",
+    schema_name: "service",
+    schema: LazyLock::new(schema),
+    posts: true,
+    patches: true,
+    references: &[("upstream_id", Kind::Upstream)],
+};
+
+fn schema() -> Schema {
     let schema = Schema::object()
         .field("plugins", plugins())
         .field("upstream", upstream::schema().doc("where requests of its routes go"))

@@ -1,9 +1,21 @@
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
-use super::{host, refuse_references, with_common};
+use super::{Description, host, refuse_references, with_common};
 use crate::schema::Schema;
 
-pub(super) fn schema() -> Schema {
+pub(super) static KIND: Description = Description {
+    plural: "ssls",
+    word: "ssl",
+    schema_name: "ssl",
+    schema: LazyLock::new(schema),
+    posts: true,
+    patches: true,
+    references: &[],
+};
+
+fn schema() -> Schema {
     let pem = || Schema::string().length(128, 65536);
     let schema = Schema::object()
         .field(

@@ -1,7 +1,19 @@
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
-use super::{host, id, refuse_references, timeout, with_common};
+use super::{Description, host, id, refuse_references, timeout, with_common};
 use crate::{compile, schema::Schema};
+
+pub(super) static KIND: Description = Description {
+    plural: "upstreams",
+    word: "upstream",
+    schema_name: "upstream",
+    schema: LazyLock::new(schema),
+    posts: true,
+    patches: true,
+    references: &[],
+};
 
 pub(super) fn schema() -> Schema {
     let schema = Schema::object()

@@ -180,7 +180,7 @@ async fn a_broken_route_answers_503_and_falls_to_no_looser_one() {
         put("/apisix/routes/open", json!({"uri": "/*", "upstream": to(&open)})),
         put(
             "/apisix/routes/guarded",
-            json!({"uri": "/admin*", "upstream": to(&open), "plugins": {"key-auth": {}}}),
+            json!({"uri": "/admin*", "upstream": to(&open), "plugins": {"wolf-rbac": {}}}),
         ),
         put(
             "/apisix/routes/lua",
@@ -196,7 +196,7 @@ async fn a_broken_route_answers_503_and_falls_to_no_looser_one() {
     store
         .commit(
             Vec::new(),
-            vec![put("/apisix/routes/guarded", json!({"uri": "/admin*", "plugins": {"key-auth": {}}}))],
+            vec![put("/apisix/routes/guarded", json!({"uri": "/admin*", "plugins": {"wolf-rbac": {}}}))],
         )
         .await
         .unwrap();

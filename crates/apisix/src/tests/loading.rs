@@ -41,11 +41,11 @@ async fn what_was_stored_serves_again_after_a_restart() {
 async fn one_bad_resource_keeps_no_other_from_serving_and_is_named() {
     let (store, clock) = store_with(&[
         ("/apisix/routes/good", json!({"id": "good", "uri": "/good", "upstream": upstream()})),
-        ("/apisix/routes/plugin", json!({"id": "plugin", "uri": "/x", "plugins": {"key-auth": {}}})),
+        ("/apisix/routes/plugin", json!({"id": "plugin", "uri": "/x", "plugins": {"wolf-rbac": {}}})),
         ("/apisix/routes/text", json!("not json")),
         ("/apisix/routes/lost", json!({"uri": "/x", "service_id": "9"})),
         ("/apisix/services/bad", json!({"upstream": {"type": "chash", "nodes": {}}})),
-        ("/apisix/global_rules/1", json!({"plugins": {}})),
+        ("/apisix/plugin_metadata/1", json!({"plugins": {}})),
         ("/apisix/consumers/", json!("init_dir")),
         ("/apisix/data_plane/server_info/1", json!({})),
     ])
@@ -54,7 +54,7 @@ async fn one_bad_resource_keeps_no_other_from_serving_and_is_named() {
     let mut named = broken(&gate);
     named.sort();
     let expected = [
-        "global_rules/1: not impl",
+        "plugin_metadata/1: not impl",
         "routes/lost: service [9]: ",
         "routes/plugin: unknown plugin",
         "routes/text: ",
@@ -74,7 +74,7 @@ async fn one_bad_resource_keeps_no_other_from_serving_and_is_named() {
 async fn a_write_is_not_blamed_for_what_was_broken_before() {
     let (store, clock) = store_with(&[
         ("/apisix/services/1", json!({"upstream": upstream()})),
-        ("/apisix/routes/1", json!({"uri": "/x", "service_id": "1", "plugins": {"key-auth": {}}})),
+        ("/apisix/routes/1", json!({"uri": "/x", "service_id": "1", "plugins": {"wolf-rbac": {}}})),
     ])
     .await;
     let gate = Gate::on(store, clock).await;
@@ -93,7 +93,7 @@ async fn changes_of_the_store_by_somebody_else_are_taken_up() {
     store
         .commit(
             Vec::new(),
-            vec![put("/apisix/routes/1", route("/a")), put("/apisix/global_rules/1", json!({}))],
+            vec![put("/apisix/routes/1", route("/a")), put("/apisix/plugin_metadata/1", json!({}))],
         )
         .await
         .unwrap();

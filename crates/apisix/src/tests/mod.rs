@@ -1,5 +1,6 @@
 //! The Admin API from outside, over the store in memory.
 
+mod consumers;
 mod declared;
 mod engine;
 mod fuzz;
@@ -92,7 +93,7 @@ impl Gate {
             keyring: keyring(),
             clock: clock.clone(),
             random: Random::seeded(1),
-            registry: Registry::new(vec![Arc::new(Stamp), Arc::new(Late)]),
+            registry: Registry::with_consumers(vec![Arc::new(Stamp), Arc::new(Late)], &clock),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         })

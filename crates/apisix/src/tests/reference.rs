@@ -4,7 +4,7 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 use crate::{
-    plugins::openid_connect,
+    plugins::{basic_auth, consumer_restriction, jwt_auth, key_auth, multi_auth, openid_connect},
     resources::Kind,
     schema::{Row, Schema},
 };
@@ -67,6 +67,44 @@ fn the_page_of_openid_connect_is_what_its_schema_says() {
         "plugins/openid-connect.md",
         &text.replace("{{attributes}}", table(&openid_connect::schema()).trim_end()),
     );
+}
+
+#[test]
+fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
+    let pages = [
+        (
+            "key-auth",
+            include_str!("reference/key-auth.md"),
+            key_auth::schema(),
+            Some(key_auth::consumer_schema()),
+        ),
+        (
+            "basic-auth",
+            include_str!("reference/basic-auth.md"),
+            basic_auth::schema(),
+            Some(basic_auth::consumer_schema()),
+        ),
+        (
+            "jwt-auth",
+            include_str!("reference/jwt-auth.md"),
+            jwt_auth::schema(),
+            Some(jwt_auth::consumer_schema()),
+        ),
+        ("multi-auth", include_str!("reference/multi-auth.md"), multi_auth::schema(), None),
+        (
+            "consumer-restriction",
+            include_str!("reference/consumer-restriction.md"),
+            consumer_restriction::schema(),
+            None,
+        ),
+    ];
+    for (name, page, schema, consumer) in pages {
+        let mut text = format!("{}\n", page.trim_end()).replace("{{attributes}}", table(&schema).trim_end());
+        if let Some(consumer) = consumer {
+            text = text.replace("{{consumer}}", table(&consumer).trim_end());
+        }
+        compare(&format!("plugins/{name}.md"), &text);
+    }
 }
 
 #[test]

@@ -30,17 +30,20 @@ impl Declared {
 
 /// The section `resources`: what is referred to before what refers to it.
 pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Vec<Declared>> {
-    let kinds = Kind::ALL.map(Kind::plural);
+    let kinds = Kind::DECLARED.map(Kind::plural);
     let section = top.section("resources", &kinds, findings)?;
     let mut resources = Vec::new();
     let mut seen = HashSet::new();
-    for kind in [Kind::Ssl, Kind::Upstream, Kind::Service, Kind::Route] {
+    for kind in Kind::DECLARED {
         for (index, item) in section.items(kind.plural(), findings).iter().enumerate() {
             let path = format!("resources.{}[{index}]", kind.plural());
             let value = json(item);
-            let Some(id) = value.get("id").and_then(id_of) else {
-                let expected = "letters, digits, `-`, `_` and `.`, 64 at most";
-                findings.add(item.mark, format!("`{path}.id` must be there: {expected}"));
+            let Some(id) = kind.declared_id(&value) else {
+                let (member, expected) = match kind {
+                    Kind::Consumer => ("username", "letters, digits, `-` and `_`, 256 at most"),
+                    _ => ("id", "letters, digits, `-`, `_` and `.`, 64 at most"),
+                };
+                findings.add(item.mark, format!("`{path}.{member}` must be there: {expected}"));
                 continue;
             };
             if !seen.insert((kind, id.clone())) {
@@ -50,18 +53,6 @@ pub(super) fn read(top: &Section<'_>, findings: &mut Findings) -> Option<Vec<Dec
         }
     }
     Some(resources)
-}
-
-/// An id as the dialect takes it.
-fn id_of(value: &Value) -> Option<String> {
-    let id = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (!id.is_empty() && id.len() <= 64 && id.bytes().all(allowed) && !id.bytes().all(|byte| byte == b'.'))
-        .then_some(id)
 }
 
 /// YAML as the JSON that the Admin API takes: plain words are typed as in YAML's core schema, quoted ones are texts.
@@ -108,14 +99,5 @@ mod tests {
             json(&node),
             json!({"a": [1, -2, 1.5, true, "1", "true", "x", "1.2.3", null, "inf", "e", ""]})
         );
-    }
-
-    #[test]
-    fn ids_are_what_the_admin_api_takes() {
-        assert_eq!(id_of(&json!(1)).as_deref(), Some("1"));
-        assert_eq!(id_of(&json!("a.b-c_d")).as_deref(), Some("a.b-c_d"));
-        for bad in [json!("a/b"), json!(""), json!(".."), json!(null), json!("x".repeat(65))] {
-            assert!(id_of(&bad).is_none(), "{bad}");
-        }
     }
 }
