@@ -1,4 +1,4 @@
-//! Debian packages that the tests and benchmarks use as peers.
+//! Programs that the tests and benchmarks use as peers: Debian packages, and what is built from source.
 
 use std::{path::Path, process::Command};
 
@@ -42,6 +42,36 @@ pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&missing);
     apt(&arguments)
+}
+
+/// Builds what no package has, with versions that the project pins.
+pub(crate) fn build_peers() -> anyhow::Result<()> {
+    let h2spec = std::env::current_dir()?.join("target/peers/h2spec");
+    if h2spec.exists() {
+        return Ok(());
+    }
+    let works =
+        |go: &str| Command::new(go).arg("version").output().is_ok_and(|output| output.status.success());
+    let known = ["go", "/usr/local/go/bin/go"].into_iter().find(|go| works(go));
+    let go = match known {
+        Some(go) => go,
+        None => {
+            install(&[Package { name: "golang-go", proof: "/usr/bin/go" }])?;
+            "/usr/bin/go"
+        }
+    };
+    println!("building h2spec");
+    let status = Command::new(go)
+        .args(["build", "-o"])
+        .arg(&h2spec)
+        .arg("github.com/summerwind/h2spec/cmd/h2spec")
+        .current_dir("tests/peers/h2spec")
+        .status()
+        .context("cannot run go")?;
+    if !status.success() {
+        bail!("h2spec could not be built");
+    }
+    Ok(())
 }
 
 fn apt(arguments: &[&str]) -> anyhow::Result<()> {

@@ -20,6 +20,7 @@ const STEPS: &[(&str, &[&str])] = &[
 /// Installs the peers and runs the steps; stops at the first that fails.
 pub(crate) fn test() -> anyhow::Result<()> {
     packages::install(packages::FOR_TESTS)?;
+    packages::build_peers()?;
     let began = Instant::now();
     for (name, arguments) in STEPS {
         println!("== {name}: cargo {}", arguments.join(" "));
