@@ -14,6 +14,8 @@ mod support;
 mod layers;
 #[path = "consumers/passwords.rs"]
 mod passwords;
+#[path = "consumers/signatures.rs"]
+mod signatures;
 #[path = "consumers/tokens.rs"]
 mod tokens;
 

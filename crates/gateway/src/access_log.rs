@@ -138,6 +138,16 @@ mod tests {
 
     #[test]
     fn s06_and_s07_a_line_is_one_line_and_has_no_query() {
+        let consumer = Consumer {
+            id: "c-1".into(),
+            username: Some("jack".into()),
+            custom_id: None,
+            groups: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            headers: Vec::new(),
+            layer: Arc::default(),
+            created: 1,
+        };
         let record = Record {
             at: UnixMillis(1),
             client: "::1".parse().unwrap(),
@@ -148,7 +158,7 @@ mod tests {
             bytes: 2,
             took: Duration::from_micros(3),
             route: None,
-            consumer: None,
+            consumer: Some(Arc::new(consumer)),
             upstream: None,
             failure: Some("line\n\u{1b}[31mtwo".into()),
         };
@@ -156,6 +166,7 @@ mod tests {
         write_line(&mut out, &record);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.contains("\"consumer\":\"jack\""));
         assert!(!text.contains("canary") && !text.contains('\u{1b}'));
     }
 }

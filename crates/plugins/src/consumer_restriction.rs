@@ -126,3 +126,40 @@ impl Plugin for ConsumerRestriction {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(config: Config, values: &[&str], method: &Method) -> bool {
+        let config = Config { status: StatusCode::FORBIDDEN, ..config };
+        let plugin = compile(config).unwrap();
+        plugin.as_any().downcast_ref::<ConsumerRestriction>().unwrap().allows(values, method)
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_list_of_those_kept_out_goes_first_and_every_value_counts() {
+        let config =
+            || Config { allowed: Some(names(&["a", "b"])), denied: names(&["b"]), ..Config::default() };
+        for (values, expected) in
+            [(&["a"][..], true), (&["b"], false), (&["a", "b"], false), (&["c"], false), (&["c", "a"], true)]
+        {
+            assert_eq!(allows(config(), values, &Method::GET), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn methods_bind_those_who_are_named_and_not_let_in_already() {
+        let methods = || vec![("a".to_owned(), vec![Method::GET])];
+        let only = || Config { methods: methods(), ..Config::default() };
+        assert!(allows(only(), &["a"], &Method::GET) && !allows(only(), &["a"], &Method::PUT));
+        assert!(allows(only(), &["b"], &Method::PUT));
+        let listed = Config { allowed: Some(names(&["a"])), methods: methods(), ..Config::default() };
+        assert!(allows(listed, &["a"], &Method::PUT));
+        assert!(compile(Config::default()).is_err(), "it restricts nothing");
+    }
+}

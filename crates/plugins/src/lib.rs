@@ -7,6 +7,7 @@ mod authentication;
 pub mod basic_auth;
 pub mod client_credentials;
 pub mod consumer_restriction;
+pub mod hmac_auth;
 pub mod jwt_auth;
 pub mod key_auth;
 pub mod multi_auth;

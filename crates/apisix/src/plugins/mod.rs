@@ -3,6 +3,7 @@
 mod authentication;
 pub mod basic_auth;
 pub mod consumer_restriction;
+pub mod hmac_auth;
 pub mod jwt_auth;
 pub mod key_auth;
 pub mod multi_auth;
@@ -171,6 +172,7 @@ impl Registry {
         let mut plugins = others;
         plugins.push(Arc::new(key_auth::KeyAuth::default()));
         plugins.push(Arc::new(basic_auth::BasicAuth::default()));
+        plugins.push(Arc::new(hmac_auth::HmacAuth::new(clock.clone())));
         plugins.push(Arc::new(jwt_auth::JwtAuth::new(clock.clone())));
         plugins.push(Arc::new(consumer_restriction::ConsumerRestriction::default()));
         // It tries the others.

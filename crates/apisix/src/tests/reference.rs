@@ -4,7 +4,7 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 use crate::{
-    plugins::{basic_auth, consumer_restriction, jwt_auth, key_auth, multi_auth, openid_connect},
+    plugins::{basic_auth, consumer_restriction, hmac_auth, jwt_auth, key_auth, multi_auth, openid_connect},
     resources::Kind,
     schema::{Row, Schema},
 };
@@ -89,6 +89,12 @@ fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
             include_str!("reference/jwt-auth.md"),
             jwt_auth::schema(),
             Some(jwt_auth::consumer_schema()),
+        ),
+        (
+            "hmac-auth",
+            include_str!("reference/hmac-auth.md"),
+            hmac_auth::schema(),
+            Some(hmac_auth::consumer_schema()),
         ),
         ("multi-auth", include_str!("reference/multi-auth.md"), multi_auth::schema(), None),
         (
