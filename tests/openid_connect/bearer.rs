@@ -1,5 +1,7 @@
 //! Access tokens: by whom they are verified, and what they must say.
 
+use std::sync::Arc;
+
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -8,7 +10,7 @@ use jose::{Alg, SigningKey};
 use serde_json::{Value, json};
 
 use super::{CLIENT, SECRET, decoded, expect_refused, form, guarded};
-use crate::support::{Answer, Provider, Request, shared, tokens};
+use crate::support::{Answer, Portcullis, Provider, Request, shared, tokens};
 
 #[tokio::test]
 async fn a_token_is_verified_by_the_keys_that_the_provider_publishes() {
@@ -175,6 +177,26 @@ async fn the_claim_validator_judges_issuer_and_audience() {
         );
     }
     assert_eq!(own.reached(), good.len());
+}
+
+#[tokio::test]
+async fn what_is_remembered_and_what_is_not_is_counted() {
+    let gate = Arc::new(Portcullis::dev());
+    let provider = Provider::start(CLIENT);
+    let site = guarded(Arc::clone(&gate), &provider, json!({"bearer_only": true, "use_jwks": true})).await;
+    let token = provider.access_token(&json!({}));
+    for _ in 0..20 {
+        assert_eq!(site.with_token(&token).await.status, 200);
+    }
+    let text = Request::get("/metrics").send(gate.port(9091)).await.text();
+    let count = |what: &str| -> u64 {
+        let name = format!("portcullis_cache_{what}_total{{cache=\"verdicts\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    };
+    let (hits, misses) = (count("hits"), count("misses"));
+    assert!(hits > 0 && misses > 0 && hits + misses >= 20, "{hits} {misses}");
+    assert_eq!(count("evictions"), 0);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod dev;
 mod gate;
 mod identity;
 mod log;
+mod metrics;
 mod process;
 mod serve;
 mod services;

@@ -248,7 +248,7 @@ pub(crate) fn over_tls(
 /// Prometheus text under the two names that scrapers know.
 fn metrics(engine: Engine) -> Router {
     let text = async |State(engine): State<Engine>| {
-        let text = lock(&engine).as_ref().map(Running::metrics_text);
+        let text = lock(&engine).as_ref().map(|engine| engine.metrics_text() + &crate::metrics::caches());
         #[cfg(feature = "count-allocations")]
         let text = text.map(|text| text + &allocation_metrics());
         match text {

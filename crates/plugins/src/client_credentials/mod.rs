@@ -38,7 +38,7 @@ const CORE_BYTES: u64 = 4 << 20;
 
 thread_local! {
     /// The tokens this core has used, over all routes and snapshots.
-    static TOKENS: RefCell<CoreCache<Kept>> = RefCell::new(CoreCache::new(CORE_BYTES));
+    static TOKENS: RefCell<CoreCache<Kept>> = RefCell::new(CoreCache::new("client_credentials", CORE_BYTES));
 }
 
 /// What the instances of this plugin share: one each per process, made by the binary.

@@ -35,7 +35,7 @@ const VERIFIED_FOR: Duration = Duration::from_secs(300);
 thread_local! {
     /// The verdicts of this core, over all routes and snapshots. A verdict is found by the digest of token and
     /// configuration, so that a route that is compiled again unchanged finds its own.
-    static VERDICTS: RefCell<CoreCache<Verified, VerdictKey>> = RefCell::new(CoreCache::new(CACHE_BYTES));
+    static VERDICTS: RefCell<CoreCache<Verified, VerdictKey>> = RefCell::new(CoreCache::new("verdicts", CACHE_BYTES));
 }
 
 /// The compiled rules for access tokens.

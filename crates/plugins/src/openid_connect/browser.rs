@@ -41,7 +41,7 @@ const MAX_HEADER: usize = 48 * 1024;
 
 thread_local! {
     /// What this core's cookies opened to, by the digest of cookie, keys and configuration.
-    static SESSIONS: RefCell<CoreCache<Opened, VerdictKey>> = RefCell::new(CoreCache::new(CACHE_BYTES));
+    static SESSIONS: RefCell<CoreCache<Opened, VerdictKey>> = RefCell::new(CoreCache::new("sessions", CACHE_BYTES));
 }
 
 /// The compiled rules for browsers.

@@ -2,17 +2,23 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     rc::Rc,
+    sync::Arc,
 };
 
 use aws_lc_rs::digest;
 use quick_cache::{Weighter, unsync::Cache};
+
+use super::counts::Counts;
 
 /// Entries that tables are sized for at first.
 const ENTRIES: usize = 1024;
 
 /// A cache of one core: bounded by bytes, with S3-FIFO eviction, so that tokens seen once do not push out those in
 /// use. It keeps what was verified, never what was refused, under a digest of everything the verdict depends on.
-pub struct CoreCache<V, K = [u8; 32]>(Cache<K, Rc<V>, ByWeight>);
+pub struct CoreCache<V, K = [u8; 32]> {
+    entries: Cache<K, Rc<V>, ByWeight>,
+    counts: Arc<Counts>,
+}
 
 /// The key of a verdict: who judges (a digest of provider, client, algorithms, issuers and rules), and the SHA-256 of
 /// exactly what is judged. By which keys it was verified is kept with the verdict.
@@ -39,36 +45,40 @@ impl<V: Weigh, K> Weighter<K, Rc<V>> for ByWeight {
 }
 
 impl<V: Weigh, K: Clone + Eq + Hash> CoreCache<V, K> {
-    /// An empty cache of at most `bytes`.
-    pub fn new(bytes: u64) -> Self {
-        Self(Cache::with_weighter(ENTRIES, bytes, ByWeight))
+    /// An empty cache of at most `bytes`, whose hits and misses are counted under `name`.
+    pub fn new(name: &'static str, bytes: u64) -> Self {
+        Self { entries: Cache::with_weighter(ENTRIES, bytes, ByWeight), counts: Counts::register(name) }
     }
 
     /// What is kept under `key`.
     pub fn get(&self, key: &K) -> Option<Rc<V>> {
-        self.0.get(key).cloned()
+        let found = self.entries.get(key);
+        self.counts.looked_up(found.is_some());
+        found.cloned()
     }
 
     /// Keeps `value` under `key`.
     pub fn insert(&mut self, key: K, value: V) -> Rc<V> {
         let value = Rc::new(value);
-        self.0.insert(key, Rc::clone(&value));
+        let before = self.entries.len() + usize::from(!self.entries.contains_key(&key));
+        self.entries.insert(key, Rc::clone(&value));
+        self.counts.made_room(before.saturating_sub(self.entries.len()));
         value
     }
 
     /// Drops what is kept under `key`.
     pub fn remove(&mut self, key: &K) {
-        self.0.remove(key);
+        self.entries.remove(key);
     }
 
     /// How many entries it has.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 }
 
@@ -120,11 +130,30 @@ mod tests {
 
     #[test]
     fn a_cache_stays_within_its_bytes() {
-        let mut cache = CoreCache::new(100_000);
+        let mut cache = CoreCache::new("test", 100_000);
         for number in 0_u64..10_000 {
             cache.insert(VerdictKey::of(&[0; 32], &number.to_be_bytes()), Heavy(872));
         }
         assert!((1..=100).contains(&cache.len()), "{}", cache.len());
+    }
+
+    #[test]
+    fn tokens_that_come_once_do_not_push_out_one_in_use() {
+        let mut cache = CoreCache::new("test-once", 100_000);
+        let hot = VerdictKey::of(&[0; 32], b"hot");
+        cache.insert(hot, Heavy(872));
+        let mut lost = 0;
+        for number in 0_u64..10_000 {
+            if cache.get(&hot).is_none() {
+                lost += 1;
+                cache.insert(hot, Heavy(872));
+            }
+            cache.insert(VerdictKey::of(&[0; 32], &number.to_be_bytes()), Heavy(872));
+        }
+        assert!(lost < 10, "it was lost {lost} times");
+        let counts = super::super::cache_counts()["test-once"];
+        assert_eq!(counts.hits + counts.misses, 10_000);
+        assert!(counts.misses == lost && counts.evicted > 9_000, "{counts:?}");
     }
 
     #[test]
@@ -136,7 +165,7 @@ mod tests {
             VerdictKey::of(&[0; 32], b"toke"),
         ];
         assert_eq!(VerdictKey::of_parts(&[0; 32], [b"tok".as_slice(), b"en"]), keys[0]);
-        let mut cache = CoreCache::new(100_000);
+        let mut cache = CoreCache::new("test", 100_000);
         cache.insert(keys[0], Heavy(1));
         assert!(cache.get(&keys[0]).is_some());
         assert!(keys[1..].iter().all(|key| cache.get(key).is_none()));

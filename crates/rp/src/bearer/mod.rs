@@ -6,10 +6,12 @@
 
 mod cache;
 mod claims;
+mod counts;
 mod path;
 mod refusal;
 
 pub use cache::{CoreCache, VerdictKey, Weigh};
 pub use claims::{ClaimRules, Claims, numeric_date, scopes};
+pub use counts::{CacheCounts, cache_counts};
 pub use path::{ClaimPath, Found};
 pub use refusal::Refusal;
