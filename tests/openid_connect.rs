@@ -13,6 +13,8 @@
 
 mod support;
 
+#[path = "openid_connect/assertions.rs"]
+mod assertions;
 #[path = "openid_connect/bearer.rs"]
 mod bearer;
 #[path = "openid_connect/claims.rs"]

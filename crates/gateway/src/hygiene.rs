@@ -248,7 +248,8 @@ fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
 /// Whether an upstream might take this header for one by which the gate says who the caller is. Letter case and the
 /// separators `-`, `_` and `.` do not count: servers fold them (`X_Userinfo` becomes `HTTP_X_USERINFO` in CGI).
 pub fn is_identity(name: &str) -> bool {
-    const EXACT: [&str; 7] = [
+    const EXACT: [&str; 8] = [
+        "xidentityassertion",
         "xuserinfo",
         "xaccesstoken",
         "xidtoken",

@@ -11,7 +11,7 @@ use store::{MemoryStore, Store};
 use crate::{
     config::{Config, Declared, Rejected},
     gate,
-    services::Services,
+    services::{AssertionUpkeep, Services},
     start::Plan,
 };
 
@@ -23,6 +23,7 @@ pub(crate) struct Configuration {
     pub(crate) live: Arc<Live>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) providers: Providers,
+    pub(crate) assertions: AssertionUpkeep,
     pub(crate) apisix: Arc<apisix::Dialect>,
     pub(crate) kong: Arc<kong::Dialect>,
 }
@@ -34,7 +35,7 @@ impl Configuration {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
-        let Services { sessions, clients } =
+        let Services { sessions, clients, assertions } =
             Services::open(config, &plan.clock, &plan.random, &store).await?;
         let providers = sessions.providers.clone();
         let store = match &config.resources {
@@ -70,7 +71,7 @@ impl Configuration {
         if let Some(declared) = &config.resources {
             declare(config, declared, &apisix).await?;
         }
-        Ok(Self { live, publisher, providers, apisix, kong })
+        Ok(Self { live, publisher, providers, assertions, apisix, kong })
     }
 
     /// Resources that do not serve, and why.

@@ -10,16 +10,20 @@ use plugins::{
     openid_connect,
 };
 use rp::{
+    assertion::{AssertionKey, AssertionKeys, KeyRecord},
     provider::Providers,
     session::{EndedError, EndedRecord, EndedSessions, EndedStore, Refreshes, Saved},
 };
 use store::{Condition, Operation, Store};
 use tokio::runtime::Handle;
+use zeroize::Zeroizing;
 
 use crate::{config::Config, gate};
 
 /// Key of the deployment's own session keys, which seal the cookies of routes without a `session.secret`.
 const SESSION_KEYS: &str = "/portcullis/session-keys";
+/// Key of the deployment's own signing keys, by which upstreams are told who is calling.
+const ASSERTION_KEYS: &str = "/portcullis/assertion-keys";
 /// Keys of the record of ended sessions.
 const ENDED: &str = "/portcullis/ended-sessions/";
 
@@ -29,6 +33,61 @@ pub(crate) struct Services {
     pub(crate) sessions: openid_connect::Services,
     /// Of tokens that the gate obtains for its clients.
     pub(crate) clients: client_credentials::Services,
+    /// The keys by which the gate vouches for callers.
+    pub(crate) assertions: AssertionUpkeep,
+}
+
+/// Keeps the keys of assertions: made at first start, sealed in the store, followed by their successors in time. All
+/// nodes of a deployment read the same, and look often enough to publish a new key before any of them signs with it.
+#[derive(Clone)]
+pub(crate) struct AssertionUpkeep {
+    store: Arc<dyn Store>,
+    keyring: Keyring,
+    clock: Clock,
+    random: Random,
+    keys: Arc<AssertionKeys>,
+}
+
+impl AssertionUpkeep {
+    /// Reads the keys, and changes them where it is time.
+    pub(crate) async fn look(&self) -> anyhow::Result<()> {
+        // A second round, because another node may change them in between.
+        for _ in 0..2 {
+            let entry = self.store.get(ASSERTION_KEYS).await.context("cannot read the assertion keys")?;
+            let keys = entry.as_ref().map(|entry| self.open(&entry.value)).transpose()?.unwrap_or_default();
+            let Some(next) = AssertionKeys::due(&keys, &self.random, self.clock.now())? else {
+                self.keys.replace(keys);
+                return Ok(());
+            };
+            let unchanged = match &entry {
+                None => Condition::Absent(ASSERTION_KEYS.to_owned()),
+                Some(entry) => Condition::Unchanged {
+                    key: ASSERTION_KEYS.to_owned(),
+                    modify_revision: entry.modify_revision,
+                },
+            };
+            let put = Operation::Put { key: ASSERTION_KEYS.to_owned(), value: self.seal(&next)?, ttl: None };
+            // A conflict means that another node was first; what it wrote is read in the next round.
+            if self.store.commit(vec![unchanged], vec![put]).await.is_ok() {
+                self.keys.replace(next);
+                return Ok(());
+            }
+        }
+        bail!("the assertion keys cannot be written to the store")
+    }
+
+    fn open(&self, sealed: &[u8]) -> anyhow::Result<Vec<AssertionKey>> {
+        let opened = self.keyring.open(sealed, ASSERTION_KEYS.as_bytes());
+        let plain = opened.context("the assertion keys in the store were not sealed with this keyring")?;
+        let records: Vec<KeyRecord> = serde_json::from_slice(&plain)?;
+        records.iter().map(|record| Ok(AssertionKey::from_record(record)?)).collect()
+    }
+
+    fn seal(&self, keys: &[AssertionKey]) -> anyhow::Result<Vec<u8>> {
+        let records = keys.iter().map(AssertionKey::to_record).collect::<Result<Vec<_>, _>>()?;
+        let plain = Zeroizing::new(serde_json::to_vec(&records)?);
+        Ok(self.keyring.seal(&self.random, &plain, ASSERTION_KEYS.as_bytes()))
+    }
 }
 
 impl Services {
@@ -49,16 +108,26 @@ impl Services {
             clock: clock.clone(),
             tokens: Arc::new(ClientTokens::new(runtime.clone(), clock.clone(), random)),
         };
+        let assertions = AssertionUpkeep {
+            store: Arc::clone(store),
+            keyring: config.keyring.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            keys: Arc::new(AssertionKeys::new(Vec::new())),
+        };
+        assertions.look().await?;
+        let assertion_keys = Arc::clone(&assertions.keys);
         let sessions = openid_connect::Services {
             providers,
             clock: clock.clone(),
             random: random.clone(),
             session_keys: session_keys(&**store, &config.keyring, random).await?,
+            assertion_keys,
             used_states: Arc::default(),
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         };
-        Ok(Self { sessions, clients })
+        Ok(Self { sessions, clients, assertions })
     }
 }
 
@@ -155,6 +224,34 @@ mod tests {
         let stored = store.get(SESSION_KEYS).await.unwrap().unwrap().value;
         assert!(!String::from_utf8_lossy(&stored).contains(first.to_text().trim()));
         assert!(session_keys(&store, &Keyring::generate(&random), &random).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn assertion_keys_are_sealed_shared_and_followed_by_successors() {
+        let (clock, random) = (Clock::fixed(UnixMillis::from_secs(1000)), Random::seeded(1));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+        let keyring = Keyring::generate(&random);
+        let node = || AssertionUpkeep {
+            store: Arc::clone(&store),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            keys: Arc::new(AssertionKeys::new(Vec::new())),
+        };
+        let (one, other) = (node(), node());
+        one.look().await.unwrap();
+        other.look().await.unwrap();
+        assert_eq!(one.keys.jwks(), other.keys.jwks());
+        let stored = store.get(ASSERTION_KEYS).await.unwrap().unwrap().value;
+        assert!(!String::from_utf8_lossy(&stored).contains("kid"), "s02: it is sealed");
+        clock.advance(Duration::from_secs(31 * 86_400));
+        other.look().await.unwrap();
+        assert_eq!(other.keys.all().len(), 2);
+        assert_ne!(one.keys.jwks(), other.keys.jwks());
+        one.look().await.unwrap();
+        assert_eq!(one.keys.jwks(), other.keys.jwks(), "whoever looks next has the successor too");
+        let stranger = AssertionUpkeep { keyring: Keyring::generate(&random), ..node() };
+        assert!(stranger.look().await.is_err());
     }
 
     #[tokio::test]

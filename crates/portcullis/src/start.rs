@@ -144,6 +144,7 @@ impl Process {
             apisix: Arc::clone(&configuration.apisix),
             kong: Arc::clone(&configuration.kong),
             providers: configuration.providers.clone(),
+            assertions: configuration.assertions.clone(),
             idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
         };
         let engine = Engine::default();

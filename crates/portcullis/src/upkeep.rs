@@ -6,10 +6,12 @@ use idp::Idp;
 use rp::provider::Providers;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::services::AssertionUpkeep;
+
 /// How often resources with a time to live are looked at.
 const PACE: Duration = Duration::from_secs(1);
 
-/// So many of these between two looks at expired rows, which only take up room.
+/// So many of these between two looks at expired rows, which only take up room, and at keys that have successors.
 const PURGE: u32 = 600;
 
 /// Everything that has such work.
@@ -18,6 +20,7 @@ pub(crate) struct Upkeep {
     pub(crate) apisix: Arc<apisix::Dialect>,
     pub(crate) kong: Arc<kong::Dialect>,
     pub(crate) providers: Providers,
+    pub(crate) assertions: AssertionUpkeep,
     pub(crate) idp: Option<Arc<Idp>>,
 }
 
@@ -45,6 +48,9 @@ impl Upkeep {
     }
 
     async fn purge(&self) {
+        if let Err(error) = self.assertions.look().await {
+            tracing::warn!(%error, "the keys of identity assertions are as they were");
+        }
         if let Some(idp) = &self.idp
             && let Err(error) = idp.purge().await
         {

@@ -129,6 +129,8 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         required_scopes: texts(conf.get("required_scopes")),
         claim_rules: claims::claim_rules(conf, "claim_rules")?,
         claim_headers: claims::claim_headers(conf)?,
+        assertion: claims::assertion(conf)?,
+        consumer: claims::consumer(conf)?,
         realm: text(conf, "realm").unwrap_or_else(|| "apisix".to_owned()),
         bearer,
         login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)),

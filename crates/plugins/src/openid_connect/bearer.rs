@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::{
     AccessTokenHeader, BearerConfig, Config, Inner, Introspection, Services, Verification, answer,
     browser::{X_ACCESS_TOKEN, X_USERINFO, encoded},
-    claim_headers,
+    caller::{Caller, Introduction, Place},
     claims::Documents,
     issuers::{self, Issuer, Verifier, Way},
     source::{Sent, TokenSource},
@@ -51,10 +51,7 @@ pub(super) struct Bearer {
 /// A token that was verified: all that is needed to judge it again.
 struct Verified {
     claims: Claims,
-    /// Why its claims do not suffice on this route. They never change, and the route is part of the verdict's key.
-    objection: Option<Box<str>>,
-    /// What the upstream is told of it, beside the token itself.
-    told: Box<[(HeaderName, HeaderValue)]>,
+    caller: Caller,
     /// Place of its issuer among those of the route.
     issuer: usize,
     /// The key set that verified it; another one verifies again.
@@ -65,12 +62,7 @@ struct Verified {
 
 impl Weigh for Verified {
     fn weigh(&self) -> usize {
-        let told = self
-            .told
-            .iter()
-            .map(|(name, value)| size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len());
-        let objection = self.objection.as_ref().map_or(0, |objection| objection.len());
-        self.claims.weight() + told.sum::<usize>() + objection + size_of::<Self>()
+        self.claims.weight() + self.caller.weight() + size_of::<Self>()
     }
 }
 
@@ -102,24 +94,30 @@ impl Bearer {
         };
         let outcome = match self.verified(inner, token) {
             Some(Ok(verified)) => {
-                Self::decide(inner, &verified).map(|()| (inner.token_edit(token), verified))
+                let introduced = Self::decide(inner, &verified, &Place::of(request));
+                introduced.map(|introduction| (inner.token_edit(token), introduction, verified))
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
                 let (inner, token) = (Arc::clone(inner), Secret::new(token.to_owned()));
                 let (errors, html) = (request.errors(), request.head.prefers_html());
+                let (route, consumers) = (Arc::clone(request.route), Arc::clone(request.consumers));
                 inner.remove_own_cookies(request.head, request.peer.https);
-                return Some(Flow::Suspend(Box::pin(
-                    async move { inner.settle(&token, errors, html).await },
-                )));
+                return Some(Flow::Suspend(Box::pin(async move {
+                    let place = Place { route: &route, consumers: &consumers };
+                    inner.settle(&token, &place, errors, html).await
+                })));
             }
         };
         Some(match outcome {
-            Ok((token, verified)) => {
+            Ok((token, Introduction { assertion, attach }, verified)) => {
                 inner.remove_own_cookies(request.head, request.peer.https);
                 let headers = &mut request.head.headers;
-                for (name, value) in token.iter().chain(&verified.told) {
+                for (name, value) in token.iter().chain(&assertion).chain(&verified.caller.told) {
                     headers.insert(name.clone(), value.clone());
+                }
+                if let Some(who) = attach {
+                    request.attach(who);
                 }
                 Flow::Continue
             }
@@ -205,22 +203,16 @@ impl Bearer {
     ) -> Result<Verified, Refusal> {
         let (claims, object) = issuer.read_jwt(jws, payload)?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
-        Ok(Verified {
-            objection: issuer.objection(&claims, &object),
-            told: told(inner, &object),
-            claims,
-            issuer: place,
-            keys,
-            until,
-        })
+        let caller = caller(inner, issuer.objection(&claims, &object), &object);
+        Ok(Verified { claims, caller, issuer: place, keys, until })
     }
 
     /// Judges a verified token, on every request.
-    fn decide(inner: &Inner, verified: &Verified) -> Result<(), Denial> {
-        let config = &inner.config;
-        let now = inner.services.clock.now();
+    fn decide(inner: &Inner, verified: &Verified, place: &Place<'_>) -> Result<Introduction, Denial> {
+        let (config, now) = (&inner.config, inner.services.clock.now());
         verified.claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
-        verified.objection.as_ref().map_or(Ok(()), |objection| Err(Denial::Forbidden(objection.clone())))
+        let expires = verified.claims.expires + config.expiry_leeway;
+        inner.introduce(&verified.caller, place, expires, now).map_err(Denial::Forbidden)
     }
 }
 
@@ -260,20 +252,30 @@ impl From<Failure> for Denial {
 
 impl Inner {
     /// The verdict of a token about which somebody must be asked.
-    async fn settle(self: Arc<Self>, token: &Secret<String>, errors: ErrorBody, html: bool) -> Verdict {
+    async fn settle(
+        &self,
+        token: &Secret<String>,
+        place: &Place<'_>,
+        errors: ErrorBody,
+        html: bool,
+    ) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
-        let outcome = match bearer.ask(&self, token).await {
-            Ok(verified) => Bearer::decide(&self, &verified).map(|()| verified),
+        let outcome = match bearer.ask(self, token).await {
+            Ok(verified) => {
+                Bearer::decide(self, &verified, place).map(|introduction| (introduction, verified))
+            }
             Err(failure) => Err(failure.into()),
         };
         match outcome {
-            Ok(verified) => {
+            Ok((introduction, verified)) => {
                 let token = self.token_edit(token.expose());
-                let edits = token.iter().chain(&verified.told);
+                let edits = token.iter().chain(&verified.caller.told);
                 let edits = edits.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()));
-                Verdict { request: edits.collect(), ..Verdict::default() }
+                let mut verdict = Verdict { request: edits.collect(), ..Verdict::default() };
+                introduction.join(&mut verdict);
+                verdict
             }
-            Err(denial) => Verdict::respond(denial.reply(&self, errors, html)),
+            Err(denial) => Verdict::respond(denial.reply(self, errors, html)),
         }
     }
 
@@ -366,14 +368,8 @@ fn read_introspection(
     let expires = expiry(introspection, object, answer.at)?;
     let claims = issuer.read_introspection(object, expires)?;
     let until = claims.expires.min(answer.at + introspection.max_age);
-    Ok(Verified {
-        objection: issuer.objection(&claims, object),
-        told: told(inner, object),
-        claims,
-        issuer: place,
-        keys: None,
-        until,
-    })
+    let caller = caller(inner, issuer.objection(&claims, object), object);
+    Ok(Verified { claims, caller, issuer: place, keys: None, until })
 }
 
 /// Why a token that nobody can be asked about is refused.
@@ -382,10 +378,11 @@ fn unreadable(token: &Secret<String>) -> Failure {
     if encrypted { Refusal::Encrypted.into() } else { Refusal::Opaque.into() }
 }
 
-/// What the upstream is told of a token with these claims.
-fn told(inner: &Inner, object: &Map<String, Value>) -> Box<[(HeaderName, HeaderValue)]> {
-    let claims = claim_headers::told(&inner.config.claim_headers, &Documents::of_token(object));
-    userinfo(inner, object).map(|value| (X_USERINFO, value)).into_iter().chain(claims).collect()
+/// Whom a token with these claims speaks for.
+fn caller(inner: &Inner, objection: Option<Box<str>>, object: &Map<String, Value>) -> Caller {
+    let subject = object.get("sub").and_then(Value::as_str);
+    let userinfo = userinfo(inner, object).map(|value| (X_USERINFO, value));
+    Caller::of(&inner.config, subject, &Documents::of_token(object), userinfo.into_iter(), objection)
 }
 
 /// `identity`, and a digest of a secret that a verdict depends on.

@@ -18,7 +18,8 @@ use rp::{
 };
 
 use super::{
-    AccessTokenHeader, Config, Inner, LoginConfig, Services, Unauthenticated, answer, claim_headers,
+    AccessTokenHeader, Config, Inner, LoginConfig, Services, Unauthenticated, answer,
+    caller::{Caller, Place},
     known::Known,
     login,
     visitor::{Visitor, is_private},
@@ -65,12 +66,10 @@ enum Redirect {
 /// A session, and what the upstream is told of it, encoded once.
 pub(super) struct Opened {
     pub(super) session: Session,
-    /// Set whenever the session is good.
-    identity: Box<[(HeaderName, HeaderValue)]>,
+    /// Who it is; what it tells is set whenever the session is good.
+    pub(super) caller: Caller,
     /// Set while the access token is good.
     access_token: Option<(HeaderName, HeaderValue)>,
-    /// Why its claims do not suffice on this route, in the words of the 403.
-    pub(super) objection: Option<Box<str>>,
     weight: usize,
 }
 
@@ -123,15 +122,21 @@ impl Browser {
             inner.remove_credentials(request.head, request.peer.https);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
-        if let Some(objection) = &opened.objection {
-            return Flow::respond(answer::forbidden(objection));
-        }
+        let introduction =
+            match inner.introduce(&opened.caller, &Place::of(request), opened.session.ends, now) {
+                Ok(introduction) => introduction,
+                Err(objection) => return Flow::respond(answer::forbidden(&objection)),
+            };
         if standing == Standing::Stale {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
         inner.remove_credentials(request.head, request.peer.https);
         opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
+        request.head.headers.extend(introduction.assertion);
+        if let Some(who) = introduction.attach {
+            request.attach(who);
+        }
         Flow::Continue
     }
 
@@ -298,8 +303,9 @@ impl Opened {
             headers.refresh_token.then(refresh_token).flatten().map(|value| (X_REFRESH_TOKEN, value)),
         ];
         let known = Known::of(&session, config);
-        let claims = claim_headers::told(&config.claim_headers, &known.documents());
-        let identity: Box<[_]> = identity.into_iter().flatten().chain(claims).collect();
+        let objection = known.objection(&session, config);
+        let told = identity.into_iter().flatten();
+        let caller = Caller::of(config, Some(&session.subject), &known.documents(), told, objection);
         let access_token = session.access_token.as_ref().and_then(|token| match headers.access_token {
             AccessTokenHeader::None => None,
             AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, secret(token)?)),
@@ -308,11 +314,10 @@ impl Opened {
                 Some((AUTHORIZATION, secret(&value)?))
             }
         });
-        let objection = known.objection(&session, config);
-        let texts = identity.iter().chain(&access_token).map(|(_, value)| value.len()).sum::<usize>();
+        let texts = caller.weight() + access_token.iter().map(|(_, value)| value.len()).sum::<usize>();
         // The session holds the tokens once more.
         let weight = 2 * texts + id_token.len() + session.userinfo.as_ref().map_or(0, String::len) + 512;
-        Self { session, identity, access_token, objection, weight }
+        Self { session, caller, access_token, weight }
     }
 
     /// Whether its access token is over at `now`.
@@ -324,7 +329,7 @@ impl Opened {
     /// What the upstream is told. An access token that is over is not among it.
     pub(super) fn edits(&self, now: UnixMillis) -> impl Iterator<Item = HeaderEdit> {
         let access_token = self.access_token.as_ref().filter(|_| !self.is_over(now));
-        let headers = self.identity.iter().chain(access_token);
+        let headers = self.caller.told.iter().chain(access_token);
         headers.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()))
     }
 }

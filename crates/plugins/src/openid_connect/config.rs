@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base::Secret;
-use gateway::error::ConfigError;
+use gateway::{error::ConfigError, is_same_header};
 use http::{HeaderValue, Uri};
 use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
@@ -11,6 +11,8 @@ use rp::{
 };
 
 use super::{
+    assertion::AssertionConfig,
+    caller::ConsumerConfig,
     claim_headers::{self, ClaimHeader},
     claims::{ClaimRef, ClaimRule, Document},
     issuers::IssuerConfig,
@@ -46,6 +48,10 @@ pub struct Config {
     pub claim_rules: Vec<ClaimRule>,
     /// Headers that tell claims to the upstream.
     pub claim_headers: Vec<ClaimHeader>,
+    /// A JWT of the gate's own that tells the upstream who is calling.
+    pub assertion: Option<AssertionConfig>,
+    /// Which consumer a caller is.
+    pub consumer: Option<ConsumerConfig>,
     /// `realm` of `WWW-Authenticate`.
     pub realm: String,
     /// Access tokens that clients send; `None`: they are not looked at.
@@ -235,6 +241,21 @@ impl Config {
             absolute("introspection_endpoint", endpoint)?;
         }
         claim_headers::check("claim_headers", &self.claim_headers)?;
+        if let Some(assertion) = &self.assertion {
+            assertion.check()?;
+            let name = assertion.header.as_str();
+            if let Some(same) =
+                self.claim_headers.iter().find(|header| is_same_header(header.name.as_str(), name))
+            {
+                let reason = "identity_assertion has this header already";
+                return Err(ConfigError::new(format!("claim_headers.{}", same.name), reason));
+            }
+        }
+        if self.consumer.as_ref().is_some_and(|consumer| consumer.anonymous.is_some() && !consumer.required) {
+            let reason =
+                "with required false a caller without a consumer goes on as nobody; leave one of the two out";
+            return Err(ConfigError::new("consumer.anonymous", reason));
+        }
         if let Some(TokenSource::Header(name)) = self.bearer.as_ref().map(|bearer| &bearer.source) {
             claim_headers::check_name("auth_accept_token_as_header_name", name)?;
         }
@@ -247,7 +268,11 @@ impl Config {
             ClaimRule::Test(test) => std::slice::from_ref(test),
             ClaimRule::AnyOf(tests) => tests,
         });
-        tests.map(|test| &test.claim).chain(self.claim_headers.iter().map(|header| &header.claim))
+        let asserted =
+            self.assertion.iter().flat_map(|assertion| assertion.claims.iter().map(|(_, claim)| claim));
+        let headers = self.claim_headers.iter().map(|header| &header.claim);
+        let consumer = self.consumer.iter().map(|consumer| &consumer.claim);
+        tests.map(|test| &test.claim).chain(headers).chain(asserted).chain(consumer)
     }
 
     /// Whether a session's claims are looked into.

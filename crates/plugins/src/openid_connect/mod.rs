@@ -7,9 +7,11 @@
 //! and waits for nothing.
 
 mod answer;
+mod assertion;
 mod bearer;
 mod browser;
 mod callback;
+mod caller;
 mod claim_headers;
 mod claims;
 mod config;
@@ -33,10 +35,13 @@ use gateway::{
     plugin::{Flow, Phases, Plugin, PluginRequest},
 };
 use rp::{
+    assertion::AssertionKeys,
     provider::{Client, Provider, ProviderError, Providers, SourceConfig},
     session::{EndedSessions, Refreshes, UsedStates},
 };
 
+pub use assertion::AssertionConfig;
+pub use caller::{ConsumerConfig, ConsumerName};
 pub use claim_headers::ClaimHeader;
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
 pub use config::{
@@ -63,6 +68,8 @@ pub struct Services {
     pub random: Random,
     /// Seals the cookies of routes that have no secret of their own; the first key seals, all open.
     pub session_keys: Keyring,
+    /// Signs what the gate vouches for.
+    pub assertion_keys: Arc<AssertionKeys>,
     /// States that have bought their exchange.
     pub used_states: Arc<UsedStates>,
     /// Sessions that have ended.
@@ -136,8 +143,15 @@ impl Plugin for OpenidConnect {
     /// An access token wins over a session cookie; their claims are never mixed.
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
         let inner = &self.0;
-        if !inner.config.claim_headers.is_empty() {
-            let names = inner.config.claim_headers.iter().map(|header| &header.name);
+        let assertion = inner.config.assertion.as_ref();
+        if let Some(reply) =
+            assertion.and_then(|assertion| assertion.published(request.head, &inner.services.assertion_keys))
+        {
+            return Flow::respond(reply);
+        }
+        if assertion.is_some() || !inner.config.claim_headers.is_empty() {
+            let claims = inner.config.claim_headers.iter().map(|header| &header.name);
+            let names = claims.chain(assertion.map(|assertion| &assertion.header));
             claim_headers::remove_from(request.head, names);
         }
         if let Some(flow) = inner.bearer.as_ref().and_then(|bearer| bearer.judge(inner, request)) {

@@ -40,19 +40,23 @@ impl Inner {
         }
         let now = self.services.clock.now();
         let opened = Opened::new(session, &self.config);
-        if let Some(objection) = &opened.objection {
-            return Verdict::respond(answer::forbidden(objection));
-        }
+        let introduced = self.introduce(&opened.caller, &visitor.place(), opened.session.ends, now);
+        let introduction = match introduced {
+            Ok(introduction) => introduction,
+            Err(objection) => return Verdict::respond(answer::forbidden(&objection)),
+        };
         let stale = browser.config.lifetimes.standing(&opened.session, now) == Standing::Stale;
         let cookies = match new || stale {
             true => browser.issue_again(&opened.session, &visitor.cookies(), visitor.https, now),
             false => Vec::new(),
         };
-        Verdict {
+        let mut verdict = Verdict {
             request: opened.edits(now).collect(),
             response: answer::cookie_headers(cookies),
             ..Verdict::default()
-        }
+        };
+        introduction.join(&mut verdict);
+        verdict
     }
 
     /// The session is over: its cookies go, and the request is one without a session.

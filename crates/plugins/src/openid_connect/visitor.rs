@@ -1,13 +1,17 @@
 //! The browser's side of a request, as far as a login needs it when the request itself is out of reach.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use gateway::{
+    consumer::Consumers,
     error::ErrorBody,
     plugin::{PluginRequest, Reply, RequestHead},
+    route::Route,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, uri::PathAndQuery};
 use rp::session::Cookies;
+
+use super::caller::Place;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -27,6 +31,8 @@ pub(super) struct Visitor {
     pub(super) cross_site: bool,
     html: bool,
     errors: ErrorBody,
+    route: Arc<Route>,
+    consumers: Arc<Consumers>,
     /// The `Cookie` lines alone.
     cookies: HeaderMap,
 }
@@ -45,6 +51,8 @@ impl Visitor {
             cross_site: is_cross_site(head),
             html: head.prefers_html(),
             errors: request.errors(),
+            route: Arc::clone(request.route),
+            consumers: Arc::clone(request.consumers),
             cookies: lines.map(|line| (header::COOKIE, line.clone())).collect(),
         }
     }
@@ -57,6 +65,10 @@ impl Visitor {
     /// `place` as an absolute URL, if it is a path of this host.
     pub(super) fn absolute(&self, place: &str) -> String {
         if place.starts_with('/') { format!("{}{place}", self.origin()) } else { place.to_owned() }
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { route: &self.route, consumers: &self.consumers }
     }
 
     pub(super) fn path(&self) -> &str {

@@ -2,13 +2,20 @@
 
 use gateway::error::ConfigError;
 use http::HeaderName;
-use plugins::openid_connect::{ClaimHeader, ClaimRef, ClaimRule, ClaimTest, Document, IssuerConfig};
+use plugins::openid_connect::{
+    AssertionConfig, ClaimHeader, ClaimRef, ClaimRule, ClaimTest, ConsumerConfig, ConsumerName, Document,
+    IssuerConfig,
+};
 use rp::bearer::ClaimPath;
 use serde_json::{Map, Value};
 
-use super::{text, texts};
+use super::{is_on, seconds, text, texts};
 use crate::schema::Schema;
 
+const ASSERTION_HEADER: &str = "X-Identity-Assertion";
+const ASSERTION_ISSUER: &str = "portcullis";
+const ASSERTION_JWKS: &str = "/.well-known/portcullis/jwks.json";
+const ASSERTION_LIFETIME: u64 = 60;
 const DOCUMENTS: &[&str] = &["access_token", "id_token", "userinfo"];
 const PATH: &str = "a claim: `email`, `realm_access.roles`, a JSON pointer, the whole of a name with a colon or slash in \
                     it, or a list of names";
@@ -32,6 +39,8 @@ pub(super) fn fields(schema: Schema) -> Schema {
             "claim_headers",
             headers.doc("headers that tell claims to the upstream: {\"X-User-Email\": \"email\"}"),
         )
+        .field("identity_assertion", assertion_schema())
+        .field("consumer", consumer_schema())
         .field(
             "additional_issuers",
             Schema::array(issuer)
@@ -42,6 +51,51 @@ pub(super) fn fields(schema: Schema) -> Schema {
 
 fn claim() -> Schema {
     Schema::object().required("claim", place()).field("in", document_name())
+}
+
+fn assertion_schema() -> Schema {
+    let named = Schema::any_of(vec![Schema::string(), Schema::array(Schema::string()), claim()]);
+    Schema::object()
+        .field("header", Schema::string().default(ASSERTION_HEADER).doc("header that carries it"))
+        .field("issuer", Schema::string().length(1, 256).default(ASSERTION_ISSUER).doc("its iss"))
+        .field(
+            "audience",
+            Schema::string()
+                .length(1, 256)
+                .doc("its aud; left out: services/ID, or routes/ID without a service"),
+        )
+        .field("claims", Schema::map(named).at_most(32).doc("further claims, and where they come from"))
+        .field(
+            "lifetime",
+            Schema::integer()
+                .at_least(5)
+                .at_most(3600)
+                .default(ASSERTION_LIFETIME)
+                .doc("seconds from iat to exp"),
+        )
+        .field(
+            "jwks_path",
+            Schema::string()
+                .default(ASSERTION_JWKS)
+                .doc("path of this route at which its public keys are served"),
+        )
+        .doc("a JWT (ES256) by which the gateway itself tells the upstream who is calling")
+}
+
+fn consumer_schema() -> Schema {
+    Schema::object()
+        .required("claim", place())
+        .field("in", document_name())
+        .field(
+            "by",
+            Schema::string().choices(&["username", "custom_id"]).default("username").doc("what it holds"),
+        )
+        .field("required", Schema::boolean().default(true).doc("a caller who is no consumer gets 403"))
+        .field(
+            "anonymous",
+            Schema::string().length(1, 256).doc("name of the consumer that such a caller counts as"),
+        )
+        .doc("the claim that says which consumer a caller is")
 }
 
 /// A test of one claim. What `any` holds are these, so a rule adds `any` to them.
@@ -123,6 +177,39 @@ pub(super) fn claim_ref(value: &Value, field: &str) -> Result<ClaimRef, ConfigEr
         Some(members) => (members.get("claim"), document(members)),
     };
     Ok(ClaimRef { path: place.and_then(path).ok_or_else(wrong)?, document })
+}
+
+pub(super) fn assertion(conf: &Value) -> Result<Option<AssertionConfig>, ConfigError> {
+    const FIELD: &str = "identity_assertion";
+    let Some(conf) = conf.get(FIELD) else { return Ok(None) };
+    let claims = conf.get("claims").and_then(Value::as_object).into_iter().flatten();
+    let claims =
+        claims.map(|(name, claim)| Ok((name.clone(), claim_ref(claim, &format!("{FIELD}.claims.{name}"))?)));
+    let header = text(conf, "header").unwrap_or_else(|| ASSERTION_HEADER.to_owned());
+    let header = HeaderName::from_bytes(header.as_bytes());
+    Ok(Some(AssertionConfig {
+        header: header
+            .map_err(|_| ConfigError::new(format!("{FIELD}.header"), "this is not the name of a header"))?,
+        issuer: text(conf, "issuer").unwrap_or_else(|| ASSERTION_ISSUER.to_owned()),
+        audience: text(conf, "audience"),
+        claims: claims.collect::<Result<_, ConfigError>>()?,
+        lifetime: seconds(conf, "lifetime", ASSERTION_LIFETIME),
+        jwks_path: text(conf, "jwks_path").unwrap_or_else(|| ASSERTION_JWKS.to_owned()),
+    }))
+}
+
+pub(super) fn consumer(conf: &Value) -> Result<Option<ConsumerConfig>, ConfigError> {
+    let Some(conf) = conf.get("consumer") else { return Ok(None) };
+    let by = match conf.get("by").and_then(Value::as_str) {
+        Some("custom_id") => ConsumerName::CustomId,
+        _ => ConsumerName::Username,
+    };
+    Ok(Some(ConsumerConfig {
+        claim: claim_ref(conf, "consumer")?,
+        by,
+        required: is_on(conf, "required", true),
+        anonymous: text(conf, "anonymous"),
+    }))
 }
 
 fn document(members: &Map<String, Value>) -> Document {

@@ -2,6 +2,7 @@ use base::{Clock, Keyring, Random};
 use fetch::{Fetcher, Policy};
 use plugins::openid_connect::{AccessTokenHeader, TokenSource, Verification};
 use rp::{
+    assertion::AssertionKeys,
     provider::Providers,
     session::{EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, SameSite, Saved},
 };
@@ -28,6 +29,7 @@ fn plugin() -> OpenidConnect {
     OpenidConnect::new(Services {
         providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
         session_keys: Keyring::generate(&random),
+        assertion_keys: Arc::new(AssertionKeys::new(Vec::new())),
         used_states: Arc::default(),
         ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
         refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),

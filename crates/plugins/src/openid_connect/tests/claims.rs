@@ -1,5 +1,6 @@
 //! What becomes of verified claims: rules over them, headers made of them, and whose they may be.
 
+use gateway::consumer::Consumer;
 use jose::Alg;
 use rp::bearer::ClaimPath;
 use serde_json::json;
@@ -359,4 +360,119 @@ async fn j47_a_token_comes_from_the_one_place_that_is_configured() {
     });
     let got = send(&in_authorization, page().with("cookie", &line)).await;
     assert_eq!(got.told("authorization"), Some(format!("Bearer {token}").as_str()));
+}
+
+fn consumer(username: &str, custom_id: &str) -> Arc<Consumer> {
+    Arc::new(Consumer {
+        id: username.into(),
+        username: Some(username.into()),
+        custom_id: Some(custom_id.into()),
+        groups: Vec::new(),
+        labels: BTreeMap::new(),
+        headers: vec![(
+            HeaderName::from_static("x-consumer-username"),
+            HeaderValue::from_str(username).unwrap(),
+        )],
+        layer: Arc::default(),
+        created: 1,
+    })
+}
+
+#[tokio::test]
+async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
+    let named = |by: ConsumerName, required: bool, anonymous: Option<&str>| {
+        let anonymous = anonymous.map(str::to_owned);
+        move |config: &mut Config| {
+            config.login = None;
+            config.consumer = Some(ConsumerConfig { claim: claim("client.name"), by, required, anonymous });
+        }
+    };
+    let gate = Gate::with(named(ConsumerName::Username, true, None)).await;
+    let (jack, guest) = (consumer("jack", "7"), consumer("guest", "8"));
+    let table = |of: &[&Arc<Consumer>]| {
+        let mut consumers = Consumers::new(&[7; 32]);
+        of.iter().for_each(|consumer| consumers.insert(consumer, &[]));
+        *gate.consumers.lock().unwrap() = Arc::new(consumers);
+    };
+    table(&[&jack, &guest]);
+    let token = |name: Value| gate.idp.token(json!({"client": {"name": name}}));
+    for _ in 0..2 {
+        let got = gate.bearer(&token(json!("jack"))).await;
+        assert_eq!((got.passed(), got.attached.as_deref()), (true, Some("jack")), "{got:?}");
+        assert_eq!(got.told("x-consumer-username"), Some("jack"));
+    }
+    for nobody in
+        [json!("nobody"), json!("Jack"), json!(""), json!(["jack", "guest"]), json!({}), Value::Null]
+    {
+        let got = gate.bearer(&token(nobody.clone())).await;
+        assert!(got.is(403) && got.body.contains("no consumer is known"), "{nobody}: {got:?}");
+    }
+    let by_id = gate.sibling(named(ConsumerName::CustomId, true, None));
+    for id in [json!("7"), json!(7), json!(["7"])] {
+        assert_eq!(by_id.bearer(&token(id)).await.attached.as_deref(), Some("jack"));
+    }
+    assert!(by_id.bearer(&token(json!("jack"))).await.is(403));
+    let optional = gate.sibling(named(ConsumerName::Username, false, None));
+    let got = optional.bearer(&token(json!("nobody"))).await;
+    assert_eq!((got.passed(), got.attached), (true, None));
+    let anonymous = gate.sibling(named(ConsumerName::Username, true, Some("guest")));
+    assert_eq!(anonymous.bearer(&token(json!("nobody"))).await.attached.as_deref(), Some("guest"));
+    let asked = gate.sibling(|config| {
+        named(ConsumerName::Username, true, None)(config);
+        let introspection =
+            Introspection { endpoint: None, max_age: Duration::from_secs(60), lifetime_claim: None };
+        config.bearer.as_mut().unwrap().verification = Verification::Discovered(introspection);
+    });
+    let answer =
+        json!({"active": true, "exp": gate.clock.now().secs() + 60, "sub": "u", "client": {"name": "jack"}});
+    gate.idp.answer("/introspect", 200, answer);
+    for _ in 0..2 {
+        assert_eq!(asked.bearer("opaque").await.attached.as_deref(), Some("jack"), "cold and warm");
+    }
+    table(&[&guest]);
+    assert!(
+        gate.bearer(&token(json!("jack"))).await.is(403),
+        "its token is still remembered, and it is gone"
+    );
+    assert!(asked.bearer("opaque").await.is(403));
+    table(&[]);
+    assert!(anonymous.bearer(&token(json!("nobody"))).await.is(403), "there is no guest either");
+}
+
+#[tokio::test]
+async fn a_session_is_a_consumer_and_is_vouched_for_also_when_it_was_just_refreshed() {
+    let gate = Gate::with(|config| {
+        config.consumer = Some(ConsumerConfig {
+            claim: claim("name"),
+            by: ConsumerName::Username,
+            required: true,
+            anonymous: None,
+        });
+        config.assertion = Some(AssertionConfig {
+            header: HeaderName::from_static("x-identity-assertion"),
+            issuer: "gate".to_owned(),
+            audience: None,
+            claims: Vec::new(),
+            lifetime: Duration::from_secs(60),
+            jwks_path: "/keys".to_owned(),
+        });
+    })
+    .await;
+    let mut consumers = Consumers::new(&[7; 32]);
+    consumers.insert(&consumer("User", "7"), &[]);
+    *gate.consumers.lock().unwrap() = Arc::new(consumers);
+    let mut jar = Jar::log_in(&gate, PAGE).await;
+    let mut told = Vec::new();
+    for seconds in [0, 1, 40, 600] {
+        gate.pass(seconds);
+        let got = jar.go(&gate, PAGE).await;
+        assert_eq!((got.passed(), got.attached.as_deref()), (true, Some("User")), "{got:?}");
+        told.push(got.told("x-identity-assertion").unwrap().to_owned());
+    }
+    assert_eq!(told[0], told[1], "it is used again for a while");
+    assert!(told[1] != told[2] && told[2] != told[3]);
+    let keys = jar.go(&gate, "https://app.example/keys").await;
+    assert!(keys.is(200) && keys.body.starts_with(r#"{"keys":[{"#), "{keys:?}");
+    *gate.consumers.lock().unwrap() = Arc::default();
+    assert!(jar.go(&gate, PAGE).await.is(403));
 }

@@ -1,10 +1,12 @@
-//! The plugin against a provider that is told what to do: tokens in `bearer`, what they say in `claims`, logins in `login`, sessions in `session`.
+//! The plugin against a provider that is told what to do: tokens in `bearer`, what they say in `claims`, what is
+//! remembered of them in `verdicts`, logins in `login`, sessions in `session`.
 
 mod bearer;
 mod claims;
 mod idp;
 mod login;
 mod session;
+mod verdicts;
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +21,14 @@ use base::{Clock, Keyring, Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use fetch::{Fetcher, Policy};
 use gateway::{
+    consumer::Consumers,
     error::ErrorBody,
     plugin::{Flow, HostName, Peer, Plugin, PluginRequest, RequestHead, Verdict},
     route::{Backend, Matcher, Plan, Route},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use rp::{
+    assertion::{AssertionKey, AssertionKeys},
     provider::{Providers, TokenAuth},
     session::{
         CookieSettings, EndedError, EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, Saved,
@@ -46,6 +50,8 @@ struct Gate {
     clock: Clock,
     store: Arc<Memory>,
     services: Services,
+    /// Those of the process.
+    consumers: Arc<Mutex<Arc<Consumers>>>,
 }
 
 /// What came of a request.
@@ -58,6 +64,8 @@ struct Got {
     body: String,
     /// What the upstream got.
     upstream: HeaderMap,
+    /// Name of the consumer it counts as.
+    attached: Option<String>,
 }
 
 /// A browser's cookies, for one host.
@@ -112,6 +120,8 @@ fn config(idp: &Idp) -> Config {
         required_scopes: Vec::new(),
         claim_rules: Vec::new(),
         claim_headers: Vec::new(),
+        assertion: None,
+        consumer: None,
         realm: "apisix".to_owned(),
         bearer: Some(BearerConfig {
             source: TokenSource::Authorization,
@@ -176,6 +186,9 @@ impl Gate {
             providers: providers(&clock),
             clock: clock.clone(),
             session_keys: Keyring::generate(&random),
+            assertion_keys: Arc::new(AssertionKeys::new(vec![
+                AssertionKey::generate(&random, clock.now()).unwrap(),
+            ])),
             used_states: Arc::default(),
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
             refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
@@ -184,7 +197,7 @@ impl Gate {
         let mut config = config(&idp);
         change(&mut config);
         let plugin = compile(config, &services).unwrap();
-        Self { plugin, idp, clock, store, services }
+        Self { plugin, idp, clock, store, services, consumers: Arc::default() }
     }
 
     /// Another plugin of the same process, at the same provider.
@@ -197,6 +210,7 @@ impl Gate {
             clock: self.clock.clone(),
             store: self.store.clone(),
             services: self.services.clone(),
+            consumers: self.consumers.clone(),
         }
     }
 
@@ -228,6 +242,8 @@ impl Gate {
         };
         let mut head = asking.head();
         let mut response = Vec::new();
+        let consumers = self.consumers.lock().unwrap().clone();
+        let mut attached = None;
         let flow = {
             let route = route();
             self.plugin.rewrite(&mut PluginRequest {
@@ -235,8 +251,8 @@ impl Gate {
                 peer: &peer,
                 route: &route,
                 response: &mut response,
-                consumers: &Arc::default(),
-                attached: &mut None,
+                consumers: &consumers,
+                attached: &mut attached,
             })
         };
         let (verdict, waited) = match flow {
@@ -246,8 +262,14 @@ impl Gate {
         };
         verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
         response.extend(verdict.response);
-        let mut got =
-            Got { status: None, headers: HeaderMap::new(), body: String::new(), upstream: head.headers };
+        let attached = attached.or(verdict.attach).map(|who| who.consumer().name().to_owned());
+        let mut got = Got {
+            status: None,
+            headers: HeaderMap::new(),
+            body: String::new(),
+            upstream: head.headers,
+            attached,
+        };
         if let Some(reply) = verdict.reply {
             got.status = Some(reply.status());
             got.headers = reply.headers().clone();

@@ -1,0 +1,159 @@
+//! A verified caller, whichever way it came: what is decided of it once, and what is said of it on each request.
+
+use base::UnixMillis;
+use gateway::{
+    consumer::{Attached, Consumers},
+    plugin::{PluginRequest, Verdict},
+    route::Route,
+};
+use http::{HeaderName, HeaderValue};
+use rp::bearer::Found;
+use serde_json::Value;
+
+use super::{
+    Config, Inner,
+    assertion::Assertion,
+    claim_headers,
+    claims::{ClaimRef, Documents},
+};
+
+/// How a caller is found among the consumers.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// The claim that names it.
+    pub claim: ClaimRef,
+    /// What the claim holds.
+    pub by: ConsumerName,
+    /// Whether a caller that is no consumer is refused.
+    pub required: bool,
+    /// Name of the consumer that such a caller counts as.
+    pub anonymous: Option<String>,
+}
+
+/// What consumers are looked up by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsumerName {
+    /// The consumer's name.
+    #[default]
+    Username,
+    /// What another system calls it.
+    CustomId,
+}
+
+/// What is known of a caller. All of it follows from claims, which do not change while the token or session is good.
+pub(super) struct Caller {
+    /// Why it is refused on this route, in the words of the 403.
+    pub(super) objection: Option<Box<str>>,
+    /// What the upstream is told of it.
+    pub(super) told: Box<[(HeaderName, HeaderValue)]>,
+    /// By what it is found among the consumers.
+    consumer: Option<Box<str>>,
+    assertion: Option<Assertion>,
+}
+
+/// Where a request stands.
+pub(super) struct Place<'a> {
+    pub(super) route: &'a Route,
+    pub(super) consumers: &'a Consumers,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(request: &'a PluginRequest<'_>) -> Self {
+        Self { route: request.route, consumers: request.consumers }
+    }
+}
+
+/// What is said of a caller on one request, beside what it is told anyway.
+#[derive(Default)]
+pub(super) struct Introduction {
+    pub(super) assertion: Option<(HeaderName, HeaderValue)>,
+    pub(super) attach: Option<Attached>,
+}
+
+/// Said to a caller who is no consumer where only consumers are let in.
+const NO_CONSUMER: &str = "no consumer is known for this caller";
+
+impl Caller {
+    /// `told` is what the upstream is told beside the claims that the configuration names.
+    pub(super) fn of(
+        config: &Config,
+        subject: Option<&str>,
+        documents: &Documents<'_>,
+        told: impl Iterator<Item = (HeaderName, HeaderValue)>,
+        objection: Option<Box<str>>,
+    ) -> Self {
+        let claims = claim_headers::told(&config.claim_headers, documents);
+        let consumer = config.consumer.as_ref().and_then(|consumer| name(documents.find(&consumer.claim)));
+        let assertion = config.assertion.as_ref().and_then(|assertion| assertion.of(subject, documents));
+        Self { objection, told: told.chain(claims).collect(), consumer, assertion }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let header = |(name, value): &(HeaderName, HeaderValue)| {
+            size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len()
+        };
+        let texts = self.objection.iter().chain(&self.consumer).map(|text| text.len()).sum::<usize>();
+        self.told.iter().map(header).sum::<usize>()
+            + texts
+            + self.assertion.as_ref().map_or(0, Assertion::weight)
+    }
+}
+
+/// The one value of a claim that can be a name. Of several, none is the caller's.
+fn name(found: Found<'_>) -> Option<Box<str>> {
+    let Found::Values(values) = found else { return None };
+    match values.as_slice() {
+        [Value::String(name)] if !name.is_empty() => Some(name.as_str().into()),
+        [Value::Number(number)] => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
+impl Inner {
+    /// What is said of `caller` on a request that stands at `place`, or why it is refused there. `expires` is when the
+    /// token or session is over.
+    pub(super) fn introduce(
+        &self,
+        caller: &Caller,
+        place: &Place<'_>,
+        expires: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Introduction, Box<str>> {
+        if let Some(objection) = &caller.objection {
+            return Err(objection.clone());
+        }
+        let attach = self.consumer(caller, place.consumers)?;
+        let assertion =
+            self.config.assertion.as_ref().zip(caller.assertion.as_ref()).and_then(|(config, assertion)| {
+                let value =
+                    assertion.value(config, &self.services.assertion_keys, place.route, expires, now)?;
+                Some((config.header.clone(), value))
+            });
+        Ok(Introduction { assertion, attach })
+    }
+
+    /// The consumer that the caller is. Looked up on every request: one that is deleted is nobody's from then on.
+    fn consumer(&self, caller: &Caller, consumers: &Consumers) -> Result<Option<Attached>, Box<str>> {
+        let Some(config) = &self.config.consumer else { return Ok(None) };
+        let found = caller.consumer.as_deref().and_then(|name| match config.by {
+            ConsumerName::Username => consumers.by_username(name),
+            ConsumerName::CustomId => consumers.by_custom_id(name),
+        });
+        let anonymous = || config.anonymous.as_deref().and_then(|name| consumers.by_username(name));
+        match found.or_else(anonymous) {
+            Some(consumer) => Ok(Some(Attached::from(consumer.clone()))),
+            None if config.required => Err(NO_CONSUMER.into()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Introduction {
+    /// Adds itself to a verdict.
+    pub(super) fn join(self, verdict: &mut Verdict) {
+        let edit = |(name, value)| gateway::plugin::HeaderEdit::Set(name, value);
+        verdict.request.extend(self.assertion.map(edit));
+        verdict.attach = self.attach;
+    }
+}
