@@ -345,7 +345,7 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         for (text, name) in [
-            ("resources: {consumers: []}\n", "unknown key `consumers` in `resources`"),
+            ("resources: {protos: []}\n", "unknown key `protos` in `resources`"),
             ("resources: {routes: [{uri: /a}]}\n", "`resources.routes[0].id` must be there"),
             ("resources: {routes: [{id: 1}, {id: \"1\"}]}\n", "`resources.routes[1].id` is taken"),
             ("outbound: {proxy: \"http://p:1\"}\n", "`outbound.proxy`"),
