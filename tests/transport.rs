@@ -6,7 +6,6 @@
 //! |---|---|
 //! | T13 | the corpus of a million streams belongs to a nightly run; a seeded sample of it runs here (`t13_…`) |
 //! | T14 | compares with Envoy, HAProxy and nginx, which `cargo test` must not need; it is part of the benchmark's setup |
-//! | T25 | Autobahn needs Python and its own server; `cargo xtask test` may install it |
 //! | T26 | the 318 files of JSONTestSuite are not in the tree; `admin_api.rs` (A10) asks the endpoints the same questions in small |
 //! | T27 | llhttp's fixtures are not in the tree; the cases that matter to a proxy are T01 to T09 |
 //!
@@ -45,3 +44,5 @@ mod syntax;
 mod tls;
 #[path = "transport/upstream_answers.rs"]
 mod upstream_answers;
+#[path = "transport/websocket.rs"]
+mod websocket;
