@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::{
     consumer::{Attached, Consumers},
     core::Core,
-    plugin::{Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
+    plugin::{BodyReader, Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
     route::{Layer, Plan, Route},
     snapshot::Part,
 };
@@ -37,6 +37,14 @@ pub(crate) struct Chain<'a, 's> {
     pub(crate) ran: &'a mut Ran<'s>,
 }
 
+/// What a plugin ends a request with.
+pub(crate) enum End {
+    /// This answer.
+    Reply(Reply),
+    /// An answer that depends on the request's body.
+    Read(BodyReader),
+}
+
 /// What ran, for the answer and the log.
 #[derive(Default)]
 pub(crate) struct Ran<'s> {
@@ -49,8 +57,8 @@ pub(crate) struct Ran<'s> {
 }
 
 impl<'s> Chain<'_, 's> {
-    /// Runs the plugins of `route`. The reply, if one of them answers.
-    pub(crate) async fn run(mut self, route: &Arc<Route>, part: Option<&'s Part>) -> Option<Reply> {
+    /// Runs the plugins of `route`, until one of them ends the request.
+    pub(crate) async fn run(mut self, route: &Arc<Route>, part: Option<&'s Part>) -> Option<End> {
         let global = part.map(|part| &part.global).filter(|global| !global.is_empty());
         // The common case of a route that has nothing to judge.
         if global.is_none() && route.plan.is_empty() {
@@ -59,12 +67,12 @@ impl<'s> Chain<'_, 's> {
         let consumers = part.map(|part| &part.consumers).unwrap_or(&NOBODY);
         if let (Some(global), Some(part)) = (global, part) {
             self.ran.parts.push(part);
-            if let Some(reply) = self.phase(&global.rewrite, REWRITE, route, consumers).await {
-                return Some(reply);
+            if let Some(end) = self.phase(&global.rewrite, REWRITE, route, consumers).await {
+                return Some(end);
             }
         }
-        if let Some(reply) = self.phase(&route.plan.rewrite, REWRITE, route, consumers).await {
-            return Some(reply);
+        if let Some(end) = self.phase(&route.plan.rewrite, REWRITE, route, consumers).await {
+            return Some(end);
         }
         self.ran.merged = self.ran.attached.as_ref().and_then(|attached| {
             let layer = &attached.consumer().layer;
@@ -72,34 +80,32 @@ impl<'s> Chain<'_, 's> {
         });
         let merged = self.ran.merged.clone();
         if let Some(merged) = &merged
-            && let Some(reply) = self.phase(&merged.new, REWRITE, route, consumers).await
+            && let Some(end) = self.phase(&merged.new, REWRITE, route, consumers).await
         {
-            return Some(reply);
+            return Some(end);
         }
         if let Some(global) = global
-            && let Some(reply) = self.phase(&global.access, ACCESS, route, consumers).await
+            && let Some(end) = self.phase(&global.access, ACCESS, route, consumers).await
         {
-            return Some(reply);
+            return Some(end);
         }
         let plan = merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
         self.phase(&plan.access, ACCESS, route, consumers).await
     }
 
     /// Runs what holds for every request on one that no route takes.
-    pub(crate) async fn run_nowhere(mut self, parts: &'s [Part]) -> Option<Reply> {
+    pub(crate) async fn run_nowhere(mut self, parts: &'s [Part]) -> Option<End> {
         self.ran.parts = parts.iter().filter(|part| !part.global.is_empty()).collect();
         let parts = self.ran.parts.clone();
         for part in &parts {
-            if let Some(reply) =
-                self.phase(&part.global.rewrite, REWRITE, &part.nowhere, &part.consumers).await
+            if let Some(end) = self.phase(&part.global.rewrite, REWRITE, &part.nowhere, &part.consumers).await
             {
-                return Some(reply);
+                return Some(end);
             }
         }
         for part in &parts {
-            if let Some(reply) = self.phase(&part.global.access, ACCESS, &part.nowhere, &part.consumers).await
-            {
-                return Some(reply);
+            if let Some(end) = self.phase(&part.global.access, ACCESS, &part.nowhere, &part.consumers).await {
+                return Some(end);
             }
         }
         None
@@ -111,7 +117,7 @@ impl<'s> Chain<'_, 's> {
         phase: Phase,
         route: &Arc<Route>,
         consumers: &Arc<Consumers>,
-    ) -> Option<Reply> {
+    ) -> Option<End> {
         for plugin in plugins {
             let flow = phase(
                 plugin.as_ref(),
@@ -126,7 +132,8 @@ impl<'s> Chain<'_, 's> {
             );
             match flow {
                 Flow::Continue => {}
-                Flow::Respond(reply) => return Some(*reply),
+                Flow::Respond(reply) => return Some(End::Reply(*reply)),
+                Flow::Read(reader) => return Some(End::Read(reader)),
                 Flow::Suspend(future) => {
                     let verdict = future.await;
                     verdict.request.into_iter().for_each(|edit| edit.apply(&mut self.head.headers));
@@ -135,7 +142,7 @@ impl<'s> Chain<'_, 's> {
                         who.attach(&mut self.ran.attached, &mut self.head.headers);
                     }
                     if let Some(reply) = verdict.reply {
-                        return Some(*reply);
+                        return Some(End::Reply(*reply));
                     }
                 }
             }

@@ -82,6 +82,20 @@ pub enum Flow {
     Respond(Box<Reply>),
     /// Wait for this future, apply its edits, and do what it says.
     Suspend(Suspended),
+    /// Read the request's body, then answer the client; nothing is sent upstream.
+    Read(BodyReader),
+}
+
+/// Future of an answer made from a request's body.
+pub type Answering = Pin<Box<dyn Future<Output = Reply>>>;
+
+/// A plugin that answers a request itself, by what is in the request's body. The request ends with it, so nobody after
+/// it misses the body.
+pub struct BodyReader {
+    /// Bytes that the body may have; a longer one is answered with 413, and one that does not come in time with 408.
+    pub limit: usize,
+    /// Makes the answer.
+    pub answer: Box<dyn FnOnce(Bytes) -> Answering>,
 }
 
 impl Flow {
@@ -97,6 +111,7 @@ impl fmt::Debug for Flow {
             Self::Continue => f.write_str("Continue"),
             Self::Respond(reply) => f.debug_tuple("Respond").field(&reply.status()).finish(),
             Self::Suspend(_) => f.write_str("Suspend"),
+            Self::Read(reader) => f.debug_tuple("Read").field(&reader.limit).finish(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! One request: clean its head, find its route, run its plugins, exchange it with a target, send the answer.
 
 use std::{
+    future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts, uri::PathAndQuery,
@@ -18,10 +19,10 @@ use crate::{
     access_log::Record,
     arrival::Arrival,
     body::{GateBody, Note, Source},
-    chain::{Chain, Ran},
+    chain::{Chain, End, Ran},
     client_body::{BodyError, ClientBody},
     core::Core,
-    error::Failure,
+    error::{ErrorBody, Failure},
     hygiene,
     listener::ConnectionInfo,
     plugin::{Peer, Reply, RequestHead},
@@ -68,23 +69,20 @@ pub(crate) async fn serve(
             }
             let chain =
                 Chain { core: &core, head: &mut head, peer, added: &mut outcome.added, ran: &mut ran };
+            let client = Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
             match snapshot.router.find(&Arrival { head: chain.head, peer }) {
                 None => {
-                    let reply = chain.run_nowhere(&snapshot.parts).await.unwrap_or_else(|| {
-                        let (errors, text) = snapshot.not_found;
-                        errors.reply(StatusCode::NOT_FOUND, text, false)
-                    });
-                    outcome.reply(reply);
+                    let (errors, text) = snapshot.not_found;
+                    match chain.run_nowhere(&snapshot.parts).await {
+                        Some(end) => client.end(end, errors, &head, &mut outcome).await,
+                        None => outcome.reply(errors.reply(StatusCode::NOT_FOUND, text, false)),
+                    }
                 }
                 Some(found) => {
                     route = Some(found);
                     match chain.run(found, snapshot.part(found)).await {
-                        Some(reply) => outcome.reply(reply),
-                        None => {
-                            let client =
-                                Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
-                            client.follow(found, &mut head, &mut outcome).await;
-                        }
+                        Some(end) => client.end(end, found.errors, &head, &mut outcome).await,
+                        None => client.follow(found, &mut head, &mut outcome).await,
                     }
                 }
             }
@@ -126,9 +124,9 @@ impl Outcome {
         self.source = Source::Full(Some(body));
     }
 
-    fn fail(&mut self, failure: &Failure, route: &Route, head: &RequestHead) {
+    fn fail(&mut self, failure: &Failure, errors: ErrorBody, head: &RequestHead) {
         self.failure = Some(failure.to_string().into());
-        self.reply(route.errors.reply(failure.status(), failure.message(), head.prefers_html()));
+        self.reply(errors.reply(failure.status(), failure.message(), head.prefers_html()));
     }
 }
 
@@ -142,6 +140,43 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
+    /// Ends the request as a plugin says.
+    async fn end(self, end: End, errors: ErrorBody, head: &RequestHead, outcome: &mut Outcome) {
+        let reader = match end {
+            End::Reply(reply) => return outcome.reply(reply),
+            End::Read(reader) => reader,
+        };
+        match Box::pin(self.whole_body(reader.limit)).await {
+            Ok(body) => outcome.reply((reader.answer)(body).await),
+            Err(failure) => outcome.fail(&failure, errors, head),
+        }
+    }
+
+    /// The whole body, for a plugin that answers by it.
+    async fn whole_body(self, limit: usize) -> Result<Bytes, Failure> {
+        let limit = limit as u64;
+        if self.incoming.size_hint().lower() > limit {
+            return Err(BodyError::TooLarge.failure());
+        }
+        if self.incoming.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let mut body = ClientBody::new(self.incoming, limit, Arc::clone(&self.connection.signs));
+        let collect = async {
+            let mut whole = BytesMut::new();
+            while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
+                whole.extend_from_slice(&piece?);
+            }
+            Ok(whole.freeze())
+        };
+        match tokio::time::timeout(self.core.settings.limits.body, collect).await {
+            Ok(whole) => whole.map_err(|error: BodyError| error.failure()),
+            Err(_) => {
+                Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time"))
+            }
+        }
+    }
+
     /// Does what the route's backend says.
     async fn follow(self, route: &Arc<Route>, head: &mut RequestHead, outcome: &mut Outcome) {
         match &route.backend {
@@ -168,7 +203,7 @@ impl Client<'_> {
             None
         };
         if let Some(failure) = refused {
-            outcome.fail(&failure, route, head);
+            outcome.fail(&failure, route.errors, head);
             return;
         }
         let signs = || Arc::clone(&self.connection.signs);
@@ -183,7 +218,7 @@ impl Client<'_> {
             Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
                 let target = delivered.target.map(|target| target.label.to_string()).unwrap_or_default();
                 let reason = "it does not speak WebSocket".to_owned();
-                outcome.fail(&Failure::Exchange { target, reason }, route, head);
+                outcome.fail(&Failure::Exchange { target, reason }, route.errors, head);
             }
             Ok(Delivered::H1(Answer::Response(status, headers, body))) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H1(body));
@@ -197,7 +232,7 @@ impl Client<'_> {
             Ok(Delivered::H2(status, headers, body)) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H2(body));
             }
-            Err(failure) => outcome.fail(&failure, route, head),
+            Err(failure) => outcome.fail(&failure, route.errors, head),
         }
     }
 

@@ -45,6 +45,8 @@ impl Plugin for MultiAuth {
                 Flow::Continue => return Flow::Continue,
                 Flow::Respond(reply) => challenges.extend(challenge(reply.headers())),
                 Flow::Suspend(future) => waiting.push(future),
+                // It answers at a path of its own, whoever asks.
+                Flow::Read(reader) => return Flow::Read(reader),
             }
         }
         if waiting.is_empty() {

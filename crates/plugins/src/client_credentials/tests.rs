@@ -143,6 +143,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         Flow::Continue => (Verdict::default(), false),
         Flow::Respond(reply) => (Verdict { reply: Some(reply), ..Verdict::default() }, false),
         Flow::Suspend(future) => (future.await, true),
+        Flow::Read(_) => panic!("it reads no body"),
     };
     verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
     let reply = verdict.reply.map(|reply| {
