@@ -28,6 +28,9 @@ pub struct ProviderMetadata {
     pub pushed_authorization_request_endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_session_endpoint: Option<String>,
+    /// Ping Federate's own way to end a session, by a place to return to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_end_session_endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mfa_challenge_endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -124,6 +124,7 @@ impl Services {
             session_keys: session_keys(&**store, &config.keyring, random).await?,
             assertion_keys,
             used_states: Arc::default(),
+            used_logouts: Arc::default(),
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         };

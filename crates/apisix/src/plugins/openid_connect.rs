@@ -133,7 +133,7 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         consumer: claims::consumer(conf)?,
         realm: text(conf, "realm").unwrap_or_else(|| "apisix".to_owned()),
         bearer,
-        login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)),
+        login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)).transpose()?,
         headers: headers::headers(conf),
     })
 }

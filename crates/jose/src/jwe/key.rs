@@ -20,14 +20,14 @@ const X25519_BYTES: usize = 32;
 
 /// A private or shared key that JWEs are decrypted with, parsed once. It knows the algorithms it may be used with.
 pub struct DecryptionKey {
-    kid: Option<String>,
-    algs: Vec<KeyAlg>,
+    pub(super) kid: Option<String>,
+    pub(super) algs: Vec<KeyAlg>,
     /// The one content encryption of a key for direct use; `None` leaves it to the caller.
-    enc: Option<Enc>,
-    material: Material,
+    pub(super) enc: Option<Enc>,
+    pub(super) material: Material,
 }
 
-enum Material {
+pub(super) enum Material {
     Secret(Zeroizing<Vec<u8>>),
     Rsa(OaepPrivateDecryptingKey),
     Ec(Curve, agreement::PrivateKey),

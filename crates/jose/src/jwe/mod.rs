@@ -7,6 +7,7 @@ mod agreement;
 mod content;
 mod key;
 mod names;
+mod reading;
 
 use std::fmt;
 

@@ -9,6 +9,14 @@ use rp::{bearer::Refusal, provider::ProviderError};
 
 use super::Inner;
 
+/// PNG, 1 by 1, transparent.
+const PIXEL: &[u8] = &[
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00,
+    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x06, 0x00, 0x00, 0x00, 0x1f, 0x15, 0xc4, 0x89, 0x00,
+    0x00, 0x00, 0x0b, 0x49, 0x44, 0x41, 0x54, 0x78, 0xda, 0x63, 0x60, 0x00, 0x02, 0x00, 0x00, 0x05, 0x00,
+    0x01, 0xe9, 0xfa, 0xdc, 0xd8, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
+];
+
 /// 401 to a request without a token where one is needed.
 pub(super) fn no_token(inner: &Inner, errors: ErrorBody, html: bool) -> Reply {
     let reply = errors.reply(StatusCode::UNAUTHORIZED, "an access token is needed", html);
@@ -67,6 +75,13 @@ pub(super) fn redirect(status: StatusCode, location: &str, cookies: Vec<HeaderVa
     set_cookies(no_store(reply), cookies)
 }
 
+/// An image of one transparent point, for logout pages that load it.
+pub(super) fn pixel() -> Reply {
+    let mut reply = Response::new(Bytes::from_static(PIXEL));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    no_store(reply)
+}
+
 /// A page of the gate's own.
 pub(super) fn page(status: StatusCode, body: String, cookies: Vec<HeaderValue>) -> Reply {
     let mut reply = Response::new(Bytes::from(body));
@@ -95,7 +110,7 @@ pub(super) fn cookie_headers(cookies: Vec<HeaderValue>) -> Vec<(HeaderName, Head
     out
 }
 
-fn no_store(mut reply: Reply) -> Reply {
+pub(super) fn no_store(mut reply: Reply) -> Reply {
     let value = HeaderValue::from_static("no-cache, no-store, max-age=0");
     reply.headers_mut().insert(header::CACHE_CONTROL, value);
     reply

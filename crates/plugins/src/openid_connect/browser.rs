@@ -14,8 +14,9 @@ use oauth::ProviderMetadata;
 use rp::{
     bearer::{CoreCache, VerdictKey, Weigh},
     provider::{issuer_matches, issuer_may_vary},
-    session::{Cookies, Jar, Session, Standing},
+    session::{Continued, Cookies, Jar, Session, Standing},
 };
+use serde_json::{Map, Value};
 
 use super::{
     AccessTokenHeader, Config, Inner, LoginConfig, Services, Unauthenticated, answer,
@@ -50,6 +51,8 @@ pub(super) struct Browser {
     pub(super) jar: Jar,
     pub(super) config: LoginConfig,
     redirect: Redirect,
+    /// Path at which the provider's answer arrives, where it is not the redirect URI's.
+    local_path: Option<String>,
     logout_path: String,
     /// Digest of the cookies' keys and of the whole configuration.
     reader: [u8; 32],
@@ -98,22 +101,35 @@ impl Browser {
         };
         let logout_path = path_of("logout_path", &login.logout_path)?;
         let reader = jar.reader(&identity);
-        Ok(Self { jar, config: login.clone(), redirect, logout_path, reader })
+        services.ended.expect_lifetimes(jar.realm(), &login.lifetimes);
+        let local_path = login.way_back.local_path.clone();
+        Ok(Self { jar, config: login.clone(), redirect, local_path, logout_path, reader })
     }
 
     /// What becomes of the request by its cookies.
     pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Flow {
-        if self.redirect.is_callback(request.head.path()) {
-            return inner.callback(self, &Visitor::of(request));
+        let path = request.head.path();
+        if self.is_callback(path) {
+            return inner.callback(self, Visitor::of(request));
         }
-        if request.head.path() == self.logout_path {
+        if path == self.logout_path {
             return inner.log_out(self, Visitor::of(request));
+        }
+        let logout = &self.config.logout;
+        if logout.backchannel_path.as_deref() == Some(path) {
+            return inner.backchannel_logout(request);
+        }
+        if logout.frontchannel_path.as_deref() == Some(path) {
+            return inner.frontchannel_logout(self, Visitor::of(request));
         }
         let (https, now) = (request.peer.https, inner.services.clock.now());
         // A cookie that came over plain http may be anybody's by now, and no new one is set there.
         let cookies = is_private(request).then(|| Cookies::read(&request.head.headers));
         let found = cookies.and_then(|cookies| self.session(inner, &cookies, https, now));
         let Some((opened, standing)) = found else { return inner.turn_away(request) };
+        if self.is_unsure(&opened.session, now) {
+            return inner.ask_again(&opened.session, request);
+        }
         if opened.is_over(now) && self.config.renew {
             if opened.session.refresh_token.is_none() {
                 return inner.turn_away(request);
@@ -202,14 +218,55 @@ impl Browser {
     /// The redirect URI for a login that begins at, or comes back to, where `visitor` is.
     pub(super) fn redirect_uri(&self, visitor: &Visitor) -> String {
         match &self.redirect {
-            Redirect::To { place, .. } => visitor.absolute(place),
+            Redirect::To { place, .. } => self.absolute(place, visitor),
             Redirect::Derived if self.redirect.is_callback(visitor.path()) => {
-                visitor.absolute(visitor.path())
+                self.absolute(visitor.path(), visitor)
             }
             Redirect::Derived => {
                 let page = visitor.path();
-                format!("{}{}{DERIVED}", visitor.origin(), page.strip_suffix('/').unwrap_or(page))
+                format!("{}{}{DERIVED}", self.origin(visitor), page.strip_suffix('/').unwrap_or(page))
             }
+        }
+    }
+
+    /// Scheme, host and port of this host, as `visitor` is to be told them.
+    pub(super) fn origin(&self, visitor: &Visitor) -> String {
+        match self.config.way_back.scheme {
+            Some(scheme) => format!("{scheme}://{}", visitor.authority()),
+            None => visitor.origin(),
+        }
+    }
+
+    /// `place` as an absolute URL, if it is a path of this host.
+    pub(super) fn absolute(&self, place: &str, visitor: &Visitor) -> String {
+        if place.starts_with('/') { format!("{}{place}", self.origin(visitor)) } else { place.to_owned() }
+    }
+
+    fn is_callback(&self, path: &str) -> bool {
+        match &self.local_path {
+            Some(local) => path == local,
+            None => self.redirect.is_callback(path),
+        }
+    }
+
+    /// Whether it is time to ask the provider if the user of `session` is still logged in there.
+    fn is_unsure(&self, session: &Session, now: UnixMillis) -> bool {
+        self.config
+            .refresh_session_interval
+            .is_some_and(|interval| now.since(session.authenticated) >= interval)
+    }
+
+    /// What a session keeps of an ID token whose claims these are: the token, its claims, or neither.
+    pub(super) fn kept(
+        &self,
+        id_token: Secret<String>,
+        claims: &Map<String, Value>,
+    ) -> (Option<Secret<String>>, Option<String>) {
+        let contents = self.config.contents;
+        match (contents.id_token, contents.claims) {
+            (true, _) => (Some(id_token), None),
+            (false, true) => (None, serde_json::to_string(claims).ok()),
+            (false, false) => (None, None),
         }
     }
 }
@@ -250,7 +307,29 @@ impl Inner {
             return Some(Verdict::respond(visitor.error(StatusCode::UNAUTHORIZED, "a login is needed")));
         }
         let metadata = self.provider.metadata()?;
-        Some(Verdict::respond(login::begin(self, browser, visitor, &metadata)))
+        Some(Verdict::respond(login::begin(self, browser, visitor, &metadata, None)))
+    }
+
+    /// Sends the browser to the provider and back, without a page, to learn whether the user is still logged in there. A
+    /// request that is no page load cannot follow, and is not served with what is no longer sure.
+    fn ask_again(self: &Arc<Self>, session: &Session, request: &mut PluginRequest<'_>) -> Flow {
+        let visitor = Visitor::of(request);
+        if !visitor.page_load {
+            return Flow::respond(visitor.error(StatusCode::UNAUTHORIZED, "the login is to be confirmed"));
+        }
+        let continued = Continued { span: session.span(), subject: session.marks.subject };
+        let inner = Arc::clone(self);
+        Flow::Suspend(Box::pin(async move {
+            let (errors, html) = visitor.errors();
+            match (inner.provider.ready().await, &inner.browser) {
+                (Ok(metadata), Some(browser)) => {
+                    let continued = Some(continued);
+                    Verdict::respond(login::begin(&inner, browser, &visitor, &metadata, continued))
+                }
+                (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
+                (Ok(_), None) => Verdict::default(),
+            }
+        }))
     }
 
     /// As [`Inner::turn_away_now`], waiting for the provider where that is needed.
@@ -261,7 +340,7 @@ impl Inner {
         let (errors, html) = visitor.errors();
         match (self.provider.ready().await, &self.browser) {
             (Ok(metadata), Some(browser)) => {
-                Verdict::respond(login::begin(self, browser, visitor, &metadata))
+                Verdict::respond(login::begin(self, browser, visitor, &metadata, None))
             }
             (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
             (Ok(_), None) => Verdict::default(),
@@ -288,15 +367,14 @@ impl Inner {
 impl Opened {
     pub(super) fn new(session: Session, config: &Config) -> Self {
         let headers = &config.headers;
-        let id_token = session.id_token.expose();
-        let claims = || payload(id_token).and_then(|payload| encoded(&STANDARD.encode(payload)));
+        let claims = || session.id_claims().and_then(|claims| encoded(&STANDARD.encode(claims)));
         let userinfo = || session.userinfo.as_ref().and_then(|userinfo| encoded(&STANDARD.encode(userinfo)));
         let refresh_token = || session.refresh_token.as_ref().and_then(secret);
         let identity = [
             headers.id_token.then(claims).flatten().map(|value| (X_ID_TOKEN, value)),
             headers
                 .raw_id_token
-                .then(|| secret(&session.id_token))
+                .then(|| session.id_token.as_ref().and_then(secret))
                 .flatten()
                 .map(|value| (X_RAW_ID_TOKEN, value)),
             headers.userinfo.then(userinfo).flatten().map(|value| (X_USERINFO, value)),
@@ -316,7 +394,9 @@ impl Opened {
         });
         let texts = caller.weight() + access_token.iter().map(|(_, value)| value.len()).sum::<usize>();
         // The session holds the tokens once more.
-        let weight = 2 * texts + id_token.len() + session.userinfo.as_ref().map_or(0, String::len) + 512;
+        let id_token = session.id_token.as_ref().map_or(0, |token| token.expose().len())
+            + session.claims.as_ref().map_or(0, String::len);
+        let weight = 2 * texts + id_token + session.userinfo.as_ref().map_or(0, String::len) + 512;
         Self { session, caller, access_token, weight }
     }
 

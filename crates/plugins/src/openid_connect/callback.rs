@@ -2,24 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::plugin::{Flow, Reply, Verdict};
+use bytes::Bytes;
+use gateway::plugin::{Answering, BodyReader, Flow, Reply, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
 use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, TokenType, Verifier, form};
 use rp::{
     provider::{ProviderError, issuer_may_vary},
-    session::{Login, Recalled, Session},
+    session::{Login, Marks, Recalled, Session, SessionSpan},
 };
 
 use super::{
     Inner, answer,
     browser::Browser,
     login,
+    login_config::ResponseMode,
     tokens::{BadIdToken, Expected},
     visitor::Visitor,
 };
 
 /// Bytes of a code at most; the longest known ones have about 2 KB.
 const MAX_CODE: usize = 8192;
+/// Bytes of an answer that is posted.
+const MAX_FORM: usize = 64 * 1024;
 /// Times a login is begun again by itself when a new try may cure it.
 const MAX_RESTARTS: u8 = 1;
 
@@ -34,18 +38,41 @@ enum Failed {
 }
 
 impl Inner {
-    /// Answers at the redirect URI. Everything that can be judged without the provider is, first.
-    pub(super) fn callback(self: &Arc<Self>, browser: &Browser, visitor: &Visitor) -> Flow {
-        if visitor.method != Method::GET {
-            let mut reply = visitor.error(StatusCode::METHOD_NOT_ALLOWED, "a login comes back by GET");
-            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    /// Answers at the redirect URI. The answer is read where the request asked for it, and nowhere else.
+    pub(super) fn callback(self: &Arc<Self>, browser: &Browser, visitor: Visitor) -> Flow {
+        let (expected, allow, why) = match browser.config.way_back.mode {
+            ResponseMode::Query => (Method::GET, "GET", "a login comes back by GET"),
+            ResponseMode::FormPost => (Method::POST, "POST", "a login comes back by POST"),
+        };
+        if visitor.method != expected {
+            let mut reply = visitor.error(StatusCode::METHOD_NOT_ALLOWED, why);
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             return Flow::respond(reply);
         }
         if !visitor.may_log_in() {
             return Flow::respond(visitor.error(StatusCode::BAD_REQUEST, login::NEEDS_HTTPS));
         }
-        let query = visitor.target.query().unwrap_or_default();
-        let Ok(params) = form::parse(query.as_bytes()) else {
+        if browser.config.way_back.mode == ResponseMode::Query {
+            let query = visitor.target.query().unwrap_or_default();
+            return self.read_callback(browser, &visitor, query.as_bytes());
+        }
+        let inner = Arc::clone(self);
+        let answer = move |body: Bytes| -> Answering {
+            Box::pin(async move {
+                let Some(browser) = &inner.browser else { return Reply::default() };
+                match inner.read_callback(browser, &visitor, &body) {
+                    Flow::Suspend(rest) => rest.await.reply.map(|reply| *reply).unwrap_or_default(),
+                    Flow::Respond(reply) => *reply,
+                    Flow::Continue | Flow::Read(_) => Reply::default(),
+                }
+            })
+        };
+        Flow::Read(BodyReader { limit: MAX_FORM, answer: Box::new(answer) })
+    }
+
+    /// Reads the provider's answer. Everything that can be judged without the provider is, first.
+    fn read_callback(self: &Arc<Self>, browser: &Browser, visitor: &Visitor, form: &[u8]) -> Flow {
+        let Ok(params) = form::parse(form) else {
             return Flow::respond(
                 visitor.error(StatusCode::BAD_REQUEST, "the callback's parameters cannot be read"),
             );
@@ -69,7 +96,7 @@ impl Inner {
                 let why = format!(
                     "unhandled request to the redirect_uri: no login of this browser is waiting for it; go back to the \
                      page you came for and try again, at {}, where logins of it come back to",
-                    visitor.origin()
+                    browser.origin(&visitor)
                 );
                 Flow::respond(visitor.error(StatusCode::BAD_REQUEST, &why))
             }
@@ -85,6 +112,9 @@ impl Inner {
         let session = match code {
             Ok(code) => self.log_in(browser, visitor, login, &code).await,
             Err(failed) if passing(&failed) => return self.begin_again(visitor, login, failed).await,
+            Err(failed) if login.continues.is_some() && asks_for_a_page(&failed) => {
+                return self.ask_the_user(browser, visitor, login, failed).await;
+            }
             Err(failed) => Err(failed),
         };
         Verdict::respond(match session {
@@ -150,27 +180,46 @@ impl Inner {
             access_token: &tokens.access_token,
             code: Some(code),
         };
-        let checked = self.check_id_token(id_token, &expected, self.services.clock.now()).await;
-        let checked = checked.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
-        let userinfo = self.userinfo(&tokens, &checked.subject).await?;
+        let taken = self.take_id_token(id_token, &expected, self.services.clock.now()).await;
+        let (id_token, checked) = taken.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
+        let contents = browser.config.contents;
+        let userinfo = match contents.userinfo {
+            true => self.userinfo(&tokens, &checked.subject).await?,
+            false => None,
+        };
         let now = self.services.clock.now();
         let access_expires = browser.access_expires(&tokens, now);
-        if access_expires <= now && browser.config.renew && tokens.refresh_token.is_none() {
+        let keeps_token = contents.access_token;
+        if keeps_token && access_expires <= now && browser.config.renew && tokens.refresh_token.is_none() {
             // Such a session would send its user to log in again at once, and again.
             return Err(Failed::Provider("the access token counts as over when it comes".to_owned()));
         }
-        Ok(Session {
+        let sid = checked.claims.get("sid").and_then(|sid| sid.as_str());
+        let marks = Marks::new(browser.jar.realm(), &checked.issuer, &checked.subject, sid);
+        let own = SessionSpan {
             id: self.services.random.bytes(),
             created: now,
+            ends: browser.config.lifetimes.last_moment(now),
+        };
+        // A session that the provider only confirmed is the same one, and gets no older for it.
+        let continued = login.continues.filter(|continued| continued.subject == marks.subject);
+        let span = continued.map_or(own, |continued| continued.span);
+        let (id_token, claims) = browser.kept(id_token, &checked.claims);
+        Ok(Session {
+            id: span.id,
+            created: span.created,
             renewed: now,
             touched: now,
-            ends: browser.config.lifetimes.last_moment(now),
+            ends: span.ends,
+            authenticated: now,
+            marks,
             issuer: checked.issuer,
             subject: checked.subject,
-            id_token: id_token.clone(),
-            access_expires: Some(access_expires),
-            access_token: Some(tokens.access_token),
-            refresh_token: tokens.refresh_token,
+            id_token,
+            claims,
+            access_expires: keeps_token.then_some(access_expires),
+            access_token: keeps_token.then_some(tokens.access_token),
+            refresh_token: tokens.refresh_token.filter(|_| keeps_token),
             scope: tokens.scope.map(|scope| scope.to_string()),
             userinfo,
         })
@@ -199,11 +248,17 @@ impl Inner {
     async fn welcome(&self, browser: &Browser, visitor: &Visitor, login: &Login, session: &Session) -> Reply {
         let (cookies, https) = (visitor.cookies(), visitor.https);
         let now = self.services.clock.now();
-        let before = browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.clone());
-        if let Some(before) = before
-            && let Err(error) = self.services.ended.end(browser.jar.realm(), &before, now).await
-        {
-            tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
+        if self.services.ended.contains(browser.jar.realm(), session) {
+            // It was ended while the provider was asked whether it goes on.
+            return self.give_up(browser, visitor, login, Failed::Request("the session has ended"));
+        }
+        let before = browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.span());
+        for span in before.into_iter().chain(login.continues.map(|continued| continued.span)) {
+            if span.id != session.id
+                && let Err(error) = self.services.ended.end(browser.jar.realm(), span, now).await
+            {
+                tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
+            }
         }
         let mut lines = match browser.jar.issue(session, &cookies, https) {
             Ok(lines) => lines,
@@ -215,7 +270,26 @@ impl Inner {
             // this site's own ends that.
             return answer::page(StatusCode::OK, forward_page(&login.return_to), lines);
         }
-        answer::redirect(StatusCode::FOUND, &login.return_to, lines)
+        answer::redirect(visitor.redirect_status(), &login.return_to, lines)
+    }
+
+    /// The user is no longer logged in at the provider: neither here, until the provider has asked who it is.
+    async fn ask_the_user(
+        &self,
+        browser: &Browser,
+        visitor: &Visitor,
+        login: &Login,
+        failed: Failed,
+    ) -> Verdict {
+        let now = self.services.clock.now();
+        if let Some(continued) = login.continues
+            && let Err(error) = self.services.ended.end(browser.jar.realm(), continued.span, now).await
+        {
+            tracing::warn!(%error, "the end of a session that the provider does not confirm holds until a restart");
+        }
+        let mut verdict = self.begin_again(visitor, login, failed).await;
+        verdict.response.extend(answer::cookie_headers(browser.jar.clear(&visitor.cookies(), visitor.https)));
+        verdict
     }
 
     /// Begins the login anew, once; the second time it has failed.
@@ -271,6 +345,18 @@ fn check_issuer(metadata: &ProviderMetadata, iss: Option<&str>) -> Result<(), Fa
 /// Whether a new try may cure it.
 fn passing(failed: &Failed) -> bool {
     matches!(failed, Failed::Refused(OAuthError { code: ErrorCode::TemporarilyUnavailable, .. }))
+}
+
+/// Whether the provider would have to show a page, which it was asked not to (OIDC Core 3.1.2.6).
+fn asks_for_a_page(failed: &Failed) -> bool {
+    let Failed::Refused(OAuthError { code, .. }) = failed else { return false };
+    matches!(
+        code,
+        ErrorCode::LoginRequired
+            | ErrorCode::InteractionRequired
+            | ErrorCode::ConsentRequired
+            | ErrorCode::AccountSelectionRequired
+    )
 }
 
 /// 403 where a person or a policy said no, 502 where the provider, or how it is set up, is at fault.

@@ -16,6 +16,7 @@ use super::{
     claim_headers::{self, ClaimHeader},
     claims::{ClaimRef, ClaimRule, Document},
     issuers::IssuerConfig,
+    login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack},
     source::TokenSource,
 };
 
@@ -160,8 +161,19 @@ pub struct LoginConfig {
     pub revoke_on_logout: bool,
     /// Key material of this route's cookies; `None`: the deployment's own.
     pub secret: Option<Secret<String>>,
-    /// How cookies are named and marked.
+    /// How cookies are named and marked, and how many logins are remembered.
     pub cookies: CookieSettings,
+    /// The way back from the provider.
+    pub way_back: WayBack,
+    /// What a session keeps.
+    pub contents: Contents,
+    /// How logouts go.
+    pub logout: LogoutConfig,
+    /// After so long since the provider last said so, it is asked again whether the user is still logged in there,
+    /// without a page.
+    pub refresh_session_interval: Option<Duration>,
+    /// Keys that ID tokens are encrypted for; `None`: they are not encrypted.
+    pub decryption: Option<DecryptionKeys>,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
     /// Whether an access token that is over is exchanged for a new one.
@@ -315,8 +327,14 @@ impl LoginConfig {
         absolute_or_path("logout_path", &self.logout_path)?;
         for (name, value) in &self.authorization_params {
             let reason = match name.as_str() {
-                "response_mode" if value == "query" => continue,
-                "response_mode" => "only the answer by query is taken, so another response_mode cannot work",
+                "response_mode" => {
+                    let mode =
+                        if self.way_back.mode == ResponseMode::FormPost { "form_post" } else { "query" };
+                    if value == mode {
+                        continue;
+                    }
+                    "the attribute response_mode says how the answer comes, and this is another way"
+                }
                 "max_age" if value.parse::<u32>().is_ok() => continue,
                 "max_age" => "it must be a number of seconds",
                 "request" | "request_uri" => "request objects are not implemented in this build",
@@ -325,6 +343,7 @@ impl LoginConfig {
             };
             return Err(ConfigError::new(format!("authorization_params.{name}"), reason));
         }
+        self.check_details()?;
         check_cookies(&self.cookies)
     }
 }
@@ -366,14 +385,20 @@ fn check_cookies(cookies: &CookieSettings) -> Result<(), ConfigError> {
 }
 
 /// An absolute http or https URL without user, or a path of this host.
-fn absolute_or_path(field: &str, text: &str) -> Result<(), ConfigError> {
+pub(super) fn absolute_or_path(field: &str, text: &str) -> Result<(), ConfigError> {
+    if is_path(text) { Ok(()) } else { absolute(field, text) }
+}
+
+/// A path of this host, without a query.
+pub(super) fn path_only(field: &str, text: &str) -> Result<(), ConfigError> {
+    let plain = is_path(text) && !text.contains(['?', '#']);
+    plain.then_some(()).ok_or_else(|| ConfigError::new(field, "it must be a path that begins with `/`"))
+}
+
+fn is_path(text: &str) -> bool {
     // `//host` and `/\host` are other hosts to a browser.
     let path = text.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\']));
-    if path && text.bytes().all(|byte| byte > b' ') && Uri::try_from(text).is_ok() {
-        Ok(())
-    } else {
-        absolute(field, text)
-    }
+    path && text.bytes().all(|byte| byte > b' ') && Uri::try_from(text).is_ok()
 }
 
 fn absolute(field: &str, text: &str) -> Result<(), ConfigError> {

@@ -28,7 +28,7 @@ impl Known {
         let of_token = |token: &Secret<String>| payload(token.expose()).and_then(|payload| object(&payload));
         Self {
             access_token: session.access_token.as_ref().and_then(of_token),
-            id_token: of_token(&session.id_token),
+            id_token: session.id_claims().and_then(|claims| object(&claims)),
             userinfo: session.userinfo.as_ref().filter(|_| claims).and_then(|text| object(text.as_bytes())),
         }
     }

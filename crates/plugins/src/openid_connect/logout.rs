@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gateway::plugin::{Flow, Reply, Verdict};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use oauth::ProviderMetadata;
 use rp::session::Session;
 use url::Url;
 
@@ -34,7 +35,7 @@ impl Inner {
         let cookies = browser.jar.clear(&visitor.cookies(), visitor.https);
         for session in sessions {
             let now = self.services.clock.now();
-            if let Err(error) = self.services.ended.end(browser.jar.realm(), session, now).await {
+            if let Err(error) = self.services.ended.end(browser.jar.realm(), session.span(), now).await {
                 tracing::error!(%error, "a logout is not recorded");
                 let why = "the logout could not be recorded; the session is gone from this browser only";
                 return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
@@ -43,21 +44,19 @@ impl Inner {
                 self.revoke(session).await;
             }
         }
-        let end_session = match self.provider.ready().await {
-            Ok(metadata) => metadata.end_session_endpoint.clone(),
+        if visitor.pixel {
+            return answer::set_cookies(answer::pixel(), cookies);
+        }
+        let metadata = match self.provider.ready().await {
+            Ok(metadata) => metadata,
             Err(error) => {
                 tracing::warn!(%error, "a user is logged out here and not at the identity provider");
                 let why = "you are logged out here, but the identity provider is not available to log you out there";
                 return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
             }
         };
-        let after = browser.config.post_logout_redirect_uri.as_deref().map(|place| visitor.absolute(place));
-        let target =
-            end_session.and_then(|url| self.end_session_url(&url, sessions.first(), after.as_deref()));
-        // 302 may repeat a POST at the target; 303 never does.
-        let status = if visitor.method == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
-        match target.or(after) {
-            Some(target) => answer::redirect(status, &target, cookies),
+        match self.after_logout(browser, visitor, &metadata, sessions.first()) {
+            Some(target) => answer::redirect(visitor.redirect_status(), &target, cookies),
             None => {
                 answer::page(StatusCode::OK, "<html><body>Logged Out</body></html>\n".to_owned(), cookies)
             }
@@ -75,24 +74,44 @@ impl Inner {
         }
     }
 
-    /// Without a hint the provider must be told the client, or it cannot know which addresses to return to are the
-    /// client's.
-    fn end_session_url(
+    /// Where the browser goes after a logout, as lua-resty-openidc has it: to the configured place or the provider's
+    /// `end_session_endpoint`, or to the address to return to itself, with what they need to know; or to Ping Federate's
+    /// own endpoint; or nowhere.
+    fn after_logout(
         &self,
-        endpoint: &str,
+        browser: &Browser,
+        visitor: &Visitor,
+        metadata: &ProviderMetadata,
         session: Option<&Session>,
-        after: Option<&str>,
     ) -> Option<String> {
-        let mut url = Url::parse(endpoint).ok()?;
-        {
-            let mut query = url.query_pairs_mut();
-            match session {
-                Some(session) => query.append_pair("id_token_hint", session.id_token.expose()),
-                None => query.append_pair("client_id", &self.client.client_id),
-            };
-            if let Some(after) = after {
-                query.append_pair("post_logout_redirect_uri", after);
-            }
+        let logout = &browser.config.logout;
+        let after = browser.config.post_logout_redirect_uri.as_deref();
+        let after = after.map(|place| browser.absolute(place, visitor));
+        let own = logout.place.as_deref().map(|place| browser.absolute(place, visitor));
+        let is_own = own.is_some();
+        let end_session = own.or_else(|| metadata.end_session_endpoint.clone());
+        let is_provider = end_session.is_some() && !is_own;
+        let Some(target) = end_session.or_else(|| after.clone()) else {
+            let mut url = Url::parse(metadata.ping_end_session_endpoint.as_deref()?).ok()?;
+            url.query_pairs_mut().append_pair("TargetResource", &browser.origin(visitor));
+            return Some(url.into());
+        };
+        let mut url = Url::parse(&target).ok()?;
+        let mut params = Vec::new();
+        let hint = session.and_then(|session| session.id_token.as_ref());
+        if let Some(hint) = hint.filter(|_| is_provider || (is_own && logout.id_token_hint)) {
+            params.push(("id_token_hint", hint.expose().as_str()));
+        }
+        // Without a hint the provider must be told the client, or it cannot know which addresses to return to are the
+        // client's.
+        if logout.client_id || (is_provider && hint.is_none()) {
+            params.push(("client_id", &self.client.client_id));
+        }
+        if let Some(after) = &after {
+            params.push(("post_logout_redirect_uri", after));
+        }
+        if !params.is_empty() {
+            url.query_pairs_mut().extend_pairs(params);
         }
         Some(url.into())
     }

@@ -8,6 +8,7 @@
 
 mod answer;
 mod assertion;
+mod backchannel;
 mod bearer;
 mod browser;
 mod callback;
@@ -15,9 +16,12 @@ mod caller;
 mod claim_headers;
 mod claims;
 mod config;
+mod frontchannel;
+mod id_token;
 mod issuers;
 mod known;
 mod login;
+mod login_config;
 mod logout;
 mod refresh;
 mod source;
@@ -37,7 +41,7 @@ use gateway::{
 use rp::{
     assertion::AssertionKeys,
     provider::{Client, Provider, ProviderError, Providers, SourceConfig},
-    session::{EndedSessions, Refreshes, UsedStates},
+    session::{EndedSessions, Refreshes, UsedStates, UsedTokens},
 };
 
 pub use assertion::AssertionConfig;
@@ -50,6 +54,7 @@ pub use config::{
 };
 
 pub use issuers::IssuerConfig;
+pub use login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack};
 pub use source::TokenSource;
 
 pub(crate) use tokens::{Unverified, verify_by_jwks};
@@ -74,6 +79,8 @@ pub struct Services {
     pub used_states: Arc<UsedStates>,
     /// Sessions that have ended.
     pub ended: Arc<EndedSessions>,
+    /// Logout tokens that have done their work.
+    pub used_logouts: Arc<UsedTokens>,
     /// Refreshes that are running, or ran just now.
     pub refreshes: Arc<Refreshes>,
 }
@@ -83,8 +90,13 @@ pub struct Services {
 /// # Errors
 ///
 /// When the configuration could not work or would not be safe; the field is named as in the APISIX dialect.
-pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
+pub fn compile(mut config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
     config.check()?;
+    if let Some(login) = &config.login {
+        // What a session does not keep, the upstream is not told.
+        config.headers.id_token &= login.contents.claims;
+        config.headers.raw_id_token &= login.contents.id_token;
+    }
     let source = SourceConfig {
         discovery_url: config.discovery.clone(),
         verify_tls: config.calls.verify_tls,

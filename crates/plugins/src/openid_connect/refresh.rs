@@ -23,8 +23,8 @@ impl Inner {
         match self.services.refreshes.run(realm, token, work).await {
             // A provider may give several sessions of a user one refresh token; each keeps what is its own.
             Ok(new) if new.subject == session.subject => {
-                let Session { id, created, renewed, ends, .. } = session;
-                let new = Session { id, created, renewed, ends, ..new };
+                let Session { id, created, renewed, ends, authenticated, marks, .. } = session;
+                let new = Session { id, created, renewed, ends, authenticated, marks, ..new };
                 self.admit(browser, &visitor, new, true).await
             }
             Err(RefreshError::Unavailable) => self.admit(browser, &visitor, session.clone(), false).await,
@@ -84,6 +84,7 @@ impl Inner {
             }
         };
         let now = self.services.clock.now();
+        let mut kept = (session.id_token.clone(), session.claims.clone());
         if let Some(id_token) = &tokens.id_token {
             let expected = Expected {
                 nonce: None,
@@ -91,8 +92,10 @@ impl Inner {
                 access_token: &tokens.access_token,
                 code: None,
             };
-            match self.check_id_token(id_token, &expected, now).await {
-                Ok(checked) if checked.issuer == session.issuer && checked.subject == session.subject => {}
+            match self.take_id_token(id_token, &expected, now).await {
+                Ok((token, id)) if id.issuer == session.issuer && id.subject == session.subject => {
+                    kept = browser.kept(token, &id.claims);
+                }
                 Ok(_) | Err(BadIdToken::Rule(IdTokenError::Claim("iss" | "sub" | "aud" | "azp"))) => {
                     return self.end(browser, &session).await;
                 }
@@ -106,7 +109,8 @@ impl Inner {
             access_expires: Some(browser.access_expires(&tokens, now)),
             access_token: Some(tokens.access_token),
             refresh_token: tokens.refresh_token.or(session.refresh_token),
-            id_token: tokens.id_token.unwrap_or(session.id_token),
+            id_token: kept.0,
+            claims: kept.1,
             scope: tokens.scope.map(|scope| scope.to_string()).or(session.scope),
             ..session
         })
@@ -115,7 +119,7 @@ impl Inner {
     /// The provider ended the session: every cookie of it is dead.
     async fn end(&self, browser: &Browser, session: &Session) -> Result<Session, RefreshError> {
         let now = self.services.clock.now();
-        if let Err(error) = self.services.ended.end(browser.jar.realm(), session, now).await {
+        if let Err(error) = self.services.ended.end(browser.jar.realm(), session.span(), now).await {
             tracing::warn!(%error, "the end of a session holds until a restart");
         }
         Err(RefreshError::Ended)

@@ -119,7 +119,7 @@ impl Inner {
         Ok(rules.check(&payload, now)?)
     }
 
-    async fn verify_id_token(
+    pub(super) async fn verify_id_token(
         &self,
         token: &str,
         metadata: &ProviderMetadata,

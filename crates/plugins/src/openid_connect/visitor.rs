@@ -30,6 +30,8 @@ pub(super) struct Visitor {
     /// Whether another site's page caused the request.
     pub(super) cross_site: bool,
     html: bool,
+    /// Whether an image is asked for rather than a page.
+    pub(super) pixel: bool,
     errors: ErrorBody,
     route: Arc<Route>,
     consumers: Arc<Consumers>,
@@ -50,6 +52,7 @@ impl Visitor {
             page_load: is_page_load(head),
             cross_site: is_cross_site(head),
             html: head.prefers_html(),
+            pixel: prefers_pixel(head),
             errors: request.errors(),
             route: Arc::clone(request.route),
             consumers: Arc::clone(request.consumers),
@@ -62,9 +65,17 @@ impl Visitor {
         format!("{}://{}", if self.https { "https" } else { "http" }, self.authority)
     }
 
-    /// `place` as an absolute URL, if it is a path of this host.
-    pub(super) fn absolute(&self, place: &str) -> String {
-        if place.starts_with('/') { format!("{}{place}", self.origin()) } else { place.to_owned() }
+    /// Host and port, as the browser named them.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The status of a redirect: 302 may repeat a POST at the target; 303 never does.
+    pub(super) fn redirect_status(&self) -> StatusCode {
+        match self.method {
+            Method::GET | Method::HEAD => StatusCode::FOUND,
+            _ => StatusCode::SEE_OTHER,
+        }
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -113,6 +124,25 @@ fn is_page_load(head: &RequestHead) -> bool {
     };
     let readable = matches!(head.method, Method::GET | Method::HEAD) && !head.websocket;
     readable && !scripted && (head.prefers_html() || !accepts_json())
+}
+
+/// Whether `Accept` ranks `image/png` above `text/html`, as the `img` elements of some providers' logout pages do; of
+/// equals, the first counts.
+fn prefers_pixel(head: &RequestHead) -> bool {
+    let (mut png, mut html) = (0.0, 0.0);
+    let values = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in values.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
+        let quality = quality.unwrap_or(1.0).clamp(0.0, 1.0);
+        if kind.eq_ignore_ascii_case("image/png") && quality > html {
+            png = quality;
+        } else if kind.eq_ignore_ascii_case("text/html") {
+            html = quality;
+        }
+    }
+    png > 0.0 && png >= html
 }
 
 /// Browsers say it in `Sec-Fetch-Site`; older ones show it in `Origin` or `Referer`. A request that says nothing is

@@ -2,12 +2,15 @@ use std::time::Duration;
 
 use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jose::CompactJws;
+
+use super::{Mark, Marks};
 
 /// Identifies a session from its login to its end, over all re-issues of its cookie.
 pub type SessionId = [u8; 16];
 
 /// Layout of [`Session::encode`]; others do not decode.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 /// A session that asks for no absolute end has one all the same: browsers keep no cookie longer, and the record of an
 /// ended session must be allowed to end too.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -26,12 +29,18 @@ pub struct Session {
     /// When it ends at the latest, wherever its cookie is shown and whatever is configured later: the record of ended
     /// sessions forgets it then. See [`Lifetimes::last_moment`].
     pub ends: UnixMillis,
+    /// When the provider last said that the user is logged in there: at the login, or asked since without a page.
+    pub authenticated: UnixMillis,
+    /// By what the provider may end it.
+    pub marks: Marks,
     /// Issuer of the ID token.
     pub issuer: String,
     /// `sub` of the ID token.
     pub subject: String,
-    /// The ID token as the provider signed it.
-    pub id_token: Secret<String>,
+    /// The ID token as the provider signed it; absent where it is not to be kept.
+    pub id_token: Option<Secret<String>>,
+    /// The ID token's claims, one JSON object, where they are to be kept and the token itself is not.
+    pub claims: Option<String>,
     /// The access token, if the provider gave one.
     pub access_token: Option<Secret<String>>,
     /// When the access token ends, leeway already taken off.
@@ -42,6 +51,17 @@ pub struct Session {
     pub scope: Option<String>,
     /// The answer of the userinfo endpoint: one JSON object.
     pub userinfo: Option<String>,
+}
+
+/// What tells a session from all others, and for how long that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSpan {
+    /// [`Session::id`].
+    pub id: SessionId,
+    /// [`Session::created`].
+    pub created: UnixMillis,
+    /// [`Session::ends`].
+    pub ends: UnixMillis,
 }
 
 /// How long sessions live. Zero switches a limit off.
@@ -105,6 +125,21 @@ impl Lifetimes {
 }
 
 impl Session {
+    /// What tells it from all others.
+    pub const fn span(&self) -> SessionSpan {
+        SessionSpan { id: self.id, created: self.created, ends: self.ends }
+    }
+
+    /// The claims of its ID token, one JSON object, if they were kept.
+    pub fn id_claims(&self) -> Option<Vec<u8>> {
+        match (&self.claims, &self.id_token) {
+            (Some(claims), _) => Some(claims.clone().into_bytes()),
+            // It was verified when it came.
+            (None, Some(token)) => CompactJws::parse(token.expose()).ok()?.payload_unverified().ok(),
+            (None, None) => None,
+        }
+    }
+
     /// The session as it goes into a cookie issued at `now`.
     pub fn reissued(mut self, lifetimes: &Lifetimes, now: UnixMillis) -> Self {
         if lifetimes.is_due(&self, now) {
@@ -120,12 +155,18 @@ impl Session {
         out.push(LAYOUT);
         out.extend_from_slice(&self.id);
         let access_expires = self.access_expires.unwrap_or(UnixMillis(0));
-        for moment in [self.created, self.renewed, self.touched, self.ends, access_expires] {
+        for moment in
+            [self.created, self.renewed, self.touched, self.ends, self.authenticated, access_expires]
+        {
             out.extend_from_slice(&moment.0.to_be_bytes());
         }
+        out.extend_from_slice(&self.marks.subject.0);
+        out.push(u8::from(self.marks.sid.is_some()));
+        out.extend_from_slice(&self.marks.sid.unwrap_or(Mark([0; 16])).0);
         put(&mut out, Some(&self.issuer));
         put(&mut out, Some(&self.subject));
-        put_token(&mut out, Some(&self.id_token));
+        put_token(&mut out, self.id_token.as_ref());
+        put(&mut out, self.claims.as_deref());
         put_token(&mut out, self.access_token.as_ref());
         put_token(&mut out, self.refresh_token.as_ref());
         put(&mut out, self.scope.as_deref());
@@ -140,13 +181,17 @@ impl Session {
         if *layout != LAYOUT {
             return None;
         }
-        let mut moments = [UnixMillis(0); 5];
+        let mut moments = [UnixMillis(0); 6];
         for moment in &mut moments {
             let (raw, after) = rest.split_first_chunk::<8>()?;
             *moment = UnixMillis(i64::from_be_bytes(*raw));
             rest = after;
         }
-        let [created, renewed, touched, ends, access_expires] = moments;
+        let [created, renewed, touched, ends, authenticated, access_expires] = moments;
+        let (subject, rest) = rest.split_first_chunk::<16>()?;
+        let (has_sid, rest) = rest.split_first()?;
+        let (sid, rest) = rest.split_first_chunk::<16>()?;
+        let sid = (*has_sid != 0).then_some(Mark(*sid));
         let mut reader = Reader(rest);
         let session = Self {
             id: *id,
@@ -154,10 +199,13 @@ impl Session {
             renewed,
             touched,
             ends,
+            authenticated,
+            marks: Marks { subject: Mark(*subject), sid },
             access_expires: (access_expires.0 != 0).then_some(access_expires),
             issuer: reader.text()??,
             subject: reader.text()??,
-            id_token: reader.token()??,
+            id_token: reader.token()?,
+            claims: reader.text()?,
             access_token: reader.token()?,
             refresh_token: reader.token()?,
             scope: reader.text()?,
@@ -260,9 +308,12 @@ pub(super) mod tests {
             renewed: UnixMillis(1_000_000),
             touched: UnixMillis(1_000_000),
             ends: UnixMillis(i64::MAX),
+            authenticated: UnixMillis(1_000_000),
+            marks: Marks { subject: Mark([8; 16]), sid: Some(Mark([9; 16])) },
             issuer: "https://issuer.example/".to_owned(),
             subject: "auth0|1".to_owned(),
-            id_token: jwt(r#"{"sub":"auth0|1"}"#),
+            id_token: Some(jwt(r#"{"sub":"auth0|1"}"#)),
+            claims: None,
             access_token: Some(Secret::new("opaque token".to_owned())),
             access_expires: Some(UnixMillis(2_000_000)),
             refresh_token: None,
@@ -280,6 +331,8 @@ pub(super) mod tests {
         assert_eq!(back.id_token, session.id_token);
         assert_eq!(back.access_token, session.access_token);
         assert_eq!((back.access_expires, back.ends), (session.access_expires, session.ends));
+        assert_eq!((back.authenticated, back.marks), (session.authenticated, session.marks));
+        assert_eq!(back.id_claims().unwrap(), br#"{"sub":"auth0|1"}"#);
         assert_eq!(back.userinfo, session.userinfo);
     }
 

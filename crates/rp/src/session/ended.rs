@@ -11,10 +11,12 @@ use arc_swap::ArcSwap;
 use base::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{Realm, Session, SessionId};
+use super::{Lifetimes, Mark, Realm, Session, SessionId, SessionSpan};
 
 /// Ended sessions that are remembered for one realm.
 const CAPACITY: usize = 50_000;
+/// The end of a mark is remembered for a day at least: sessions may have begun under rules that were longer.
+const LEAST_KEPT: Duration = Duration::from_secs(86_400);
 /// A change copies one shard, so that reading needs no lock.
 const SHARDS: usize = 64;
 
@@ -29,8 +31,15 @@ pub trait EndedStore: Send + Sync {
     fn forget(&self, keys: Vec<String>) -> Saved;
 }
 
-/// When a session began, and which; and when its line may go.
-type ByAge = BTreeMap<(UnixMillis, SessionId), UnixMillis>;
+/// When a session began, or until when those of a mark did; which; and when its line may go.
+type ByAge = BTreeMap<(UnixMillis, Which), UnixMillis>;
+
+/// What one line of a realm is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Which {
+    Session(SessionId),
+    Mark(Mark),
+}
 
 /// Future of an [`EndedStore`].
 pub type Saved = Pin<Box<dyn Future<Output = Result<(), EndedError>> + Send>>;
@@ -62,6 +71,13 @@ pub enum Ended {
         /// When it began, Unix milliseconds.
         created: i64,
     },
+    /// Every session with this mark that began by then: the provider ended its own session, or all of a user.
+    Marked {
+        /// The mark, hexadecimal.
+        mark: String,
+        /// Unix milliseconds.
+        before: i64,
+    },
     /// Every session that began by then, Unix milliseconds.
     Before(i64),
 }
@@ -73,10 +89,14 @@ pub enum Ended {
 /// session of the realm that began no later. The record itself never forgets.
 pub struct EndedSessions {
     shards: [ArcSwap<HashMap<SessionId, UnixMillis>>; SHARDS],
+    /// By mark: every session of it that began by then has ended.
+    marks: [ArcSwap<HashMap<Mark, UnixMillis>>; SHARDS],
     /// Every session of the realm that began by then has ended.
     floors: ArcSwap<HashMap<Realm, UnixMillis>>,
     /// The owner: what is in the shards, by realm and age.
     lines: Mutex<HashMap<Realm, ByAge>>,
+    /// How long sessions of a realm live at most, by all that was configured since the process began.
+    longest: Mutex<HashMap<Realm, Duration>>,
     store: Arc<dyn EndedStore>,
     capacity: usize,
 }
@@ -86,8 +106,10 @@ impl EndedSessions {
     pub fn new(store: Arc<dyn EndedStore>, loaded: impl IntoIterator<Item = EndedRecord>) -> Self {
         let ended = Self {
             shards: std::array::from_fn(|_| ArcSwap::default()),
+            marks: std::array::from_fn(|_| ArcSwap::default()),
             floors: ArcSwap::default(),
             lines: Mutex::default(),
+            longest: Mutex::default(),
             store,
             capacity: CAPACITY,
         };
@@ -102,7 +124,12 @@ impl EndedSessions {
             Ended::Before(created) => self.raise(realm, UnixMillis(*created)),
             Ended::Session { id, created } => {
                 if let Some(id) = unhex(id) {
-                    self.insert(realm, id, UnixMillis(*created), UnixMillis(record.until));
+                    self.insert(realm, Which::Session(id), UnixMillis(*created), UnixMillis(record.until));
+                }
+            }
+            Ended::Marked { mark, before } => {
+                if let Some(mark) = unhex(mark).map(Mark) {
+                    self.insert(realm, Which::Mark(mark), UnixMillis(*before), UnixMillis(record.until));
                 }
             }
         }
@@ -110,7 +137,12 @@ impl EndedSessions {
 
     /// Whether `session` of `realm` has ended.
     pub fn contains(&self, realm: Realm, session: &Session) -> bool {
-        self.shard(&session.id).load().contains_key(&session.id)
+        let is_past = |mark: &Mark| {
+            of(&self.marks, &mark.0).load().get(mark).is_some_and(|before| session.created <= *before)
+        };
+        of(&self.shards, &session.id).load().contains_key(&session.id)
+            || is_past(&session.marks.subject)
+            || session.marks.sid.as_ref().is_some_and(is_past)
             || self.floors.load().get(&realm).is_some_and(|floor| session.created <= *floor)
     }
 
@@ -120,10 +152,49 @@ impl EndedSessions {
     /// # Errors
     ///
     /// When the store cannot keep it: it then holds in this process alone, and the logout must not be called done.
-    pub async fn end(&self, realm: Realm, session: &Session, now: UnixMillis) -> Result<(), EndedError> {
-        let until = session.ends;
-        self.insert(realm, session.id, session.created, until);
-        let ended = Ended::Session { id: hex(&session.id), created: session.created.0 };
+    pub async fn end(&self, realm: Realm, span: SessionSpan, now: UnixMillis) -> Result<(), EndedError> {
+        let ended = Ended::Session { id: hex(&span.id), created: span.created.0 };
+        self.insert(realm, Which::Session(span.id), span.created, span.ends);
+        self.keep(realm, ended, span.ends, now).await
+    }
+
+    /// Ends every session of `realm` with `mark` that began by `now`. As [`EndedSessions::end`]; it is kept until
+    /// `until`, when the last of them would have ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`EndedSessions::end`].
+    pub async fn end_marked(
+        &self,
+        realm: Realm,
+        mark: Mark,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), EndedError> {
+        self.insert(realm, Which::Mark(mark), now, until);
+        self.keep(realm, Ended::Marked { mark: hex(&mark.0), before: now.0 }, until, now).await
+    }
+
+    /// Says how long sessions live on one of the routes of `realm`.
+    pub fn expect_lifetimes(&self, realm: Realm, lifetimes: &Lifetimes) {
+        let longest = lifetimes.last_moment(UnixMillis(0)).since(UnixMillis(0)).max(LEAST_KEPT);
+        let mut all = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(realm).and_modify(|known| *known = longest.max(*known)).or_insert(longest);
+    }
+
+    /// When the last session of `realm` that began by `now` has ended by itself.
+    pub fn last_moment(&self, realm: Realm, now: UnixMillis) -> UnixMillis {
+        let all = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+        now + all.get(&realm).copied().unwrap_or(LEAST_KEPT)
+    }
+
+    async fn keep(
+        &self,
+        realm: Realm,
+        ended: Ended,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), EndedError> {
         let saved = self.store.save(EndedRecord { realm: hex(&realm.0), ended, until: until.0 }).await;
         // Also where the store fails: what is held in memory stays bounded then, too.
         let tidied = self.tidy(realm, now).await;
@@ -151,10 +222,8 @@ impl EndedSessions {
         if let Some(created) = floor {
             self.raise(realm, created);
         }
-        for ((_, id), _) in &dropped {
-            self.change(id, |shard| {
-                shard.remove(id);
-            });
+        for ((time, which), _) in &dropped {
+            self.remove(*which, *time);
         }
         if let Some(created) = floor {
             // Nothing that it ends can be younger than what is already dropped, so the latest end is long enough.
@@ -167,19 +236,39 @@ impl EndedSessions {
             return Ok(());
         }
         // What stays behind in the store costs space, not safety.
-        let keys = dropped.iter().map(|((_, id), _)| key(realm, &hex(id))).collect();
+        let keys = dropped.iter().map(|((_, which), _)| which.key(realm)).collect();
         if let Err(error) = self.store.forget(keys).await {
             tracing::warn!(%error, "lines of ended sessions stay in the store");
         }
         Ok(())
     }
 
-    fn insert(&self, realm: Realm, id: SessionId, created: UnixMillis, until: UnixMillis) {
+    fn insert(&self, realm: Realm, which: Which, time: UnixMillis, until: UnixMillis) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.entry(realm).or_default().insert((created, id), until);
-        self.change(&id, |shard| {
-            shard.insert(id, until);
-        });
+        let of_realm = lines.entry(realm).or_default();
+        match which {
+            Which::Session(id) => change(of(&self.shards, &id), |shard| shard.insert(id, until)),
+            Which::Mark(mark) => {
+                // A later end of the same mark takes the place of the earlier one.
+                let before = of(&self.marks, &mark.0).load().get(&mark).copied();
+                if let Some(before) = before {
+                    of_realm.remove(&(before, which));
+                }
+                let time = before.map_or(time, |before| before.max(time));
+                change(of(&self.marks, &mark.0), |marks| marks.insert(mark, time));
+            }
+        }
+        of_realm.insert((time, which), until);
+    }
+
+    fn remove(&self, which: Which, time: UnixMillis) {
+        match which {
+            Which::Session(id) => change(of(&self.shards, &id), |shard| shard.remove(&id)),
+            Which::Mark(mark) => change(of(&self.marks, &mark.0), |marks| {
+                // Unless it was ended again meanwhile.
+                (marks.get(&mark) == Some(&time)).then(|| marks.remove(&mark)).flatten()
+            }),
+        }
     }
 
     fn raise(&self, realm: Realm, created: UnixMillis) {
@@ -190,28 +279,42 @@ impl EndedSessions {
             floors
         });
     }
+}
 
-    fn change(&self, id: &SessionId, change: impl Fn(&mut HashMap<SessionId, UnixMillis>)) {
-        self.shard(id).rcu(|shard| {
-            let mut shard = HashMap::clone(shard);
-            change(&mut shard);
-            shard
-        });
-    }
+/// Changes a copy, so that reading needs no lock.
+fn change<K: Clone>(
+    shard: &ArcSwap<HashMap<K, UnixMillis>>,
+    change: impl Fn(&mut HashMap<K, UnixMillis>) -> Option<UnixMillis>,
+) {
+    shard.rcu(|shard| {
+        let mut shard = HashMap::clone(shard);
+        change(&mut shard);
+        shard
+    });
+}
 
-    fn shard(&self, id: &SessionId) -> &ArcSwap<HashMap<SessionId, UnixMillis>> {
-        // Ids are random, so any byte spreads them.
-        let [first, ..] = id;
-        let [any, ..] = &self.shards;
-        self.shards.get(usize::from(*first) % SHARDS).unwrap_or(any)
+/// The shard of what has these bytes. They are random, or a digest, so any one spreads them.
+fn of<'s, T>(shards: &'s [T; SHARDS], bytes: &[u8; 16]) -> &'s T {
+    let [first, ..] = bytes;
+    let [any, ..] = shards;
+    shards.get(usize::from(*first) % SHARDS).unwrap_or(any)
+}
+
+impl Which {
+    fn key(self, realm: Realm) -> String {
+        match self {
+            Self::Session(id) => format!("{}/{}", hex(&realm.0), hex(&id)),
+            Self::Mark(mark) => format!("{}/mark-{}", hex(&realm.0), hex(&mark.0)),
+        }
     }
 }
 
 impl EndedRecord {
-    /// Its name in the store: letters, digits and slashes; two lines about the same have the same.
+    /// Its name in the store: letters, digits, hyphens and slashes; two lines about the same have the same.
     pub fn key(&self) -> String {
         match &self.ended {
             Ended::Session { id, .. } => format!("{}/{id}", self.realm),
+            Ended::Marked { mark, .. } => format!("{}/mark-{mark}", self.realm),
             Ended::Before(_) => format!("{}/before", self.realm),
         }
     }
@@ -222,10 +325,6 @@ impl fmt::Debug for EndedSessions {
         let count: usize = self.shards.iter().map(|shard| shard.load().len()).sum();
         write!(f, "EndedSessions({count})")
     }
-}
-
-fn key(realm: Realm, id: &str) -> String {
-    format!("{}/{id}", hex(&realm.0))
 }
 
 fn hex(bytes: &[u8; 16]) -> String {
@@ -280,7 +379,7 @@ mod tests {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions::new(store.clone(), []);
         let (gone, alive) = (numbered(1), numbered(2));
-        block_on(ended.end(REALM, &gone, UnixMillis(5))).unwrap();
+        block_on(ended.end(REALM, gone.span(), UnixMillis(5))).unwrap();
         assert!(ended.contains(REALM, &gone));
         assert!(!ended.contains(REALM, &alive));
         let loaded: Vec<_> = store.lines.lock().unwrap().values().cloned().collect();
@@ -294,7 +393,7 @@ mod tests {
         let store = Arc::new(Memory::default());
         store.broken.store(true, std::sync::atomic::Ordering::Relaxed);
         let ended = EndedSessions::new(store, []);
-        assert!(block_on(ended.end(REALM, &numbered(1), UnixMillis(5))).is_err());
+        assert!(block_on(ended.end(REALM, numbered(1).span(), UnixMillis(5))).is_err());
         assert!(ended.contains(REALM, &numbered(1)));
     }
 
@@ -303,8 +402,8 @@ mod tests {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions::new(store.clone(), []);
         let until = |number, ends| Session { ends: UnixMillis(ends), ..numbered(number) };
-        block_on(ended.end(REALM, &until(1, 100), UnixMillis(5))).unwrap();
-        block_on(ended.end(REALM, &until(2, 200), UnixMillis(100))).unwrap();
+        block_on(ended.end(REALM, until(1, 100).span(), UnixMillis(5))).unwrap();
+        block_on(ended.end(REALM, until(2, 200).span(), UnixMillis(100))).unwrap();
         assert!(!ended.contains(REALM, &numbered(1)));
         assert!(ended.contains(REALM, &numbered(2)));
         assert_eq!(store.lines.lock().unwrap().len(), 1);
@@ -314,9 +413,9 @@ mod tests {
     fn a_store_that_fails_makes_the_record_no_larger_and_no_shorter() {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions { capacity: 10, ..EndedSessions::new(store.clone(), []) };
-        (1..=10).for_each(|n| block_on(ended.end(REALM, &numbered(n), UnixMillis(5))).unwrap());
+        (1..=10).for_each(|n| block_on(ended.end(REALM, numbered(n).span(), UnixMillis(5))).unwrap());
         store.broken.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(block_on(ended.end(REALM, &numbered(11), UnixMillis(5))).is_err());
+        assert!(block_on(ended.end(REALM, numbered(11).span(), UnixMillis(5))).is_err());
         let held: usize = ended.shards.iter().map(|shard| shard.load().len()).sum();
         assert_eq!((ended.lines.lock().unwrap()[&REALM].len(), held), (5, 5));
         assert!((1..=11).all(|n| ended.contains(REALM, &numbered(n))));
@@ -329,7 +428,7 @@ mod tests {
     fn a_full_record_ends_the_oldest_sessions_and_forgets_none() {
         let store = Arc::new(Memory::default());
         let ended = EndedSessions { capacity: 10, ..EndedSessions::new(store.clone(), []) };
-        (10..=20).for_each(|n| block_on(ended.end(REALM, &numbered(n), UnixMillis(5))).unwrap());
+        (10..=20).for_each(|n| block_on(ended.end(REALM, numbered(n).span(), UnixMillis(5))).unwrap());
         assert!((0..=20).all(|n| ended.contains(REALM, &numbered(n)) == (n <= 15 || n >= 16)));
         assert!(ended.contains(REALM, &numbered(9)), "older than the oldest that was dropped");
         assert!(!ended.contains(REALM, &numbered(21)));
@@ -338,5 +437,37 @@ mod tests {
         let loaded: Vec<_> = store.lines.lock().unwrap().values().cloned().collect();
         let restarted = EndedSessions::new(store, loaded);
         assert!((0..=20).all(|n| restarted.contains(REALM, &numbered(n))));
+    }
+
+    fn marked(number: u8, subject: u8, sid: Option<u8>) -> Session {
+        let marks = super::super::Marks { subject: Mark([subject; 16]), sid: sid.map(|sid| Mark([sid; 16])) };
+        Session { marks, ..numbered(number) }
+    }
+
+    #[test]
+    fn r20_a_mark_ends_exactly_the_sessions_that_have_it_and_began_by_then_also_over_a_restart() {
+        let store = Arc::new(Memory::default());
+        let ended = EndedSessions::new(store.clone(), []);
+        let (one, two) = (marked(1, 50, Some(60)), marked(2, 50, Some(61)));
+        let (later, other, plain) = (marked(9, 50, Some(60)), marked(3, 51, None), marked(4, 50, None));
+        block_on(ended.end_marked(REALM, Mark([60; 16]), UnixMillis(10_000), UnixMillis(5))).unwrap();
+        let dead =
+            |ended: &EndedSessions| [&one, &two, &later, &other, &plain].map(|it| ended.contains(REALM, it));
+        assert_eq!(dead(&ended), [true, false, false, false, false]);
+        block_on(ended.end_marked(REALM, Mark([50; 16]), UnixMillis(10_000), UnixMillis(6))).unwrap();
+        assert_eq!(dead(&ended), [true, true, false, false, true]);
+        let loaded: Vec<_> = store.lines.lock().unwrap().values().cloned().collect();
+        let restarted = EndedSessions::new(store.clone(), loaded);
+        assert_eq!(dead(&restarted), [true, true, false, false, true]);
+        block_on(restarted.end_marked(REALM, Mark([50; 16]), UnixMillis(20_000), UnixMillis(9))).unwrap();
+        assert_eq!(dead(&restarted), [true, true, true, false, true]);
+        assert_eq!(
+            store.lines.lock().unwrap().len(),
+            2,
+            "the later end of a mark takes the earlier one's place"
+        );
+        block_on(restarted.end(REALM, marked(10, 1, None).span(), UnixMillis(10_000))).unwrap();
+        assert!(!restarted.marks.iter().any(|marks| marks.load().contains_key(&Mark([60; 16]))));
+        assert!(restarted.contains(REALM, &later), "a line goes when nothing it ends could live any more");
     }
 }

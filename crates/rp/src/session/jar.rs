@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use aws_lc_rs::{digest, hkdf};
 use base::{Keyring, Random};
@@ -10,7 +10,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use super::{Cookies, SameSite, Session};
+use super::{Cookies, LOGIN_LIFETIME, MAX_LOGINS, SameSite, Session};
 use crate::bearer::VerdictKey;
 
 /// Bytes of one cookie, name and attributes included, stay below this (RFC 6265 section 6.1).
@@ -40,9 +40,28 @@ pub struct CookieSettings {
     pub secure: Option<bool>,
     /// Without `HttpOnly`, so that scripts can read it.
     pub readable_by_scripts: bool,
-    /// `SameSite` of the session. Cookies of a login that is under way are always `Lax`: the provider sends the
-    /// browser back from another site.
+    /// `SameSite` of the session. Cookies of a login that is under way are `Lax` or, where the provider's answer is
+    /// posted, `None`: it sends the browser back from another site.
     pub same_site: SameSite,
+    /// The cookies of logins that are under way.
+    pub logins: LoginCookies,
+}
+
+/// How logins that are under way are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginCookies {
+    /// How long a user may take at the provider; [`LOGIN_LIFETIME`] at most.
+    pub lifetime: Duration,
+    /// How many may be under way in one browser; [`MAX_LOGINS`] at most. The oldest is dropped for the next.
+    pub most: usize,
+    /// Whether the provider's answer comes as a POST from its own page, which browsers send no `Lax` cookie with.
+    pub cross_site: bool,
+}
+
+impl Default for LoginCookies {
+    fn default() -> Self {
+        Self { lifetime: LOGIN_LIFETIME, most: MAX_LOGINS, cross_site: false }
+    }
 }
 
 /// Digest of what a cookie is bound to: provider and client. Sessions end and are counted by realm.
@@ -57,7 +76,7 @@ pub struct Jar {
     realm: Realm,
     /// Of realm and keys: what opens here opens nowhere else.
     fingerprint: [u8; 32],
-    settings: CookieSettings,
+    pub(super) settings: CookieSettings,
     /// Cookie name over http and over https.
     names: [String; 2],
 }
@@ -197,7 +216,7 @@ impl Jar {
     }
 
     /// A `Set-Cookie` value that takes the cookie `name` away.
-    pub(super) fn expire(&self, name: &str, https: bool) -> HeaderValue {
+    fn expire(&self, name: &str, https: bool) -> HeaderValue {
         header(&format!("{name}=; Max-Age=0{}", self.attributes(https, self.settings.same_site)))
     }
 
@@ -207,15 +226,29 @@ impl Jar {
         if https { secure } else { plain }
     }
 
-    pub(super) fn attributes(&self, https: bool, same_site: SameSite) -> String {
+    /// Attributes of the cookies of logins.
+    pub(super) fn login_attributes(&self, https: bool) -> String {
+        if self.settings.logins.cross_site {
+            // Browsers demand `Secure` with it, and take that from this machine's own names over plain http too.
+            self.marked(true, SameSite::None)
+        } else {
+            self.attributes(https, SameSite::Lax)
+        }
+    }
+
+    fn attributes(&self, https: bool, same_site: SameSite) -> String {
+        let is_secure = self.settings.secure.unwrap_or(https);
+        // Browsers drop a cookie with `None` and without `Secure`, and its user would log in for ever.
+        let same_site = if same_site == SameSite::None && !is_secure { SameSite::Lax } else { same_site };
+        self.marked(is_secure, same_site)
+    }
+
+    fn marked(&self, is_secure: bool, same_site: SameSite) -> String {
         let settings = &self.settings;
         let path = settings.path.as_deref().unwrap_or("/");
         let domain =
             settings.domain.as_deref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
-        let is_secure = settings.secure.unwrap_or(https);
         let secure = if is_secure { "; Secure" } else { "" };
-        // Browsers drop a cookie with `None` and without `Secure`, and its user would log in for ever.
-        let same_site = if same_site == SameSite::None && !is_secure { SameSite::Lax } else { same_site };
         let http_only = if settings.readable_by_scripts { "" } else { "; HttpOnly" };
         format!("; Path={path}{domain}{secure}{http_only}{}", same_site.attribute())
     }
@@ -368,6 +401,7 @@ pub(super) mod tests {
             secure: Some(true),
             readable_by_scripts: true,
             same_site: SameSite::None,
+            logins: LoginCookies::default(),
         };
         let line = jar(settings).issue(&session(), &none(), true).unwrap()[0].to_str().unwrap().to_owned();
         assert!(line.starts_with("sid=pc~1"), "{line}");

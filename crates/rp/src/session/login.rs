@@ -5,11 +5,11 @@ use base::{Random, Secret, UnixMillis, same_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 
-use super::{Cookies, Jar, SEALED, SameSite, jar::header};
+use super::{Cookies, Jar, LoginCookies, Mark, SEALED, SessionSpan, jar::header};
 
-/// How long a user may take at the provider.
+/// How long a user may take at the provider at most.
 pub const LOGIN_LIFETIME: Duration = Duration::from_secs(3600);
-/// Logins that may be under way in one browser; the oldest is dropped for the next.
+/// Logins that may be under way in one browser at most.
 pub const MAX_LOGINS: usize = 50;
 /// Bytes that their cookies may have together. A browser that comes with more than a request's head may hold could do
 /// nothing any more until they expire.
@@ -35,6 +35,18 @@ pub struct Login {
     pub return_to: String,
     /// First bytes of the SHA-256 of the redirect URI: a login ends where it was meant to.
     redirect: [u8; 8],
+    /// The session that it asks the provider about, without a page; `None`: the user is asked.
+    pub continues: Option<Continued>,
+}
+
+/// A session whose user may still be logged in at the provider, as the next request after a while asks (`prompt=none`,
+/// OIDC Core 3.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Continued {
+    /// The session.
+    pub span: SessionSpan,
+    /// Mark of its user.
+    pub subject: Mark,
 }
 
 /// What is known of a `state`.
@@ -66,10 +78,16 @@ impl Login {
             restarts: 0,
             return_to: format!("{origin}{path}"),
             redirect: redirect_digest(redirect_uri),
+            continues: None,
         }
     }
 
-    /// The same login begun again: a new `state`, nonce and verifier.
+    /// The same login, which asks the provider about a session.
+    pub fn continuing(self, continues: Option<Continued>) -> Self {
+        Self { continues, ..self }
+    }
+
+    /// The same login begun again: a new `state`, nonce and verifier. The user is asked.
     pub fn again(&self, random: &Random, now: UnixMillis) -> Self {
         Self {
             state: random.hex(16),
@@ -78,6 +96,7 @@ impl Login {
             restarts: self.restarts.saturating_add(1),
             return_to: self.return_to.clone(),
             redirect: self.redirect,
+            continues: None,
         }
     }
 
@@ -104,6 +123,13 @@ impl Login {
         out.push(self.restarts);
         out.extend_from_slice(&self.redirect);
         out.extend_from_slice(self.secret.expose());
+        out.push(u8::from(self.continues.is_some()));
+        if let Some(Continued { span, subject }) = &self.continues {
+            out.extend_from_slice(&span.id);
+            out.extend_from_slice(&span.created.0.to_be_bytes());
+            out.extend_from_slice(&span.ends.0.to_be_bytes());
+            out.extend_from_slice(&subject.0);
+        }
         out.extend_from_slice(self.return_to.as_bytes());
         out
     }
@@ -113,6 +139,10 @@ impl Login {
         let (restarts, rest) = rest.split_first()?;
         let (redirect, rest) = rest.split_first_chunk::<8>()?;
         let (secret, rest) = rest.split_first_chunk::<32>()?;
+        let (continues, rest) = match rest.split_first()? {
+            (0, rest) => (None, rest),
+            (_, rest) => Continued::decode(rest).map(|(continued, rest)| (Some(continued), rest))?,
+        };
         Some(Self {
             state: state.to_owned(),
             secret: Secret::new(*secret),
@@ -120,7 +150,20 @@ impl Login {
             restarts: *restarts,
             return_to: std::str::from_utf8(rest).ok()?.to_owned(),
             redirect: *redirect,
+            continues,
         })
+    }
+}
+
+impl Continued {
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (created, rest) = rest.split_first_chunk::<8>()?;
+        let (ends, rest) = rest.split_first_chunk::<8>()?;
+        let (subject, rest) = rest.split_first_chunk::<16>()?;
+        let moment = |raw: &[u8; 8]| UnixMillis(i64::from_be_bytes(*raw));
+        let span = SessionSpan { id: *id, created: moment(created), ends: moment(ends) };
+        Some((Self { span, subject: Mark(*subject) }, rest))
     }
 }
 
@@ -129,8 +172,9 @@ impl Jar {
     pub fn remember(&self, login: &Login, cookies: &Cookies<'_>, https: bool) -> Vec<HeaderValue> {
         let name = format!("{}{INFIX}{}", self.name(https), login.state);
         let sealed = self.keys.seal(&self.random, &login.encode(), login.state.as_bytes());
-        let (value, age) = (URL_SAFE_NO_PAD.encode(sealed), LOGIN_LIFETIME.as_secs());
-        let attributes = self.attributes(https, SameSite::Lax);
+        let LoginCookies { lifetime, most, .. } = self.settings.logins;
+        let (value, age) = (URL_SAFE_NO_PAD.encode(sealed), lifetime.as_secs());
+        let attributes = self.login_attributes(https);
         let mut out = vec![header(&format!("{name}={SEALED}{value}; Max-Age={age}{attributes}"))];
         // What does not open sorts first.
         let mut others: Vec<(Option<UnixMillis>, &str, usize)> = self
@@ -145,8 +189,8 @@ impl Jar {
         let mut room = MAX_BYTES.saturating_sub(out.iter().map(HeaderValue::len).sum());
         // The newest stay, as many as there is room for.
         for (kept, (created, state, bytes)) in others.into_iter().rev().enumerate() {
-            let lives = created.is_some_and(|created| login.created.since(created) < LOGIN_LIFETIME);
-            if lives && kept < MAX_LOGINS - 1 && bytes <= room {
+            let lives = created.is_some_and(|created| login.created.since(created) < lifetime);
+            if lives && kept + 1 < most && bytes <= room {
                 room -= bytes;
             } else {
                 room = if lives { 0 } else { room };
@@ -173,14 +217,17 @@ impl Jar {
             .find_map(|(state, value)| self.open_login(state, value).filter(ours));
         match login {
             None => Recalled::Unknown,
-            Some(login) if now.since(login.created) >= LOGIN_LIFETIME => Recalled::Expired(login),
+            Some(login) if now.since(login.created) >= self.settings.logins.lifetime => {
+                Recalled::Expired(login)
+            }
             Some(login) => Recalled::Current(login),
         }
     }
 
     /// A `Set-Cookie` value that ends the login of `state` in the browser.
     pub fn forget(&self, state: &str, https: bool) -> HeaderValue {
-        self.expire(&format!("{}{INFIX}{state}", self.name(https)), https)
+        let (name, attributes) = (self.name(https), self.login_attributes(https));
+        header(&format!("{name}{INFIX}{state}=; Max-Age=0{attributes}"))
     }
 
     fn logins<'a>(
@@ -295,6 +342,60 @@ mod tests {
         let again = old.again(&Random::seeded(5), UnixMillis::from_secs(3600));
         assert_eq!((again.restarts, again.return_to.as_str()), (1, "https://app.example/page?x=1"));
         assert_ne!(again.nonce(), old.nonce());
+    }
+
+    #[test]
+    fn r12_where_the_answer_is_posted_from_another_site_only_the_logins_cookie_goes_along() {
+        let logins = LoginCookies { cross_site: true, ..LoginCookies::default() };
+        let jar = jar(CookieSettings { logins, ..CookieSettings::default() });
+        let (login, none) = (begin(&Random::seeded(1), 0), HeaderMap::new());
+        for https in [true, false] {
+            let line = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+            let line_of_login = line(&jar.remember(&login, &Cookies::read(&none), https)[0]);
+            assert!(line_of_login.ends_with("; Secure; HttpOnly; SameSite=None"), "{line_of_login}");
+            assert!(line(&jar.forget(&login.state, https)).ends_with("; Secure; HttpOnly; SameSite=None"));
+            let session = super::super::content::tests::session();
+            let line_of_session = line(&jar.issue(&session, &Cookies::read(&none), https).unwrap()[0]);
+            assert!(line_of_session.ends_with("; HttpOnly; SameSite=Lax"), "{line_of_session}");
+            assert_eq!(line_of_session.contains("; Secure"), https);
+        }
+    }
+
+    #[test]
+    fn a_login_that_continues_a_session_remembers_which() {
+        let jar = jar(CookieSettings::default());
+        let span = SessionSpan { id: [3; 16], created: UnixMillis(4), ends: UnixMillis(5) };
+        let continued = Continued { span, subject: Mark([6; 16]) };
+        let login = Login { continues: Some(continued), ..begin(&Random::seeded(1), 0) };
+        let lines = jar.remember(&login, &Cookies::read(&HeaderMap::new()), true);
+        let Recalled::Current(back) = recall(&jar, &login.state, &browser(&lines), 10) else {
+            panic!("unknown")
+        };
+        assert_eq!(
+            (back.continues, back.return_to.as_str()),
+            (Some(continued), "https://app.example/page?x=1")
+        );
+        assert_eq!(back.again(&Random::seeded(2), UnixMillis(0)).continues, None);
+    }
+
+    #[test]
+    fn the_configuration_says_how_many_logins_are_under_way_and_how_long() {
+        let logins = LoginCookies { lifetime: Duration::from_secs(60), most: 2, cross_site: false };
+        let jar = jar(CookieSettings { logins, ..CookieSettings::default() });
+        let random = Random::seeded(4);
+        let mut lines = Vec::new();
+        let states: Vec<String> = (0..3)
+            .map(|second| {
+                let login = begin(&random, second);
+                lines.extend(jar.remember(&login, &Cookies::read(&browser(&lines)), true));
+                login.state
+            })
+            .collect();
+        assert!(lines[0].to_str().unwrap().contains("; Max-Age=60; "));
+        let cookies = browser(&lines);
+        assert!(matches!(recall(&jar, &states[0], &cookies, 5), Recalled::Unknown));
+        assert!(matches!(recall(&jar, &states[1], &cookies, 5), Recalled::Current(_)));
+        assert!(matches!(recall(&jar, &states[2], &cookies, 62), Recalled::Expired(_)));
     }
 
     #[test]

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::schema::Schema;
 
 /// A name, and what it would be.
-const ABSENT: [(&str, &str); 24] = [
-    ("session_contents", "which parts of a session are stored"),
+const ABSENT: [(&str, &str); 15] = [
     ("proxy_opts", "a proxy on the way to the provider"),
     ("claim_schema", "JSON Schema that claims must match"),
     ("introspection_params", "further parameters of an introspection request"),
@@ -15,27 +14,18 @@ const ABSENT: [(&str, &str); 24] = [
     ("client_jwt_assertion_expires_in", "seconds that a client assertion counts"),
     ("client_jwt_assertion_alg", "algorithm of a client assertion"),
     ("client_jwt_assertion_audience", "audience of a client assertion"),
-    ("refresh_session_interval", "seconds after which a session is checked with prompt=none"),
     ("introspection_addon_headers", "request headers that are copied to the introspection call"),
     ("discovery_expires_in", "seconds that metadata are kept"),
-    ("redirect_after_logout_uri", "where to go after logout in place of the provider"),
-    ("redirect_after_logout_with_id_token_hint", "whether logout names the ID token"),
-    ("redirect_after_logout_with_client_id", "whether logout names the client"),
-    ("local_redirect_uri_path", "path of the callback where it differs from redirect_uri"),
-    ("redirect_uri_scheme", "scheme of a derived redirect_uri"),
     ("introspection_token_param_name", "name of the token in an introspection request"),
     ("introspection_cache_ignore", "asks the introspection endpoint on every request"),
     ("introspection_enable_negative_cache", "keeps the introspection endpoint's no as well"),
     ("pass_cookies", "cookies that are sent to the provider"),
     ("keepalive", "whether connections to the provider are kept"),
-    ("authorization_state_expires_in", "seconds that a login may take"),
-    ("authorization_state_max_number", "logins that may be under way in one browser"),
 ];
 
 pub(super) fn fields(schema: Schema) -> Schema {
     let off = |doc: &'static str| Schema::boolean().unimplemented_except(false).doc(doc);
     let never = "tokens are always verified; true is refused";
-    let modes = Schema::string().choices(&["query"]).absent_choices(&["form_post", "fragment"]);
     let schema = schema
         .field("accept_none_alg", Schema::boolean().default(false).check(refuse_unsigned).doc(never))
         .field(
@@ -43,8 +33,7 @@ pub(super) fn fields(schema: Schema) -> Schema {
             Schema::boolean().default(true).doc("accepted; tokens are always verified"),
         )
         .field("par", Schema::object().field("enabled", off("whether it is used")).open().doc("RFC 9126"))
-        .field("dpop", Schema::object().field("enabled", off("whether it is used")).open().doc("RFC 9449"))
-        .field("response_mode", modes.doc("how the provider's answer comes back"));
+        .field("dpop", Schema::object().field("enabled", off("whether it is used")).open().doc("RFC 9449"));
     let absent = |schema: Schema, (name, doc): (&'static str, &'static str)| {
         schema.field(name, Schema::any().unimplemented_except(json!({})).doc(doc))
     };

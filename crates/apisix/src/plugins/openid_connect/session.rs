@@ -1,6 +1,7 @@
 //! Sessions and their cookies.
 
-use rp::session::{CookieSettings, Lifetimes, SameSite};
+use plugins::openid_connect::Contents;
+use rp::session::{CookieSettings, Lifetimes, LoginCookies, SameSite};
 use serde_json::Value;
 
 use super::{is_on, seconds, text};
@@ -51,8 +52,30 @@ pub(super) fn schema() -> Schema {
         .field("redis", Schema::object().open().unimplemented().doc("the Redis where sessions are kept"))
 }
 
+/// What may be in a session. Once it is written, only what it names is kept.
+pub(super) fn contents_schema() -> Schema {
+    let flag = |doc: &'static str| Schema::boolean().default(false).doc(doc);
+    Schema::object()
+        .doc("what a session keeps; left out, everything")
+        .field("access_token", flag("the access token, and the refresh token with it"))
+        .field("id_token", flag("the ID token's claims"))
+        .field("enc_id_token", flag("the ID token as signed, for X-Raw-ID-Token and the provider's logout"))
+        .field("user", flag("the userinfo answer"))
+}
+
+pub(super) fn contents(conf: &Value) -> Contents {
+    let Some(contents) = conf.get("session_contents") else { return Contents::default() };
+    Contents {
+        access_token: is_on(contents, "access_token", false),
+        claims: is_on(contents, "id_token", false),
+        id_token: is_on(contents, "enc_id_token", false),
+        userinfo: is_on(contents, "user", false),
+    }
+}
+
 pub(super) fn cookies(session: &Value) -> CookieSettings {
     CookieSettings {
+        logins: LoginCookies::default(),
         name: text(session, "cookie_name"),
         path: text(session, "cookie_path"),
         domain: text(session, "cookie_domain"),

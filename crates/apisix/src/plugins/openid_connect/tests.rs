@@ -31,6 +31,7 @@ fn plugin() -> OpenidConnect {
         session_keys: Keyring::generate(&random),
         assertion_keys: Arc::new(AssertionKeys::new(Vec::new())),
         used_states: Arc::default(),
+        used_logouts: Arc::default(),
         ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
         refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         clock,
@@ -128,9 +129,8 @@ async fn what_is_not_implemented_is_refused_by_name() {
         (json!({"introspection_endpoint_auth_method": "client_secret_jwt"}), "client_secret_jwt"),
         (json!({"client_rsa_private_key": "x"}), "client_rsa_private_key"),
         (json!({"claim_schema": {"type": "object"}}), "claim_schema"),
-        (json!({"refresh_session_interval": 5}), "refresh_session_interval"),
         (json!({"proxy_opts": {"http_proxy": "x"}}), "proxy_opts"),
-        (json!({"response_mode": "form_post"}), "form_post"),
+        (json!({"response_mode": "fragment"}), "fragment"),
         (json!({"authorization_params": {"state": "x"}}), "authorization_params.state"),
     ] {
         let error = save(&plugin, &with(conf.clone())).expect_err("it is refused");
@@ -162,7 +162,11 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
         "force_reauthorize": true, "revoke_tokens_on_logout": true, "jwk_expires_in": 60,
         "jwt_verification_cache_ignore": true, "cache_segment": "s", "introspection_interval": 5,
         "introspection_expiry_claim": "ttl", "claim_validator": {"audience": {"claim": "aud", "required": true}},
-        "prompt": "login", "display": "page",
+        "prompt": "login", "display": "page", "response_mode": "form_post", "session_contents": {"user": true},
+        "refresh_session_interval": 1, "redirect_after_logout_uri": "/", "redirect_after_logout_with_id_token_hint": true,
+        "redirect_after_logout_with_client_id": true, "local_redirect_uri_path": "/", "redirect_uri_scheme": "https",
+        "authorization_state_expires_in": 1, "authorization_state_max_number": 1,
+        "backchannel_logout_path": "/back", "frontchannel_logout_path": "/front",
         "claim_rules": [{"claim": "a"}], "claim_headers": {"X-A": "a"},
         "session": {"secret": "0123456789abcdef", "cookie_name": "n", "cookie_path": "/", "cookie_domain": "app.example",
             "cookie_secure": true, "cookie_http_only": true, "cookie_same_site": "Strict", "idling_timeout": 1,
@@ -172,17 +176,14 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
     .unwrap();
     let absent: Value = serde_json::from_str(
         r#"{
-        "par": {"enabled": true}, "dpop": {"enabled": true}, "session_contents": {"user": true},
+        "par": {"enabled": true}, "dpop": {"enabled": true},
         "proxy_opts": {"no_proxy": "x"}, "client_rsa_private_key": "x", "client_rsa_private_key_id": "x",
         "client_jwt_assertion_expires_in": 60, "client_jwt_assertion_alg": "RS256", "client_jwt_assertion_audience": "x",
-        "refresh_session_interval": 1, "accept_none_alg": true, "introspection_addon_headers": ["X-Tenant"],
-        "claim_schema": {}, "response_mode": "form_post", "discovery_expires_in": 1,
-        "redirect_after_logout_uri": "/", "redirect_after_logout_with_id_token_hint": true,
-        "redirect_after_logout_with_client_id": true, "local_redirect_uri_path": "/", "redirect_uri_scheme": "https",
+        "accept_none_alg": true, "introspection_addon_headers": ["X-Tenant"],
+        "claim_schema": {}, "response_mode": "fragment", "discovery_expires_in": 1,
         "introspection_params": {"a": "b"},
         "introspection_token_param_name": "x", "introspection_cache_ignore": true,
         "introspection_enable_negative_cache": true, "pass_cookies": "x", "keepalive": "no",
-        "authorization_state_expires_in": 1, "authorization_state_max_number": 1,
         "session.redis": {"host": "127.0.0.1"}, "session.storage": "redis",
         "token_endpoint_auth_method": "private_key_jwt", "introspection_endpoint_auth_method": "client_secret_jwt"
     }"#,
@@ -271,7 +272,10 @@ fn bearer_only_alone_judges_tokens_by_what_discovery_names() {
 
 #[test]
 fn s01_secrets_are_known_as_such() {
-    assert_eq!(schema().secret_paths(), ["client_secret", "symmetric_key", "session.secret"]);
+    assert_eq!(
+        schema().secret_paths(),
+        ["client_secret", "symmetric_key", "session.secret", "id_token_decryption_key"]
+    );
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 
 mod bearer;
 mod claims;
+mod details;
 mod idp;
 mod login;
+mod logouts;
 mod session;
 mod verdicts;
 
@@ -77,6 +79,7 @@ struct Asking {
     method: Method,
     url: Url,
     headers: HeaderMap,
+    body: String,
 }
 
 /// The record of ended sessions, which fails while `broken`.
@@ -147,6 +150,11 @@ fn config(idp: &Idp) -> Config {
             revoke_on_logout: false,
             secret: None,
             cookies: CookieSettings::default(),
+            way_back: WayBack::default(),
+            contents: Contents::default(),
+            logout: LogoutConfig::default(),
+            refresh_session_interval: None,
+            decryption: None,
             lifetimes: Lifetimes::default(),
             renew: true,
             default_expires_in: Duration::from_secs(3600),
@@ -190,6 +198,7 @@ impl Gate {
                 AssertionKey::generate(&random, clock.now()).unwrap(),
             ])),
             used_states: Arc::default(),
+            used_logouts: Arc::default(),
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
             refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
             random,
@@ -259,6 +268,10 @@ impl Gate {
             Flow::Continue => (Verdict::default(), false),
             Flow::Respond(reply) => (Verdict { reply: Some(reply), ..Verdict::default() }, false),
             Flow::Suspend(future) => (future.await, true),
+            Flow::Read(reader) => {
+                assert!(asking.body.len() <= reader.limit);
+                (Verdict::respond((reader.answer)(asking.body.into()).await), true)
+            }
         };
         verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
         response.extend(verdict.response);
@@ -273,7 +286,7 @@ impl Gate {
         if let Some(reply) = verdict.reply {
             got.status = Some(reply.status());
             got.headers = reply.headers().clone();
-            got.body = String::from_utf8(reply.body().to_vec()).unwrap();
+            got.body = String::from_utf8_lossy(reply.body()).into_owned();
         }
         got.headers.extend(response);
         (got, waited)
@@ -287,7 +300,12 @@ impl Gate {
 
 /// A request as a browser makes it when a person opens a page.
 fn get(url: &str) -> Asking {
-    let mut asking = Asking { method: Method::GET, url: Url::parse(url).unwrap(), headers: HeaderMap::new() };
+    let mut asking = Asking {
+        method: Method::GET,
+        url: Url::parse(url).unwrap(),
+        headers: HeaderMap::new(),
+        body: String::new(),
+    };
     asking.headers.insert(header::ACCEPT, "text/html,*/*;q=0.8".parse().unwrap());
     asking
 }
@@ -303,6 +321,12 @@ impl Asking {
 
     fn method(self, method: Method) -> Self {
         Self { method, ..self }
+    }
+
+    /// The same as a POST of a form.
+    fn form(self, body: &str) -> Self {
+        let kind = "application/x-www-form-urlencoded";
+        Self { body: body.to_owned(), ..self.method(Method::POST).with("content-type", kind) }
     }
 
     fn head(&self) -> RequestHead {

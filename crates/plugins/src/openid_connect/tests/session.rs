@@ -363,7 +363,8 @@ async fn r18_a_logout_goes_where_the_configuration_says_and_nowhere_else() {
     });
     assert_eq!(
         Jar::default().go(&alone, "https://app.example/logout").await.location(),
-        "https://x.example/"
+        "https://x.example/?post_logout_redirect_uri=https%3A%2F%2Fx.example%2F",
+        "as APISIX has it"
     );
     let nowhere = alone.sibling(|_| ());
     let got = Jar::default().go(&nowhere, "https://app.example/logout").await;
