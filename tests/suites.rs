@@ -1,4 +1,4 @@
-//! Suites that others wrote for HTTP, run against the binary: `cargo xtask test` installs them.
+//! Suites that others wrote, run against the binary. `cargo xtask test` builds the programs among them.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,5 +10,8 @@
 
 mod support;
 
+#[cfg(feature = "peers")]
 #[path = "suites/h2spec.rs"]
 mod h2spec;
+#[path = "suites/json.rs"]
+mod json;

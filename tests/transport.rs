@@ -6,7 +6,6 @@
 //! |---|---|
 //! | T13 | the corpus of a million streams belongs to a nightly run; a seeded sample of it runs here (`t13_…`) |
 //! | T14 | compares with Envoy, HAProxy and nginx, which `cargo test` must not need; it is part of the benchmark's setup |
-//! | T26 | the 318 files of JSONTestSuite are not in the tree; `admin_api.rs` (A10) asks the endpoints the same questions in small |
 //! | T27 | llhttp's fixtures are not in the tree; the cases that matter to a proxy are T01 to T09 |
 //!
 //! Where the gateway deviates from a row on purpose: a bare LF ends a line of the head (T06); a request with both
