@@ -35,6 +35,26 @@ async fn restrictions_judge_the_consumer_that_was_found() {
 }
 
 #[tokio::test]
+async fn h02_labels_are_told_and_a_clients_own_are_not() {
+    let labels = json!({"headers": {"X-Team": "$team", "X-Consumer-Role": "$role", "X-None": "$none"}});
+    let site = Site::with_plugins(json!({"key-auth": {}, "attach-consumer-label": labels})).await;
+    let name = unique("jack-");
+    let body = json!({"username": name, "labels": {"team": "red", "role": "chief"}, "plugins": {"key-auth": {"key": name}}});
+    site.gate.admin().set("consumers", &body).await;
+    let claims = ["X-Team", "x_team", "X.Team", "X-None", "x_none", "X_Consumer-Role"];
+    let request = claims.into_iter().fold(forged(&site, "x"), |request, name| request.header(name, "evil"));
+    assert_eq!(site.gate.send(request.header("apikey", &name)).await.status, 200);
+    assert_eq!(told(&site)[0], Some(name));
+    let seen = site.upstream.seen();
+    let newest = seen.last().unwrap();
+    let told = ["x-team", "x-consumer-role", "x-none"].map(|name| newest.header(name));
+    assert_eq!(told, [Some("red"), Some("chief"), None]);
+    let open = Site::with_plugins(json!({"attach-consumer-label": {"headers": {"X-Team": "$team"}}})).await;
+    open.gate.send(Request::get(&open.target("x")).header("X_Team", "evil")).await;
+    assert!(!open.upstream.received().contains("evil"), "nobody is no reason to believe the client");
+}
+
+#[tokio::test]
 async fn methods_and_groups_are_judged_too() {
     let (jack, jill, group) = (unique("jack-"), unique("jill-"), unique("group-"));
     let by_method = json!({"allowed_by_methods": [{"user": jack, "methods": ["GET"]}], "rejected_code": 405, "rejected_msg": "not so"});

@@ -30,7 +30,7 @@ pub(crate) struct Serving {
     global: Arc<Plan>,
     members: BTreeMap<String, Member>,
     /// The members, as requests find them.
-    consumers: Consumers,
+    consumers: Arc<Consumers>,
     /// Resources beside routes, certificates and global rules that do not compile: `services/1`, and why.
     broken: BTreeMap<String, String>,
     /// Stored resources of kinds that this build does not know: they would be ignored, so they are named.
@@ -57,7 +57,7 @@ impl Serving {
             global_rules: BTreeMap::new(),
             global: Arc::default(),
             members: BTreeMap::new(),
-            consumers: Consumers::new(pepper),
+            consumers: Arc::new(Consumers::new(pepper)),
             broken: BTreeMap::new(),
             foreign: BTreeSet::new(),
         }
@@ -123,14 +123,14 @@ impl Serving {
         let (own, below) = (Kind::Consumer.name(&username), format!("{}/", Kind::Consumer.name(&username)));
         self.broken.retain(|name, _| *name != own && !name.starts_with(&below));
         if let Some(Member { consumer: Some(consumer), credentials, .. }) = self.members.remove(&username) {
-            self.consumers.remove(&consumer, &credentials);
+            Arc::make_mut(&mut self.consumers).remove(&consumer, &credentials);
         }
         for (name, reason) in &member.broken {
             tracing::warn!(resource = %name, %reason, "a resource cannot be used");
             self.broken.insert(name.clone(), reason.clone());
         }
         if let Some(consumer) = &member.consumer {
-            self.consumers.insert(consumer, &member.credentials);
+            Arc::make_mut(&mut self.consumers).insert(consumer, &member.credentials);
             self.members.insert(username, member);
         }
     }
@@ -140,7 +140,7 @@ impl Serving {
         Contribution {
             routes: in_order(&self.routes),
             certificates: in_order(&self.certificates),
-            consumers: Arc::new(self.consumers.clone()),
+            consumers: Arc::clone(&self.consumers),
             global: Arc::clone(&self.global),
             revision,
             not_found: (ERRORS, NOT_FOUND),

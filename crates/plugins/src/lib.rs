@@ -3,6 +3,7 @@
 //!
 //! All plugins, by name:
 
+pub mod attach_consumer_label;
 mod authentication;
 pub mod basic_auth;
 pub mod client_credentials;

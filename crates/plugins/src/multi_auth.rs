@@ -84,3 +84,106 @@ fn refusal(challenges: Vec<HeaderValue>) -> Box<gateway::plugin::Reply> {
     }
     Box::new(reply)
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway::{
+        plugin::{HostName, Peer, RequestHead},
+        route::{Backend, Matcher, Route},
+    };
+    use http::{HeaderMap, HeaderName, Method, Version};
+
+    use super::*;
+
+    /// Succeeds or fails, at once or later, and says so in a header.
+    struct Way {
+        name: &'static str,
+        succeeds: bool,
+        waits: bool,
+    }
+
+    impl Plugin for Way {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn phases(&self) -> Phases {
+            Phases::REWRITE
+        }
+
+        fn rewrite(&self, _request: &mut PluginRequest<'_>) -> Flow {
+            let reply = (!self.succeeds).then(|| refusal(vec![HeaderValue::from_static(self.name)]));
+            let seen = (HeaderName::from_static("x-way"), HeaderValue::from_static(self.name));
+            match reply {
+                _ if self.waits => {
+                    let verdict = Verdict { reply, response: vec![seen], ..Verdict::default() };
+                    Flow::Suspend(Box::pin(async move { verdict }))
+                }
+                Some(reply) => Flow::Respond(reply),
+                None => Flow::Continue,
+            }
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    /// What comes of trying these: the way that waited and succeeded, or the challenges; `None`: one did not wait.
+    async fn tried(ways: &[(&'static str, bool, bool)]) -> Option<Vec<HeaderValue>> {
+        let way = |&(name, succeeds, waits): &(&'static str, bool, bool)| {
+            Arc::new(Way { name, succeeds, waits }) as Arc<dyn Plugin>
+        };
+        let plugin = compile(ways.iter().map(way).collect()).unwrap();
+        let ip = [127, 0, 0, 1].into();
+        let (local_port, https, trusted) = (2, false, false);
+        let peer = Peer { ip, port: 1, local_ip: ip, local_port, https, trusted, certificate: None };
+        let mut head = RequestHead {
+            method: Method::GET,
+            target: http::uri::PathAndQuery::from_static("/"),
+            host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),
+            headers: HeaderMap::new(),
+            version: Version::HTTP_11,
+            websocket: false,
+        };
+        let route = Arc::new(Route {
+            id: "1".into(),
+            name: None,
+            dialect: "test",
+            service_id: None,
+            matcher: Matcher::default(),
+            plan: Arc::default(),
+            backend: Backend::None(StatusCode::NOT_FOUND, ""),
+            timeouts: None,
+            websocket: false,
+            errors: ErrorBody { member: "message" },
+        });
+        let flow = plugin.rewrite(&mut PluginRequest {
+            head: &mut head,
+            peer: &peer,
+            route: &route,
+            response: &mut Vec::new(),
+            consumers: &Arc::default(),
+            attached: &mut None,
+        });
+        let verdict = match flow {
+            Flow::Continue => return None,
+            Flow::Respond(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
+            Flow::Suspend(future) => future.await,
+            Flow::Read(_) => panic!("it reads no body"),
+        };
+        match verdict.reply {
+            Some(reply) => Some(challenge(reply.headers())),
+            None => Some(verdict.response.into_iter().map(|(_, value)| value).collect()),
+        }
+    }
+
+    #[tokio::test]
+    async fn ways_that_wait_are_tried_after_those_that_do_not() {
+        let (good, bad, now, later) = (true, false, false, true);
+        assert_eq!(tried(&[("a", good, later), ("b", good, now)]).await, None);
+        assert_eq!(tried(&[("a", bad, later), ("b", bad, now), ("c", good, later)]).await.unwrap(), ["c"]);
+        assert_eq!(tried(&[("a", bad, later), ("b", bad, now)]).await.unwrap(), ["b", "a"]);
+        assert!(compile(Vec::new()).is_err());
+    }
+}

@@ -1,5 +1,6 @@
 //! The dialect's plugins: one file per APISIX name, and the one list of them.
 
+pub mod attach_consumer_label;
 mod authentication;
 pub mod basic_auth;
 pub mod consumer_restriction;
@@ -175,6 +176,7 @@ impl Registry {
         plugins.push(Arc::new(hmac_auth::HmacAuth::new(clock.clone())));
         plugins.push(Arc::new(jwt_auth::JwtAuth::new(clock.clone())));
         plugins.push(Arc::new(consumer_restriction::ConsumerRestriction::default()));
+        plugins.push(Arc::new(attach_consumer_label::AttachConsumerLabel::default()));
         // It tries the others.
         plugins.push(Arc::new(multi_auth::MultiAuth::new(Self::new(plugins.clone()))));
         Self::new(plugins)

@@ -4,7 +4,10 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 use crate::{
-    plugins::{basic_auth, consumer_restriction, hmac_auth, jwt_auth, key_auth, multi_auth, openid_connect},
+    plugins::{
+        attach_consumer_label, basic_auth, consumer_restriction, hmac_auth, jwt_auth, key_auth, multi_auth,
+        openid_connect,
+    },
     resources::Kind,
     schema::{Row, Schema},
 };
@@ -95,6 +98,12 @@ fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
             include_str!("reference/hmac-auth.md"),
             hmac_auth::schema(),
             Some(hmac_auth::consumer_schema()),
+        ),
+        (
+            "attach-consumer-label",
+            include_str!("reference/attach-consumer-label.md"),
+            attach_consumer_label::schema(),
+            None,
         ),
         ("multi-auth", include_str!("reference/multi-auth.md"), multi_auth::schema(), None),
         (
