@@ -322,8 +322,27 @@ impl Context<'_> {
         let status = if existing.is_some() { StatusCode::OK } else { StatusCode::CREATED };
         let shown = self.sealer.show(self.registry, kind, &id, &stored, Reader::Admin);
         let answer = Answer::new(status, json!({"key": key, "value": shown}));
-        let along = Vec::new();
+        // What an earlier consumer of this name left behind, whose time to live has passed, is not the new one's.
+        let left = existing.is_none() && kind == Kind::Consumer;
+        let along = if left { self.take_along(&id, &mut operations, &mut uses) } else { Vec::new() };
         Transaction { kind, id, conditions, operations, uses, stored: Some(stored), along, answer }
+    }
+
+    /// Deletes the credentials of a consumer in the same transaction.
+    fn take_along(
+        &self,
+        username: &str,
+        operations: &mut Vec<Operation>,
+        uses: &mut HashMap<String, Use>,
+    ) -> Vec<(Kind, String)> {
+        let mut along = Vec::new();
+        for credential in self.catalog.credentials_of(username) {
+            let key = credential.kind.key(&credential.id);
+            operations.push(Operation::Delete { key: key.clone() });
+            uses.insert(key, Use::Write);
+            along.push((credential.kind, credential.id.clone()));
+        }
+        along
     }
 
     /// Judges a DELETE. `mark` is what is stored under [`mark_key`].
@@ -357,15 +376,8 @@ impl Context<'_> {
         let existing = self.catalog.find(kind, &id).ok_or_else(Answer::key_not_found)?;
         conditions.push(unchanged(&key, Some(existing.modified)));
         let answer = Answer::new(StatusCode::OK, json!({"key": key, "deleted": "1"}));
-        let mut along = Vec::new();
-        if kind == Kind::Consumer {
-            for credential in self.catalog.credentials_of(&id) {
-                let key = credential.kind.key(&credential.id);
-                operations.push(Operation::Delete { key: key.clone() });
-                uses.insert(key, Use::Write);
-                along.push((credential.kind, credential.id.clone()));
-            }
-        }
+        let is_consumer = kind == Kind::Consumer;
+        let along = if is_consumer { self.take_along(&id, &mut operations, &mut uses) } else { Vec::new() };
         Ok(Transaction { kind, id, conditions, operations, uses, stored: None, along, answer })
     }
 }

@@ -154,6 +154,25 @@ async fn credentials_stand_below_their_consumer_and_go_with_it() {
 }
 
 #[tokio::test]
+async fn a_new_consumer_has_no_credentials_of_an_expired_one() {
+    let gate = Gate::new().await;
+    gate.created("consumers?ttl=5", consumer("jack", json!({}))).await;
+    gate.created("consumers/jack/credentials/1", json!({"plugins": key_auth("old")})).await;
+    assert_eq!(owner(&gate, "old").as_deref(), Some("jack"));
+    gate.clock.advance(SECOND * 6);
+    gate.dialect.expire_due().await.unwrap();
+    assert_eq!(owner(&gate, "old"), None);
+    gate.created("consumers", consumer("jack", json!({}))).await;
+    assert_eq!(
+        (owner(&gate, "old"), gate.get("consumers/jack/credentials/1").await.status.as_u16()),
+        (None, 404)
+    );
+    gate.created("consumers/jack/credentials/1", json!({"plugins": key_auth("new")})).await;
+    gate.created("consumers", consumer("jack", key_auth("own"))).await;
+    assert_eq!(owner(&gate, "new").as_deref(), Some("jack"), "a changed consumer keeps its credentials");
+}
+
+#[tokio::test]
 async fn a_key_is_given_once_also_by_writes_that_wait_together() {
     let gate = Gate::new().await;
     let bodies: Vec<Value> = (0..8).map(|n| consumer(&format!("c{n}"), key_auth("same"))).collect();
