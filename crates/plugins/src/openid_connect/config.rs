@@ -89,6 +89,8 @@ pub struct BearerConfig {
     pub audience: AudienceRule,
     /// Providers whose tokens are taken beside those of the route's own.
     pub additional_issuers: Vec<IssuerConfig>,
+    /// Whether a JWT must say in its header that it is an access token (RFC 9068 section 4).
+    pub typed: bool,
     /// Verify on every request, without a cache.
     pub uncached: bool,
     /// Separates the cached verdicts of routes that say so.

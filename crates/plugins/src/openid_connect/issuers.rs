@@ -1,7 +1,7 @@
 //! Whose access tokens a route takes. The `iss` of a token picks the provider, and with it the keys that verify the
 //! token and the rules that it must keep: a key that two providers share still verifies for each its own tokens alone.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use base::Secret;
 use gateway::error::ConfigError;
@@ -17,6 +17,8 @@ use super::{
     claims::Documents,
 };
 
+/// Where they are written.
+const FIELD: &str = "additional_issuers";
 /// Levels of nesting in a token that is looked into for its issuer.
 const MAX_DEPTH: usize = 32;
 /// Providers beside the route's own.
@@ -49,6 +51,8 @@ pub(super) struct Issuer {
     /// Those that the configuration names; they replace the one that discovery names.
     named: Vec<String>,
     audience: AudienceRule,
+    /// Whether a JWT must say that it is an access token.
+    typed: bool,
     required_scopes: Vec<String>,
     claim_rules: Vec<ClaimRule>,
 }
@@ -78,68 +82,25 @@ pub(super) fn compile(
     own: &Arc<Provider>,
     services: &Services,
 ) -> Result<Vec<Issuer>, ConfigError> {
-    const FIELD: &str = "additional_issuers";
-    let public = config.public_algs();
-    let (verifier, algs) = match &bearer.verification {
-        Verification::PublicKey(pem) => (Verifier::Key(public_key(pem, &public)?), public.clone()),
-        Verification::SymmetricKey { key, alg } => (Verifier::Key(symmetric_key(key, *alg)?), vec![*alg]),
-        Verification::Jwks => (Verifier::Jwks, public.clone()),
-        Verification::Introspection(introspection) => {
-            (Verifier::Introspection(introspection.clone()), public.clone())
-        }
-        Verification::Discovered(introspection) => {
-            (Verifier::Discovered(introspection.clone()), public.clone())
-        }
-    };
-    let mut issuers = vec![Issuer {
-        provider: Arc::clone(own),
-        verifier,
-        algs,
-        client_id: config.client_id.clone(),
-        named: config.issuers.clone(),
-        audience: bearer.audience.clone(),
-        required_scopes: config.required_scopes.clone(),
-        claim_rules: config.claim_rules.clone(),
-    }];
-    if bearer.additional_issuers.len() > MAX_ISSUERS {
-        return Err(ConfigError::new(
-            FIELD,
-            format!("a route takes tokens of {MAX_ISSUERS} further issuers at most"),
-        ));
+    let further = &bearer.additional_issuers;
+    if further.len() > MAX_ISSUERS {
+        let reason = format!("a route takes tokens of {MAX_ISSUERS} further issuers at most");
+        return Err(ConfigError::new(FIELD, reason));
     }
-    for (place, issuer) in bearer.additional_issuers.iter().enumerate() {
-        let at = |field: &str| format!("{FIELD}[{place}].{field}");
-        let before = bearer.additional_issuers.iter().take(place);
-        let same =
-            |other: &&IssuerConfig| other.discovery == issuer.discovery && other.issuers == issuer.issuers;
-        if before.clone().any(|other| same(&other))
-            || (issuer.discovery == config.discovery && issuer.issuers == config.issuers)
-        {
-            return Err(ConfigError::new(at("discovery"), "this provider is there already"));
-        }
-        let source = SourceConfig {
-            discovery_url: issuer.discovery.clone(),
-            verify_tls: config.calls.verify_tls,
-            timeout: config.calls.timeout,
-            jwks_ttl: config.calls.jwks_ttl,
-            issuers: issuer.issuers.clone(),
-        };
-        let provider = services.providers.provider(&source);
-        let provider = provider.map_err(|error| ConfigError::new(at("discovery"), error.to_string()))?;
-        let mut audience = bearer.audience.clone();
-        if let Some(values) = &issuer.audiences {
-            audience.values.clone_from(values);
-        }
-        issuers.push(Issuer {
-            provider,
-            verifier: Verifier::Jwks,
-            algs: public.clone(),
-            client_id: issuer.client_id.clone().unwrap_or_else(|| config.client_id.clone()),
-            named: issuer.issuers.clone(),
-            audience,
-            required_scopes: issuer.required_scopes.clone().unwrap_or_else(|| config.required_scopes.clone()),
-            claim_rules: issuer.claim_rules.clone().unwrap_or_else(|| config.claim_rules.clone()),
-        });
+    let source = |issuer: &IssuerConfig| (issuer.discovery.clone(), issuer.issuers.clone());
+    let mut known = HashSet::from([(config.discovery.clone(), config.issuers.clone())]);
+    if let Some(place) = further.iter().position(|issuer| !known.insert(source(issuer))) {
+        let reason = "this provider is there already";
+        return Err(ConfigError::new(format!("{FIELD}[{place}].discovery"), reason));
+    }
+    let mut issuers = vec![Issuer::own(bearer, config, own)?];
+    for (place, issuer) in further.iter().enumerate() {
+        let compiled = Issuer::further(issuer, bearer, config, services);
+        issuers.push(
+            compiled.map_err(|error| {
+                ConfigError::new(format!("{FIELD}[{place}].{}", error.path), error.reason)
+            })?,
+        );
     }
     Ok(issuers)
 }
@@ -191,6 +152,61 @@ pub(super) async fn pick_later(issuers: &[Issuer], token: &str) -> Result<usize,
 }
 
 impl Issuer {
+    /// The route's own provider.
+    fn own(bearer: &BearerConfig, config: &Config, provider: &Arc<Provider>) -> Result<Self, ConfigError> {
+        let public = config.public_algs();
+        let (verifier, algs) = match &bearer.verification {
+            Verification::PublicKey(pem) => (Verifier::Key(public_key(pem, &public)?), public),
+            Verification::SymmetricKey { key, alg } => (Verifier::Key(symmetric_key(key, *alg)?), vec![*alg]),
+            Verification::Jwks => (Verifier::Jwks, public),
+            Verification::Introspection(how) => (Verifier::Introspection(how.clone()), public),
+            Verification::Discovered(how) => (Verifier::Discovered(how.clone()), public),
+        };
+        Ok(Self {
+            provider: Arc::clone(provider),
+            verifier,
+            algs,
+            client_id: config.client_id.clone(),
+            named: config.issuers.clone(),
+            audience: bearer.audience.clone(),
+            typed: bearer.typed,
+            required_scopes: config.required_scopes.clone(),
+            claim_rules: config.claim_rules.clone(),
+        })
+    }
+
+    /// A provider beside it. What the configuration leaves open is as for the route's own.
+    fn further(
+        issuer: &IssuerConfig,
+        bearer: &BearerConfig,
+        config: &Config,
+        services: &Services,
+    ) -> Result<Self, ConfigError> {
+        let source = SourceConfig {
+            discovery_url: issuer.discovery.clone(),
+            verify_tls: config.calls.verify_tls,
+            timeout: config.calls.timeout,
+            jwks_ttl: config.calls.jwks_ttl,
+            issuers: issuer.issuers.clone(),
+        };
+        let provider = services.providers.provider(&source);
+        let mut audience = bearer.audience.clone();
+        if let Some(values) = &issuer.audiences {
+            audience.values.clone_from(values);
+        }
+        Ok(Self {
+            provider: provider.map_err(|error| ConfigError::new("discovery", error.to_string()))?,
+            verifier: Verifier::Jwks,
+            algs: config.public_algs(),
+            client_id: issuer.client_id.as_ref().unwrap_or(&config.client_id).clone(),
+            named: issuer.issuers.clone(),
+            audience,
+            typed: bearer.typed,
+            required_scopes: issuer.required_scopes.as_ref().unwrap_or(&config.required_scopes).clone(),
+            claim_rules: issuer.claim_rules.as_ref().unwrap_or(&config.claim_rules).clone(),
+        })
+    }
+
     /// Whether tokens of this issuer are the provider's. `None`: its metadata are not there yet.
     fn is_by(&self, iss: &str, tid: Option<&str>) -> Option<bool> {
         if self.named.is_empty() {
@@ -226,6 +242,9 @@ impl Issuer {
         jws: &CompactJws<'_>,
         payload: &[u8],
     ) -> Result<(Claims, Map<String, Value>), Refusal> {
+        if self.typed && !jws.header().has_typ("at+jwt") {
+            return Err(Refusal::NotAccessToken);
+        }
         let issuer = |iss: &str, tid: Option<&str>| self.is_by(iss, tid) == Some(true);
         self.rules(&issuer).read_jwt(jws.header(), payload)
     }

@@ -79,6 +79,7 @@ pub(super) fn fields(schema: Schema) -> Schema {
                 "seconds clocks may differ for iat, nbf and ID tokens; when written, exp of access tokens gets it too",
             ),
         )
+        .field("require_at_jwt", flag(false, "only JWTs whose header says at+jwt (RFC 9068) are access tokens"))
         .field("cache_segment", Schema::string().doc("keeps the cached verdicts of this route apart"))
         .field("jwt_verification_cache_ignore", flag(false, "verifies every token on every request"))
 }
@@ -108,6 +109,7 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
             values,
         },
         additional_issuers: claims::additional_issuers(conf)?,
+        typed: is_on(conf, "require_at_jwt", false),
         uncached: is_on(conf, "jwt_verification_cache_ignore", false),
         cache_segment: text(conf, "cache_segment"),
     })
@@ -115,8 +117,8 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
 
 /// Attributes that say nothing where no access tokens are looked at.
 pub(super) fn refuse_unused(conf: &Value) -> Result<(), ConfigError> {
-    const NAMES: [&str; 3] =
-        ["auth_accept_token_as", "auth_accept_token_as_header_name", "additional_issuers"];
+    const NAMES: [&str; 4] =
+        ["auth_accept_token_as", "auth_accept_token_as_header_name", "additional_issuers", "require_at_jwt"];
     match NAMES.iter().find(|name| conf.get(**name).is_some()) {
         None => Ok(()),
         Some(name) => Err(ConfigError::new(

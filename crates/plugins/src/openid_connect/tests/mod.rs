@@ -129,6 +129,7 @@ fn config(idp: &Idp) -> Config {
         bearer: Some(BearerConfig {
             source: TokenSource::Authorization,
             additional_issuers: Vec::new(),
+            typed: false,
             verification: Verification::Jwks,
             audience: AudienceRule {
                 claim: "aud".to_owned(),
