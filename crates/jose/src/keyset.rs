@@ -20,6 +20,8 @@ pub struct KeySet {
     skipped: Vec<String>,
     /// Ids that stand at several entries of one kind and algorithm, of which one may have been left out.
     contested: Vec<String>,
+    /// Ids of keys, and the issuer whose alone they are.
+    issuers: Vec<(String, String)>,
 }
 
 impl KeySet {
@@ -62,7 +64,11 @@ impl KeySet {
                 set.skipped.push(skipped(index, entry, &JoseError::AmbiguousKid));
             }
             match read(entry) {
-                Ok(key) => set.keys.push(key),
+                Ok(key) => {
+                    let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+                    set.issuers.extend(text("kid").zip(text("issuer")));
+                    set.keys.push(key);
+                }
                 Err(reason) => set.skipped.push(skipped(index, entry, &reason)),
             }
         }
@@ -78,6 +84,12 @@ impl KeySet {
     /// For logs.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
+    }
+
+    /// The issuer that the key of this id is for, if the set says so. Entra ID publishes the keys of many issuers in one
+    /// set, and a member `issuer` with each.
+    pub fn issuer_of(&self, kid: &str) -> Option<&str> {
+        self.issuers.iter().find(|(id, _)| id == kid).map(|(_, issuer)| issuer.as_str())
     }
 
     /// Verifies `jws` with the set's key for it and returns the payload. The algorithm must be in `allowed` and in the

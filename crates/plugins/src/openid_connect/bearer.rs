@@ -201,7 +201,7 @@ impl Bearer {
         keys: Option<Arc<KeySet>>,
         now: UnixMillis,
     ) -> Result<Verified, Refusal> {
-        let (claims, object) = issuer.read_jwt(jws, payload)?;
+        let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
         let caller = caller(inner, issuer.objection(&claims, &object), &object);
         Ok(Verified { claims, caller, issuer: place, keys, until })

@@ -5,10 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use base::Secret;
 use gateway::error::ConfigError;
-use jose::{Alg, CompactJws, VerifyingKey, parse_json};
+use jose::{Alg, CompactJws, KeySet, VerifyingKey, parse_json};
 use rp::{
     bearer::{ClaimRules, Claims, Refusal},
-    provider::{Provider, ProviderError, SourceConfig, issuer_matches, named_issuer_matches},
+    provider::{
+        Provider, ProviderError, SourceConfig, issuer_matches, named_issuer_matches, names_every_tenant,
+    },
 };
 use serde_json::{Map, Value};
 
@@ -215,6 +217,13 @@ impl Issuer {
         Some(self.named.iter().any(|named| named_issuer_matches(named, iss, tid)))
     }
 
+    fn takes_every_tenant(&self) -> bool {
+        match self.named.as_slice() {
+            [] => self.provider.metadata().is_some_and(|metadata| names_every_tenant(&metadata.issuer)),
+            named => named.iter().any(|issuer| names_every_tenant(issuer)),
+        }
+    }
+
     /// Whether an issuer can be compared now.
     pub(super) fn is_known(&self) -> bool {
         !self.named.is_empty() || self.provider.metadata().is_some()
@@ -241,11 +250,17 @@ impl Issuer {
         &self,
         jws: &CompactJws<'_>,
         payload: &[u8],
+        keys: Option<&KeySet>,
     ) -> Result<(Claims, Map<String, Value>), Refusal> {
         if self.typed && !jws.header().has_typ("at+jwt") {
             return Err(Refusal::NotAccessToken);
         }
-        let issuer = |iss: &str, tid: Option<&str>| self.is_by(iss, tid) == Some(true);
+        // A key that is published for one tenant vouches for no other, where tokens of many are taken.
+        let of_key = keys.zip(jws.header().kid.as_deref()).and_then(|(keys, kid)| keys.issuer_of(kid));
+        let of_key = of_key.filter(|issuer| self.takes_every_tenant() && !names_every_tenant(issuer));
+        let issuer = |iss: &str, tid: Option<&str>| {
+            self.is_by(iss, tid) == Some(true) && of_key.is_none_or(|issuer| issuer == iss)
+        };
         self.rules(&issuer).read_jwt(jws.header(), payload)
     }
 

@@ -67,7 +67,12 @@ pub fn named_issuer_matches(named: &str, iss: &str, tid: Option<&str>) -> bool {
 
 /// Whether [`issuer_matches`] needs the token's `tid`.
 pub fn issuer_may_vary(metadata: &ProviderMetadata) -> bool {
-    metadata.issuer.contains(TENANT)
+    names_every_tenant(&metadata.issuer)
+}
+
+/// Whether an issuer stands for that of every tenant.
+pub fn names_every_tenant(issuer: &str) -> bool {
+    issuer.contains(TENANT)
 }
 
 fn issuer_fits(issuer: &str, source: &Url) -> bool {

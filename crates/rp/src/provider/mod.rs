@@ -18,7 +18,7 @@ mod registry;
 mod tests;
 
 pub use calls::{Client, TokenAuth};
-pub use discovery::{issuer_matches, issuer_may_vary, named_issuer_matches};
+pub use discovery::{issuer_matches, issuer_may_vary, named_issuer_matches, names_every_tenant};
 pub use error::ProviderError;
 pub use introspections::Introspected;
 pub use keeper::{Keys, Provider};

@@ -278,6 +278,40 @@ async fn entra_tokens_name_their_tenant_in_both_versions() {
 }
 
 #[tokio::test]
+async fn j42_a_key_that_is_published_for_one_tenant_vouches_for_no_other() {
+    let gate = Gate::cold(|config| {
+        config.login = None;
+        let host = config.discovery.replace("/.well-known/openid-configuration", "");
+        config.issuers = vec![format!("{host}/{{tenantid}}/v2.0")];
+    })
+    .await;
+    let of = |tenant: &str| format!("{}{tenant}/v2.0", gate.idp.issuer());
+    let key = |kid: &str, issuer: String| {
+        let key = Arc::new(idp::key(kid));
+        let mut jwk = key.public_jwk();
+        jwk["issuer"] = json!(issuer);
+        gate.idp.script(|script| script.published.push(jwk));
+        key
+    };
+    let (consumers, all) = (key("consumers", of("t-9")), key("all", of("{tenantid}")));
+    let token = |key: &Arc<jose::SigningKey>, tenant: &str| {
+        gate.idp.script(|script| script.key = Some(key.clone()));
+        gate.idp.token(json!({"iss": of(tenant), "tid": tenant}))
+    };
+    assert!(gate.bearer(&token(&all, "t-1")).await.passed());
+    assert!(gate.bearer(&token(&consumers, "t-9")).await.passed());
+    assert!(gate.bearer(&token(&consumers, "t-1")).await.is(401));
+    let one = gate.sibling(|config| {
+        config.login = None;
+        config.issuers = vec![of("t-1"), gate.idp.issuer()];
+    });
+    assert!(
+        one.bearer(&token(&consumers, "t-1")).await.passed(),
+        "where one issuer is named, its word on keys is enough"
+    );
+}
+
+#[tokio::test]
 async fn j04_j05_j06_a_symmetric_key_is_the_only_one_of_its_route() {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
     let secret = |key: &str| Verification::SymmetricKey { key: Secret::new(key.to_owned()), alg: Alg::HS256 };
