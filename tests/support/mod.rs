@@ -16,6 +16,7 @@ pub(crate) mod admin;
 pub(crate) mod browser;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod server;

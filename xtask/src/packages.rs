@@ -1,6 +1,6 @@
 //! Programs that the tests and benchmarks use as peers: Debian packages, and what is built from source.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, bail};
 
@@ -17,6 +17,8 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "chromium", proof: "/usr/bin/chromium" },
     Package { name: "chromium-driver", proof: "/usr/bin/chromedriver" },
     Package { name: "postgresql", proof: "/usr/lib/postgresql" },
+    Package { name: "nodejs", proof: "/usr/bin/node" },
+    Package { name: "npm", proof: "/usr/bin/npm" },
 ];
 
 /// Rivals and the load generator of the benchmarks. Envoy comes from PyPI.
@@ -44,10 +46,15 @@ pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {
     apt(&arguments)
 }
 
-/// Builds what no package has, with versions that the project pins.
+/// Builds and installs what Debian does not have, in versions that the project pins.
 pub(crate) fn build_peers() -> anyhow::Result<()> {
-    let h2spec = std::env::current_dir()?.join("target/peers/h2spec");
-    if h2spec.exists() {
+    let peers = std::env::current_dir()?.join("target/peers");
+    build_h2spec(&peers.join("h2spec"))?;
+    install_oidc_provider(&peers.join("oidc-provider"))
+}
+
+fn build_h2spec(binary: &Path) -> anyhow::Result<()> {
+    if binary.exists() {
         return Ok(());
     }
     let works =
@@ -60,16 +67,36 @@ pub(crate) fn build_peers() -> anyhow::Result<()> {
             "/usr/bin/go"
         }
     };
-    println!("building h2spec");
-    let status = Command::new(go)
-        .args(["build", "-o"])
-        .arg(&h2spec)
-        .arg("github.com/summerwind/h2spec/cmd/h2spec")
-        .current_dir("tests/peers/h2spec")
-        .status()
-        .context("cannot run go")?;
+    let mut build = Command::new(go);
+    build.args(["build", "-o"]).arg(binary).arg("github.com/summerwind/h2spec/cmd/h2spec");
+    run(build.current_dir("tests/peers/h2spec"))
+}
+
+fn install_oidc_provider(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let installed = folder.join("package-lock.json");
+    let source = Path::new("tests/peers/oidc-provider");
+    let current = fs::read(source.join("package-lock.json"))?;
+    fs::copy(source.join("server.mjs"), folder.join("server.mjs"))?;
+    if fs::read(&installed).is_ok_and(|text| text == current) {
+        return Ok(());
+    }
+    fs::copy(source.join("package.json"), folder.join("package.json"))?;
+    fs::write(&installed, current)?;
+    let mut npm = Command::new("npm");
+    let done = run(npm.args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(folder));
+    if done.is_err() {
+        // Or the next run would take it for installed.
+        fs::remove_file(&installed)?;
+    }
+    done
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    println!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if !status.success() {
-        bail!("h2spec could not be built");
+        bail!("{command:?} failed");
     }
     Ok(())
 }
