@@ -115,11 +115,6 @@ impl Place {
         let value = seen.header(name).unwrap_or_else(|| panic!("no {name}: {seen:?}"));
         serde_json::from_slice(&STANDARD.decode(value).unwrap()).unwrap()
     }
-
-    /// A header of the request that reached the upstream last.
-    fn header(&self, name: &str) -> Option<String> {
-        self.upstream.seen().pop().expect("nothing reached the upstream").header(name).map(str::to_owned)
-    }
 }
 
 fn extend(object: &mut Value, further: Value) {
