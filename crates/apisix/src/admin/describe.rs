@@ -17,17 +17,16 @@ pub(super) fn serve(
     let reading = matches!(*method, Method::GET | Method::HEAD);
     Some(match (resource, rest.as_slice()) {
         ("schema", ["validate", kind]) if *method == Method::POST => validate(kind, body),
-        ("schema", ["plugins", name]) | ("plugins", [name]) if reading && *name != "list" => {
-            plugin(dialect, name)
-        }
+        ("plugins", ["list"]) if reading => Ok(Answer::new(StatusCode::OK, list(dialect, query))),
+        ("plugins", ["reload"]) => reload(method),
+        ("schema", ["plugins", name]) | ("plugins", [name]) if reading => plugin(dialect, name, query),
         ("schema", [kind]) if reading => Kind::of_schema_name(kind)
             .map(|kind| Answer::new(StatusCode::OK, kind.schema().to_json()))
             .ok_or_else(|| Answer::refuse(format!("not found schema: {}", excerpt(kind)))),
-        ("plugins", ["list"]) if reading => Ok(Answer::new(StatusCode::OK, list(dialect))),
-        ("plugins", []) if reading && query.get("all") == Some("true") => {
-            Ok(Answer::new(StatusCode::OK, all(dialect)))
-        }
-        ("plugins", ["reload"]) if *method == Method::PUT => Ok(Answer::new(StatusCode::OK, json!("done"))),
+        ("plugins", []) if reading && query.get("all") == Some("true") => subsystem(query).map(|streams| {
+            let all = if streams { Value::Object(Map::new()) } else { all(dialect) };
+            Answer::new(StatusCode::OK, all)
+        }),
         ("schema" | "plugins", _) => Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
         _ => return None,
     })
@@ -35,31 +34,65 @@ pub(super) fn serve(
 
 /// Checks a body against a kind's schema, without its plugins and references.
 fn validate(kind: &str, body: Option<&Value>) -> Result<Answer, Answer> {
-    let kind = Kind::of_plural(kind)
-        .ok_or_else(|| Answer::refuse(format!("not found schema: {}", excerpt(kind))))?;
+    let unsupported = || format!("Unsupported resource type: {}", excerpt(kind));
+    let kind = Kind::of_plural(kind).ok_or_else(|| Answer::error(StatusCode::NOT_FOUND, unsupported()))?;
     let body = body.ok_or_else(|| Answer::refuse("missing configurations"))?;
     kind.schema().validate(body).map_err(Answer::refuse)?;
     Ok(Answer::new(StatusCode::OK, Value::Null))
 }
 
-fn plugin(dialect: &Dialect, name: &str) -> Result<Answer, Answer> {
-    match dialect.registry().find(name) {
-        Some(plugin) => Ok(Answer::new(StatusCode::OK, plugin.schema().to_json())),
-        None => Err(Answer::error(StatusCode::NOT_FOUND, format!("plugin not found: {}", excerpt(name)))),
+/// There is nothing to load anew: the plugins are the binary's own.
+fn reload(method: &Method) -> Result<Answer, Answer> {
+    if *method == Method::PUT {
+        return Ok(Answer::new(StatusCode::OK, json!("done")));
+    }
+    let text = format!("please use PUT method to reload the plugins, {method} method is not allowed.");
+    Err(Answer::error(StatusCode::METHOD_NOT_ALLOWED, text))
+}
+
+/// Whether `subsystem` asks for the plugins of streams, of which there are none.
+fn subsystem(query: &Query) -> Result<bool, Answer> {
+    match query.get("subsystem") {
+        None | Some("http") => Ok(false),
+        Some("stream") => Ok(true),
+        Some(other) => Err(Answer::refuse(format!("unsupported subsystem: {}", excerpt(other)))),
     }
 }
 
+fn plugin(dialect: &Dialect, name: &str, query: &Query) -> Result<Answer, Answer> {
+    let streams = subsystem(query)?;
+    let Some(plugin) = dialect.registry().find(name).filter(|_| !streams) else {
+        let subsystem = if streams { "stream" } else { "http" };
+        let text = format!("plugin not found in subsystem {subsystem}");
+        return Err(Answer::error(StatusCode::NOT_FOUND, text));
+    };
+    let schema = match query.get("schema_type") {
+        Some("consumer") => plugin.consumer_schema(),
+        _ => Some(plugin.schema()),
+    };
+    let schema = schema.ok_or_else(|| Answer::refuse("not found schema"))?;
+    Ok(Answer::new(StatusCode::OK, schema.to_json()))
+}
+
 /// Names, from the highest priority to the lowest.
-fn list(dialect: &Dialect) -> Value {
+fn list(dialect: &Dialect, query: &Query) -> Value {
+    if query.get("subsystem") == Some("stream") {
+        return json!([]);
+    }
     by_priority(dialect).into_iter().map(|plugin| json!(plugin.name())).collect()
 }
 
 fn all(dialect: &Dialect) -> Value {
     let described = |plugin: &dyn DialectPlugin| {
-        (
-            plugin.name().to_owned(),
-            json!({"priority": plugin.priority(), "schema": plugin.schema().to_json()}),
-        )
+        let mut about =
+            json!({"version": 0.1, "priority": plugin.priority(), "schema": plugin.schema().to_json()});
+        if plugin.authenticates() {
+            about["type"] = json!("auth");
+        }
+        if let Some(schema) = plugin.consumer_schema() {
+            about["consumer_schema"] = schema.to_json();
+        }
+        (plugin.name().to_owned(), about)
     };
     Value::Object(by_priority(dialect).into_iter().map(described).collect::<Map<_, _>>())
 }

@@ -143,7 +143,12 @@ fn unsupported(resource: &str) -> Answer {
 
 fn respond(method: &Method, answer: Answer) -> Response {
     let empty = answer.body.is_null() || *method == Method::HEAD;
-    let body = if empty { Body::empty() } else { Body::from(format!("{}\n", answer.body)) };
+    let body = match answer.body {
+        _ if empty => Body::empty(),
+        // APISIX says plain words as they are.
+        Value::String(text) => Body::from(text),
+        body => Body::from(format!("{body}\n")),
+    };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

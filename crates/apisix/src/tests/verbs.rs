@@ -186,10 +186,46 @@ async fn schemas_and_plugins_are_described() {
     assert_eq!(gate.get("plugins?all=true").await.json()["late"]["priority"], -1);
     assert_eq!(gate.get("schema/route").await.json()["properties"]["uri"]["maxLength"], 4096);
     assert_eq!(gate.get("schema/nonsense").await.refusal(), (400, "not found schema: nonsense".to_owned()));
-    assert_eq!(gate.get("plugins/nonsense").await.status, 404);
-    assert_eq!(gate.put("plugins/reload", json!({})).await.text, "\"done\"\n");
-    assert_eq!(gate.ask("POST", "schema/validate/routes", route("/a")).await.text, "");
-    assert_eq!(gate.ask("POST", "schema/validate/routes", json!({"uri": 1})).await.status, 400);
+    assert_eq!(
+        gate.get("plugins/nonsense").await.refusal(),
+        (404, "plugin not found in subsystem http".to_owned())
+    );
+    assert_eq!(
+        gate.get("plugins/stamp?subsystem=stream").await.refusal(),
+        (404, "plugin not found in subsystem stream".to_owned())
+    );
+    assert_eq!(gate.get("plugins/stamp?subsystem=x").await.refusal().0, 400);
+    assert_eq!(
+        gate.get("schema/plugins/stamp?schema_type=consumer").await.refusal(),
+        (400, "not found schema".to_owned())
+    );
+    assert_eq!(gate.get("plugins?all=true&subsystem=stream").await.json(), json!({}));
+    assert_eq!(gate.get("plugins/list?subsystem=stream").await.json(), json!([]));
+    assert_eq!(gate.put("plugins/reload", json!({})).await.text, "done");
+    assert_eq!(
+        gate.get("plugins/reload").await.refusal(),
+        (405, "please use PUT method to reload the plugins, GET method is not allowed.".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_resource_is_checked_against_its_schema_alone() {
+    let gate = Gate::new().await;
+    for (kind, value) in [
+        ("routes", json!({"uri": "/a", "upstream_id": "none"})),
+        ("routes", json!({"uri": "/a", "plugins": {"no-such-plugin": {}}})),
+        ("services", json!({})),
+        ("upstreams", json!({"nodes": {"a:1": 1}})),
+    ] {
+        let told = gate.ask("POST", &format!("schema/validate/{kind}"), value).await;
+        assert_eq!((told.status.as_u16(), told.text.as_str()), (200, ""), "{kind}");
+    }
+    let told = gate.ask("POST", "schema/validate/routes", json!({"uri": 1, "upstream_id": "1"})).await;
+    let wrong = "property \"uri\" validation failed: wrong type: expected string, got number";
+    assert_eq!(told.refusal(), (400, wrong.to_owned()));
+    let told = gate.ask("POST", "schema/validate/nonsense", json!({})).await;
+    assert_eq!(told.refusal(), (404, "Unsupported resource type: nonsense".to_owned()));
+    assert_eq!(gate.get("routes").await.json()["total"], 0);
 }
 
 #[tokio::test]
