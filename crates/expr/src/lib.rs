@@ -6,8 +6,10 @@
 
 mod compile;
 mod expression;
+mod template;
 mod variable;
 
 pub use compile::{ExprError, Fault};
 pub use expression::Expression;
+pub use template::{NoCapture, Part, Template};
 pub use variable::{Variable, VariableError, Variables};

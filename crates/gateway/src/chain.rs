@@ -156,19 +156,20 @@ impl Ran<'_> {
     pub(crate) fn on_response(
         &self,
         route: Option<&Arc<Route>>,
+        peer: &Peer,
         status: &mut StatusCode,
         headers: &mut HeaderMap,
     ) {
         for part in &self.parts {
             let route = route.unwrap_or(&part.nowhere);
             for plugin in &part.global.response_headers {
-                plugin.response_headers(&mut PluginResponse { status, headers, route });
+                plugin.response_headers(&mut PluginResponse { status, headers, route, peer });
             }
         }
         let Some(route) = route else { return };
         let plan = self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
         for plugin in &plan.response_headers {
-            plugin.response_headers(&mut PluginResponse { status, headers, route });
+            plugin.response_headers(&mut PluginResponse { status, headers, route, peer });
         }
     }
 }

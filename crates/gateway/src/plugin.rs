@@ -212,6 +212,8 @@ pub struct PluginResponse<'a> {
     pub headers: &'a mut HeaderMap,
     /// The route that matched.
     pub route: &'a Arc<Route>,
+    /// Where the request came from.
+    pub peer: &'a Peer,
 }
 
 /// Method, target and headers of a request.

@@ -88,7 +88,7 @@ pub(crate) async fn serve(
             }
         }
     }
-    finish(core, route, outcome, &ran, log, began)
+    finish(core, route, peer, outcome, &ran, log, began)
 }
 
 /// What the request came to.
@@ -370,13 +370,14 @@ fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap)
 fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
+    peer: &Peer,
     outcome: Outcome,
     ran: &Ran<'_>,
     log: Option<Box<Record>>,
     began: std::time::Duration,
 ) -> Response<GateBody> {
     let Outcome { mut status, mut headers, source, added, upstream, failure } = outcome;
-    ran.on_response(route, &mut status, &mut headers);
+    ran.on_response(route, peer, &mut status, &mut headers);
     for (name, value) in added {
         headers.append(name, value);
     }

@@ -13,6 +13,7 @@ pub mod jwt_auth;
 pub mod key_auth;
 pub mod multi_auth;
 pub mod openid_connect;
+pub mod redirect;
 pub mod upstream_path;
 
 pub use authentication::{Fallback, Places};

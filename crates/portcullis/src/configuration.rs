@@ -49,7 +49,10 @@ impl Configuration {
             clock: plan.clock.clone(),
             random: plan.random.clone(),
             registry: apisix::plugins::Registry::with_consumers(
-                vec![Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions))],
+                vec![
+                    Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions)),
+                    Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(config))),
+                ],
                 &plan.clock,
             ),
             live: Arc::clone(&live),

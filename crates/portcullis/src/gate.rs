@@ -36,6 +36,13 @@ pub(crate) fn own_listeners(config: &Config) -> Vec<SocketAddr> {
     admin.flatten().chain(config.metrics).collect()
 }
 
+/// Where clients reach the gateway over TLS: as configured, or the first listener that asks for no client certificate.
+pub(crate) fn https_port(config: &Config) -> Option<u16> {
+    let open = config.listeners.iter().find(|listener| listener.tls && !listener.client_certificates);
+    let any = || config.listeners.iter().find(|listener| listener.tls);
+    config.https_port.or_else(|| open.or_else(any).map(|listener| listener.address.port()))
+}
+
 /// The engine's configuration.
 pub(crate) fn engine(
     config: &Config,

@@ -9,6 +9,7 @@ pub mod jwt_auth;
 pub mod key_auth;
 pub mod multi_auth;
 pub mod openid_connect;
+pub mod redirect;
 
 use std::{
     fmt,

@@ -6,7 +6,7 @@ use std::{env, fmt::Write, fs, path::PathBuf};
 use crate::{
     plugins::{
         attach_consumer_label, basic_auth, consumer_restriction, hmac_auth, jwt_auth, key_auth, multi_auth,
-        openid_connect,
+        openid_connect, redirect,
     },
     resources::Kind,
     schema::{Row, Schema},
@@ -120,6 +120,12 @@ fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
         }
         compare(&format!("plugins/{name}.md"), &text);
     }
+}
+
+#[test]
+fn the_page_of_redirect_is_what_its_schema_says() {
+    let text = include_str!("reference/redirect.md").trim_end().to_owned() + "\n";
+    compare("plugins/redirect.md", &text.replace("{{attributes}}", table(&redirect::schema()).trim_end()));
 }
 
 #[test]

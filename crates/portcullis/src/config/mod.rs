@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) tls: ListenerTls,
+    /// Where clients reach the TLS listeners, if not on their own port.
+    pub(crate) https_port: Option<u16>,
     /// Peers whose forwarded headers count.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Admin API, APISIX dialect.

@@ -27,6 +27,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         "log",
         "limits",
         "drain",
+        "plugin_attr",
     ];
     let top = Section::open(root, "", &known, findings)?;
     let mut ports = check::Ports::default();
@@ -43,11 +44,13 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let log = read_log(&top, findings);
     let limits = read_limits(&top, findings);
     let drain = read_drain(&top, findings);
+    let https_port = read_https_port(&top, findings);
     Some(Config {
         file: PathBuf::new(),
         workers,
         listeners,
         tls,
+        https_port,
         trusted_proxies,
         apisix,
         kong,
@@ -378,6 +381,19 @@ fn read_drain(top: &Section<'_>, findings: &mut Findings) -> Duration {
     let default = Duration::from_secs(30);
     let section = top.section("drain", &["timeout"], findings);
     section.map_or(default, |section| section.value("timeout", default, findings))
+}
+
+fn read_https_port(top: &Section<'_>, findings: &mut Findings) -> Option<u16> {
+    let attr = top.section("plugin_attr", &["redirect"], findings)?;
+    let port =
+        attr.section("redirect", &["https_port"], findings)?.optional::<u32>("https_port", findings)?;
+    match u16::try_from(port.value) {
+        Ok(port @ 1..) => Some(port),
+        _ => {
+            findings.add(port.mark, "`plugin_attr.redirect.https_port` must be a port from 1 to 65535");
+            None
+        }
+    }
 }
 
 fn read_log(top: &Section<'_>, findings: &mut Findings) -> Log {
