@@ -22,5 +22,11 @@ mod support;
 mod access;
 #[path = "admin_api/bodies.rs"]
 mod bodies;
+#[path = "admin_api/configs.rs"]
+mod configs;
+#[path = "admin_api/control.rs"]
+mod control;
+#[path = "admin_api/references.rs"]
+mod references;
 #[path = "admin_api/writes.rs"]
 mod writes;

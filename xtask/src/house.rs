@@ -27,7 +27,7 @@ mod tests {
         ("plugins", &["base", "jose", "oauth", "expr", "rp", "gateway"]),
         ("store", &["base"]),
         // Second floor: dialects and the identity provider.
-        ("apisix", &["base", "jose", "expr", "gateway", "rp", "plugins", "store"]),
+        ("apisix", &["base", "jose", "expr", "gateway", "fetch", "rp", "plugins", "store"]),
         ("kong", &["base", "jose", "expr", "gateway", "rp", "plugins", "store"]),
         ("idp", &["base", "jose", "oauth"]),
         ("idp-store", &["base", "oauth", "idp"]),

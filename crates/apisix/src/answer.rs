@@ -1,6 +1,6 @@
 //! What a client of the Admin API is told: a status and a JSON body.
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use store::StoreError;
 
@@ -10,11 +10,13 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// `Null`: no body.
     pub(crate) body: Value,
+    /// Further headers.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     pub(crate) const fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body }
+        Self { status, body, headers: Vec::new() }
     }
 
     /// `{"error_msg": …}` with this status.

@@ -31,6 +31,11 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
+    /// An empty one, as of a revision.
+    pub(crate) fn at(revision: u64) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
     pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Arc<Resource>> {
         self.kinds.get(&kind)?.get(id)
     }
@@ -99,9 +104,13 @@ impl<'a> View<'a> {
     pub(crate) fn routes_from(&self, kind: Kind, id: &str) -> Vec<String> {
         match kind {
             Kind::Route => vec![id.to_owned()],
-            Kind::Ssl | Kind::Consumer | Kind::Credential | Kind::ConsumerGroup | Kind::GlobalRule => {
-                Vec::new()
-            }
+            Kind::Ssl
+            | Kind::Consumer
+            | Kind::Credential
+            | Kind::ConsumerGroup
+            | Kind::GlobalRule
+            | Kind::PluginMetadata
+            | Kind::Secret => Vec::new(),
             Kind::PluginConfig => self.naming(Kind::Route, Kind::PluginConfig, id),
             Kind::Service => self.naming(Kind::Route, Kind::Service, id),
             Kind::Upstream => {

@@ -150,7 +150,11 @@ impl Context<'_> {
             (_, None) => return Err(Answer::refuse(format!("missing {word} id"))),
             (_, Some(id)) => id,
         };
-        if in_body.as_ref().is_some_and(|sent| id_text(sent).as_deref() != Some(&*id)) {
+        let whole = write.whole_id(&id);
+        let named = |sent: &Value| {
+            id_text(sent).is_some_and(|sent| sent == id || (write.kind == Kind::Secret && sent == whole))
+        };
+        if in_body.as_ref().is_some_and(|sent| !named(sent)) {
             return Err(Answer::refuse(format!("wrong {word} id")));
         }
         if !is_id(&id) {
@@ -161,10 +165,12 @@ impl Context<'_> {
             )));
         }
         refuse_times(&value).map_err(Answer::refuse)?;
-        if write.id.is_some() || in_body.is_none() {
+        if write.kind == Kind::Secret {
+            value.insert("id".to_owned(), json!(whole));
+        } else if write.id.is_some() || in_body.is_none() {
             value.insert("id".to_owned(), json!(id));
         }
-        Ok((write.whole_id(&id), value))
+        Ok((whole, value))
     }
 
     /// A consumer is called by its name, wherever that stands.
@@ -188,6 +194,7 @@ impl Context<'_> {
         if write.sub_path.is_empty() && !body.is_object() {
             return Err(Answer::refuse("invalid configuration"));
         }
+        let id = &write.whole_id(id);
         let stored = self.catalog.find(write.kind, id).ok_or_else(Answer::key_not_found)?;
         let mut value = stored.value.clone();
         self.sealer
@@ -210,7 +217,7 @@ impl Context<'_> {
         if renewed {
             value.shift_remove("update_time");
         }
-        Ok((write.whole_id(id), value))
+        Ok((id.clone(), value))
     }
 
     /// Creation is kept, change is now; what a PATCH set stays.
@@ -392,7 +399,7 @@ pub(crate) fn may_be_in_use(write: &Write) -> bool {
     }
 }
 
-fn unchanged(key: &str, modify_revision: Option<u64>) -> Condition {
+pub(crate) fn unchanged(key: &str, modify_revision: Option<u64>) -> Condition {
     match modify_revision {
         Some(modify_revision) => Condition::Unchanged { key: key.to_owned(), modify_revision },
         None => Condition::Absent(key.to_owned()),

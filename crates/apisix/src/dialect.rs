@@ -1,11 +1,12 @@
 //! The dialect as the rest of the process sees it: opened once, read by the Admin API, written through one writer.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use base::{Clock, Keyring, Random};
+use base::{Clock, Keyring, Random, UnixMillis};
 use gateway::{snapshot::Publisher, upstream::Live};
 use http::StatusCode;
 use serde_json::Value;
@@ -20,8 +21,10 @@ use crate::{
     catalog::{Catalog, Resource},
     change::{Verb, Write},
     compile::Compiler,
+    document::{Document, STATE_KEY, State},
     plugins::Registry,
-    resources::{Kind, PREFIX, Reader, Sealer, declared_credential, id_text},
+    references::references_in,
+    resources::{Kind, PREFIX, Reader, Sealer, declared_credential, id_text, manager_of},
     schema::excerpt,
     serving::Serving,
     writer::{Judge, Message, Writer},
@@ -79,6 +82,12 @@ impl Dialect {
         };
         let mut writer = Writer::new(Arc::clone(&store), publisher, Arc::clone(&catalog), judge);
         writer.reload().await?;
+        let used =
+            used_references(&catalog.read().unwrap_or_else(PoisonError::into_inner), &registry, &sealer);
+        let manager = |name: &str| {
+            manager_in(&catalog.read().unwrap_or_else(PoisonError::into_inner), &registry, &sealer, name)
+        };
+        registry.references().fetch(used, manager).await;
         writer.publish();
         let (inbox, outbox) = mpsc::channel(QUEUE);
         tokio::spawn(writer.run(outbox));
@@ -106,6 +115,76 @@ impl Dialect {
             *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = tokio::spawn(again);
         }
         Ok(())
+    }
+
+    /// Fetches the values of secret managers whose time has come, and what failed before, and has compiled again what
+    /// changed by it. To be called about once a second, and after the clock was moved.
+    pub async fn refresh_references(&self) {
+        let references = self.registry.references();
+        if references.due().is_empty() {
+            return;
+        }
+        references.retain(&used_references(&self.read(), &self.registry, &self.sealer));
+        let changed = references.fetch(references.due(), |name| self.manager(name)).await;
+        if changed.is_empty() {
+            return;
+        }
+        let (reply, done) = oneshot::channel();
+        if self.inbox.send(Message::Resolved(changed, reply)).await.is_ok() {
+            // An error means that the writer has stopped: nothing is served any more.
+            let _ = done.await;
+        }
+    }
+
+    fn manager(&self, name: &str) -> Option<Value> {
+        manager_in(&self.read(), &self.registry, &self.sealer, name)
+    }
+
+    /// Makes the resources what `document` says: all of it, or nothing.
+    pub(crate) async fn replace(&self, document: Document, digest: String) -> Answer {
+        let closed = || Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the gate is shutting down");
+        let missing = self.registry.references().missing(document.references());
+        if !missing.is_empty() {
+            let manager = |name: &str| document.manager(name).or_else(|| self.manager(name));
+            self.registry.references().fetch(missing, manager).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Message::Replace(Box::new(document), digest, reply)).await.is_err() {
+            return closed();
+        }
+        answer.await.unwrap_or_else(|_| closed())
+    }
+
+    /// What the last document left behind.
+    pub(crate) async fn document_state(&self) -> Result<State, StoreError> {
+        let entry = self.store.get(STATE_KEY).await?;
+        Ok(entry.map(|entry| State::read(&entry.value)).unwrap_or_default())
+    }
+
+    /// The resources of a document's section as `reader` may see them.
+    pub(crate) fn section(&self, name: &str, reader: Reader) -> Vec<Value> {
+        let Some(kind) = Kind::of_plural(name) else { return Vec::new() };
+        let mut all = self.list(kind);
+        if kind == Kind::Consumer {
+            all.extend(self.list(Kind::Credential));
+        }
+        let shown = all.iter().map(|resource| {
+            let mut value = self.show(resource, reader);
+            if let Some(members) = value.as_object_mut() {
+                if let (Kind::Credential, Some((consumer, id))) = (resource.kind, resource.id.split_once('/'))
+                {
+                    members.insert("id".to_owned(), format!("{consumer}/credentials/{id}").into());
+                }
+                members.insert("modifiedIndex".to_owned(), resource.modified.into());
+            }
+            value
+        });
+        shown.collect()
+    }
+
+    /// The time by the process's clock.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
     }
 
     /// Reads the store again and publishes what changed; when this returns, it serves.
@@ -158,6 +237,13 @@ impl Dialect {
                     .for_each(|body| drop(body.insert("id".to_owned(), id.into())));
                 (Kind::Credential, Some(consumer.to_owned()), Some(id.to_owned()))
             }
+            None if kind == Kind::Secret => {
+                let whole = value.get("id").and_then(id_text).unwrap_or_default();
+                match manager_of(&whole) {
+                    Some((manager, id)) => (kind, Some(manager.to_owned()), Some(id.to_owned())),
+                    None => (kind, None, None),
+                }
+            }
             None => (kind, None, value.get(member).and_then(id_text)),
         };
         let id = id.ok_or_else(|| format!("it needs `{member}`"))?;
@@ -174,7 +260,7 @@ impl Dialect {
         if self.find(kind, &write.whole_id(&id)).is_some() {
             return Err(format!("the id `{}` stands twice", excerpt(&id)));
         }
-        if kind == Kind::Credential {
+        if matches!(kind, Kind::Credential | Kind::Secret) {
             write.id = Some(id);
         }
         let answer = self.write(write).await;
@@ -192,11 +278,22 @@ impl Dialect {
     /// Carries a write out: when this returns, it is durable and serves, or nothing happened.
     pub(crate) async fn write(&self, write: Write) -> Answer {
         let closed = || Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the gate is shutting down");
+        let references = self.registry.references();
+        let missing = references.missing(write.body.as_ref().map(references_in).unwrap_or_default());
+        if !missing.is_empty() {
+            references.fetch(missing, |name| self.manager(name)).await;
+        }
+        let manager = write.id.as_deref().filter(|_| write.kind == Kind::Secret).map(|id| write.whole_id(id));
         let (reply, answer) = oneshot::channel();
         if self.inbox.send(Message::Write(Box::new(write), reply)).await.is_err() {
             return closed();
         }
-        answer.await.unwrap_or_else(|_| closed())
+        let answer = answer.await.unwrap_or_else(|_| closed());
+        if let Some(manager) = manager.filter(|_| answer.status.is_success()) {
+            references.distrust(&manager);
+            self.refresh_references().await;
+        }
+        answer
     }
 
     pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<Arc<Resource>> {
@@ -231,6 +328,25 @@ impl fmt::Debug for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialect").field("revision", &self.read().revision).finish_non_exhaustive()
     }
+}
+
+/// Every reference to a secret manager that some resource holds.
+fn used_references(catalog: &Catalog, registry: &Registry, sealer: &Sealer) -> BTreeSet<String> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| catalog.list(kind));
+    all.flat_map(|resource| {
+        let mut value = resource.value.clone();
+        // What does not open is named as broken by the compiler.
+        let _ = sealer.open(registry, resource.kind, &resource.id, &mut value);
+        references_in(&value)
+    })
+    .collect()
+}
+
+/// The configuration of a secret manager, in the clear.
+fn manager_in(catalog: &Catalog, registry: &Registry, sealer: &Sealer, name: &str) -> Option<Value> {
+    let mut value = catalog.find(Kind::Secret, name)?.value.clone();
+    sealer.open(registry, Kind::Secret, name, &mut value).ok()?;
+    Some(value)
 }
 
 /// Tells the writer what changes in the store, until the dialect is gone. Where changes were missed, all is read again.

@@ -9,17 +9,24 @@ mod answer;
 mod catalog;
 mod change;
 mod compile;
+pub mod control;
 mod dialect;
+mod document;
 mod json;
 mod patch;
 pub mod plugins;
+mod references;
+mod replace;
 mod resources;
 pub mod schema;
 mod serving;
 mod writer;
+mod yaml;
 
 pub use dialect::{Dialect, Options};
+pub use references::{Environment, References};
 pub use resources::Kind;
+pub use yaml::typed;
 
 #[cfg(test)]
 mod tests;

@@ -94,7 +94,12 @@ impl Serving {
                 Kind::Ssl => {
                     place(&mut self.certificates, catalog, Kind::Ssl, id, pass.certificate(id));
                 }
-                Kind::Service | Kind::Upstream | Kind::ConsumerGroup | Kind::PluginConfig => {
+                Kind::Service
+                | Kind::Upstream
+                | Kind::ConsumerGroup
+                | Kind::PluginConfig
+                | Kind::PluginMetadata
+                | Kind::Secret => {
                     let name = kind.name(id);
                     match catalog.find(*kind, id).map(|_| pass.try_resource(*kind, id)) {
                         Some(Err(reason)) => self.broken.insert(name, reason),

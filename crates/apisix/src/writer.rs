@@ -2,7 +2,7 @@
 //! where they do not touch each other, compiled together, published once, and answered after that.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -18,7 +18,9 @@ use crate::{
     catalog::{Catalog, Resource},
     change::{Context, Transaction, Use, Verb, Write, mark_key, may_be_in_use},
     compile::Compiler,
+    document::Document,
     plugins::Registry,
+    references::references_in,
     resources::{Kind, PREFIX, Sealer, is_id, is_username},
     serving::Serving,
 };
@@ -28,14 +30,18 @@ pub(crate) const NAME: &str = "apisix";
 /// Writes that are taken together at most.
 const BATCH: usize = 256;
 /// How often a write is tried that another node overtakes.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 /// Collections of APISIX that this build would ignore.
-const FOREIGN: [&str; 4] = ["plugin_metadata", "protos", "secrets", "stream_routes"];
+pub(crate) const FOREIGN: [&str; 2] = ["protos", "stream_routes"];
 
 /// What the writer is asked for.
 pub(crate) enum Message {
     /// A write of the Admin API.
     Write(Box<Write>, oneshot::Sender<Answer>),
+    /// All resources at once, and the digest of what was sent.
+    Replace(Box<Document>, String, oneshot::Sender<Answer>),
+    /// References whose values changed: what holds them is compiled again.
+    Resolved(BTreeSet<String>, oneshot::Sender<()>),
     /// Changes of the store, by whomever.
     Events(Vec<Event>),
     /// Read everything again.
@@ -90,22 +96,48 @@ impl Writer {
         let mut batch = Vec::new();
         while inbox.recv_many(&mut batch, BATCH).await > 0 {
             let (mut jobs, mut reloads) = (Vec::new(), Vec::new());
+            let (mut replacements, mut resolved) = (Vec::new(), Vec::new());
             for message in batch.drain(..) {
                 match message {
                     Message::Write(write, reply) => jobs.push(Job { write, reply, attempts: 0 }),
                     Message::Events(events) => self.apply_events(events),
+                    Message::Replace(document, digest, reply) => replacements.push((document, digest, reply)),
+                    Message::Resolved(references, reply) => {
+                        self.touch(&references);
+                        resolved.push(reply);
+                    }
                     Message::Reload(reply) => reloads.push(reply),
                 }
             }
-            let answers = self.carry_out(jobs).await;
+            let mut answers = self.carry_out(jobs).await;
+            for (document, digest, reply) in replacements {
+                let answer = self.replace(&document, &digest).await;
+                answers.push((reply, answer));
+            }
             let reloaded = if reloads.is_empty() { Ok(()) } else { self.reload().await };
             self.publish();
             for (reply, answer) in answers {
                 // A client that went away is not told.
                 let _ = reply.send(answer);
             }
+            for reply in resolved {
+                let _ = reply.send(());
+            }
             for reply in reloads {
                 let _ = reply.send(reloaded.clone());
+            }
+        }
+    }
+
+    /// Has everything compiled again that holds one of these references.
+    fn touch(&mut self, references: &BTreeSet<String>) {
+        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        for resource in Kind::ALL.into_iter().flat_map(|kind| catalog.list(kind)) {
+            let mut value = resource.value.clone();
+            // What does not open is broken already, and says so.
+            let _ = self.judge.sealer.open(&self.judge.registry, resource.kind, &resource.id, &mut value);
+            if !references_in(&value).is_disjoint(references) {
+                self.changed.insert((resource.kind, resource.id.clone()));
             }
         }
     }

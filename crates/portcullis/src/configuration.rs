@@ -35,13 +35,14 @@ impl Configuration {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
-        let Services { sessions, clients, assertions } =
+        let Services { sessions, clients, assertions, fetcher } =
             Services::open(config, &plan.clock, &plan.random, &store).await?;
         let providers = sessions.providers.clone();
         let store = match &config.resources {
             Some(_) => Arc::new(MemoryStore::new(plan.clock.clone())),
             None => store,
         };
+        let references = apisix::References::new(environment(config), Some(fetcher), plan.clock.clone());
         let failed = || format!("cannot load {}", config.store.display());
         let apisix = apisix::Dialect::open(apisix::Options {
             store: Arc::clone(&store),
@@ -54,7 +55,8 @@ impl Configuration {
                     Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(config))),
                 ],
                 &plan.clock,
-            ),
+            )
+            .with_references(references),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         });
@@ -81,6 +83,17 @@ impl Configuration {
     pub(crate) fn broken(&self) -> Vec<(String, String)> {
         self.publisher.current().broken.clone()
     }
+}
+
+/// What `$env://` may read: not what the configuration file is made of, nor what is meant for the process itself.
+fn environment(config: &Config) -> Box<apisix::Environment> {
+    let own = config.variables.clone();
+    Box::new(move |name| {
+        if own.contains(name) || name.starts_with("PORTCULLIS_") {
+            return None;
+        }
+        std::env::var(name).ok()
+    })
 }
 
 /// Puts the resources of the file in place, by the way that a write to the Admin API takes.

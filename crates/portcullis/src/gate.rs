@@ -33,7 +33,7 @@ pub(crate) fn live(config: &Config) -> anyhow::Result<Arc<Live>> {
 pub(crate) fn own_listeners(config: &Config) -> Vec<SocketAddr> {
     let apis = config.apisix.iter().chain(&config.kong);
     let admin = apis.flat_map(|api| [Some(api.listen), api.tls.as_ref().map(|tls| tls.listen)]);
-    admin.flatten().chain(config.metrics).collect()
+    admin.flatten().chain(config.metrics).chain(config.control).collect()
 }
 
 /// Where clients reach the gateway over TLS: as configured, or the first listener that asks for no client certificate.

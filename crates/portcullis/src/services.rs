@@ -35,6 +35,8 @@ pub(crate) struct Services {
     pub(crate) clients: client_credentials::Services,
     /// The keys by which the gate vouches for callers.
     pub(crate) assertions: AssertionUpkeep,
+    /// Connections of the process's own.
+    pub(crate) fetcher: Fetcher,
 }
 
 /// Keeps the keys of assertions: made at first start, sealed in the store, followed by their successors in time. All
@@ -100,7 +102,7 @@ impl Services {
     ) -> anyhow::Result<Self> {
         let runtime = Handle::current();
         let fetcher = Fetcher::new(&policy(config)?, runtime.clone(), clock.clone())?;
-        let providers = Providers::new(fetcher, clock.clone(), runtime.clone());
+        let providers = Providers::new(fetcher.clone(), clock.clone(), runtime.clone());
         let ended = Arc::new(Ended { store: Arc::clone(store), clock: clock.clone() });
         let loaded = ended.load().await.context("cannot read the record of ended sessions")?;
         let clients = client_credentials::Services {
@@ -128,7 +130,7 @@ impl Services {
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         };
-        Ok(Self { sessions, clients, assertions })
+        Ok(Self { sessions, clients, assertions, fetcher })
     }
 }
 

@@ -229,10 +229,26 @@ fn other_servers(
     if let Some(address) = plan.config.metrics {
         servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(engine)))?);
     }
+    if let Some(address) = plan.config.control {
+        let state = apisix::control::ControlState {
+            dialect: Arc::clone(&configuration.apisix),
+            started: plan.clock.now(),
+            hostname: hostname(),
+        };
+        let router = apisix::control::router(state);
+        servers.push(Server::bind("Control API", address, Transport::Plain, router)?);
+    }
     if let Some(dev) = &plan.dev {
         servers.push(dev.echo(&plan.random)?);
     }
     Ok(servers)
+}
+
+/// What the machine calls itself.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost" } else { name }.to_owned()
 }
 
 /// A server over TLS.

@@ -27,6 +27,20 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// Goes on for as long as the process lives.
     pub(crate) async fn run(self) {
+        tokio::join!(self.keep_time(), self.keep_references());
+    }
+
+    /// Of its own, because a secret manager may take its time.
+    async fn keep_references(&self) {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.apisix.refresh_references().await;
+        }
+    }
+
+    async fn keep_time(&self) {
         let mut pace = interval(PACE);
         let mut ticks: u32 = 0;
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,6 +58,7 @@ impl Upkeep {
     pub(crate) async fn catch_up(&self) {
         self.expire().await;
         self.providers.refresh_due().await;
+        self.apisix.refresh_references().await;
         self.purge().await;
     }
 

@@ -89,6 +89,11 @@ impl Access {
         })
     }
 
+    /// Nobody has a key: for what is served to everybody on this machine, but not to web pages.
+    pub(crate) const fn keyless() -> Self {
+        Self { keys: Vec::new(), hosts: Vec::new() }
+    }
+
     /// The role of the key in `X-API-KEY`, and nowhere else: keys in queries and cookies end in logs and in other
     /// sites' requests.
     pub(crate) fn role(&self, headers: &HeaderMap) -> Result<Role, Answer> {

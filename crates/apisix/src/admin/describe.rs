@@ -82,17 +82,23 @@ fn list(dialect: &Dialect, query: &Query) -> Value {
     by_priority(dialect).into_iter().map(|plugin| json!(plugin.name())).collect()
 }
 
-fn all(dialect: &Dialect) -> Value {
+/// Every plugin with what may be written of it.
+pub(crate) fn all(dialect: &Dialect) -> Value {
     let described = |plugin: &dyn DialectPlugin| {
-        let mut about =
-            json!({"version": 0.1, "priority": plugin.priority(), "schema": plugin.schema().to_json()});
+        let mut about = Map::new();
+        about.insert("version".to_owned(), json!(0.1));
+        about.insert("priority".to_owned(), json!(plugin.priority()));
+        about.insert("schema".to_owned(), plugin.schema().to_json());
         if plugin.authenticates() {
-            about["type"] = json!("auth");
+            about.insert("type".to_owned(), json!("auth"));
         }
         if let Some(schema) = plugin.consumer_schema() {
-            about["consumer_schema"] = schema.to_json();
+            about.insert("consumer_schema".to_owned(), schema.to_json());
         }
-        (plugin.name().to_owned(), about)
+        if let Some(schema) = plugin.metadata_schema() {
+            about.insert("metadata_schema".to_owned(), schema.to_json());
+        }
+        (plugin.name().to_owned(), Value::Object(about))
     };
     Value::Object(by_priority(dialect).into_iter().map(described).collect::<Map<_, _>>())
 }

@@ -1,6 +1,7 @@
 //! The Admin API over HTTP: who may ask, what is asked for, and the answer's headers. What a write does is `change`.
 
 mod access;
+mod configs;
 mod describe;
 mod read;
 mod request;
@@ -20,18 +21,23 @@ use serde_json::Value;
 pub use access::{Access, AccessError, AdminKey, Role};
 
 use self::request::Query;
+pub(crate) use self::{describe::all as all_plugins, read::shown};
 use crate::{
     answer::Answer,
     change::{Verb, Write},
     dialect::Dialect,
-    resources::{Kind, Reader},
+    resources::{Kind, Reader, check_manager},
     schema::excerpt,
 };
 
 /// What APISIX calls itself; clients parse the version.
 const SERVER: HeaderValue = HeaderValue::from_static("APISIX/3.18.0");
+/// The version in it.
+pub(crate) const VERSION: &str = "3.18.0";
+/// Why nothing is written.
+const READ_ONLY: &str = "the resources are declared in the configuration file: the Admin API is read-only";
 /// Resources of APISIX that this build does not have.
-const ABSENT: [&str; 5] = ["configs", "plugin_metadata", "protos", "secrets", "stream_routes"];
+const ABSENT: [&str; 2] = ["protos", "stream_routes"];
 
 /// What the Admin API's handlers share.
 #[derive(Clone, Debug)]
@@ -87,28 +93,36 @@ async fn serve(state: &AdminState, parts: &Parts, body: Body) -> Result<Answer, 
         Some((first, rest)) => (first.as_str(), rest),
         None => return Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
     };
-    let body =
-        if reading || parts.method == Method::DELETE { None } else { request::body(parts, body).await? };
+    let body = match (resource, &parts.method) {
+        (_, &Method::GET | &Method::HEAD | &Method::DELETE) => None,
+        ("configs", _) => request::document(parts, body, configs::is_yaml(&parts.headers)).await?,
+        _ => request::body(parts, body).await?,
+    };
+    let reader = if role == Role::Admin { Reader::Admin } else { Reader::Viewer };
+    if resource == "configs" {
+        return configs::serve(&state.dialect, parts, rest, body, reader, state.read_only).await;
+    }
     let Some(kind) = Kind::of_plural(resource).filter(|kind| *kind != Kind::Credential) else {
         return describe::serve(&state.dialect, &parts.method, resource, rest, &query, body.as_ref())
             .unwrap_or_else(|| Err(unsupported(resource)));
     };
-    // `consumers/{username}/credentials/{id}`.
+    // `consumers/{username}/credentials/{id}` and `secrets/{manager}/{id}`.
     let (kind, parent, rest) = match rest.split_first().map(|(name, rest)| (name, rest.split_first())) {
         Some((username, Some((collection, rest))))
             if kind == Kind::Consumer && collection == "credentials" =>
         {
             (Kind::Credential, Some(username.clone()), rest)
         }
+        Some((manager, _)) if kind == Kind::Secret => {
+            (kind, Some(manager.clone()), rest.get(1..).unwrap_or_default())
+        }
         _ => (kind, None, rest),
     };
     if reading {
-        let reader = if role == Role::Admin { Reader::Admin } else { Reader::Viewer };
         return read::serve(&state.dialect, kind, parent.as_deref(), rest, &query, reader);
     }
     if state.read_only {
-        let why = "the resources are declared in the configuration file: the Admin API is read-only";
-        return Err(Answer::error(StatusCode::FORBIDDEN, why));
+        return Err(Answer::error(StatusCode::FORBIDDEN, READ_ONLY));
     }
     let (id, sub_path) = match rest.split_first() {
         Some((id, sub_path)) => (Some(id.clone()), sub_path.to_vec()),
@@ -124,6 +138,9 @@ async fn serve(state: &AdminState, parts: &Parts, body: Body) -> Result<Answer, 
     if (verb == Verb::Post && !kind.posts()) || (verb == Verb::Patch && !kind.patches()) {
         let text = format!("not supported `{}` method for {}", parts.method, kind.word());
         return Err(Answer::error(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    if kind == Kind::Secret {
+        check_manager(parent.as_deref().unwrap_or_default()).map_err(Answer::refuse)?;
     }
     if verb != Verb::Patch && !sub_path.is_empty() {
         return Err(Answer::error(StatusCode::NOT_FOUND, "not found"));
@@ -157,6 +174,9 @@ fn respond(method: &Method, answer: Answer) -> Response {
     headers.insert("x-api-version", HeaderValue::from_static("v3"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in answer.headers {
+        headers.insert(name, value);
+    }
     if *method == Method::OPTIONS {
         headers
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

@@ -44,9 +44,16 @@ fn list(
     reader: Reader,
 ) -> Result<Answer, Answer> {
     let filter = Filter::of(kind, query)?;
-    let mut found: Vec<Arc<Resource>> =
-        parent.map_or_else(|| dialect.list(kind), |username| dialect.credentials_of(username));
-    if parent.is_some() && found.is_empty() {
+    let mut found: Vec<Arc<Resource>> = match (kind, parent) {
+        (Kind::Credential, Some(username)) => dialect.credentials_of(username),
+        (_, Some(manager)) => {
+            let mut all = dialect.list(kind);
+            all.retain(|resource| resource.id.split_once('/').is_some_and(|(its, _)| its == manager));
+            all
+        }
+        (_, None) => dialect.list(kind),
+    };
+    if kind == Kind::Credential && found.is_empty() {
         // APISIX keeps an empty folder for every kind but this one.
         return Err(Answer::key_not_found());
     }
@@ -59,7 +66,7 @@ fn list(
     Ok(Answer::new(StatusCode::OK, json!({"total": total, "list": list})))
 }
 
-fn shown(dialect: &Dialect, resource: &Resource, reader: Reader) -> Value {
+pub(crate) fn shown(dialect: &Dialect, resource: &Resource, reader: Reader) -> Value {
     json!({
         "key": resource.kind.key(&resource.id),
         "value": dialect.show(resource, reader),

@@ -1,15 +1,18 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::{answer::Answer, json, schema::excerpt};
+use crate::{answer::Answer, json, schema::excerpt, yaml};
 
 /// Largest body, in bytes: APISIX's 1.5 MiB.
 const MAX_BODY: usize = 1_572_864;
+/// Largest document of a whole configuration.
+const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 /// Longest time to live: what a store's clock can hold without doubt.
 const MAX_TTL: f64 = 315_360_000.0;
 /// Most members of a path.
@@ -38,6 +41,29 @@ fn decode(segment: &str) -> Option<String> {
 
 /// The body as JSON; `None` when there is none.
 pub(super) async fn body(parts: &Parts, body: Body) -> Result<Option<Value>, Answer> {
+    let bytes = read(parts, body, MAX_BODY).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    // APISIX quotes the body here; it may hold secrets, and this text ends in terminals and logs.
+    json::parse(&bytes).map(Some).map_err(unreadable)
+}
+
+/// A whole configuration as JSON or YAML; `None` when there is none.
+pub(super) async fn document(parts: &Parts, body: Body, is_yaml: bool) -> Result<Option<Value>, Answer> {
+    let bytes = read(parts, body, MAX_DOCUMENT).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let read = if is_yaml { yaml::parse(&bytes) } else { json::parse(&bytes) };
+    read.map(Some).map_err(unreadable)
+}
+
+fn unreadable(error: String) -> Answer {
+    Answer::refuse(format!("invalid request body: {error}"))
+}
+
+async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Answer> {
     let encoding = parts.headers.get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| encoding != "identity") {
         return Err(Answer::error(
@@ -47,26 +73,21 @@ pub(super) async fn body(parts: &Parts, body: Body) -> Result<Option<Value>, Ans
     }
     let declared =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if let Some(length) = declared.filter(|length: &u64| *length > MAX_BODY as u64) {
-        return Err(too_large(&format!("request size {length}")));
+    if let Some(length) = declared.filter(|length: &u64| *length > limit as u64) {
+        return Err(too_large(&format!("request size {length}"), limit));
     }
-    let bytes = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+    let bytes = Limited::new(body, limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            too_large("the request's size")
+            too_large("the request's size", limit)
         } else {
             Answer::refuse("invalid request body: it could not be read to its end")
         }
     })?;
-    let bytes = bytes.to_bytes();
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    // APISIX quotes the body here; it may hold secrets, and this text ends in terminals and logs.
-    json::parse(&bytes).map(Some).map_err(|error| Answer::refuse(format!("invalid request body: {error}")))
+    Ok(bytes.to_bytes())
 }
 
-fn too_large(what: &str) -> Answer {
-    let text = format!("invalid request body: {what} is greater than the maximum size {MAX_BODY} allowed");
+fn too_large(what: &str, limit: usize) -> Answer {
+    let text = format!("invalid request body: {what} is greater than the maximum size {limit} allowed");
     Answer::error(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 

@@ -28,7 +28,7 @@ pub(crate) use self::{
 
 use self::cache::Cache;
 use crate::{
-    catalog::View,
+    catalog::{Catalog, View},
     plugins::{CompileContext, Registry},
     resources::{Kind, Sealer},
 };
@@ -90,11 +90,9 @@ impl Compiler {
         if prepared.disabled {
             return Ok(entry);
         }
-        let content = content(&[name, &prepared.conf.to_string()]);
+        let content = content(&[name, &prepared.conf.value.to_string()]);
         let cx = CompileContext { resource };
-        let compiled = self.plugins.find_or(content, || prepared.plugin.compile(&prepared.conf, &cx));
-        let compiled = compiled
-            .map_err(|error| format!("failed to check the configuration of plugin {name} err: {error}"))?;
+        let compiled = self.plugins.find_or(content, || prepared.compile(&cx))?;
         Ok(Entry { plugin: Some(compiled), ..entry })
     }
 
@@ -117,6 +115,7 @@ impl Pass<'_> {
             Kind::Credential => self.claims(kind, id).map(drop),
             Kind::GlobalRule => self.global_rule(id).map(drop),
             Kind::ConsumerGroup | Kind::PluginConfig => self.shared_plugins(kind, id).map(drop),
+            Kind::PluginMetadata | Kind::Secret => self.open(kind, id).map(drop),
         }
     }
 
@@ -154,8 +153,16 @@ impl Pass<'_> {
             self.view.find(kind, id).ok_or_else(|| format!("{word} [{id}] does not exist"))?.clone();
         self.compiler.sealer.open(&self.compiler.registry, kind, id, &mut value)?;
         kind.check(&self.compiler.registry, &value)?;
-        Ok(value)
+        Ok(kind.resolve(&self.compiler.registry, &value)?.into_owned())
     }
+}
+
+/// Stands for everything that is stored.
+pub(crate) fn fingerprint(catalog: &Catalog) -> String {
+    let all = Kind::ALL.into_iter().flat_map(|kind| catalog.list(kind));
+    let texts: Vec<String> = all.flat_map(|it| [it.kind.key(&it.id), it.value.to_string()]).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    content(&texts).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A digest that stands for these texts.

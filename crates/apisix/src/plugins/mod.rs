@@ -21,7 +21,7 @@ use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    resources::refuse_references,
+    references::{References, Resolved, has_references},
     schema::{Schema, excerpt},
 };
 
@@ -57,6 +57,11 @@ pub trait DialectPlugin: Send + Sync {
     /// Compiles a checked configuration of a consumer or credential, secrets in the clear.
     fn compile_credential(&self, _conf: &Value) -> Result<CompiledCredential, ConfigError> {
         Err(ConfigError::new(self.name(), "it proves of no consumer who it is"))
+    }
+
+    /// What may be written of it below `plugin_metadata`; nothing where it has no settings that hold for all routes.
+    fn metadata_schema(&self) -> Option<&Schema> {
+        None
     }
 
     /// Dotted paths of the attributes that are sealed at rest and hidden from viewers.
@@ -98,7 +103,23 @@ pub(crate) struct Prepared<'a> {
     pub(crate) priority: i64,
     /// Whether `_meta` switches it off.
     pub(crate) disabled: bool,
-    pub(crate) conf: Value,
+    /// References are resolved.
+    pub(crate) conf: Resolved,
+}
+
+impl Prepared<'_> {
+    /// Compiles it; the error is the whole text for the client, without what references stand for.
+    pub(crate) fn compile(&self, cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, String> {
+        let compiled = self.plugin.compile(&self.conf.value, cx);
+        compiled.map_err(|error| wrong(self.plugin.name(), &self.conf.hide(error.to_string())))
+    }
+}
+
+/// A configuration that was checked, references resolved and aliases too.
+struct Checked<'a> {
+    plugin: &'a dyn DialectPlugin,
+    meta: Meta,
+    conf: Resolved,
 }
 
 /// What `_meta` of a plugin's configuration says.
@@ -137,6 +158,10 @@ enum Place {
     Consumer,
 }
 
+fn wrong(plugin: &str, error: &str) -> String {
+    format!("failed to check the configuration of plugin {plugin} err: {error}")
+}
+
 fn no_object(plugin: &str) -> String {
     format!("invalid plugin conf for plugin [{plugin}]: it is not an object")
 }
@@ -155,18 +180,50 @@ fn resolve_aliases(plugin: &dyn DialectPlugin, conf: &mut Map<String, Value>) ->
     Ok(())
 }
 
+/// Checks what a plugin is to be compiled from, and resolves its aliases.
+fn check_resolved(plugin: &dyn DialectPlugin, conf: &mut Value, place: Place) -> Result<(), String> {
+    if let (Place::Consumer, Some(schema)) = (place, plugin.consumer_schema()) {
+        schema.validate(conf)?;
+        return conf.as_object().map_or(Ok(()), |conf| plugin.check_consumer(conf));
+    }
+    if let Some(members) = conf.as_object_mut() {
+        resolve_aliases(plugin, members)?;
+        plugin.check_before_schema(members)?;
+    }
+    plugin.schema().validate(conf)?;
+    conf.as_object().map_or(Ok(()), |conf| plugin.check_after_schema(conf))
+}
+
 /// All plugins of the dialect, by name.
 #[derive(Clone)]
 pub struct Registry {
     /// Sorted by name.
     plugins: Vec<Arc<dyn DialectPlugin>>,
+    references: References,
+    /// Whether what holds a reference without a value is let through unchecked.
+    lenient: bool,
 }
 
 impl Registry {
     /// A registry of these.
     pub fn new(mut plugins: Vec<Arc<dyn DialectPlugin>>) -> Self {
         plugins.sort_by_key(|plugin| plugin.name());
-        Self { plugins }
+        Self { plugins, references: References::none(), lenient: false }
+    }
+
+    /// The same, with references resolved so.
+    pub fn with_references(self, references: References) -> Self {
+        Self { references, ..self }
+    }
+
+    /// The same, for looking at what is not to serve yet.
+    pub(crate) fn lenient(&self) -> Self {
+        Self { lenient: true, ..self.clone() }
+    }
+
+    /// What resolves references.
+    pub(crate) fn references(&self) -> &References {
+        &self.references
     }
 
     /// A registry of `others` and of the plugins that know consumers.
@@ -223,16 +280,12 @@ impl Registry {
         name: &str,
         conf: &Value,
     ) -> Result<Option<CompiledCredential>, String> {
-        let plugin = self.check_one(name, conf, Place::Consumer)?;
-        let Value::Object(sent) = conf else { return Err(no_object(name)) };
-        let mut conf = sent.clone();
-        if Meta::take(&mut conf)?.disabled {
+        let Checked { plugin, meta, conf } = self.check_one(name, conf, Place::Consumer)?;
+        if meta.disabled {
             return Ok(None);
         }
-        let compiled = plugin.compile_credential(&Value::Object(conf));
-        compiled
-            .map(Some)
-            .map_err(|error| format!("failed to check the configuration of plugin {name} err: {error}"))
+        let compiled = plugin.compile_credential(&conf.value);
+        compiled.map(Some).map_err(|error| wrong(name, &conf.hide(error.to_string())))
     }
 
     /// Checks one plugin as it stands on a route.
@@ -240,42 +293,35 @@ impl Registry {
         self.check_one(name, conf, Place::Route).map(drop)
     }
 
-    fn check_one(&self, name: &str, conf: &Value, place: Place) -> Result<&dyn DialectPlugin, String> {
+    fn check_one(&self, name: &str, conf: &Value, place: Place) -> Result<Checked<'_>, String> {
         let plugin = self.find(name).ok_or_else(|| format!("unknown plugin [{}]", excerpt(name)))?;
-        let wrong =
-            |error: String| format!("failed to check the configuration of plugin {name} err: {error}");
         let Value::Object(sent) = conf else {
             return Err(no_object(name));
         };
-        let mut conf = sent.clone();
-        let meta = Meta::take(&mut conf).map_err(wrong)?;
+        let mut sent = sent.clone();
+        let mut meta = Meta::take(&mut sent).map_err(|error| wrong(name, &error))?;
+        let sent = Value::Object(sent);
         if meta.disabled {
-            return Ok(plugin);
+            return Ok(Checked { plugin, meta, conf: Resolved::plain(sent) });
         }
-        refuse_references(&Value::Object(conf.clone()), name).map_err(wrong)?;
-        if let (Place::Consumer, Some(schema)) = (place, plugin.consumer_schema()) {
-            let conf = Value::Object(conf);
-            schema.validate(&conf).map_err(wrong)?;
-            conf.as_object().map_or(Ok(()), |conf| plugin.check_consumer(conf)).map_err(wrong)?;
-            return Ok(plugin);
-        }
-        resolve_aliases(plugin, &mut conf).map_err(wrong)?;
-        plugin.check_before_schema(&conf).map_err(wrong)?;
-        let conf = Value::Object(conf);
-        plugin.schema().validate(&conf).map_err(wrong)?;
-        conf.as_object().map_or(Ok(()), |conf| plugin.check_after_schema(conf)).map_err(wrong)?;
-        Ok(plugin)
+        let mut conf = match self.references.resolve(&sent) {
+            Ok(resolved) => resolved,
+            Err(_) if self.lenient && has_references(&sent) => {
+                meta.disabled = true;
+                return Ok(Checked { plugin, meta, conf: Resolved::plain(sent) });
+            }
+            Err(error) => return Err(wrong(name, &error)),
+        };
+        let checked = check_resolved(plugin, &mut conf.value, place);
+        checked.map_err(|error| wrong(name, &conf.hide(error)))?;
+        Ok(Checked { plugin, meta, conf })
     }
 
-    /// The configuration as its plugin takes it: without `_meta`, aliases resolved.
+    /// The configuration as its plugin takes it: without `_meta`, aliases and references resolved.
     pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Prepared<'a>, String> {
-        let plugin = self.check_one(name, conf, Place::Route)?;
-        let Value::Object(sent) = conf else { return Err(no_object(name)) };
-        let mut conf = sent.clone();
-        let meta = Meta::take(&mut conf)?;
-        resolve_aliases(plugin, &mut conf)?;
+        let Checked { plugin, meta, conf } = self.check_one(name, conf, Place::Route)?;
         let priority = meta.priority.unwrap_or_else(|| plugin.priority());
-        Ok(Prepared { plugin, priority, disabled: meta.disabled, conf: Value::Object(conf) })
+        Ok(Prepared { plugin, priority, disabled: meta.disabled, conf })
     }
 
     /// All of them, by name.

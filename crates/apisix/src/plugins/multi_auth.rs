@@ -79,7 +79,8 @@ impl DialectPlugin for MultiAuth {
             let prepared =
                 self.plugins.prepare(name, conf).map_err(|error| ConfigError::new("auth_plugins", error))?;
             if !prepared.disabled {
-                compiled.push(prepared.plugin.compile(&prepared.conf, cx)?);
+                let one = prepared.compile(cx);
+                compiled.push(one.map_err(|error| ConfigError::new("auth_plugins", error))?);
             }
         }
         compile(compiled)

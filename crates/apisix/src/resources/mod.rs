@@ -1,6 +1,7 @@
 //! The kinds of resources: what each may hold, where it is stored, and the checks that come before everything else.
 
 mod consumer;
+mod manager;
 mod route;
 mod secrets;
 mod service;
@@ -8,14 +9,15 @@ mod shared;
 mod ssl;
 mod upstream;
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
 pub(crate) use consumer::{declared_credential, is_username};
+pub(crate) use manager::{check_manager, manager_of};
 pub(crate) use secrets::{Reader, Sealer};
 
-use crate::{plugins::Registry, schema::Schema};
+use crate::{plugins::Registry, references::has_references, schema::Schema};
 
 /// Where resources are stored: APISIX's own place.
 pub(crate) const PREFIX: &str = "/apisix/";
@@ -41,6 +43,10 @@ pub enum Kind {
     GlobalRule,
     /// `plugin_configs`
     PluginConfig,
+    /// `plugin_metadata`; its id is the plugin's name.
+    PluginMetadata,
+    /// `secrets`; its id is `vault/` and an id.
+    Secret,
 }
 
 /// What a kind is called, and what may be written to it.
@@ -62,7 +68,7 @@ struct Description {
 
 impl Kind {
     /// Every kind that this build has, in the order in which references to them are looked for.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Route,
         Self::Service,
         Self::Upstream,
@@ -72,10 +78,14 @@ impl Kind {
         Self::ConsumerGroup,
         Self::GlobalRule,
         Self::PluginConfig,
+        Self::PluginMetadata,
+        Self::Secret,
     ];
 
     /// The kinds that a configuration file declares as lists: what is referred to before what refers to it.
-    pub const DECLARED: [Self; 8] = [
+    pub const DECLARED: [Self; 10] = [
+        Self::Secret,
+        Self::PluginMetadata,
         Self::Ssl,
         Self::Upstream,
         Self::PluginConfig,
@@ -97,6 +107,8 @@ impl Kind {
             Self::ConsumerGroup => &consumer::GROUP,
             Self::GlobalRule => &shared::GLOBAL_RULE,
             Self::PluginConfig => &shared::PLUGIN_CONFIG,
+            Self::PluginMetadata => &manager::PLUGIN_METADATA,
+            Self::Secret => &manager::SECRET,
         }
     }
 
@@ -125,6 +137,11 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.plural() == name)
     }
 
+    /// What `schema/…` calls it.
+    pub(crate) fn schema_name(self) -> &'static str {
+        self.describe().schema_name
+    }
+
     /// The kind that `schema/…` calls so.
     pub fn of_schema_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.describe().schema_name == name)
@@ -148,7 +165,10 @@ impl Kind {
         let (plural, id) = key.strip_prefix(PREFIX)?.split_once('/')?;
         let segments: Vec<&str> = id.split('/').collect();
         match segments.as_slice() {
-            [id] if !id.is_empty() && plural != "credentials" => {
+            [manager, id] if plural == "secrets" && !manager.is_empty() && !id.is_empty() => {
+                Some((Self::Secret, format!("{manager}/{id}")))
+            }
+            [id] if !id.is_empty() && !matches!(plural, "credentials" | "secrets") => {
                 Some((Self::of_plural(plural)?, (*id).to_owned()))
             }
             [consumer, "credentials", id]
@@ -173,6 +193,7 @@ impl Kind {
             Self::Consumer => in_id.filter(|id| declared_credential(id).is_some()).or_else(|| {
                 value.get("username")?.as_str().filter(|name| is_username(name)).map(str::to_owned)
             }),
+            Self::Secret => in_id.filter(|id| manager_of(id).is_some()),
             _ => in_id.filter(|id| is_id(id)),
         }
     }
@@ -182,6 +203,13 @@ impl Kind {
         if self == Self::Route {
             route::check_before_schema(value)?;
         }
+        match self {
+            Self::PluginMetadata => return manager::check_metadata(registry, value),
+            Self::Secret => manager::check_secret(value)?,
+            _ => {}
+        }
+        let resolved = self.resolve(registry, value)?;
+        let value = &*resolved;
         self.schema().validate(value).map_err(|error| format!("invalid configuration: {error}"))?;
         match self {
             Self::Upstream => upstream::check(value)?,
@@ -190,12 +218,14 @@ impl Kind {
                     upstream::check(upstream)?;
                 }
             }
-            Self::Ssl => ssl::check(value)?,
-            Self::Consumer
+            Self::Ssl
+            | Self::Consumer
             | Self::Credential
             | Self::ConsumerGroup
             | Self::GlobalRule
-            | Self::PluginConfig => {}
+            | Self::PluginConfig
+            | Self::PluginMetadata
+            | Self::Secret => {}
         }
         if let Some(plugins) = value.get("plugins").and_then(Value::as_object) {
             match self {
@@ -204,6 +234,23 @@ impl Kind {
             }
         }
         if self == Self::Route { route::check_after_plugins(value) } else { Ok(()) }
+    }
+
+    /// A resource with values in the place of the references outside its plugins, which resolve their own.
+    pub(crate) fn resolve<'a>(self, registry: &Registry, value: &'a Value) -> Result<Cow<'a, Value>, String> {
+        if self != Self::Ssl {
+            return Ok(Cow::Borrowed(value));
+        }
+        let mut resolved = Cow::Borrowed(value);
+        for member in ["cert", "key"] {
+            let Some(written) = value.get(member).filter(|written| has_references(written)) else { continue };
+            let found = registry.references().resolve(written);
+            let found = found.map_err(|error| format!("invalid configuration: {member}: {error}"))?;
+            if let Some(members) = resolved.to_mut().as_object_mut() {
+                members.insert(member.to_owned(), found.value);
+            }
+        }
+        Ok(resolved)
     }
 
     /// The other resources that the one of this id names: which kind, which id.
@@ -294,14 +341,14 @@ pub(crate) fn refuse_times(value: &Map<String, Value>) -> Result<(), String> {
     if found.is_empty() { Ok(()) } else { Err(format!("the property is forbidden:  {}", found.join(" "))) }
 }
 
-/// `$env://` and `$secret://` would be taken for the secret itself: refused by name until they are resolved.
+/// Where `$env://` and `$secret://` are not resolved they would be taken for the secret itself: refused by name.
 pub(crate) fn refuse_references(value: &Value, path: &str) -> Result<(), String> {
     match value {
         Value::String(text) => {
             let lower: String = text.chars().take(10).flat_map(char::to_lowercase).collect();
             if lower.starts_with("$env://") || lower.starts_with("$secret://") {
                 return Err(format!(
-                    "{path}: references to `$env://` and `$secret://` are not implemented in this build"
+                    "{path}: references to `$env://` and `$secret://` are not implemented here"
                 ));
             }
             Ok(())

@@ -103,9 +103,13 @@ fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn 
         Kind::Ssl => &["key"],
         Kind::Upstream => &["tls.client_key"],
         Kind::Route | Kind::Service => &["upstream.tls.client_key"],
-        Kind::Consumer | Kind::Credential | Kind::ConsumerGroup | Kind::GlobalRule | Kind::PluginConfig => {
-            &[]
-        }
+        Kind::Secret => &["token"],
+        Kind::Consumer
+        | Kind::Credential
+        | Kind::ConsumerGroup
+        | Kind::GlobalRule
+        | Kind::PluginConfig
+        | Kind::PluginMetadata => &[],
     };
     for path in fixed {
         if let Some(secret) = at(value, path.split('.')) {
@@ -142,6 +146,9 @@ fn at<'a>(value: &'a mut Value, path: impl Iterator<Item = &'a str>) -> Option<&
 /// Takes every secret out. Of plugins that this build does not know, nothing is known not to be a secret.
 fn hide(registry: &Registry, kind: Kind, value: &mut Value) {
     for_each(registry, kind, value, &mut |_, secret| *secret = Value::Null);
+    if kind == Kind::Secret {
+        remove(value, "token");
+    }
     let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
     for (name, conf) in plugins {
         if registry.find(name).is_none() {

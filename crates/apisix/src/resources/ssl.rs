@@ -1,8 +1,8 @@
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Description, host, refuse_references, with_common};
+use super::{Description, host, with_common};
 use crate::schema::Schema;
 
 pub(super) static KIND: Description = Description {
@@ -52,10 +52,4 @@ fn client() -> Schema {
         .required("ca", Schema::string().length(128, 65536).doc("authorities, PEM"))
         .field("depth", Schema::integer().at_least(0).default(1))
         .field("skip_mtls_uri_regex", Schema::array(Schema::string()).unimplemented())
-}
-
-pub(super) fn check(value: &Value) -> Result<(), String> {
-    ["cert", "key"]
-        .into_iter()
-        .try_for_each(|member| value.get(member).map_or(Ok(()), |value| refuse_references(value, member)))
 }

@@ -45,7 +45,7 @@ async fn one_bad_resource_keeps_no_other_from_serving_and_is_named() {
         ("/apisix/routes/text", json!("not json")),
         ("/apisix/routes/lost", json!({"uri": "/x", "service_id": "9"})),
         ("/apisix/services/bad", json!({"upstream": {"type": "chash", "nodes": {}}})),
-        ("/apisix/plugin_metadata/1", json!({"plugins": {}})),
+        ("/apisix/protos/1", json!({"content": ""})),
         ("/apisix/consumers/", json!("init_dir")),
         ("/apisix/data_plane/server_info/1", json!({})),
     ])
@@ -54,7 +54,7 @@ async fn one_bad_resource_keeps_no_other_from_serving_and_is_named() {
     let mut named = broken(&gate);
     named.sort();
     let expected = [
-        "plugin_metadata/1: not impl",
+        "protos/1: not impl",
         "routes/lost: service [9]: ",
         "routes/plugin: unknown plugin",
         "routes/text: ",
@@ -91,10 +91,7 @@ async fn changes_of_the_store_by_somebody_else_are_taken_up() {
         ttl: None,
     };
     store
-        .commit(
-            Vec::new(),
-            vec![put("/apisix/routes/1", route("/a")), put("/apisix/plugin_metadata/1", json!({}))],
-        )
+        .commit(Vec::new(), vec![put("/apisix/routes/1", route("/a")), put("/apisix/protos/1", json!({}))])
         .await
         .unwrap();
     for _ in 0..1000 {

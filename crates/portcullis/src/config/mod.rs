@@ -10,6 +10,8 @@ mod section;
 mod tree;
 
 use std::{
+    cell::RefCell,
+    collections::BTreeSet,
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -58,6 +60,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Requests in flight get so long after SIGTERM.
     pub(crate) drain: Duration,
+    /// APISIX's Control API.
+    pub(crate) control: Option<SocketAddr>,
+    /// Variables of the environment that the file uses: nothing else may read them.
+    pub(crate) variables: BTreeSet<String>,
 }
 
 /// One address of the gateway.
@@ -264,11 +270,18 @@ impl Config {
         let rejected = |problems| Rejected::new(file, problems);
         let text = text_of(file)
             .map_err(|reason| rejected(vec![tree::problem(Mark { line: 1, column: 1 }, reason)]))?;
-        let root = tree::parse(&text, environment).map_err(rejected)?;
+        let used = RefCell::new(BTreeSet::new());
+        let noting = |name: &str| {
+            used.borrow_mut().insert(name.to_owned());
+            environment(name)
+        };
+        let root = tree::parse(&text, &noting).map_err(rejected)?;
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         let mut findings = Findings { problems: Vec::new(), folder };
         match read::config(&root, &mut findings) {
-            Some(config) if findings.problems.is_empty() => Ok(Self { file: file.to_owned(), ..config }),
+            Some(config) if findings.problems.is_empty() => {
+                Ok(Self { file: file.to_owned(), variables: used.into_inner(), ..config })
+            }
             _ => Err(rejected(findings.problems)),
         }
     }

@@ -1,6 +1,6 @@
 //! Reads the sections of the file, one function each.
 
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use base::{Keyring, Secret};
 
@@ -28,6 +28,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         "limits",
         "drain",
         "plugin_attr",
+        "control",
     ];
     let top = Section::open(root, "", &known, findings)?;
     let mut ports = check::Ports::default();
@@ -45,6 +46,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let limits = read_limits(&top, findings);
     let drain = read_drain(&top, findings);
     let https_port = read_https_port(&top, findings);
+    let control = read_control(&top, &mut ports, findings);
     Some(Config {
         file: PathBuf::new(),
         workers,
@@ -63,6 +65,8 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         log,
         limits,
         drain,
+        control,
+        variables: BTreeSet::new(),
     })
 }
 
@@ -374,6 +378,18 @@ fn read_metrics(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Find
     let section = top.section("metrics", &["listen"], findings)?;
     let listen = section.required("listen", findings)?;
     ports.take(&listen, &section.path_of("listen"), findings);
+    Some(listen.value)
+}
+
+/// There is no key, so that only this machine may reach it.
+fn read_control(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<SocketAddr> {
+    let section = top.section("control", &["listen"], findings)?;
+    let listen = section.required::<SocketAddr>("listen", findings)?;
+    ports.take(&listen, &section.path_of("listen"), findings);
+    if !listen.value.ip().is_loopback() {
+        findings
+            .add(listen.mark, "`control.listen` must be a loopback address: whoever reaches it needs no key");
+    }
     Some(listen.value)
 }
 

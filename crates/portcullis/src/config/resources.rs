@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use apisix::Kind;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::{
     section::{Findings, Section},
@@ -60,28 +60,12 @@ fn json(node: &Node) -> Value {
     match &node.kind {
         tree::Kind::Null => Value::Null,
         tree::Kind::Text { text, plain: false } => Value::from(text.expose().as_str()),
-        tree::Kind::Text { text, plain: true } => typed(text.expose()),
+        tree::Kind::Text { text, plain: true } => apisix::typed(text.expose()),
         tree::Kind::Sequence(items) => items.iter().map(json).collect(),
         tree::Kind::Mapping(entries) => {
             let entries = entries.iter().map(|entry| (entry.key.clone(), json(&entry.value)));
             entries.collect::<Map<_, _>>().into()
         }
-    }
-}
-
-fn typed(text: &str) -> Value {
-    // What `parse` would take beyond YAML's numbers (`inf`, `nan`) begins with a letter.
-    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-    match text {
-        "true" => Value::Bool(true),
-        "false" => Value::Bool(false),
-        _ if !numeric => Value::from(text),
-        _ => match text.parse::<i64>() {
-            Ok(number) => Value::from(number),
-            Err(_) => {
-                text.parse().ok().and_then(Number::from_f64).map_or_else(|| Value::from(text), Value::Number)
-            }
-        },
     }
 }
 
