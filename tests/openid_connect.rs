@@ -27,6 +27,9 @@ mod keys;
 mod login;
 #[path = "openid_connect/providers.rs"]
 mod providers;
+#[cfg(feature = "peers")]
+#[path = "openid_connect/redis.rs"]
+mod redis;
 #[path = "openid_connect/session.rs"]
 mod session;
 

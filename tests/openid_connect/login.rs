@@ -53,7 +53,7 @@ impl Site {
     }
 
     /// Goes up to the provider, and no further: the browser, and where the provider sends it back to.
-    async fn before_the_callback(&self, provider: &Provider) -> (Browser, Url) {
+    pub(super) async fn before_the_callback(&self, provider: &Provider) -> (Browser, Url) {
         let mut browser = Browser::new();
         let away = browser.open_only(&self.url("first")).await.location().unwrap();
         assert!(away.as_str().starts_with(&provider.issuer()), "{away}");

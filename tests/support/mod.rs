@@ -19,6 +19,8 @@ pub(crate) mod http2;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod provider;
+#[cfg(feature = "peers")]
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tls;

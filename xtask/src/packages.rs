@@ -11,7 +11,7 @@ pub(crate) struct Package {
     proof: &'static str,
 }
 
-/// Peers of the tests: a browser, and a database server.
+/// Peers of the tests: a browser, a database server, and a Redis.
 pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "curl", proof: "/usr/bin/curl" },
     Package { name: "chromium", proof: "/usr/bin/chromium" },
@@ -19,6 +19,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "postgresql", proof: "/usr/lib/postgresql" },
     Package { name: "nodejs", proof: "/usr/bin/node" },
     Package { name: "npm", proof: "/usr/bin/npm" },
+    Package { name: "redis-server", proof: "/usr/bin/redis-server" },
 ];
 
 /// Rivals and the load generator of the benchmarks. Envoy comes from PyPI.

@@ -26,6 +26,7 @@ use ipnet::IpNet;
 pub use client::Fetcher;
 pub use error::{FetchError, Refusal, SetupError};
 pub use resolve::{Resolve, Resolving, SystemResolver};
+pub use tls::tls_config;
 
 /// Bytes of an answer's body unless the request says otherwise: 1 MiB.
 pub const MAX_BODY: usize = 1024 * 1024;

@@ -37,6 +37,19 @@ impl TlsConfigs {
     }
 }
 
+/// How a client speaks TLS to what is no HTTP server: with the system's authorities and those in `extra` (PEM), or taking
+/// any certificate where the configuration asks for that in so many words.
+///
+/// # Errors
+///
+/// When the certificates cannot be read.
+pub fn tls_config(extra: Option<&[u8]>, verify: bool) -> Result<Arc<ClientConfig>, SetupError> {
+    let TlsConfigs { verified, unverified } = TlsConfigs::new(extra)?;
+    let mut config = ClientConfig::clone(if verify { &verified } else { &unverified });
+    config.alpn_protocols.clear();
+    Ok(Arc::new(config))
+}
+
 /// Takes any certificate, but still demands that the server holds its key.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);

@@ -12,7 +12,7 @@ use plugins::{
 use rp::{
     assertion::{AssertionKey, AssertionKeys, KeyRecord},
     provider::Providers,
-    session::{EndedError, EndedRecord, EndedSessions, EndedStore, Refreshes, Saved},
+    session::{EndedError, EndedRecord, EndedSessions, EndedStore, RedisLinks, Refreshes, Saved, TlsChoices},
 };
 use store::{Condition, Operation, Store};
 use tokio::runtime::Handle;
@@ -101,7 +101,11 @@ impl Services {
         store: &Arc<dyn Store>,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::current();
-        let fetcher = Fetcher::new(&policy(config)?, runtime.clone(), clock.clone())?;
+        let policy = policy(config)?;
+        let tls = |verify| fetch::tls_config(policy.roots.as_deref(), verify);
+        let tls = TlsChoices { verified: tls(true)?, unverified: tls(false)? };
+        let redis = RedisLinks::new(runtime.clone(), tls, policy.refused.clone());
+        let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone())?;
         let providers = Providers::new(fetcher.clone(), clock.clone(), runtime.clone());
         let ended = Arc::new(Ended { store: Arc::clone(store), clock: clock.clone() });
         let loaded = ended.load().await.context("cannot read the record of ended sessions")?;
@@ -127,6 +131,7 @@ impl Services {
             assertion_keys,
             used_states: Arc::default(),
             used_logouts: Arc::default(),
+            redis,
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         };

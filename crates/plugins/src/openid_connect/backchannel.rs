@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::Secret;
+use base::{Secret, UnixMillis};
 use bytes::Bytes;
 use gateway::plugin::{Answering, BodyReader, Flow, PluginRequest, Reply};
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -10,7 +10,7 @@ use jose::CompactJws;
 use oauth::form;
 use rp::{
     provider::issuer_matches,
-    session::{LogoutToken, LogoutTokenRules, Mark, Unusable},
+    session::{LogoutToken, LogoutTokenRules, Mark, StorageError, Unusable},
 };
 
 use super::{Inner, answer, tokens::Unverified};
@@ -62,9 +62,26 @@ impl Inner {
             Unusable::Used => request(&"the logout token was used before"),
             Unusable::Full => NotDone::Later("too many logout tokens are remembered".to_owned()),
         })?;
-        let Err(why) = self.end_marked(&token).await else { return Ok(()) };
+        let ended = match self.claim_on_all_nodes(&token, now).await {
+            Ok(true) => self.end_marked(&token).await,
+            Ok(false) => return Err(request(&"the logout token was used before")),
+            Err(error) => Err(error.to_string()),
+        };
+        let Err(why) = ended else { return Ok(()) };
+        // The provider may ask again, with the same token.
         self.services.used_logouts.release(&token);
+        if let Some((_, shared)) = self.shared() {
+            shared.release(&once(&token)).await;
+        }
         Err(NotDone::Later(why))
+    }
+
+    /// `false` if another node of shared sessions has used `token`.
+    async fn claim_on_all_nodes(&self, token: &LogoutToken, now: UnixMillis) -> Result<bool, StorageError> {
+        match self.shared() {
+            Some((_, shared)) => shared.claim_once(&once(token), token.expires.since(now)).await,
+            None => Ok(true),
+        }
     }
 
     async fn verify_logout_token(&self, token: &str) -> Result<LogoutToken, NotDone> {
@@ -100,8 +117,16 @@ impl Inner {
             (None, None) => return Ok(()),
         };
         let until = ended.last_moment(realm, now);
+        if let Some(shared) = &browser.shared {
+            shared.remove_marked(mark, until, now).await.map_err(|error| error.to_string())?;
+        }
         ended.end_marked(realm, mark, until, now).await.map_err(|error| error.to_string())
     }
+}
+
+/// Two tokens of one issuer and one id are the same.
+fn once(token: &LogoutToken) -> String {
+    format!("{}\n{}", token.issuer, token.id)
 }
 
 fn done() -> Reply {

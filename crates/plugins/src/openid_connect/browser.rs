@@ -14,7 +14,7 @@ use oauth::ProviderMetadata;
 use rp::{
     bearer::{CoreCache, VerdictKey, Weigh},
     provider::{issuer_matches, issuer_may_vary},
-    session::{Continued, Cookies, Jar, Session, Standing},
+    session::{Continued, Cookies, Jar, Session, SharedSessions, Standing, StorageError},
 };
 use serde_json::{Map, Value};
 
@@ -23,6 +23,7 @@ use super::{
     caller::{Caller, Place},
     known::Known,
     login,
+    shared::storage_away,
     visitor::{Visitor, is_private},
 };
 
@@ -55,7 +56,9 @@ pub(super) struct Browser {
     local_path: Option<String>,
     logout_path: String,
     /// Digest of the cookies' keys and of the whole configuration.
-    reader: [u8; 32],
+    pub(super) reader: [u8; 32],
+    /// Sessions in Redis; `None`: they are in the cookies.
+    pub(super) shared: Option<SharedSessions>,
 }
 
 /// Where the provider sends the browser back to.
@@ -103,7 +106,9 @@ impl Browser {
         let reader = jar.reader(&identity);
         services.ended.expect_lifetimes(jar.realm(), &login.lifetimes);
         let local_path = login.way_back.local_path.clone();
-        Ok(Self { jar, config: login.clone(), redirect, local_path, logout_path, reader })
+        let shared =
+            login.storage.as_ref().map(|settings| SharedSessions::new(&services.redis, settings, &jar));
+        Ok(Self { jar, config: login.clone(), redirect, local_path, logout_path, reader, shared })
     }
 
     /// What becomes of the request by its cookies.
@@ -122,6 +127,9 @@ impl Browser {
         if logout.frontchannel_path.as_deref() == Some(path) {
             return inner.frontchannel_logout(self, Visitor::of(request));
         }
+        if self.shared.is_some() {
+            return self.judge_shared(inner, request);
+        }
         let (https, now) = (request.peer.https, inner.services.clock.now());
         // A cookie that came over plain http may be anybody's by now, and no new one is set there.
         let cookies = is_private(request).then(|| Cookies::read(&request.head.headers));
@@ -138,22 +146,11 @@ impl Browser {
             inner.remove_credentials(request.head, request.peer.https);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
-        let introduction =
-            match inner.introduce(&opened.caller, &Place::of(request), opened.session.ends, now) {
-                Ok(introduction) => introduction,
-                Err(objection) => return Flow::respond(answer::forbidden(&objection)),
-            };
         if standing == Standing::Stale {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
-        inner.remove_credentials(request.head, request.peer.https);
-        opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
-        request.head.headers.extend(introduction.assertion);
-        if let Some(who) = introduction.attach {
-            request.attach(who);
-        }
-        Flow::Continue
+        inner.pass(&opened, request, now)
     }
 
     /// The session that the cookies hold, if it is good at `now`.
@@ -187,7 +184,7 @@ impl Browser {
         })
     }
 
-    fn standing(&self, inner: &Inner, session: &Session, now: UnixMillis) -> Standing {
+    pub(super) fn standing(&self, inner: &Inner, session: &Session, now: UnixMillis) -> Standing {
         let other_issuer = |metadata: &ProviderMetadata| {
             !issuer_may_vary(metadata) && !issuer_matches(metadata, &session.issuer, None)
         };
@@ -250,7 +247,7 @@ impl Browser {
     }
 
     /// Whether it is time to ask the provider if the user of `session` is still logged in there.
-    fn is_unsure(&self, session: &Session, now: UnixMillis) -> bool {
+    pub(super) fn is_unsure(&self, session: &Session, now: UnixMillis) -> bool {
         self.config
             .refresh_session_interval
             .is_some_and(|interval| now.since(session.authenticated) >= interval)
@@ -281,8 +278,24 @@ impl Redirect {
 }
 
 impl Inner {
+    /// Lets a request with a session that is good go on, if its claims suffice.
+    pub(super) fn pass(&self, opened: &Opened, request: &mut PluginRequest<'_>, now: UnixMillis) -> Flow {
+        let introduced = self.introduce(&opened.caller, &Place::of(request), opened.session.ends, now);
+        let introduction = match introduced {
+            Ok(introduction) => introduction,
+            Err(objection) => return Flow::respond(answer::forbidden(&objection)),
+        };
+        self.remove_credentials(request.head, request.peer.https);
+        opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
+        request.head.headers.extend(introduction.assertion);
+        if let Some(who) = introduction.attach {
+            request.attach(who);
+        }
+        Flow::Continue
+    }
+
     /// What becomes of a request without a session.
-    fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
+    pub(super) fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
         let visitor = Visitor::of(request);
         self.remove_credentials(request.head, request.peer.https);
         match self.turn_away_now(&visitor) {
@@ -306,6 +319,10 @@ impl Inner {
         if !login {
             return Some(Verdict::respond(visitor.error(StatusCode::UNAUTHORIZED, "a login is needed")));
         }
+        if browser.shared.as_ref().is_some_and(|shared| !shared.is_available()) {
+            // A login could not end either.
+            return Some(Verdict::respond(storage_away(visitor, StorageError)));
+        }
         let metadata = self.provider.metadata()?;
         Some(Verdict::respond(login::begin(self, browser, visitor, &metadata, None)))
     }
@@ -314,22 +331,24 @@ impl Inner {
     /// request that is no page load cannot follow, and is not served with what is no longer sure.
     fn ask_again(self: &Arc<Self>, session: &Session, request: &mut PluginRequest<'_>) -> Flow {
         let visitor = Visitor::of(request);
-        if !visitor.page_load {
-            return Flow::respond(visitor.error(StatusCode::UNAUTHORIZED, "the login is to be confirmed"));
-        }
         let continued = Continued { span: session.span(), subject: session.marks.subject };
         let inner = Arc::clone(self);
-        Flow::Suspend(Box::pin(async move {
-            let (errors, html) = visitor.errors();
-            match (inner.provider.ready().await, &inner.browser) {
-                (Ok(metadata), Some(browser)) => {
-                    let continued = Some(continued);
-                    Verdict::respond(login::begin(&inner, browser, &visitor, &metadata, continued))
-                }
-                (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
-                (Ok(_), None) => Verdict::default(),
+        Flow::Suspend(Box::pin(async move { inner.ask_again_later(continued, &visitor).await }))
+    }
+
+    /// As [`Inner::ask_again`], where the request itself is out of reach.
+    pub(super) async fn ask_again_later(&self, continued: Continued, visitor: &Visitor) -> Verdict {
+        if !visitor.page_load {
+            return Verdict::respond(visitor.error(StatusCode::UNAUTHORIZED, "the login is to be confirmed"));
+        }
+        let (errors, html) = visitor.errors();
+        match (self.provider.ready().await, &self.browser) {
+            (Ok(metadata), Some(browser)) => {
+                Verdict::respond(login::begin(self, browser, visitor, &metadata, Some(continued)))
             }
-        }))
+            (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
+            (Ok(_), None) => Verdict::default(),
+        }
     }
 
     /// As [`Inner::turn_away_now`], waiting for the provider where that is needed.
@@ -356,7 +375,7 @@ impl Inner {
 
     /// Keeps from the upstream what a client without a verified token sent in place of the gate: its cookies, and
     /// `Authorization` where the upstream is to find the gate's word in it.
-    fn remove_credentials(&self, head: &mut RequestHead, https: bool) {
+    pub(super) fn remove_credentials(&self, head: &mut RequestHead, https: bool) {
         self.remove_own_cookies(head, https);
         if self.config.headers.access_token == AccessTokenHeader::Authorization {
             head.headers.remove(AUTHORIZATION);
@@ -401,7 +420,7 @@ impl Opened {
     }
 
     /// Whether its access token is over at `now`.
-    fn is_over(&self, now: UnixMillis) -> bool {
+    pub(super) fn is_over(&self, now: UnixMillis) -> bool {
         self.session.access_token.is_some()
             && self.session.access_expires.is_some_and(|expires| now >= expires)
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, TokenType, Verifier, form};
 use rp::{
     provider::{ProviderError, issuer_may_vary},
-    session::{Login, Marks, Recalled, Session, SessionSpan},
+    session::{Login, Marks, Recalled, Session, SessionSpan, StorageError},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     browser::Browser,
     login,
     login_config::ResponseMode,
+    shared::storage_away,
     tokens::{BadIdToken, Expected},
     visitor::Visitor,
 };
@@ -35,6 +36,8 @@ enum Failed {
     Refused(OAuthError),
     /// The provider is at fault. What exactly is for the log.
     Provider(String),
+    /// The session could not be kept.
+    Storage,
 }
 
 impl Inner {
@@ -106,7 +109,10 @@ impl Inner {
     async fn finish(&self, visitor: &Visitor, params: &Params<'_>, login: &Login) -> Verdict {
         let Some(browser) = &self.browser else { return Verdict::default() };
         let code = match self.provider.ready().await {
-            Ok(metadata) => self.read_answer(&metadata, params, login),
+            Ok(metadata) => match self.read_answer(&metadata, params) {
+                Ok(code) => self.claim(browser, login).await.map(|()| code),
+                Err(failed) => Err(failed),
+            },
             Err(error) => Err(Failed::Provider(error.to_string())),
         };
         let session = match code {
@@ -123,15 +129,22 @@ impl Inner {
         })
     }
 
-    /// The code, if the answer is this provider's to this client (RFC 6749 4.1.2, RFC 9207) and the state is good for
-    /// one more exchange. Only an exchange uses a state up: the record of used ones is bounded, and an answer that asks
-    /// nothing of the provider must be no cheap way to fill it.
-    fn read_answer(
-        &self,
-        metadata: &ProviderMetadata,
-        params: &Params<'_>,
-        login: &Login,
-    ) -> Result<String, Failed> {
+    /// Uses the state up, if it is good for one more exchange. Only an exchange does: the record of used ones is bounded,
+    /// and an answer that asks nothing of the provider must be no cheap way to fill it.
+    async fn claim(&self, browser: &Browser, login: &Login) -> Result<(), Failed> {
+        let is_fresh = self.services.used_states.claim(login, self.services.clock.now())
+            && match &browser.shared {
+                Some(shared) => shared
+                    .claim(login, browser.config.cookies.logins.lifetime)
+                    .await
+                    .map_err(|_: StorageError| Failed::Storage)?,
+                None => true,
+            };
+        is_fresh.then_some(()).ok_or(Failed::Request("this login is finished already"))
+    }
+
+    /// The code, if the answer is this provider's to this client (RFC 6749 4.1.2, RFC 9207).
+    fn read_answer(&self, metadata: &ProviderMetadata, params: &Params<'_>) -> Result<String, Failed> {
         check_issuer(metadata, params.value("iss"))?;
         if params.value("client_id").is_some_and(|client| client != self.client.client_id) {
             return Err(Failed::Request("the answer is for another client"));
@@ -144,9 +157,6 @@ impl Inner {
         let code = code.ok_or(Failed::Request(
             "unhandled request to the redirect_uri: it has no code that can be read",
         ))?;
-        if !self.services.used_states.claim(login, self.services.clock.now()) {
-            return Err(Failed::Request("this login is finished already"));
-        }
         Ok(code.to_owned())
     }
 
@@ -252,17 +262,29 @@ impl Inner {
             // It was ended while the provider was asked whether it goes on.
             return self.give_up(browser, visitor, login, Failed::Request("the session has ended"));
         }
-        let before = browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.span());
+        let before = match &browser.shared {
+            None => browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.span()),
+            Some(_) => browser.shown(&cookies, https).first().map(|shown| shown.ticket.span),
+        };
         for span in before.into_iter().chain(login.continues.map(|continued| continued.span)) {
             if span.id != session.id
-                && let Err(error) = self.services.ended.end(browser.jar.realm(), span, now).await
+                && let Err(error) = self.end_session(browser, span, now).await
             {
                 tracing::warn!(%error, "the end of a session that a new login replaces holds until a restart");
             }
         }
-        let mut lines = match browser.jar.issue(session, &cookies, https) {
+        let issued = match &browser.shared {
+            None => browser
+                .jar
+                .issue(session, &cookies, https)
+                .map_err(|error| Failed::Provider(error.to_string())),
+            Some(shared) => {
+                browser.keep_shared(shared, session, visitor, now).await.map_err(|_| Failed::Storage)
+            }
+        };
+        let mut lines = match issued {
             Ok(lines) => lines,
-            Err(error) => return self.give_up(browser, visitor, login, Failed::Provider(error.to_string())),
+            Err(failed) => return self.give_up(browser, visitor, login, failed),
         };
         lines.push(browser.jar.forget(&login.state, https));
         if browser.jar.is_strict() {
@@ -283,7 +305,7 @@ impl Inner {
     ) -> Verdict {
         let now = self.services.clock.now();
         if let Some(continued) = login.continues
-            && let Err(error) = self.services.ended.end(browser.jar.realm(), continued.span, now).await
+            && let Err(error) = self.end_session(browser, continued.span, now).await
         {
             tracing::warn!(%error, "the end of a session that the provider does not confirm holds until a restart");
         }
@@ -307,6 +329,10 @@ impl Inner {
 
     fn give_up(&self, browser: &Browser, visitor: &Visitor, login: &Login, failed: Failed) -> Reply {
         let (status, message) = match &failed {
+            Failed::Storage => {
+                let reply = storage_away(visitor, StorageError);
+                return answer::set_cookies(reply, vec![browser.jar.forget(&login.state, visitor.https)]);
+            }
             Failed::Request(why) => (StatusCode::BAD_REQUEST, (*why).to_owned()),
             Failed::Refused(error) => (refusal_status(&error.code), describe(error)),
             Failed::Provider(why) => {

@@ -7,7 +7,7 @@ use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
     provider::TokenAuth,
-    session::{CookieSettings, Lifetimes, SameSite},
+    session::{CookieSettings, Lifetimes, RedisSettings, SameSite},
 };
 
 use super::{
@@ -174,6 +174,8 @@ pub struct LoginConfig {
     /// After so long since the provider last said so, it is asked again whether the user is still logged in there,
     /// without a page.
     pub refresh_session_interval: Option<Duration>,
+    /// The Redis that sessions are kept in; `None`: in the cookies.
+    pub storage: Option<RedisSettings>,
     /// Keys that ID tokens are encrypted for; `None`: they are not encrypted.
     pub decryption: Option<DecryptionKeys>,
     /// How long sessions live.

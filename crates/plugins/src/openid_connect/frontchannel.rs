@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway::plugin::{Flow, Reply, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
 use oauth::form;
-use rp::session::{Mark, Session};
+use rp::session::{Mark, Marks, SessionSpan};
 use url::Url;
 
 use super::{Inner, answer, browser::Browser, visitor::Visitor};
@@ -29,11 +29,20 @@ impl Inner {
         };
         let mark = Mark::of_sid(browser.jar.realm(), iss, sid);
         let now = self.services.clock.now();
-        let sessions: Vec<Session> = browser
-            .opened(self, &visitor.cookies(), visitor.https)
-            .filter(|opened| now < opened.session.ends && opened.session.marks.sid == Some(mark))
-            .map(|opened| opened.session.clone())
-            .collect();
+        let https = visitor.https;
+        let shown: Vec<(SessionSpan, Marks)> = match browser.shared {
+            None => browser
+                .opened(self, &visitor.cookies(), https)
+                .map(|opened| (opened.session.span(), opened.session.marks))
+                .collect(),
+            Some(_) => browser
+                .shown(&visitor.cookies(), https)
+                .iter()
+                .map(|shown| (shown.ticket.span, shown.ticket.marks))
+                .collect(),
+        };
+        let ours = |(span, marks): &(SessionSpan, Marks)| now < span.ends && marks.sid == Some(mark);
+        let sessions: Vec<SessionSpan> = shown.into_iter().filter(ours).map(|(span, _)| span).collect();
         let ancestor = Url::parse(iss).ok().map(|iss| iss.origin().ascii_serialization());
         let inner = Arc::clone(self);
         Flow::Suspend(Box::pin(async move {
@@ -46,13 +55,13 @@ impl Inner {
         &self,
         browser: &Browser,
         visitor: &Visitor,
-        sessions: &[Session],
+        sessions: &[SessionSpan],
         ancestor: Option<String>,
     ) -> Reply {
         let mut cookies = Vec::new();
         for session in sessions {
             let now = self.services.clock.now();
-            if let Err(error) = self.services.ended.end(browser.jar.realm(), session.span(), now).await {
+            if let Err(error) = self.end_session(browser, *session, now).await {
                 tracing::error!(%error, "a front-channel logout is not recorded");
                 return visitor.error(StatusCode::SERVICE_UNAVAILABLE, "the logout could not be recorded");
             }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use base::UnixMillis;
 use gateway::plugin::{Flow, Reply, Verdict};
 use http::StatusCode;
 use oauth::ProviderMetadata;
-use rp::session::Session;
+use rp::session::{EndedError, Session, SessionSpan};
 use url::Url;
 
-use super::{Inner, answer, browser::Browser, visitor::Visitor};
+use super::{Inner, answer, browser::Browser, shared::Shown, visitor::Visitor};
 
 impl Inner {
     /// Answers at the logout path. A request that another site's page caused ends nothing by itself: the user is asked.
@@ -24,21 +25,50 @@ impl Inner {
             .filter(|opened| now < opened.session.ends)
             .map(|opened| opened.session.clone())
             .collect();
+        let shown = match browser.shared {
+            Some(_) => browser.shown(&visitor.cookies(), visitor.https),
+            None => Vec::new(),
+        };
         let inner = Arc::clone(self);
         Flow::Suspend(Box::pin(async move {
             let Some(browser) = &inner.browser else { return Verdict::default() };
+            let mut sessions = sessions;
+            if let Some(shared) = &browser.shared {
+                for Shown { ticket, .. } in &shown {
+                    match shared.load(ticket).await {
+                        Ok(stored) => sessions.extend(stored.map(|stored| stored.session)),
+                        Err(error) => {
+                            tracing::error!(%error, "a logout is not recorded");
+                            return Verdict::respond(unrecorded(browser, &visitor));
+                        }
+                    }
+                }
+            }
             Verdict::respond(inner.sign_off(browser, &visitor, &sessions).await)
         }))
+    }
+
+    /// Ends a session for good, wherever it is kept.
+    pub(super) async fn end_session(
+        &self,
+        browser: &Browser,
+        span: SessionSpan,
+        now: UnixMillis,
+    ) -> Result<(), EndedError> {
+        if let Some(shared) = &browser.shared {
+            shared.remove(&span.id).await.map_err(|error| EndedError(error.to_string()))?;
+        }
+        // With shared sessions too: what the cores of this node were told of it no longer holds.
+        self.services.ended.end(browser.jar.realm(), span, now).await
     }
 
     async fn sign_off(&self, browser: &Browser, visitor: &Visitor, sessions: &[Session]) -> Reply {
         let cookies = browser.jar.clear(&visitor.cookies(), visitor.https);
         for session in sessions {
             let now = self.services.clock.now();
-            if let Err(error) = self.services.ended.end(browser.jar.realm(), session.span(), now).await {
+            if let Err(error) = self.end_session(browser, session.span(), now).await {
                 tracing::error!(%error, "a logout is not recorded");
-                let why = "the logout could not be recorded; the session is gone from this browser only";
-                return answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies);
+                return unrecorded(browser, visitor);
             }
             if browser.config.revoke_on_logout {
                 self.revoke(session).await;
@@ -115,6 +145,12 @@ impl Inner {
         }
         Some(url.into())
     }
+}
+
+fn unrecorded(browser: &Browser, visitor: &Visitor) -> Reply {
+    let why = "the logout could not be recorded; the session is gone from this browser only";
+    let cookies = browser.jar.clear(&visitor.cookies(), visitor.https);
+    answer::set_cookies(visitor.error(StatusCode::SERVICE_UNAVAILABLE, why), cookies)
 }
 
 fn confirm_page(path: &str) -> String {

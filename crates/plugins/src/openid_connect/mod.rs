@@ -24,6 +24,7 @@ mod login;
 mod login_config;
 mod logout;
 mod refresh;
+mod shared;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use gateway::{
 use rp::{
     assertion::AssertionKeys,
     provider::{Client, Provider, ProviderError, Providers, SourceConfig},
-    session::{EndedSessions, Refreshes, UsedStates, UsedTokens},
+    session::{EndedSessions, RedisLinks, Refreshes, UsedStates, UsedTokens},
 };
 
 pub use assertion::AssertionConfig;
@@ -81,6 +82,8 @@ pub struct Services {
     pub ended: Arc<EndedSessions>,
     /// Logout tokens that have done their work.
     pub used_logouts: Arc<UsedTokens>,
+    /// Connections to the Redis of routes that share their sessions.
+    pub redis: RedisLinks,
     /// Refreshes that are running, or ran just now.
     pub refreshes: Arc<Refreshes>,
 }

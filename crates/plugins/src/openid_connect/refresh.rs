@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use base::UnixMillis;
 use gateway::plugin::Verdict;
+use http::HeaderValue;
 use oauth::{ErrorCode, TokenType};
 use rp::session::{IdTokenError, RefreshError, Session, Standing};
 
@@ -40,15 +42,26 @@ impl Inner {
         }
         let now = self.services.clock.now();
         let opened = Opened::new(session, &self.config);
-        let introduced = self.introduce(&opened.caller, &visitor.place(), opened.session.ends, now);
-        let introduction = match introduced {
-            Ok(introduction) => introduction,
-            Err(objection) => return Verdict::respond(answer::forbidden(&objection)),
-        };
         let stale = browser.config.lifetimes.standing(&opened.session, now) == Standing::Stale;
         let cookies = match new || stale {
             true => browser.issue_again(&opened.session, &visitor.cookies(), visitor.https, now),
             false => Vec::new(),
+        };
+        self.usher(visitor, &opened, cookies, now)
+    }
+
+    /// Lets a request with a session that is good go on, if its claims suffice.
+    pub(super) fn usher(
+        &self,
+        visitor: &Visitor,
+        opened: &Opened,
+        cookies: Vec<HeaderValue>,
+        now: UnixMillis,
+    ) -> Verdict {
+        let introduced = self.introduce(&opened.caller, &visitor.place(), opened.session.ends, now);
+        let introduction = match introduced {
+            Ok(introduction) => introduction,
+            Err(objection) => return Verdict::respond(answer::forbidden(&objection)),
         };
         let mut verdict = Verdict {
             request: opened.edits(now).collect(),
@@ -60,7 +73,7 @@ impl Inner {
     }
 
     /// The session is over: its cookies go, and the request is one without a session.
-    async fn dismiss(&self, browser: &Browser, visitor: &Visitor) -> Verdict {
+    pub(super) async fn dismiss(&self, browser: &Browser, visitor: &Visitor) -> Verdict {
         let cookies = answer::cookie_headers(browser.jar.clear(&visitor.cookies(), visitor.https));
         let mut verdict = self.turn_away_later(visitor).await;
         verdict.response.extend(cookies);
@@ -68,7 +81,7 @@ impl Inner {
     }
 
     /// Asks the provider. Runs once for a refresh token, on the control runtime.
-    async fn renew(self: Arc<Self>, session: Session) -> Result<Session, RefreshError> {
+    pub(super) async fn renew(self: Arc<Self>, session: Session) -> Result<Session, RefreshError> {
         let (Some(browser), Some(token)) = (&self.browser, &session.refresh_token) else {
             return Err(RefreshError::Unavailable);
         };

@@ -119,6 +119,16 @@ impl Lifetimes {
         created + absolute
     }
 
+    /// How long `session` would live if nothing more came for it.
+    pub fn left(&self, session: &Session, now: UnixMillis) -> Duration {
+        let end = self.last_moment(session.created).min(session.ends).since(now);
+        let until = |limit: Duration, from: UnixMillis| match limit.is_zero() {
+            true => end,
+            false => limit.saturating_sub(now.since(from)),
+        };
+        end.min(until(self.idling, session.touched)).min(until(self.rolling, session.renewed))
+    }
+
     fn is_due(&self, session: &Session, now: UnixMillis) -> bool {
         !self.rolling.is_zero() && now.since(session.renewed) >= self.rolling / 4 * 3
     }

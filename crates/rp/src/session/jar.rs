@@ -177,7 +177,18 @@ impl Jar {
         cookies: &Cookies<'_>,
         https: bool,
     ) -> Result<Vec<HeaderValue>, TooLarge> {
-        let sealed = self.keys.seal(&self.random, &Zeroizing::new(session.encode()), b"session");
+        self.issue_sealed(&Zeroizing::new(session.encode()), b"session", cookies, https)
+    }
+
+    /// `Set-Cookie` values that hold `plain`, sealed for `purpose`.
+    pub(super) fn issue_sealed(
+        &self,
+        plain: &[u8],
+        purpose: &[u8],
+        cookies: &Cookies<'_>,
+        https: bool,
+    ) -> Result<Vec<HeaderValue>, TooLarge> {
+        let sealed = self.keys.seal(&self.random, plain, purpose);
         let text = URL_SAFE_NO_PAD.encode(sealed);
         let set = self.random.token(SET_LETTERS * 3 / 4);
         let (name, attributes) = (self.name(https), self.attributes(https, self.settings.same_site));
@@ -266,6 +277,11 @@ impl Realm {
 }
 
 impl SealedSession<'_> {
+    /// Its parts as one text.
+    pub(super) fn concat(&self) -> String {
+        self.0.concat()
+    }
+
     /// The key under which to remember what `reader` opened it to: see [`Jar::reader`].
     pub fn key(&self, reader: &[u8; 32]) -> VerdictKey {
         match self.0.as_slice() {

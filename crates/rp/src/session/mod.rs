@@ -1,6 +1,8 @@
 //! Browser sessions of a relying party: what a session holds, how it travels in sealed cookies, how a login that is
 //! under way is remembered, and what the whole process must agree on (states used, sessions ended, refreshes running).
 //!
+//! With [`SharedSessions`] the cookie holds a ticket, and the session is in a Redis that several nodes share.
+//!
 //! [`Jar`] seals and opens cookies; [`Session`] and [`Login`] are what is in them. [`UsedStates`], [`EndedSessions`]
 //! and [`Refreshes`] each have one instance per process. Of these a warm request reads [`EndedSessions`] alone, and
 //! that without a lock.
@@ -14,6 +16,7 @@ mod login;
 mod logout_token;
 mod marks;
 mod refresh;
+mod shared;
 mod used;
 
 pub use content::{Lifetimes, Session, SessionId, SessionSpan, Standing};
@@ -25,4 +28,7 @@ pub use login::{Continued, LOGIN_LIFETIME, Login, MAX_LOGINS, Recalled};
 pub use logout_token::{LogoutToken, LogoutTokenError, LogoutTokenRules, Unusable, UsedTokens};
 pub use marks::{Mark, Marks};
 pub use refresh::{REFRESH_KEPT, RefreshError, Refreshes};
+pub use shared::{
+    RedisLinks, RedisSettings, RedisTls, SharedSessions, StorageError, Stored, Ticket, TlsChoices, Turn,
+};
 pub use used::UsedStates;

@@ -153,6 +153,7 @@ pub(super) fn login_config(conf: &Value) -> Result<LoginConfig, ConfigError> {
             .get("refresh_session_interval")
             .map(|_| seconds(conf, "refresh_session_interval", 0)),
         decryption,
+        storage: session::storage(session)?,
         lifetimes: session::lifetimes(session),
         renew: is_on(conf, "renew_access_token_on_expiry", true),
         default_expires_in: seconds(conf, "access_token_expires_in", 3600),

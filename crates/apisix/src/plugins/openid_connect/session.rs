@@ -1,14 +1,17 @@
 //! Sessions and their cookies.
 
+use std::time::Duration;
+
+use base::Secret;
+use gateway::error::ConfigError;
 use plugins::openid_connect::Contents;
-use rp::session::{CookieSettings, Lifetimes, LoginCookies, SameSite};
+use rp::session::{CookieSettings, Lifetimes, LoginCookies, RedisSettings, RedisTls, SameSite};
 use serde_json::Value;
 
 use super::{is_on, seconds, text};
 use crate::schema::Schema;
 
 pub(super) fn schema() -> Schema {
-    let storage = Schema::string().choices(&["cookie"]).absent_choices(&["redis"]);
     let seconds = |default: i64, doc: &'static str| Schema::integer().at_least(0).default(default).doc(doc);
     Schema::object()
         .doc("the session cookie")
@@ -48,8 +51,70 @@ pub(super) fn schema() -> Schema {
                 Schema::integer().at_least(0).doc("deprecated: absolute_timeout where that is left out"),
             ),
         )
-        .field("storage", storage.default("cookie").doc("where sessions are kept"))
-        .field("redis", Schema::object().open().unimplemented().doc("the Redis where sessions are kept"))
+        .field(
+            "storage",
+            Schema::string().choices(&["cookie", "redis"]).default("cookie").doc(
+                "where sessions are kept; redis: the cookie holds a ticket, and session.redis is needed",
+            ),
+        )
+        .field("redis", redis_schema())
+}
+
+fn redis_schema() -> Schema {
+    let millis = |least: i64, default: i64, doc: &'static str| {
+        Schema::integer().at_least(least).default(default).doc(doc)
+    };
+    Schema::object()
+        .doc("the Redis where sessions are kept, sealed with the keys of the route's cookies")
+        .field("host", Schema::string().length(2, 253).default("127.0.0.1").doc("host name or address"))
+        .field("port", Schema::integer().at_least(1).at_most(65_535).default(6379).doc("port"))
+        .field("database", Schema::integer().at_least(0).default(0).doc("number of the database"))
+        .field("prefix", Schema::string().length(1, 256).default("sessions").doc("what its keys begin with"))
+        .field("username", Schema::string().length(1, 256).doc("user of Redis's access control lists"))
+        .field("password", Schema::string().length(1, 4096).secret().doc("the user's password"))
+        .field("ssl", Schema::boolean().default(false).doc("whether TLS is spoken"))
+        .field("ssl_verify", Schema::boolean().default(true).doc("whether its certificate is verified"))
+        .field(
+            "server_name",
+            Schema::string().length(1, 253).doc("name in its certificate, where that is not host"),
+        )
+        .field("connect_timeout", millis(1, 1000, "milliseconds a connection may take"))
+        .field("send_timeout", millis(1, 1000, "milliseconds sending may take"))
+        .field("read_timeout", millis(1, 1000, "milliseconds an answer may take after that"))
+        .field(
+            "keepalive_timeout",
+            millis(1000, 10_000, "milliseconds after which an unused connection is replaced"),
+        )
+}
+
+/// The Redis that sessions are kept in, if they are.
+pub(super) fn storage(session: &Value) -> Result<Option<RedisSettings>, ConfigError> {
+    if text(session, "storage").as_deref() != Some("redis") {
+        return Ok(None);
+    }
+    let redis = session
+        .get("redis")
+        .ok_or_else(|| ConfigError::new("session.redis", "it is required when session.storage is redis"))?;
+    let millis = |name: &str, default: u64| {
+        Duration::from_millis(redis.get(name).and_then(Value::as_u64).unwrap_or(default))
+    };
+    let port = redis.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+    Ok(Some(RedisSettings {
+        host: text(redis, "host").unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: port.unwrap_or(6379),
+        database: redis.get("database").and_then(Value::as_i64).unwrap_or(0),
+        prefix: text(redis, "prefix").unwrap_or_else(|| "sessions".to_owned()),
+        username: text(redis, "username"),
+        password: text(redis, "password").map(Secret::new),
+        tls: is_on(redis, "ssl", false).then(|| RedisTls {
+            verify: is_on(redis, "ssl_verify", true),
+            server_name: text(redis, "server_name"),
+        }),
+        connect_timeout: millis("connect_timeout", 1000),
+        send_timeout: millis("send_timeout", 1000),
+        read_timeout: millis("read_timeout", 1000),
+        keepalive_timeout: millis("keepalive_timeout", 10_000),
+    }))
 }
 
 /// What may be in a session. Once it is written, only what it names is kept.

@@ -4,7 +4,9 @@ use plugins::openid_connect::{AccessTokenHeader, TokenSource, Verification};
 use rp::{
     assertion::AssertionKeys,
     provider::Providers,
-    session::{EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, SameSite, Saved},
+    session::{
+        EndedRecord, EndedSessions, EndedStore, Lifetimes, RedisLinks, Refreshes, SameSite, Saved, TlsChoices,
+    },
 };
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -23,6 +25,12 @@ impl EndedStore for Nowhere {
     }
 }
 
+/// No Redis is asked for in these tests.
+fn redis(runtime: &Handle) -> RedisLinks {
+    let tls = fetch::tls_config(None, true).unwrap();
+    RedisLinks::new(runtime.clone(), TlsChoices { verified: tls.clone(), unverified: tls }, Vec::new())
+}
+
 fn plugin() -> OpenidConnect {
     let (clock, random, runtime) = (Clock::system(), Random::system(), Handle::current());
     let fetcher = Fetcher::new(&Policy::default(), runtime.clone(), clock.clone()).unwrap();
@@ -32,6 +40,7 @@ fn plugin() -> OpenidConnect {
         assertion_keys: Arc::new(AssertionKeys::new(Vec::new())),
         used_states: Arc::default(),
         used_logouts: Arc::default(),
+        redis: redis(&runtime),
         ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
         refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         clock,
@@ -121,8 +130,8 @@ async fn save_time_errors_are_worded_like_apisix() {
 async fn what_is_not_implemented_is_refused_by_name() {
     let plugin = plugin();
     for (conf, name) in [
-        (json!({"session": {"secret": "0123456789abcdef", "storage": "redis"}}), "redis"),
-        (json!({"session": {"redis": {"host": "x"}}}), "redis"),
+        (json!({"session": {"secret": "0123456789abcdef", "storage": "redis"}}), "session.redis"),
+        (json!({"session": {"redis": {"host": "x"}}}), "string too short"),
         (json!({"par": {"enabled": true}}), "par"),
         (json!({"dpop": {"enabled": true}}), "dpop"),
         (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
@@ -170,7 +179,10 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
         "claim_rules": [{"claim": "a"}], "claim_headers": {"X-A": "a"},
         "session": {"secret": "0123456789abcdef", "cookie_name": "n", "cookie_path": "/", "cookie_domain": "app.example",
             "cookie_secure": true, "cookie_http_only": true, "cookie_same_site": "Strict", "idling_timeout": 1,
-            "rolling_timeout": 1, "absolute_timeout": 1, "cookie": {"lifetime": 1}, "storage": "cookie"}
+            "rolling_timeout": 1, "absolute_timeout": 1, "cookie": {"lifetime": 1}, "storage": "redis",
+            "redis": {"host": "redis.example", "port": 1, "database": 3, "prefix": "p", "username": "u", "password": "w",
+                "ssl": true, "ssl_verify": false, "server_name": "r.example", "connect_timeout": 1, "send_timeout": 1,
+                "read_timeout": 1, "keepalive_timeout": 1000}}
     }"#,
     )
     .unwrap();
@@ -184,7 +196,6 @@ async fn every_attribute_of_apisix_works_or_is_refused_by_name() {
         "introspection_params": {"a": "b"},
         "introspection_token_param_name": "x", "introspection_cache_ignore": true,
         "introspection_enable_negative_cache": true, "pass_cookies": "x", "keepalive": "no",
-        "session.redis": {"host": "127.0.0.1"}, "session.storage": "redis",
         "token_endpoint_auth_method": "private_key_jwt", "introspection_endpoint_auth_method": "client_secret_jwt"
     }"#,
     )
@@ -274,7 +285,13 @@ fn bearer_only_alone_judges_tokens_by_what_discovery_names() {
 fn s01_secrets_are_known_as_such() {
     assert_eq!(
         schema().secret_paths(),
-        ["client_secret", "symmetric_key", "session.secret", "id_token_decryption_key"]
+        [
+            "client_secret",
+            "symmetric_key",
+            "session.secret",
+            "session.redis.password",
+            "id_token_decryption_key"
+        ]
     );
 }
 

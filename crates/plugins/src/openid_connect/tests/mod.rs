@@ -156,6 +156,7 @@ fn config(idp: &Idp) -> Config {
             logout: LogoutConfig::default(),
             refresh_session_interval: None,
             decryption: None,
+            storage: None,
             lifetimes: Lifetimes::default(),
             renew: true,
             default_expires_in: Duration::from_secs(3600),
@@ -200,6 +201,7 @@ impl Gate {
             ])),
             used_states: Arc::default(),
             used_logouts: Arc::default(),
+            redis: redis(),
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
             refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
             random,
@@ -416,6 +418,13 @@ impl Jar {
         assert_eq!((back.status, back.location()), (Some(StatusCode::FOUND), page), "{back:?}");
         jar
     }
+}
+
+/// No Redis is asked for in these tests.
+fn redis() -> rp::session::RedisLinks {
+    let tls = fetch::tls_config(None, true).unwrap();
+    let choices = rp::session::TlsChoices { verified: tls.clone(), unverified: tls };
+    rp::session::RedisLinks::new(Handle::current(), choices, Vec::new())
 }
 
 /// Providers on this machine, none of them asked yet.
