@@ -25,6 +25,8 @@ mod support;
 
 #[path = "identity_headers/claims.rs"]
 mod claims;
+#[path = "identity_headers/client_certificates.rs"]
+mod client_certificates;
 #[path = "identity_headers/hosts.rs"]
 mod hosts;
 #[path = "identity_headers/paths.rs"]

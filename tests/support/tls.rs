@@ -97,6 +97,24 @@ pub(crate) fn server(identity: &Identity) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
+/// The same, for clients that show a certificate of `clients`.
+pub(crate) fn server_for(identity: &Identity, clients: &Authority) -> Arc<ServerConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(identity.chain.clone(), identity.key())
+        .unwrap();
+    Arc::new(config)
+}
+
 /// A client that trusts the CA in `authority` and nobody else.
 pub(crate) fn client(authority: &Path, wanted: &Wanted<'_>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();

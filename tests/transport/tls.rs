@@ -246,3 +246,38 @@ async fn t30_an_upstream_is_trusted_unverified_only_when_told_so() {
         other => panic!("{other}: {}", answer.text()),
     }
 }
+
+#[tokio::test]
+async fn t30_an_upstream_that_asks_for_a_certificate_is_shown_the_one_that_is_named() {
+    let gate = shared();
+    let (clients, strangers) = (Authority::new(), Authority::new());
+    let server = Authority::new().issue(&["upstream.example"], |_| {});
+    let upstream = Upstream::over_tls(tls::server_for(&server, &clients));
+    let ssl = |authority: &Authority| {
+        let identity = authority.issue(&["the gate"], |params: &mut CertificateParams| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        json!({"type": "client", "cert": identity.chain_pem(), "key": identity.key_pem()})
+    };
+    let (ssl_id, path) = (unique("ssl-"), unique("/mtls-"));
+    gate.admin().set(&format!("ssls/{ssl_id}"), &ssl(&clients)).await;
+    let mut target = node(&upstream);
+    target["scheme"] = json!("https");
+    target["tls"] = json!({"verify": false});
+    let route = |upstream: &serde_json::Value| json!({"uri": path, "upstream": upstream});
+    let id = format!("routes/{}", unique("mtls-"));
+    gate.admin().set(&id, &route(&target)).await;
+    assert_eq!(gate.get(&path).await.status, 502, "no certificate was needed");
+    target["tls"]["client_cert_id"] = json!(ssl_id);
+    gate.admin().set(&id, &route(&target)).await;
+    assert_eq!(gate.get(&path).await.status, 200);
+    // By an upstream of its own too; and a certificate that changes is the new one at once.
+    let upstream_id = unique("mtls-");
+    gate.admin().set(&format!("upstreams/{upstream_id}"), &target).await;
+    gate.admin().set(&id, &json!({"uri": path, "upstream_id": upstream_id})).await;
+    assert_eq!(gate.get(&path).await.status, 200);
+    gate.admin().set(&format!("ssls/{ssl_id}"), &ssl(&strangers)).await;
+    assert_eq!(gate.get(&path).await.status, 502);
+    gate.admin().set(&format!("ssls/{ssl_id}"), &ssl(&clients)).await;
+    assert_eq!(gate.get(&path).await.status, 200);
+}

@@ -104,14 +104,20 @@ impl<'a> View<'a> {
     pub(crate) fn routes_from(&self, kind: Kind, id: &str) -> Vec<String> {
         match kind {
             Kind::Route => vec![id.to_owned()],
-            Kind::Ssl
-            | Kind::Consumer
+            Kind::Consumer
             | Kind::Credential
             | Kind::ConsumerGroup
             | Kind::GlobalRule
             | Kind::PluginMetadata
             | Kind::Secret => Vec::new(),
             Kind::PluginConfig => self.naming(Kind::Route, Kind::PluginConfig, id),
+            Kind::Ssl => {
+                let mut routes = self.naming(Kind::Route, Kind::Ssl, id);
+                for (kind, user) in self.users_of_ssl(id) {
+                    routes.extend(self.routes_from(kind, &user));
+                }
+                routes
+            }
             Kind::Service => self.naming(Kind::Route, Kind::Service, id),
             Kind::Upstream => {
                 let mut routes = self.naming(Kind::Route, Kind::Upstream, id);
@@ -121,6 +127,12 @@ impl<'a> View<'a> {
                 routes
             }
         }
+    }
+
+    /// The upstreams and services that show this ssl's certificate to their nodes.
+    pub(crate) fn users_of_ssl(&self, id: &str) -> Vec<(Kind, String)> {
+        let of = |kind| self.naming(kind, Kind::Ssl, id).into_iter().map(move |user| (kind, user));
+        of(Kind::Upstream).chain(of(Kind::Service)).collect()
     }
 
     /// Names of the consumers that are compiled from this resource, itself included.

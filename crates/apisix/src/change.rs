@@ -392,7 +392,7 @@ impl Context<'_> {
 /// Whether a DELETE has to look for resources that still name this one.
 pub(crate) fn may_be_in_use(write: &Write) -> bool {
     match write.kind {
-        Kind::Upstream | Kind::Service | Kind::ConsumerGroup | Kind::PluginConfig => !write.force,
+        Kind::Upstream | Kind::Service | Kind::Ssl | Kind::ConsumerGroup | Kind::PluginConfig => !write.force,
         // Its credentials go with it, also those that another node is adding.
         Kind::Consumer => true,
         _ => false,

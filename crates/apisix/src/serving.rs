@@ -83,7 +83,10 @@ impl Serving {
         let view = View::of(catalog);
         let mut pass = compiler.pass(view);
         let (mut routes, mut consumers) = (BTreeSet::new(), BTreeSet::new());
-        for (kind, id) in changed {
+        let ssls = changed.iter().filter(|(kind, _)| *kind == Kind::Ssl);
+        let users = ssls.flat_map(|(_, id)| view.users_of_ssl(id));
+        let concerned: BTreeSet<(Kind, String)> = changed.iter().cloned().chain(users).collect();
+        for (kind, id) in &concerned {
             routes.extend(view.routes_from(*kind, id));
             consumers.extend(view.consumers_from(*kind, id));
             match kind {
@@ -92,7 +95,10 @@ impl Serving {
                     place(&mut self.global_rules, catalog, Kind::GlobalRule, id, pass.global_rule(id));
                 }
                 Kind::Ssl => {
-                    place(&mut self.certificates, catalog, Kind::Ssl, id, pass.certificate(id));
+                    let made = pass.certificate(id);
+                    let made =
+                        made.map_err(|reason| Failed { reason, closed: pass.closed_certificate(id) });
+                    place(&mut self.certificates, catalog, Kind::Ssl, id, made);
                 }
                 Kind::Service
                 | Kind::Upstream
@@ -221,12 +227,6 @@ impl From<Broken> for Failed<Route> {
 impl From<String> for Failed<GlobalRule> {
     fn from(reason: String) -> Self {
         Self { reason, closed: Some(Arc::new(GlobalRule::closed())) }
-    }
-}
-
-impl From<String> for Failed<Certificate> {
-    fn from(reason: String) -> Self {
-        Self { reason, closed: None }
     }
 }
 

@@ -9,6 +9,7 @@ mod arrival;
 mod body;
 mod chain;
 mod client_body;
+mod client_policy;
 mod client_stream;
 pub mod consumer;
 mod core;
@@ -32,5 +33,6 @@ mod trie;
 mod tunnel;
 pub mod upstream;
 
+pub use client_policy::ClientPolicy;
 pub use hygiene::{is_identity, is_same_header, is_the_gates};
-pub use tls::{TlsAcceptance, TlsVersions};
+pub use tls::{KeyPairPem, TlsAcceptance, TlsVersions};

@@ -30,6 +30,7 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
+    client_policy::ClientPolicy,
     client_stream::{ClientStream, Signs},
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
@@ -58,6 +59,8 @@ pub(crate) struct ConnectionInfo {
     /// Whether a request is being answered on it, where it is HTTP/1.1.
     pub(crate) busy: Cell<bool>,
     pub(crate) signs: Arc<Signs>,
+    /// The client certificates that the server name of the connection asked for.
+    pub(crate) client_policy: Option<Arc<ClientPolicy>>,
 }
 
 /// Accepts connections until the core drains.
@@ -119,36 +122,41 @@ async fn connection(
     // A proxy that does not name its client does not vouch for what the client says of itself either.
     let trusted = client.is_some_and(is_trusted);
     let client = client.unwrap_or(address);
-    let info = |certificate, https| Rc::new(describe(client, local, https, trusted, certificate));
     if !spec.tls {
-        plain(core, stream, info(None, false), &spec, &entered).await;
+        plain(core, stream, Rc::new(describe(client, local, trusted, None)), &spec, &entered).await;
         return;
     }
-    let Ok(Some((stream, h2))) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else {
+    let Ok(Some(secured)) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else {
         return;
     };
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .map(|certificate| Arc::new(ClientCertificate { der: certificate.as_ref().to_vec() }));
-    let info = info(certificate, true);
-    let stream = ClientStream::new(BytesMut::new(), stream, limits.header, Arc::clone(&info.signs));
-    if h2 {
+    let info = Rc::new(describe(client, local, trusted, Some(secured.client)));
+    let stream = ClientStream::new(BytesMut::new(), secured.stream, limits.header, Arc::clone(&info.signs));
+    if secured.h2 {
         serve_h2(core, stream, info, &entered).await;
     } else {
         serve_h1(core, stream, info, &entered).await;
     }
 }
 
-fn describe(
-    client: SocketAddr,
-    local: SocketAddr,
-    https: bool,
-    trusted: bool,
+/// What TLS came to.
+struct Secured {
+    stream: tokio_rustls::server::TlsStream<TcpStream>,
+    /// Whether HTTP/2 was agreed on.
+    h2: bool,
+    client: Proof,
+}
+
+/// What TLS says of the client.
+#[derive(Default)]
+struct Proof {
     certificate: Option<Arc<ClientCertificate>>,
-) -> ConnectionInfo {
+    policy: Option<Arc<ClientPolicy>>,
+}
+
+/// `tls` is there where the connection is TLS.
+fn describe(client: SocketAddr, local: SocketAddr, trusted: bool, tls: Option<Proof>) -> ConnectionInfo {
+    let https = tls.is_some();
+    let Proof { certificate, policy: client_policy } = tls.unwrap_or_default();
     let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"));
     let peer = Peer {
         ip: client.ip().to_canonical(),
@@ -160,28 +168,38 @@ fn describe(
         certificate,
     };
     let (ip, port) = (text(peer.ip.to_string()), text(local.port().to_string()));
-    ConnectionInfo { ip, port, peer, streams: Streams::new(), busy: Cell::new(false), signs: Arc::default() }
+    ConnectionInfo {
+        ip,
+        port,
+        peer,
+        streams: Streams::new(),
+        busy: Cell::new(false),
+        signs: Arc::default(),
+        client_policy,
+    }
 }
 
-/// TLS by the configuration of the name asked for. The flag says whether HTTP/2 was agreed on.
-async fn handshake(
-    core: &Core,
-    stream: TcpStream,
-    spec: &ListenerSpec,
-) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, bool)> {
+/// TLS by the configuration of the name asked for.
+async fn handshake(core: &Core, stream: TcpStream, spec: &ListenerSpec) -> Option<Secured> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
     let hello = start.client_hello();
     let snapshot = core.snapshot();
-    let config = core.settings.tls.configuration(
+    let accepted = core.settings.tls.accept(
         &snapshot.certificates,
         hello.server_name(),
         spec.client_certificates,
         spec.http2,
     );
     drop(snapshot);
-    let stream = start.into_stream(config?).await.ok()?;
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Some((stream, h2))
+    let accepted = accepted?;
+    let stream = start.into_stream(accepted.config).await.ok()?;
+    let session = stream.get_ref().1;
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let certificate = match accepted.verified_by {
+        Some(policy) => policy.certificate(session, core.settings.clock.now()).ok()?,
+        None => None,
+    };
+    Some(Secured { stream, h2, client: Proof { certificate, policy: accepted.of_name } })
 }
 
 /// HTTP in the clear: HTTP/2 when the first bytes are its preface, HTTP/1.1 otherwise.

@@ -2,6 +2,7 @@
 
 use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
@@ -330,11 +331,23 @@ impl Peer {
     }
 }
 
-/// A client's certificate, verified during the handshake.
+/// A client's certificate, verified by the authorities that the server name or the listener has for clients.
 #[derive(Debug)]
 pub struct ClientCertificate {
     /// The end-entity certificate, DER.
     pub der: Vec<u8>,
+    /// Its SHA-256, to which access tokens may be bound (RFC 8705 section 3.1).
+    pub sha256: [u8; 32],
+}
+
+impl ClientCertificate {
+    /// Of a certificate in DER that was verified.
+    pub fn new(der: &[u8]) -> Self {
+        let mut sha256 = [0; 32];
+        let digest = digest::digest(&digest::SHA256, der);
+        sha256.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self { der: der.to_vec(), sha256 }
+    }
 }
 
 #[cfg(test)]

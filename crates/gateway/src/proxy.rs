@@ -21,6 +21,7 @@ use crate::{
     body::{GateBody, Note, Source},
     chain::{Chain, End, Ran},
     client_body::{BodyError, ClientBody},
+    client_policy,
     core::Core,
     error::{ErrorBody, Failure},
     hygiene,
@@ -54,7 +55,11 @@ pub(crate) async fn serve(
     let mut outcome = Outcome::default();
     let mut ran = Ran::default();
     let mut route = None;
-    match hygiene::admit(parts, &connection) {
+    let admitted = hygiene::admit(parts, &connection).and_then(|head| {
+        client_policy::admit(&snapshot.certificates, &connection, &head)?;
+        Ok(head)
+    });
+    match admitted {
         Err(failure) => {
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));

@@ -7,23 +7,51 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 
-use crate::error::ConfigError;
+use crate::{
+    client_policy::{Asked, ClientPolicy, PolicyTickets},
+    error::ConfigError,
+};
 
-/// A certificate chain with its key, and the names it is shown for.
+/// The name that stands for every other one.
+const ANY_NAME: &str = "*";
+
+/// Certificate chains with their keys, the names they are shown for, and what those names ask of clients.
 pub struct Certificate {
     names: Vec<Box<str>>,
-    key: Arc<CertifiedKey>,
+    keys: Arc<Keys>,
     versions: TlsVersions,
+    asked: Asked,
     /// Made when first needed: without and with a question for the client's certificate, without and with HTTP/2.
     configurations: [OnceLock<Option<Arc<ServerConfig>>>; 4],
+}
+
+/// A certificate chain (end entity first) and its private key, both PEM.
+#[derive(Clone, Copy)]
+pub struct KeyPairPem<'a> {
+    /// The chain.
+    pub chain: &'a str,
+    /// The key.
+    pub key: &'a str,
+}
+
+/// Chains for clients of different abilities: the first that a client can verify is shown.
+#[derive(Debug)]
+struct Keys(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Keys {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let schemes = hello.signature_schemes();
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        self.0.iter().find(fits).or(self.0.first()).cloned()
+    }
 }
 
 /// Oldest and newest TLS version of a certificate's connections.
@@ -42,37 +70,51 @@ impl Default for TlsVersions {
 }
 
 impl Certificate {
-    /// Reads a chain (end entity first) and its private key, both PEM, and checks that they belong together. `names`
-    /// are the server names it is shown for: `example.com`, or `*.example.com` for one more label.
+    /// Reads chains and their private keys, and checks that each pair belongs together. `names` are the server names
+    /// they are shown for: `example.com`, `*.example.com` for one more label, or `*` for all others. `clients` is what
+    /// these names ask of their clients.
     pub fn compile(
         names: &[String],
-        chain_pem: &str,
-        key_pem: &str,
+        pairs: &[KeyPairPem<'_>],
         versions: TlsVersions,
+        clients: Option<Arc<ClientPolicy>>,
     ) -> Result<Arc<Self>, ConfigError> {
-        let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ConfigError::new("cert", format!("not certificates in PEM: {error}")))?;
-        if chain.is_empty() {
-            return Err(ConfigError::new("cert", "there is no certificate in it"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-            .map_err(|_| ConfigError::new("key", "not a private key in PEM"))?;
-        let key =
-            CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(
-                |error| match error {
-                    rustls::Error::InconsistentKeys(_) => {
-                        ConfigError::new("key", "the key does not belong to the certificate")
-                    }
-                    other => ConfigError::new("cert", other.to_string()),
-                },
-            )?;
         if !versions.tls12 && !versions.tls13 {
             return Err(ConfigError::new("ssl_protocols", "neither TLSv1.2 nor TLSv1.3 is allowed"));
         }
-        let names = names.iter().map(|name| name.to_ascii_lowercase().into()).collect();
-        Ok(Arc::new(Self { names, key: Arc::new(key), versions, configurations: Default::default() }))
+        let keys = pairs.iter().map(key_pair).collect::<Result<_, _>>()?;
+        Ok(Self::new(names, keys, versions, clients.map_or(Asked::Nothing, Asked::Certificate)))
     }
+
+    /// What stands in for a certificate that cannot be used: handshakes for its names are refused, so that no other
+    /// certificate's name takes them, which may ask for less. `asks_clients`: whether it meant to ask for certificates.
+    pub fn closed(names: &[String], asks_clients: bool) -> Arc<Self> {
+        Self::new(names, Vec::new(), TlsVersions::default(), Asked::Unknown(asks_clients))
+    }
+
+    fn new(names: &[String], keys: Vec<Arc<CertifiedKey>>, versions: TlsVersions, asked: Asked) -> Arc<Self> {
+        let names = names.iter().map(|name| name.to_ascii_lowercase().into()).collect();
+        let keys = Arc::new(Keys(keys));
+        Arc::new(Self { names, keys, versions, asked, configurations: Default::default() })
+    }
+}
+
+fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
+    let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| ConfigError::new("cert", format!("not certificates in PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(ConfigError::new("cert", "there is no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
+        .map_err(|_| ConfigError::new("key", "not a private key in PEM"))?;
+    let made = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    made.map(Arc::new).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            ConfigError::new("key", "the key does not belong to the certificate")
+        }
+        other => ConfigError::new("cert", other.to_string()),
+    })
 }
 
 impl fmt::Debug for Certificate {
@@ -85,6 +127,7 @@ impl fmt::Debug for Certificate {
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     by_name: HashMap<Box<str>, Arc<Certificate>>,
+    asks_clients: bool,
 }
 
 impl Certificates {
@@ -96,14 +139,25 @@ impl Certificates {
                 by_name.entry(name.clone()).or_insert_with(|| Arc::clone(&certificate));
             }
         }
-        Self { by_name }
+        let asks = |certificate: &Arc<Certificate>| !matches!(certificate.asked, Asked::Nothing);
+        let asks_clients = by_name.values().any(asks);
+        Self { by_name, asks_clients }
+    }
+
+    /// Whether any name asks its clients for certificates.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.asks_clients
+    }
+
+    /// What this host, in lower case, asks of its clients; `None`: nobody has said.
+    pub(crate) fn asked(&self, host: &str) -> Option<&Asked> {
+        self.find(host).map(|certificate| &certificate.asked)
     }
 
     fn find(&self, name: &str) -> Option<&Arc<Certificate>> {
-        let name = name.to_ascii_lowercase();
         let wildcard =
             || name.split_once('.').and_then(|(_, rest)| self.by_name.get(format!("*.{rest}").as_str()));
-        self.by_name.get(name.as_str()).or_else(wildcard)
+        self.by_name.get(name).or_else(wildcard).or_else(|| self.by_name.get(ANY_NAME))
     }
 }
 
@@ -114,8 +168,17 @@ pub struct TlsAcceptance {
     ticketer: Arc<dyn ProducesTickets>,
     /// Shown when no certificate of the snapshot has the name asked for.
     fallback: Option<Arc<Certificate>>,
-    /// Issuers of client certificates, for listeners that ask for one.
-    client_roots: Option<Arc<RootCertStore>>,
+    /// What listeners that ask for client certificates ask for, where the server name does not.
+    listeners: Option<Arc<ClientPolicy>>,
+}
+
+/// How a handshake goes on.
+pub(crate) struct Acceptance {
+    pub(crate) config: Arc<ServerConfig>,
+    /// By which a client certificate is verified.
+    pub(crate) verified_by: Option<Arc<ClientPolicy>>,
+    /// What the server name asks of its clients.
+    pub(crate) of_name: Option<Arc<ClientPolicy>>,
 }
 
 impl TlsAcceptance {
@@ -124,39 +187,41 @@ impl TlsAcceptance {
     pub fn new(fallback: Option<Arc<Certificate>>, client_ca: Option<&str>) -> Result<Self, ConfigError> {
         let ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| ConfigError::new("tls", error.to_string()))?;
-        let client_roots = client_ca
-            .map(|pem| {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    let certificate = certificate.map_err(|error| {
-                        ConfigError::new("client_ca", format!("not certificates in PEM: {error}"))
-                    })?;
-                    roots
-                        .add(certificate)
-                        .map_err(|error| ConfigError::new("client_ca", error.to_string()))?;
-                }
-                Ok::<_, ConfigError>(Arc::new(roots))
-            })
-            .transpose()?;
-        Ok(Self { provider: Arc::new(aws_lc_rs::default_provider()), ticketer, fallback, client_roots })
+        let listeners = client_ca.map(ClientPolicy::optional).transpose()?;
+        Ok(Self { provider: Arc::new(aws_lc_rs::default_provider()), ticketer, fallback, listeners })
     }
 
-    /// The configuration for a ClientHello that names `server_name`; `None`: the handshake is refused.
-    pub(crate) fn configuration(
+    /// What becomes of a ClientHello that names `server_name`; `None`: the handshake is refused.
+    pub(crate) fn accept(
         &self,
         certificates: &Certificates,
         server_name: Option<&str>,
         ask_client: bool,
         h2: bool,
-    ) -> Option<Arc<ServerConfig>> {
-        let found = server_name.and_then(|name| certificates.find(name));
+    ) -> Option<Acceptance> {
+        let found = match server_name {
+            Some(name) => certificates.find(&name.to_ascii_lowercase()),
+            None => certificates.by_name.get(ANY_NAME),
+        };
         let certificate = found.or(self.fallback.as_ref())?;
-        let place = usize::from(ask_client) * 2 + usize::from(h2);
-        let made = || self.build(certificate, ask_client, h2).map(Arc::new);
-        certificate.configurations.get(place)?.get_or_init(made).clone()
+        let of_name = match &certificate.asked {
+            Asked::Nothing => None,
+            Asked::Certificate(policy) => Some(Arc::clone(policy)),
+            Asked::Unknown(_) => return None,
+        };
+        let verified_by = of_name.clone().or_else(|| self.listeners.clone().filter(|_| ask_client));
+        let place = usize::from(verified_by.is_some()) * 2 + usize::from(h2);
+        let made = || self.build(certificate, verified_by.as_deref(), h2).map(Arc::new);
+        let config = certificate.configurations.get(place)?.get_or_init(made).clone()?;
+        Some(Acceptance { config, verified_by, of_name })
     }
 
-    fn build(&self, certificate: &Certificate, ask_client: bool, h2: bool) -> Option<ServerConfig> {
+    fn build(
+        &self,
+        certificate: &Certificate,
+        clients: Option<&ClientPolicy>,
+        h2: bool,
+    ) -> Option<ServerConfig> {
         let versions: &[_] = match (certificate.versions.tls12, certificate.versions.tls13) {
             (true, true) => &[&TLS13, &TLS12],
             (true, false) => &[&TLS12],
@@ -165,28 +230,18 @@ impl TlsAcceptance {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions)
             .ok()?;
-        let builder = match self.client_roots.as_ref().filter(|_| ask_client) {
-            Some(roots) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(
-                    Arc::clone(roots),
-                    Arc::clone(&self.provider),
-                )
-                .allow_unauthenticated()
-                .build()
-                .ok()?;
-                builder.with_client_cert_verifier(verifier)
-            }
+        let builder = match clients {
+            Some(policy) => builder.with_client_cert_verifier(policy.verifier()),
             None => builder.with_no_client_auth(),
         };
-        let resolver: Arc<dyn ResolvesServerCert> =
-            Arc::new(SingleCertAndKey::from(Arc::clone(&certificate.key)));
-        let mut config = builder.with_cert_resolver(resolver);
+        let mut config = builder.with_cert_resolver(Arc::clone(&certificate.keys) as _);
         config.alpn_protocols = match h2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.ticketer);
+        let policy = clients.map(ClientPolicy::id).unwrap_or_default();
+        config.ticketer = Arc::new(PolicyTickets { tickets: Arc::clone(&self.ticketer), policy });
         config.send_tls13_tickets = 1;
         Some(config)
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use base::Clock;
 use gateway::{
-    TlsAcceptance, TlsVersions,
+    KeyPairPem, TlsAcceptance, TlsVersions,
     engine::{EngineConfig, Limits, ListenerSpec},
     snapshot::{Certificate, Publisher},
     upstream::Live,
@@ -90,7 +90,8 @@ fn tls(shared: &config::ListenerTls) -> anyhow::Result<TlsAcceptance> {
     let fallback = match &shared.fallback {
         // Shown for any name, so it needs none of its own.
         Some(config::Certificate { chain, key }) => {
-            Some(Certificate::compile(&[], &read(chain)?, &read(key)?, TlsVersions::default())?)
+            let pair = KeyPairPem { chain: &read(chain)?, key: &read(key)? };
+            Some(Certificate::compile(&[], &[pair], TlsVersions::default(), None)?)
         }
         None => None,
     };

@@ -23,6 +23,7 @@ pub(crate) use self::{
     consumer::{Claim, Member},
     route::{Broken, ERRORS, network},
     shared::GlobalRule,
+    ssl::server_names,
     upstream::upstream_spec,
 };
 
@@ -30,7 +31,7 @@ use self::cache::Cache;
 use crate::{
     catalog::{Catalog, View},
     plugins::{CompileContext, Registry},
-    resources::{Kind, Sealer},
+    resources::{Kind, Sealer, id_text},
 };
 
 /// Compiles, and remembers what it compiled.
@@ -95,12 +96,6 @@ impl Compiler {
         let compiled = self.plugins.find_or(content, || prepared.compile(&cx))?;
         Ok(Entry { plugin: Some(compiled), ..entry })
     }
-
-    fn upstream(&mut self, id: &str, value: &Value) -> Result<Arc<Upstream>, String> {
-        let wrong = |error| format!("invalid configuration: {error}");
-        let spec = upstream_spec(id, value).map_err(wrong)?;
-        self.upstreams.find_or(spec.clone(), || Upstream::compile(spec, &self.live)).map_err(wrong)
-    }
 }
 
 impl Pass<'_> {
@@ -125,9 +120,20 @@ impl Pass<'_> {
             self.compiler.plugin(name, conf, &format!("services/{id}"))?;
         }
         match service.get("upstream") {
-            Some(upstream) => self.compiler.upstream(&format!("services/{id}"), upstream).map(drop),
+            Some(upstream) => self.upstream(&format!("services/{id}"), upstream).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// An upstream, with the client certificate that it names.
+    fn upstream(&mut self, id: &str, value: &Value) -> Result<Arc<Upstream>, String> {
+        let wrong = |error| format!("invalid configuration: {error}");
+        let mut spec = upstream_spec(id, value).map_err(wrong)?;
+        if let Some(ssl) = value.pointer("/tls/client_cert_id").and_then(id_text) {
+            spec.tls.client = Some(self.client_identity(&ssl)?);
+        }
+        let Compiler { upstreams, live, .. } = &mut *self.compiler;
+        upstreams.find_or(spec.clone(), || Upstream::compile(spec, live)).map_err(wrong)
     }
 
     /// A service in the clear, checked.
@@ -143,7 +149,7 @@ impl Pass<'_> {
     /// An upstream resource, compiled.
     fn named_upstream(&mut self, id: &str) -> Result<Arc<Upstream>, String> {
         let value = self.open(Kind::Upstream, id)?;
-        self.compiler.upstream(&format!("upstreams/{id}"), &value)
+        self.upstream(&format!("upstreams/{id}"), &value)
     }
 
     /// A resource in the clear, checked: what is stored may be another version's or another program's.

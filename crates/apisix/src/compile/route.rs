@@ -123,7 +123,7 @@ impl Pass<'_> {
                 };
             }
             if let Some(upstream) = value.get("upstream") {
-                return self.compiler.upstream(&place, upstream).map(Backend::Upstream);
+                return self.upstream(&place, upstream).map(Backend::Upstream);
             }
         }
         Ok(Backend::None(StatusCode::SERVICE_UNAVAILABLE, "the route has no upstream"))

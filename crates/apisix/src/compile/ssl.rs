@@ -1,32 +1,98 @@
 use std::sync::Arc;
 
-use gateway::{TlsVersions, snapshot::Certificate};
+use base::Secret;
+use gateway::{
+    ClientPolicy, KeyPairPem, TlsVersions,
+    error::ConfigError,
+    snapshot::Certificate,
+    upstream::{ClientIdentity, PrivateKeyPem},
+};
 use serde_json::Value;
 
 use super::{Pass, content};
-use crate::resources::Kind;
+use crate::{resources::Kind, schema::excerpt};
 
 impl Pass<'_> {
-    /// The certificate of an ssl; `None` when it is switched off or gone.
+    /// The certificate of an ssl; `None` when it is switched off, gone, or not for clients of the gate.
     pub(crate) fn certificate(&mut self, id: &str) -> Result<Option<Arc<Certificate>>, String> {
         let Some(stored) = self.view.find(Kind::Ssl, id) else { return Ok(None) };
-        if stored.get("status").is_some_and(|status| status == 0) {
+        let is_client = stored.get("type").is_some_and(|kind| kind == "client");
+        if !is_client && stored.get("status").is_some_and(|status| status == 0) {
             return Ok(None);
         }
         let value = self.open(Kind::Ssl, id)?;
-        let text = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default();
-        let mut names: Vec<String> =
-            value.get("sni").and_then(Value::as_str).map(str::to_owned).into_iter().collect();
-        let further = value.get("snis").and_then(Value::as_array).into_iter().flatten();
-        names.extend(further.filter_map(Value::as_str).map(str::to_owned));
+        let names: Vec<String> = server_names(&value).into_iter().map(str::to_owned).collect();
         let versions = versions(&value);
-        let content = content(&[&names.join(" "), text("cert"), text("key"), &format!("{versions:?}")]);
-        let made = self
-            .compiler
-            .certificates
-            .find_or(content, || Certificate::compile(&names, text("cert"), text("key"), versions));
-        made.map(Some).map_err(|error| format!("invalid configuration: {error}"))
+        let content = content(&[
+            &names.join(" "),
+            &format!("{versions:?}"),
+            &["cert", "key", "certs", "keys", "client"]
+                .map(|member| value.get(member).unwrap_or(&Value::Null).to_string())
+                .join(" "),
+        ]);
+        let made = self.compiler.certificates.find_or(content, || {
+            Certificate::compile(&names, &pairs(&value), versions, client_policy(&value)?)
+        });
+        let made = made.map_err(|error| match error.path.as_str() {
+            // APISIX's text in front.
+            "client.ca" => format!("failed to validate client_cert: {error}"),
+            _ => format!("invalid configuration: {error}"),
+        })?;
+        Ok((!is_client).then_some(made))
     }
+
+    /// What keeps the names of an ssl that cannot be used from falling to another one, which may ask its clients for
+    /// less.
+    pub(crate) fn closed_certificate(&self, id: &str) -> Option<Arc<Certificate>> {
+        let stored = self.view.find(Kind::Ssl, id)?;
+        if stored.get("type").is_some_and(|kind| kind == "client")
+            || stored.get("status").is_some_and(|status| status == 0)
+        {
+            return None;
+        }
+        let names: Vec<String> = server_names(stored).into_iter().map(str::to_owned).collect();
+        Some(Certificate::closed(&names, stored.get("client").is_some()))
+    }
+
+    /// The certificate that an upstream's `tls.client_cert_id` names, in APISIX's words when there is none.
+    pub(super) fn client_identity(&self, id: &str) -> Result<ClientIdentity, String> {
+        let refuse =
+            |why: &str| format!("failed to fetch ssl info by ssl id [{}], {why}", excerpt(id));
+        let stored = self.view.find(Kind::Ssl, id).ok_or_else(|| refuse("response code: 404"))?;
+        if stored.get("type").is_none_or(|kind| kind != "client") {
+            return Err(refuse("wrong ssl type"));
+        }
+        if stored.get("status").is_some_and(|status| status == 0) {
+            return Err(refuse("it is switched off"));
+        }
+        let value = self.open(Kind::Ssl, id)?;
+        let text = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default();
+        let key = PrivateKeyPem(Secret::new(text("key").to_owned()));
+        Ok(ClientIdentity { certificate: text("cert").into(), key })
+    }
+}
+
+/// The names of an ssl, in both of its members.
+pub(crate) fn server_names(value: &Value) -> Vec<&str> {
+    let further = value.get("snis").and_then(Value::as_array).into_iter().flatten();
+    value.get("sni").into_iter().chain(further).filter_map(Value::as_str).collect()
+}
+
+/// Its own pair, and the further ones.
+fn pairs(value: &Value) -> Vec<KeyPairPem<'_>> {
+    let list = |member: &str| value.get(member).and_then(Value::as_array).into_iter().flatten();
+    let chains = value.get("cert").into_iter().chain(list("certs")).filter_map(Value::as_str);
+    let keys = value.get("key").into_iter().chain(list("keys")).filter_map(Value::as_str);
+    chains.zip(keys).map(|(chain, key)| KeyPairPem { chain, key }).collect()
+}
+
+fn client_policy(value: &Value) -> Result<Option<Arc<ClientPolicy>>, ConfigError> {
+    let Some(client) = value.get("client") else { return Ok(None) };
+    let ca = client.get("ca").and_then(Value::as_str).unwrap_or_default();
+    let depth = client.get("depth").and_then(Value::as_u64).and_then(|depth| usize::try_from(depth).ok());
+    let skip = client.get("skip_mtls_uri_regex").and_then(Value::as_array).into_iter().flatten();
+    let skip: Vec<String> = skip.filter_map(Value::as_str).map(str::to_owned).collect();
+    ClientPolicy::compile(ca, depth.unwrap_or(1), &skip).map(Some)
 }
 
 fn versions(value: &Value) -> TlsVersions {

@@ -218,8 +218,8 @@ impl Kind {
                     upstream::check(upstream)?;
                 }
             }
-            Self::Ssl
-            | Self::Consumer
+            Self::Ssl => ssl::check(value)?,
+            Self::Consumer
             | Self::Credential
             | Self::ConsumerGroup
             | Self::GlobalRule
@@ -256,11 +256,12 @@ impl Kind {
     /// The other resources that the one of this id names: which kind, which id.
     pub(crate) fn references(self, id: &str, value: &Value) -> Vec<(Self, String)> {
         let owner = if self == Self::Credential { id.split_once('/') } else { None };
+        let member = |path: &str| path.split('.').try_fold(value, |value, name| value.get(name));
         let named = self
             .describe()
             .references
             .iter()
-            .filter_map(|(member, kind)| Some((*kind, id_text(value.get(*member)?)?)));
+            .filter_map(|(path, kind)| Some((*kind, id_text(member(path)?)?)));
         named.chain(owner.map(|(consumer, _)| (Self::Consumer, consumer.to_owned()))).collect()
     }
 }

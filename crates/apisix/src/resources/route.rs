@@ -20,6 +20,7 @@ pub(super) static KIND: Description = Description {
         ("upstream_id", Kind::Upstream),
         ("service_id", Kind::Service),
         ("plugin_config_id", Kind::PluginConfig),
+        ("upstream.tls.client_cert_id", Kind::Ssl),
     ],
 };
 

@@ -116,6 +116,10 @@ fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn 
             visit(path, secret);
         }
     }
+    if kind == Kind::Ssl {
+        let keys = value.get_mut("keys").and_then(Value::as_array_mut);
+        keys.into_iter().flatten().enumerate().for_each(|(at, key)| visit(&format!("keys.{at}"), key));
+    }
     let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
     for (name, conf) in plugins {
         for field in secret_fields(registry, kind, name) {

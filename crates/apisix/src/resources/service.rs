@@ -10,7 +10,7 @@ pub(super) static KIND: Description = Description {
     schema: LazyLock::new(schema),
     posts: true,
     patches: true,
-    references: &[("upstream_id", Kind::Upstream)],
+    references: &[("upstream_id", Kind::Upstream), ("upstream.tls.client_cert_id", Kind::Ssl)],
 };
 
 fn schema() -> Schema {

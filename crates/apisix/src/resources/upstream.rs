@@ -12,7 +12,7 @@ pub(super) static KIND: Description = Description {
     schema: LazyLock::new(schema),
     posts: true,
     patches: true,
-    references: &[],
+    references: &[("tls.client_cert_id", Kind::Ssl)],
 };
 
 pub(super) fn schema() -> Schema {
@@ -99,7 +99,7 @@ fn keepalive_pool() -> Schema {
 fn tls() -> Schema {
     let pem = || Schema::string().length(128, 65536);
     Schema::object()
-        .field("client_cert_id", id().unimplemented().doc("an ssl of type client"))
+        .field("client_cert_id", id().doc("id of an ssl of `type: client`, whose certificate is shown to the nodes"))
         .field("client_cert", pem().doc("certificate shown to the nodes, PEM"))
         .field("client_key", pem().secret().doc("its private key, PEM"))
         .field(
@@ -110,6 +110,17 @@ fn tls() -> Schema {
         )
         .needs("client_cert", "client_key")
         .needs("client_key", "client_cert")
+        .check(one_certificate)
+}
+
+fn one_certificate(tls: &Value) -> Result<(), String> {
+    if tls.get("client_cert_id").is_none() || tls.get("client_cert").is_none() {
+        return Ok(());
+    }
+    // APISIX's text, and what it means.
+    Err("failed to validate dependent schema for \"client_cert_id\": value wasn't supposed to match schema: \
+         `client_cert` and `client_cert_id` name two certificates, and one is shown"
+        .to_owned())
 }
 
 /// What the schema cannot say.

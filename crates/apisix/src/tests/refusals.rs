@@ -91,7 +91,11 @@ async fn upstreams_are_refused_in_apisix_words() {
             (with("retries", json!(-1)), "invalid configuration: property \"retries\" validation failed: expected -1 to be at least 0"),
             (with("keepalive_pool", json!({"size": 0})), "invalid configuration: property \"keepalive_pool\" validation failed: property \"size\" validation failed: expected 0 to be at least 1"),
             (with("tls", json!({"client_cert": "x".repeat(128)})), "invalid configuration: property \"tls\" validation failed: property \"client_key\" is required when \"client_cert\" is set"),
-            (with("tls", json!({"client_cert_id": 1})), "invalid configuration: property \"tls\" validation failed: property \"client_cert_id\" is not implemented in this build"),
+            (with("tls", json!({"client_cert_id": 1})), "failed to fetch ssl info by ssl id [1], response code: 404"),
+            (
+                with("tls", json!({"client_cert_id": 1, "client_cert": "x".repeat(128), "client_key": "x".repeat(128)})),
+                "invalid configuration: property \"tls\" validation failed: failed to validate dependent schema for \"client_cert_id\": value wasn't supposed to match schema: `client_cert` and `client_cert_id` name two certificates, and one is shown",
+            ),
         ],
     )
     .await;
@@ -110,18 +114,33 @@ async fn certificates_are_refused_with_the_reason() {
         body
     };
     let cases = [
-        (with("type", json!("client")), "`client` is not implemented"),
+        (with("type", json!("other")), "matches none of the enum values"),
         (with("key", other["key"].clone()), "the key does not belong to the certificate"),
         (with("cert", json!("x".repeat(200))), "cert"),
         (with("key", json!("x".repeat(200))), "key"),
         (with("key", json!("$secret://vault/1/a/b")), "key: $secret://vault/1/a/b: "),
         (with("cert", json!("$env://NONE")), "cert: $env://NONE: the environment variable NONE is not set"),
-        (with("client", json!({"ca": "x".repeat(200)})), "\"client\" is not implemented"),
-        (with("certs", json!(["x".repeat(200)])), "\"certs\" is not implemented"),
+        (with("client", json!({"ca": "x".repeat(200)})), "failed to validate client_cert: client.ca: there is no certificate in it"),
+        (with("client", json!({})), "property \"ca\" is required"),
+        (
+            with("client", json!({"ca": good["cert"], "skip_mtls_uri_regex": ["(?=a)"]})),
+            "client.skip_mtls_uri_regex: not a pattern that is matched in linear time",
+        ),
+        (with("client", json!({"ca": good["cert"], "skip_mtls_uri_regex": []})), "at least 1 items"),
+        (
+            json!({"type": "client", "cert": good["cert"], "key": good["key"], "client": {"ca": good["cert"]}}),
+            "it needs `type: server`",
+        ),
+        (with("certs", json!([good["cert"]])), "mismatched number of certs and keys"),
+        (
+            json!({"sni": "a.test", "cert": good["cert"], "key": good["key"], "certs": [good["cert"]], "keys": [other["key"]]}),
+            "the key does not belong to the certificate",
+        ),
+        (with("snis", json!(["*a.test"])), "`*a.test`: expected a name"),
         (with("ssl_protocols", json!(["TLSv1.1"])), "`TLSv1.1` is not implemented"),
         (
             json!({"cert": good["cert"], "key": good["key"]}),
-            "object matches none of the required: [\"sni\"] or [\"snis\"]",
+            "then clause did not match: `sni` or `snis` is required",
         ),
     ];
     for (body, why) in cases {
@@ -129,6 +148,57 @@ async fn certificates_are_refused_with_the_reason() {
         assert!(status == 400 && text.contains(why), "{status} {text}");
     }
     gate.created("ssls/1", with("ssl_protocols", json!(["TLSv1.3"]))).await;
+    let skip = json!({"ca": good["cert"], "depth": 0, "skip_mtls_uri_regex": ["^/health"]});
+    gate.created("ssls/2", with("client", skip)).await;
+    gate.created("ssls/3", json!({"type": "client", "cert": good["cert"], "key": good["key"]})).await;
+}
+
+#[tokio::test]
+async fn a18_a_certificate_that_an_upstream_shows_stays_what_it_is() {
+    let gate = Gate::new().await;
+    let good = verbs::ssl(&["a.test"]);
+    let client = json!({"type": "client", "cert": good["cert"], "key": good["key"]});
+    gate.created("ssls/server", good.clone()).await;
+    gate.created("ssls/client", client.clone()).await;
+    let mut upstream = upstream();
+    upstream["scheme"] = json!("https");
+    let mut showing = |id: &str| {
+        upstream["tls"] = json!({"client_cert_id": id});
+        upstream.clone()
+    };
+    let wrong = "failed to fetch ssl info by ssl id [server], wrong ssl type";
+    let refused = async |path: &str, body: Value| gate.put(path, body).await.refusal();
+    assert_eq!(refused("upstreams/1", showing("server")).await, (400, wrong.to_owned()));
+    assert_eq!(refused("services/1", json!({"upstream": showing("server")})).await, (400, wrong.to_owned()));
+    let absent = "failed to fetch ssl info by ssl id [absent], response code: 404";
+    assert_eq!(refused("routes/1", json!({"uri": "/", "upstream": showing("absent")})).await, (400, absent.to_owned()));
+
+    gate.created("upstreams/1", showing("client")).await;
+    gate.created("routes/1", json!({"uri": "/", "upstream_id": 1})).await;
+    let (status, text) = gate.ask("DELETE", "ssls/client", Value::Null).await.refusal();
+    assert_eq!((status, text.as_str()), (400, "can not delete this ssl, upstream [1] is still using it now"));
+    let (status, text) = refused("ssls/client", good.clone()).await;
+    assert!(status == 400 && text.contains("route [1] would not work with it"), "{text}");
+    let (status, text) = refused("ssls/client", json!({"type": "client", "status": 0, "cert": good["cert"], "key": good["key"]})).await;
+    assert!(status == 400 && text.contains("it is switched off"), "{text}");
+    assert_eq!(gate.put("ssls/client", client).await.status, 200);
+    for path in ["routes/1", "upstreams/1", "ssls/client"] {
+        assert_eq!(gate.ask("DELETE", path, Value::Null).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn s02_the_keys_of_further_certificates_are_sealed_and_never_returned() {
+    let gate = Gate::new().await;
+    let (mut ssl, second) = (verbs::ssl(&["a.test"]), verbs::ssl(&["a.test"]));
+    ssl["certs"] = json!([second["cert"]]);
+    ssl["keys"] = json!([second["key"]]);
+    gate.created("ssls/1", ssl).await;
+    let stored = gate.store.get("/apisix/ssls/1").await.unwrap().unwrap().value;
+    assert!(!String::from_utf8(stored).unwrap().contains("PRIVATE KEY"));
+    let told = gate.get("ssls/1").await;
+    assert!(!told.text.contains("PRIVATE KEY") && told.json()["value"]["certs"].is_array());
+    assert_eq!(gate.ask("PATCH", "ssls/1", json!({"desc": "x"})).await.status, 200);
 }
 
 #[tokio::test]
