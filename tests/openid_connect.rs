@@ -25,6 +25,8 @@ mod forged;
 mod keys;
 #[path = "openid_connect/login.rs"]
 mod login;
+#[path = "openid_connect/proof.rs"]
+mod proof;
 #[path = "openid_connect/providers.rs"]
 mod providers;
 #[cfg(feature = "peers")]

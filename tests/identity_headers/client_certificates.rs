@@ -40,8 +40,7 @@ impl House {
     /// Puts the ssl of these names, and says under which id.
     async fn ssl(&self, id: &str, names: &[&str], client: Option<Value>) {
         let identity = self.servers.issue(names, |_| {});
-        let mut resource =
-            json!({"snis": names, "cert": identity.chain_pem(), "key": identity.key_pem()});
+        let mut resource = json!({"snis": names, "cert": identity.chain_pem(), "key": identity.key_pem()});
         if let Some(client) = client {
             resource["client"] = client;
         }
@@ -112,7 +111,11 @@ async fn h18_a_name_is_the_same_in_every_case_and_in_every_cut_of_its_client_hel
             };
             assert_eq!(house.ask(&with(None), &sni, &closed, "/").await, None, "{size:?} {sni}");
             let known = with(Some(house.client()));
-            assert_eq!(house.ask(&known, &sni, &closed.to_uppercase(), "/").await, Some(200), "{size:?} {sni}");
+            assert_eq!(
+                house.ask(&known, &sni, &closed.to_uppercase(), "/").await,
+                Some(200),
+                "{size:?} {sni}"
+            );
         }
     }
     assert_eq!(house.upstream.seen().len(), 8);
@@ -167,7 +170,9 @@ async fn h18_what_one_policy_verified_is_nothing_to_the_next() {
         let Ok(stream) = handshake().await else { return (None, None) };
         let kind = stream.get_ref().1.handshake_kind();
         let mut connection = Connection::over(stream);
-        connection.send(Request::get("/").header("Host", &closed).header("Connection", "close").bytes()).await;
+        connection
+            .send(Request::get("/").header("Host", &closed).header("Connection", "close").bytes())
+            .await;
         (kind, connection.response().await.map(|answer| answer.status))
     };
     assert_eq!(kind().await, (Some(HandshakeKind::Full), Some(200)));

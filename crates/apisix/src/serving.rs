@@ -96,8 +96,7 @@ impl Serving {
                 }
                 Kind::Ssl => {
                     let made = pass.certificate(id);
-                    let made =
-                        made.map_err(|reason| Failed { reason, closed: pass.closed_certificate(id) });
+                    let made = made.map_err(|reason| Failed { reason, closed: pass.closed_certificate(id) });
                     place(&mut self.certificates, catalog, Kind::Ssl, id, made);
                 }
                 Kind::Service

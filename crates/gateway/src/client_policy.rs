@@ -356,11 +356,13 @@ mod tests {
     #[test]
     fn what_cannot_be_a_policy_is_refused_by_name() {
         let ca = authority().pem();
-        let refused = |ca: &str, skip: &str| {
-            ClientPolicy::compile(ca, 1, &[skip.to_owned()]).unwrap_err().to_string()
-        };
+        let refused =
+            |ca: &str, skip: &str| ClientPolicy::compile(ca, 1, &[skip.to_owned()]).unwrap_err().to_string();
         assert!(refused("", "x").starts_with("client.ca: there is no certificate in it"));
-        assert!(refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "x").contains("client.ca"));
+        assert!(
+            refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "x")
+                .contains("client.ca")
+        );
         for pattern in ["(?=a)", r"(a)\1", "(", "a{9999}{9999}"] {
             assert!(refused(&ca, pattern).starts_with("client.skip_mtls_uri_regex: "), "{pattern}");
         }

@@ -40,7 +40,7 @@ fn header_token(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     match bearer::parse(values) {
         Ok(Authorization::Bearer(token)) => Ok(Some(token)),
-        Ok(Authorization::Absent | Authorization::Other) => Ok(None),
+        Ok(Authorization::Absent | Authorization::Other | Authorization::Dpop(_)) => Ok(None),
         Err(error) => Err(fields::refused(&error.to_string())),
     }
 }

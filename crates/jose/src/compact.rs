@@ -1,6 +1,11 @@
 use std::fmt;
 
-use crate::{Alg, Header, JoseError, MAX_TOKEN_BYTES, VerifyingKey, base64url};
+use serde_json::Value;
+
+use crate::{Alg, Header, JoseError, MAX_TOKEN_BYTES, VerifyingKey, base64url, parse_json};
+
+/// Nesting of a header with a key in it.
+const MAX_HEADER_DEPTH: usize = 4;
 
 /// The longest signature: RSA with 8192 bits, and two bytes that base64 decoding wants to spare.
 const SIGNATURE_ROOM: usize = 1024 + 2;
@@ -48,6 +53,19 @@ impl<'t> CompactJws<'t> {
     /// The header's algorithm, if it is one that exists here.
     pub fn alg(&self) -> Result<Alg, JoseError> {
         self.alg.ok_or(JoseError::UnsupportedAlg)
+    }
+
+    /// The key that the token carries in its own header (`jwk`), for proofs of possession alone (RFC 9449): there the
+    /// key is what is proved, and its thumbprint is compared with one that somebody trusted has vouched for. Whoever
+    /// believes anything else that is signed by such a key believes everybody.
+    pub fn carried_key(&self) -> Result<Value, JoseError> {
+        let header = self.signing_input.split('.').next().unwrap_or_default();
+        let header = base64url::decode(header).ok_or(JoseError::Base64("header"))?;
+        let mut header = parse_json(&header, MAX_HEADER_DEPTH)?;
+        match header.get_mut("jwk").map(Value::take) {
+            Some(key @ Value::Object(_)) => Ok(key),
+            _ => Err(JoseError::Key("the token carries no key")),
+        }
     }
 
     /// The bytes that are signed: header, dot, payload, as they came.

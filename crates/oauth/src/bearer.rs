@@ -11,6 +11,8 @@ pub enum Authorization<'a> {
     Other,
     /// A bearer token: `b64token` of RFC 6750 section 2.1, not yet verified.
     Bearer(&'a str),
+    /// A token that needs a proof of possession (RFC 9449 section 7.1), of the same letters.
+    Dpop(&'a str),
 }
 
 /// Why the `Authorization` headers of a request cannot be read.
@@ -22,17 +24,17 @@ pub enum BearerError {
     /// A scheme and nothing behind it, or an empty header.
     #[error("the Authorization header holds no credentials")]
     NoCredentials,
-    /// The scheme is Bearer, but one token and nothing else does not follow: 401.
-    #[error("the Authorization header holds no well-formed bearer token")]
+    /// The scheme is Bearer or DPoP, but one token and nothing else does not follow: 401.
+    #[error("the Authorization header holds no well-formed token")]
     Malformed,
 }
 
-/// Reads the values of all `Authorization` headers of a request. The scheme is compared without case; behind it come
+/// Reads the values of all `Authorization` headers of a request: tokens of the schemes Bearer and DPoP. The scheme is compared without case; behind it come
 /// spaces only (no tab) and exactly one token.
 ///
 /// # Errors
 ///
-/// More than one header, or a header that is neither another scheme's nor one bearer token.
+/// More than one header, or a header that is neither another scheme's nor one token.
 pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Authorization<'a>, BearerError> {
     let mut values = values.into_iter();
     let Some(value) = values.next() else { return Ok(Authorization::Absent) };
@@ -42,16 +44,20 @@ pub fn parse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Authoriza
     let value = value.trim_ascii();
     let end = value.iter().position(|byte| !is_scheme_char(*byte)).ok_or(BearerError::NoCredentials)?;
     let (scheme, rest) = value.split_at(end);
-    let bearer = scheme.eq_ignore_ascii_case(b"bearer");
-    let Some(rest) = rest.strip_prefix(b" ") else {
-        return Err(if bearer { BearerError::Malformed } else { BearerError::NoCredentials });
+    let scheme: Option<fn(_) -> _> = if scheme.eq_ignore_ascii_case(b"bearer") {
+        Some(Authorization::Bearer)
+    } else if scheme.eq_ignore_ascii_case(b"dpop") {
+        Some(Authorization::Dpop)
+    } else {
+        None
     };
-    if !bearer {
-        return Ok(Authorization::Other);
-    }
+    let Some(rest) = rest.strip_prefix(b" ") else {
+        return Err(if scheme.is_some() { BearerError::Malformed } else { BearerError::NoCredentials });
+    };
+    let Some(scheme) = scheme else { return Ok(Authorization::Other) };
     let from = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
     let token = rest.get(from..).and_then(|token| std::str::from_utf8(token).ok());
-    token.filter(|token| is_b64token(token)).map(Authorization::Bearer).ok_or(BearerError::Malformed)
+    token.filter(|token| is_b64token(token)).map(scheme).ok_or(BearerError::Malformed)
 }
 
 /// Whether a query or form names `access_token` (RFC 6750 sections 2.2 and 2.3). Together with a header that is a 400
@@ -90,7 +96,7 @@ pub fn is_b64token(token: &str) -> bool {
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
-fn quote(out: &mut String, value: &str) {
+pub(crate) fn quote(out: &mut String, value: &str) {
     out.push('"');
     for c in value.chars() {
         match c {
@@ -119,6 +125,11 @@ mod tests {
             );
         }
         assert_eq!(one("Bearer   abc"), Ok(Authorization::Bearer("abc")));
+        for scheme in ["DPoP", "dpop", "DPOP"] {
+            assert_eq!(one(&format!("{scheme} abc")), Ok(Authorization::Dpop("abc")));
+        }
+        assert_eq!(one("DPoP a b"), Err(BearerError::Malformed));
+        assert_eq!(one("DPoPx abc"), Ok(Authorization::Other));
     }
 
     #[test]

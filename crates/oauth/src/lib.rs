@@ -7,6 +7,7 @@
 mod authorization;
 pub mod bearer;
 mod client_auth;
+pub mod dpop;
 mod error;
 pub mod form;
 mod introspection;

@@ -134,6 +134,7 @@ impl Services {
             redis,
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+            proofs: Arc::default(),
         };
         Ok(Self { sessions, clients, assertions, fetcher })
     }

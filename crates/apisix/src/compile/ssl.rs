@@ -56,8 +56,7 @@ impl Pass<'_> {
 
     /// The certificate that an upstream's `tls.client_cert_id` names, in APISIX's words when there is none.
     pub(super) fn client_identity(&self, id: &str) -> Result<ClientIdentity, String> {
-        let refuse =
-            |why: &str| format!("failed to fetch ssl info by ssl id [{}], {why}", excerpt(id));
+        let refuse = |why: &str| format!("failed to fetch ssl info by ssl id [{}], {why}", excerpt(id));
         let stored = self.view.find(Kind::Ssl, id).ok_or_else(|| refuse("response code: 404"))?;
         if stored.get("type").is_none_or(|kind| kind != "client") {
             return Err(refuse("wrong ssl type"));

@@ -9,6 +9,7 @@ mod calls;
 mod claims;
 mod headers;
 mod login;
+mod proof;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -102,9 +103,15 @@ pub(crate) fn schema() -> Schema {
             Schema::string().secret().doc("secret of the client; also the key of HS* ID tokens"),
         )
         .required("discovery", Schema::string().doc("URL of the provider's discovery document"));
-    let groups =
-        [calls::fields, headers::fields, bearer::fields, claims::fields, login::fields, absent::fields]
-            as [fn(Schema) -> Schema; 6];
+    let groups = [
+        calls::fields,
+        headers::fields,
+        bearer::fields,
+        claims::fields,
+        proof::fields,
+        login::fields,
+        absent::fields,
+    ] as [fn(Schema) -> Schema; 7];
     groups.into_iter().fold(schema, |schema, fields| fields(schema))
 }
 

@@ -34,9 +34,13 @@ fn schema() -> Schema {
         .required("key", pem().secret().doc("its private key, PEM; never returned"))
         .field(
             "certs",
-            Schema::array(pem()).doc("further chains, of other algorithms: the first that a client knows is shown"),
+            Schema::array(pem())
+                .doc("further chains, of other algorithms: the first that a client knows is shown"),
         )
-        .field("keys", Schema::array(pem()).doc("their private keys, in the same order; sealed, never returned"))
+        .field(
+            "keys",
+            Schema::array(pem()).doc("their private keys, in the same order; sealed, never returned"),
+        )
         .field("client", client().doc("client certificates are asked for; for `server` only"))
         .field(
             "ssl_protocols",

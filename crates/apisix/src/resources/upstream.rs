@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::{Description, host, id, refuse_references, timeout, with_common};
+use super::{Description, Kind, host, id, refuse_references, timeout, with_common};
 use crate::{compile, schema::Schema};
 
 pub(super) static KIND: Description = Description {
@@ -99,7 +99,10 @@ fn keepalive_pool() -> Schema {
 fn tls() -> Schema {
     let pem = || Schema::string().length(128, 65536);
     Schema::object()
-        .field("client_cert_id", id().doc("id of an ssl of `type: client`, whose certificate is shown to the nodes"))
+        .field(
+            "client_cert_id",
+            id().doc("id of an ssl of `type: client`, whose certificate is shown to the nodes"),
+        )
         .field("client_cert", pem().doc("certificate shown to the nodes, PEM"))
         .field("client_key", pem().secret().doc("its private key, PEM"))
         .field(

@@ -120,7 +120,10 @@ async fn certificates_are_refused_with_the_reason() {
         (with("key", json!("x".repeat(200))), "key"),
         (with("key", json!("$secret://vault/1/a/b")), "key: $secret://vault/1/a/b: "),
         (with("cert", json!("$env://NONE")), "cert: $env://NONE: the environment variable NONE is not set"),
-        (with("client", json!({"ca": "x".repeat(200)})), "failed to validate client_cert: client.ca: there is no certificate in it"),
+        (
+            with("client", json!({"ca": "x".repeat(200)})),
+            "failed to validate client_cert: client.ca: there is no certificate in it",
+        ),
         (with("client", json!({})), "property \"ca\" is required"),
         (
             with("client", json!({"ca": good["cert"], "skip_mtls_uri_regex": ["(?=a)"]})),
@@ -171,7 +174,10 @@ async fn a18_a_certificate_that_an_upstream_shows_stays_what_it_is() {
     assert_eq!(refused("upstreams/1", showing("server")).await, (400, wrong.to_owned()));
     assert_eq!(refused("services/1", json!({"upstream": showing("server")})).await, (400, wrong.to_owned()));
     let absent = "failed to fetch ssl info by ssl id [absent], response code: 404";
-    assert_eq!(refused("routes/1", json!({"uri": "/", "upstream": showing("absent")})).await, (400, absent.to_owned()));
+    assert_eq!(
+        refused("routes/1", json!({"uri": "/", "upstream": showing("absent")})).await,
+        (400, absent.to_owned())
+    );
 
     gate.created("upstreams/1", showing("client")).await;
     gate.created("routes/1", json!({"uri": "/", "upstream_id": 1})).await;
@@ -179,7 +185,11 @@ async fn a18_a_certificate_that_an_upstream_shows_stays_what_it_is() {
     assert_eq!((status, text.as_str()), (400, "can not delete this ssl, upstream [1] is still using it now"));
     let (status, text) = refused("ssls/client", good.clone()).await;
     assert!(status == 400 && text.contains("route [1] would not work with it"), "{text}");
-    let (status, text) = refused("ssls/client", json!({"type": "client", "status": 0, "cert": good["cert"], "key": good["key"]})).await;
+    let (status, text) = refused(
+        "ssls/client",
+        json!({"type": "client", "status": 0, "cert": good["cert"], "key": good["key"]}),
+    )
+    .await;
     assert!(status == 400 && text.contains("it is switched off"), "{text}");
     assert_eq!(gate.put("ssls/client", client).await.status, 200);
     for path in ["routes/1", "upstreams/1", "ssls/client"] {

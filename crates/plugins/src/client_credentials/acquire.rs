@@ -89,6 +89,10 @@ impl Inner {
         };
         let read = ClaimRules { client_id, audience_claim: "aud", issuer: &issuer };
         let (claims, _) = read.read_jwt(jws.header(), &payload)?;
+        // Whoever sends it on has no key to prove.
+        if claims.binding().is_some() {
+            return Err(Refusal::ProofMissing.into());
+        }
         claims.check_times(self.services.clock.now(), rules.leeway, rules.leeway)?;
         Ok(Some(claims.expires))
     }

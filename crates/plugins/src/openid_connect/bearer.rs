@@ -23,6 +23,7 @@ use super::{
     caller::{Caller, Introduction, Place},
     claims::Documents,
     issuers::{self, Issuer, Verifier, Way},
+    proof::{self, Presented, Unproven},
     source::{Sent, TokenSource},
     tokens::{Failure, Unverified, may_be_newer, verify_by_jwks},
 };
@@ -85,16 +86,19 @@ impl Bearer {
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
     pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
+        let presented = Presented::take(request);
         let token = match self.source.read(request.head) {
             Sent::Token(token) => token,
             Sent::Nothing if inner.browser.is_some() => return None,
-            Sent::Nothing => return Some(Denial::NoToken.flow(inner, request)),
-            Sent::Malformed => return Some(Denial::Refused(Refusal::Malformed).flow(inner, request)),
-            Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, request)),
+            Sent::Nothing => return Some(Denial::NoToken.flow(inner, &presented, request)),
+            Sent::Malformed => {
+                return Some(Denial::Refused(Refusal::Malformed).flow(inner, &presented, request));
+            }
+            Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, &presented, request)),
         };
         let outcome = match self.verified(inner, token) {
             Some(Ok(verified)) => {
-                let introduced = Self::decide(inner, &verified, &Place::of(request));
+                let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
                 introduced.map(|introduction| (inner.token_edit(token), introduction, verified))
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
@@ -105,7 +109,7 @@ impl Bearer {
                 inner.remove_own_cookies(request.head, request.peer.https);
                 return Some(Flow::Suspend(Box::pin(async move {
                     let place = Place { route: &route, consumers: &consumers };
-                    inner.settle(&token, &place, errors, html).await
+                    inner.settle(&token, &presented, &place, errors, html).await
                 })));
             }
         };
@@ -121,7 +125,7 @@ impl Bearer {
                 }
                 Flow::Continue
             }
-            Err(denial) => denial.flow(inner, request),
+            Err(denial) => denial.flow(inner, &presented, request),
         })
     }
 
@@ -208,10 +212,19 @@ impl Bearer {
     }
 
     /// Judges a verified token, on every request.
-    fn decide(inner: &Inner, verified: &Verified, place: &Place<'_>) -> Result<Introduction, Denial> {
+    fn decide(
+        inner: &Inner,
+        presented: &Presented,
+        token: &str,
+        verified: &Verified,
+        place: &Place<'_>,
+    ) -> Result<Introduction, Denial> {
         let (config, now) = (&inner.config, inner.services.clock.now());
-        verified.claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
-        let expires = verified.claims.expires + config.expiry_leeway;
+        let claims = &verified.claims;
+        claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
+        // Before anything is said of its claims: whoever cannot prove that it is theirs learns nothing from it.
+        presented.check(inner, token, claims.binding()).map_err(Denial::Unproven)?;
+        let expires = claims.expires + config.expiry_leeway;
         inner.introduce(&verified.caller, place, expires, now).map_err(Denial::Forbidden)
     }
 }
@@ -222,18 +235,21 @@ enum Denial {
     Unreadable(String),
     Refused(Refusal),
     Forbidden(Box<str>),
+    Unproven(Unproven),
     Provider(ProviderError),
 }
 
 impl Denial {
-    fn flow(self, inner: &Inner, request: &PluginRequest<'_>) -> Flow {
-        Flow::respond(self.reply(inner, request.errors(), request.head.prefers_html()))
+    fn flow(self, inner: &Inner, presented: &Presented, request: &PluginRequest<'_>) -> Flow {
+        Flow::respond(self.reply(inner, presented, request.errors(), request.head.prefers_html()))
     }
 
-    fn reply(self, inner: &Inner, errors: ErrorBody, html: bool) -> Reply {
+    fn reply(self, inner: &Inner, presented: &Presented, errors: ErrorBody, html: bool) -> Reply {
         match self {
-            Self::NoToken => answer::no_token(inner, errors, html),
+            Self::NoToken => proof::ask(inner, answer::no_token(inner, errors, html)),
             Self::Unreadable(why) => answer::unreadable(inner, &why, errors, html),
+            Self::Refused(refusal) if presented.by_dpop() => proof::refused(refusal, errors, html),
+            Self::Unproven(unproven) => unproven.reply(inner, presented.by_dpop(), errors, html),
             Self::Refused(refusal) => answer::refused(inner, refusal, errors, html),
             Self::Forbidden(why) => answer::forbidden(&why),
             Self::Provider(error) => answer::unavailable(&error, errors, html),
@@ -255,15 +271,15 @@ impl Inner {
     async fn settle(
         &self,
         token: &Secret<String>,
+        presented: &Presented,
         place: &Place<'_>,
         errors: ErrorBody,
         html: bool,
     ) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
         let outcome = match bearer.ask(self, token).await {
-            Ok(verified) => {
-                Bearer::decide(self, &verified, place).map(|introduction| (introduction, verified))
-            }
+            Ok(verified) => Bearer::decide(self, presented, token.expose(), &verified, place)
+                .map(|introduction| (introduction, verified)),
             Err(failure) => Err(failure.into()),
         };
         match outcome {
@@ -275,7 +291,7 @@ impl Inner {
                 introduction.join(&mut verdict);
                 verdict
             }
-            Err(denial) => Verdict::respond(denial.reply(self, errors, html)),
+            Err(denial) => Verdict::respond(denial.reply(self, presented, errors, html)),
         }
     }
 

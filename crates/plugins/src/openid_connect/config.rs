@@ -17,6 +17,7 @@ use super::{
     claims::{ClaimRef, ClaimRule, Document},
     issuers::IssuerConfig,
     login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack},
+    proof::RequiredProof,
     source::TokenSource,
 };
 
@@ -95,6 +96,8 @@ pub struct BearerConfig {
     pub uncached: bool,
     /// Separates the cached verdicts of routes that say so.
     pub cache_segment: Option<String>,
+    /// Which proofs of possession it needs.
+    pub proof: RequiredProof,
 }
 
 /// By whom access tokens are verified.

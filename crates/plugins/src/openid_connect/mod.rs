@@ -23,6 +23,7 @@ mod known;
 mod login;
 mod login_config;
 mod logout;
+mod proof;
 mod refresh;
 mod shared;
 mod source;
@@ -41,6 +42,7 @@ use gateway::{
 };
 use rp::{
     assertion::AssertionKeys,
+    bearer::SeenProofs,
     provider::{Client, Provider, ProviderError, Providers, SourceConfig},
     session::{EndedSessions, RedisLinks, Refreshes, UsedStates, UsedTokens},
 };
@@ -56,6 +58,7 @@ pub use config::{
 
 pub use issuers::IssuerConfig;
 pub use login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack};
+pub use proof::RequiredProof;
 pub use source::TokenSource;
 
 pub(crate) use tokens::{Unverified, verify_by_jwks};
@@ -86,6 +89,8 @@ pub struct Services {
     pub redis: RedisLinks,
     /// Refreshes that are running, or ran just now.
     pub refreshes: Arc<Refreshes>,
+    /// Proofs of possession that were shown.
+    pub proofs: Arc<SeenProofs>,
 }
 
 /// Compiles `config` into a plugin. What it cached stays valid when the same configuration is compiled again.

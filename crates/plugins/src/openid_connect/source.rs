@@ -9,7 +9,7 @@ use super::visitor::is_cross_site;
 /// Where access tokens come from. A route has one place; a token in two is refused (RFC 6750 section 2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TokenSource {
-    /// `Authorization: Bearer`.
+    /// `Authorization: Bearer`, or `DPoP`.
     #[default]
     Authorization,
     /// This header, with or without `Bearer` in front.
@@ -49,7 +49,7 @@ impl TokenSource {
 
 fn in_authorization(head: &RequestHead) -> Sent<'_> {
     match parse(head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes)) {
-        Ok(Authorization::Bearer(token)) => Sent::Token(token),
+        Ok(Authorization::Bearer(token) | Authorization::Dpop(token)) => Sent::Token(token),
         Ok(Authorization::Absent | Authorization::Other) => Sent::Nothing,
         Err(BearerError::Malformed) => Sent::Malformed,
         Err(error @ (BearerError::Repeated | BearerError::NoCredentials)) => {

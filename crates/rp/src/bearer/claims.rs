@@ -4,7 +4,7 @@ use base::UnixMillis;
 use jose::{Header, parse_json};
 use serde_json::{Map, Value};
 
-use super::Refusal;
+use super::{Binding, Refusal};
 
 /// Levels of nesting in a token's payload.
 const MAX_DEPTH: usize = 32;
@@ -21,6 +21,7 @@ pub struct Claims {
     /// The values of the audience claim; `None` where there is none.
     audience: Option<Box<[Box<str>]>>,
     scopes: Box<[Box<str>]>,
+    binding: Option<Box<Binding>>,
 }
 
 /// How a payload is read.
@@ -36,7 +37,7 @@ pub struct ClaimRules<'a> {
 
 impl ClaimRules<'_> {
     /// Reads the payload of a JWT whose signature is verified, and refuses what can never be an access token for here:
-    /// another issuer, claims of the wrong type, no `exp`, no `sub`, a bound token (`cnf`), a token of another kind.
+    /// another issuer, claims of the wrong type, no `exp`, no `sub`, a binding (`cnf`) that is not known, a token of another kind.
     pub fn read_jwt(&self, header: &Header, payload: &[u8]) -> Result<(Claims, Map<String, Value>), Refusal> {
         let Ok(Value::Object(object)) = parse_json(payload, MAX_DEPTH) else {
             return Err(Refusal::Malformed);
@@ -68,9 +69,7 @@ impl ClaimRules<'_> {
     }
 
     fn read(&self, object: &Map<String, Value>, expires: UnixMillis) -> Result<Claims, Refusal> {
-        if object.contains_key("cnf") {
-            return Err(Refusal::Bound);
-        }
+        let binding = object.get("cnf").map(Binding::read).transpose()?.map(Box::new);
         let date = |name: &'static str| match object.get(name) {
             None => Ok(None),
             Some(value) => numeric_date(value).map(Some).ok_or(Refusal::Claim(name)),
@@ -78,7 +77,7 @@ impl ClaimRules<'_> {
         texts(object.get("aud")).ok_or(Refusal::Claim("aud"))?;
         let audience = texts(object.get(self.audience_claim)).ok_or(Refusal::Claim("audience"))?;
         let scopes = scopes(object);
-        Ok(Claims { expires, not_before: date("nbf")?, issued: date("iat")?, audience, scopes })
+        Ok(Claims { expires, not_before: date("nbf")?, issued: date("iat")?, audience, scopes, binding })
     }
 
     fn is_ours(&self, issuer: &Value, object: &Map<String, Value>) -> bool {
@@ -141,10 +140,16 @@ impl Claims {
         self.scopes.iter().any(|one| **one == *scope)
     }
 
+    /// To whom the token is bound.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_deref()
+    }
+
     /// About how many bytes it takes.
     pub fn weight(&self) -> usize {
         let texts = self.scopes.iter().chain(self.audience.iter().flatten());
-        size_of::<Self>() + texts.map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>()
+        let binding = self.binding.as_ref().map_or(0, |_| size_of::<Binding>() + 43);
+        size_of::<Self>() + binding + texts.map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>()
     }
 }
 
@@ -398,8 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn j55_a_token_bound_to_a_key_is_refused() {
+    fn j55_a_token_that_is_bound_says_to_what() {
         assert_eq!(read(|token| token["cnf"] = json!({"jkt": "x"})).unwrap_err(), Refusal::Bound);
+        let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+        let claims = read(|token| token["cnf"] = json!({"jkt": jkt})).unwrap();
+        assert_eq!(claims.binding().unwrap().jkt.as_deref(), Some(jkt));
+        assert!(read(|_| ()).unwrap().binding().is_none());
     }
 
     #[test]

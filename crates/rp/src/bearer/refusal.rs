@@ -37,9 +37,21 @@ pub enum Refusal {
     /// `iat` lies ahead.
     #[error("the token was issued in the future")]
     Future,
-    /// Bound to a key (RFC 7800), and no proof of it is taken here.
-    #[error("the token is bound to a key, and proofs are not accepted here")]
+    /// Bound in a way (RFC 7800) of which no proof is known here.
+    #[error("the token is bound in a way that is not known here")]
     Bound,
+    /// Bound to a key, and sent as if it were not.
+    #[error("the token is bound to a key, and came without a proof of it")]
+    ProofMissing,
+    /// Bound to another key than the one that was proved.
+    #[error("the token is bound to another key")]
+    OtherKey,
+    /// Bound to another client certificate than the connection's, or the connection has none.
+    #[error("the token is bound to a client certificate that the connection does not have")]
+    OtherCertificate,
+    /// Not bound as it has to be here.
+    #[error("the token is not bound to what was shown with it, or has to be shown")]
+    Unbound,
     /// An ID token, a logout token, a refresh token or the like.
     #[error("the token is not an access token")]
     NotAccessToken,

@@ -9,7 +9,7 @@ use jose::Alg;
 use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, TokenSource, Verification};
 use serde_json::Value;
 
-use super::{claims, is_on, text, texts};
+use super::{claims, is_on, proof, text, texts};
 use crate::schema::Schema;
 
 /// How long an introspection answer counts where nothing is said. APISIX keeps it until `exp`, and lets revoked tokens
@@ -112,6 +112,7 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
         typed: is_on(conf, "require_at_jwt", false),
         uncached: is_on(conf, "jwt_verification_cache_ignore", false),
         cache_segment: text(conf, "cache_segment"),
+        proof: proof::required(conf),
     })
 }
 

@@ -43,6 +43,7 @@ fn plugin() -> OpenidConnect {
         redis: redis(&runtime),
         ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
         refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+        proofs: Arc::default(),
         clock,
         random,
     })

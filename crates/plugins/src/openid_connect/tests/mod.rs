@@ -139,6 +139,7 @@ fn config(idp: &Idp) -> Config {
             },
             uncached: false,
             cache_segment: None,
+            proof: RequiredProof::None,
         }),
         login: Some(LoginConfig {
             redirect_uri: Some("/callback".to_owned()),
@@ -204,6 +205,7 @@ impl Gate {
             redis: redis(),
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
             refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
+            proofs: Arc::default(),
             random,
         };
         let mut config = config(&idp);

@@ -1,0 +1,5 @@
+//! Proofs of possession (RFC 9449).
+
+mod verify;
+
+pub use verify::{ALGS, Expected, ProofError, Proven, challenge, verify};
