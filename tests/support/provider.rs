@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use jose::{Alg, SigningKey};
+use jose::{Alg, CompactJws, SigningKey};
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, Upstream, process::locked, tokens};
@@ -25,6 +25,13 @@ struct State {
     overrides: Mutex<BTreeMap<String, Override>>,
     /// What the next tokens say, beside what they must.
     claims: Mutex<Value>,
+    /// Members of the metadata and of token answers, beside what it says by itself or in its place.
+    published: Mutex<Value>,
+    answered: Mutex<Value>,
+    /// Authorization requests that were pushed, by their reference.
+    pushed: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Paths that want a nonce in DPoP proofs: the status that asks for it, and the nonce.
+    nonces: Mutex<BTreeMap<String, (u16, String)>>,
     /// The nonce of the last authorization request.
     nonce: Mutex<Option<String>>,
     client: String,
@@ -39,6 +46,10 @@ impl Provider {
             keys: Mutex::new(vec![tokens::key(Alg::ES256, "key-1")]),
             overrides: Mutex::default(),
             claims: Mutex::new(json!({})),
+            published: Mutex::new(json!({})),
+            answered: Mutex::new(json!({})),
+            pushed: Mutex::default(),
+            nonces: Mutex::default(),
             nonce: Mutex::default(),
             client: client.to_owned(),
             audience: "https://api.example/".to_owned(),
@@ -118,6 +129,26 @@ impl Provider {
         *locked(&self.state.claims) = claims;
     }
 
+    /// Says more in its metadata from now on, or something else.
+    pub(crate) fn publish(&self, members: Value) {
+        *locked(&self.state.published) = members;
+    }
+
+    /// Says more in its token answers from now on, or something else.
+    pub(crate) fn answer_tokens_with(&self, members: Value) {
+        *locked(&self.state.answered) = members;
+    }
+
+    /// Wants this nonce in DPoP proofs at a path, and asks for it with this status where it is missing.
+    pub(crate) fn demand_nonce(&self, path: &str, status: u16, nonce: &str) {
+        locked(&self.state.nonces).insert(path.to_owned(), (status, nonce.to_owned()));
+    }
+
+    /// The key set as it publishes it.
+    pub(crate) fn published_keys(&self) -> Value {
+        tokens::jwks(&locked(&self.state.keys).iter().collect::<Vec<_>>())
+    }
+
     /// An access token as it issues them, with these claims on top.
     pub(crate) fn access_token(&self, claims: &Value) -> String {
         self.state.sign(&self.state.access_claims(), claims)
@@ -130,6 +161,9 @@ impl State {
         if let Some(lie) = lie {
             return lie(seen);
         }
+        if let Some(refusal) = self.wants_nonce(seen) {
+            return refusal;
+        }
         match seen.path() {
             "/.well-known/openid-configuration" => Answer::json(&self.metadata()),
             "/jwks" => {
@@ -137,6 +171,7 @@ impl State {
                 Answer::json(&tokens::jwks(&keys.iter().collect::<Vec<_>>()))
             }
             "/authorize" => self.authorize(seen),
+            "/par" => self.push(seen),
             "/token" => Answer::json(&self.token()),
             "/userinfo" => Answer::json(&json!({"sub": "user-1", "name": "A User"})),
             "/introspect" => {
@@ -151,7 +186,7 @@ impl State {
     fn metadata(&self) -> Value {
         let issuer = locked(&self.issuer).clone();
         let at = |path: &str| format!("{issuer}{path}");
-        json!({
+        let mut metadata = json!({
             "issuer": issuer,
             "authorization_endpoint": at("authorize"),
             "token_endpoint": at("token"),
@@ -163,13 +198,39 @@ impl State {
             "id_token_signing_alg_values_supported": ["ES256"],
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        })
+        });
+        extend(&mut metadata, &locked(&self.published));
+        metadata
+    }
+
+    /// Whether a proof of possession lacks the nonce that is wanted at this path.
+    fn wants_nonce(&self, seen: &Seen) -> Option<Answer> {
+        let (status, nonce) = locked(&self.nonces).get(seen.path()).cloned()?;
+        let proof = seen.header("dpop")?;
+        let payload = CompactJws::parse(proof).ok()?.payload_unverified().ok()?;
+        let claims: Value = serde_json::from_slice(&payload).ok()?;
+        let headers = [("DPoP-Nonce", nonce.as_str()), ("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"")];
+        (claims["nonce"] != nonce.as_str())
+            .then(|| Answer::with(status, &headers, r#"{"error":"use_dpop_nonce"}"#))
+    }
+
+    /// Takes a pushed authorization request (RFC 9126).
+    fn push(&self, seen: &Seen) -> Answer {
+        let mut pushed = locked(&self.pushed);
+        let reference = format!("urn:ietf:params:oauth:request_uri:{}", pushed.len());
+        pushed.insert(reference.clone(), form_urlencoded::parse(&seen.message.body).into_owned().collect());
+        let answer = json!({"request_uri": reference, "expires_in": 60}).to_string();
+        Answer::with(201, &[("Content-Type", "application/json")], answer)
     }
 
     /// Sends the browser straight back with a code.
     fn authorize(&self, seen: &Seen) -> Answer {
         let query = seen.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
         let asked: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let asked = match asked.get("request_uri") {
+            Some(reference) => locked(&self.pushed).remove(reference).unwrap_or_default(),
+            None => asked,
+        };
         *locked(&self.nonce) = asked.get("nonce").cloned();
         let (Some(back), Some(state)) = (asked.get("redirect_uri"), asked.get("state")) else {
             return Answer::with(400, &[], "redirect_uri and state are needed");
@@ -187,13 +248,15 @@ impl State {
         if let Some(nonce) = locked(&self.nonce).clone() {
             id["nonce"] = json!(nonce);
         }
-        json!({
+        let mut answer = json!({
             "access_token": self.sign(&self.access_claims(), &json!({})),
             "id_token": self.sign(&id, &json!({})),
             "refresh_token": "refresh-1",
             "token_type": "Bearer",
             "expires_in": 3600,
-        })
+        });
+        extend(&mut answer, &locked(&self.answered));
+        answer
     }
 
     fn access_claims(&self) -> Value {
@@ -209,5 +272,11 @@ impl State {
             claims[name] = value.clone();
         }
         tokens::mint(locked(&self.keys).first().expect("the provider has a key"), &claims)
+    }
+}
+
+fn extend(object: &mut Value, members: &Value) {
+    for (name, value) in members.as_object().into_iter().flatten() {
+        object[name] = value.clone();
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     FetchError, Policy, Refusal, Request, Resolve, Response, SetupError, SystemResolver,
     guard::{Guard, Target},
     pool::{Key, Pool, Sender},
+    proxy::{Proxies, ProxyServer},
     tls::TlsConfigs,
 };
 
@@ -51,6 +52,8 @@ struct Inner {
     pool: Pool,
     resolver: Box<dyn Resolve>,
     runtime: Handle,
+    /// The operator's.
+    proxies: Option<Arc<Proxies>>,
 }
 
 impl Fetcher {
@@ -80,6 +83,7 @@ impl Fetcher {
             pool: Pool::new(clock),
             resolver,
             runtime,
+            proxies: policy.proxies.clone().map(Arc::new),
         })))
     }
 
@@ -91,6 +95,15 @@ impl Fetcher {
     /// What the guard refuses.
     pub fn permits(&self, url: &str) -> Result<(), Refusal> {
         self.0.guard.target(url).map(|_| ())
+    }
+
+    /// Whether a proxy may be connected to, as far as its text tells: its address where its host is a literal one.
+    ///
+    /// # Errors
+    ///
+    /// What the guard refuses.
+    pub fn permits_proxy(&self, proxy: &ProxyServer) -> Result<(), Refusal> {
+        self.0.guard.proxy(&proxy.url(), false).map(|_| ())
     }
 
     /// Sends `request` and reads the whole answer. Once begun it goes on to its end or deadline even when the caller
@@ -121,20 +134,26 @@ impl fmt::Debug for Fetcher {
 impl Inner {
     async fn exchange(&self, request: Request, deadline: Instant) -> Result<Response, FetchError> {
         let target = self.guard.target(&request.url).map_err(FetchError::Refused)?;
+        let own = request.proxies.clone();
+        let proxies = own.as_ref().or(self.proxies.as_ref());
+        let via = proxies.and_then(|proxies| proxies.way_to(&target));
+        let via = via.map(|server| Via { server, trusted: own.is_none() });
         let key = Key {
             host: target.host.clone(),
             port: target.port,
             tls: target.tls,
             verified: request.verify_tls,
+            via: via.as_ref().map(|via| (via.server.url(), via.server.authorization())),
         };
+        let keep_alive = request.keep_alive;
         let max_body = request.max_body;
-        let mut message = message(&target, request)?;
+        let mut message = message(&target, request, via.as_ref().map(|via| via.server))?;
         let (sender, response) = loop {
-            let pooled = self.pool.take(&key);
+            let pooled = if keep_alive { self.pool.take(&key) } else { None };
             let reused = pooled.is_some();
             let mut sender = match pooled {
                 Some(sender) => sender,
-                None => self.connect(&target, key.verified, deadline).await?,
+                None => self.connect(&target, via.as_ref(), key.verified, deadline).await?,
             };
             match sender.try_send_request(message).await {
                 Ok(response) => break (sender, response),
@@ -147,37 +166,70 @@ impl Inner {
         };
         let response = read(response, max_body).await?;
         // Waiting until it can be used again would hold a complete answer back; the pool looks when it hands it out.
-        if !sender.is_closed() {
+        if keep_alive && !sender.is_closed() {
             self.pool.put(key, sender);
         }
         Ok(response)
     }
 
-    /// A new connection to an address of the target that the guard has seen.
-    async fn connect(&self, target: &Target, verify: bool, deadline: Instant) -> Result<Sender, FetchError> {
-        let host = target.host.to_string();
-        let failed = |kind| FetchError::Connect { host: host.clone(), kind };
+    /// A new connection to an address that the guard has seen: the target's, or its proxy's.
+    async fn connect(
+        &self,
+        target: &Target,
+        via: Option<&Via<'_>>,
+        verify: bool,
+        deadline: Instant,
+    ) -> Result<Sender, FetchError> {
+        let Some(via) = via else {
+            let addresses = self.addresses(target).await?;
+            self.guard.check(target, &addresses).map_err(FetchError::Refused)?;
+            let stream = dial(&addresses, deadline).await;
+            let stream = stream.map_err(|error| failed(&target.host, error.kind()))?;
+            return self.speak(stream, target, verify).await;
+        };
+        // A name this machine does not know is the proxy's to resolve; one it knows must be allowed all the same.
+        let known = self.addresses(target).await;
+        match known {
+            Ok(addresses) => self.guard.check(target, &addresses),
+            Err(_) => self.guard.check_unresolved(target),
+        }
+        .map_err(FetchError::Refused)?;
+        let proxy = self.guard.proxy(&via.server.url(), via.trusted).map_err(FetchError::Refused)?;
+        let addresses = self.addresses(&proxy).await?;
+        self.guard.check_proxy(&proxy, &addresses).map_err(FetchError::Refused)?;
+        let stream = dial(&addresses, deadline).await.map_err(|error| via.server.failed(error.kind()))?;
+        if target.tls {
+            let _ = stream.set_nodelay(true);
+            let tunnel = via.server.tunnel(stream, target).await?;
+            return self.secure(tunnel, target, verify).await;
+        }
+        self.speak(stream, target, verify).await
+    }
+
+    async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, FetchError> {
+        let unknown = || failed(&target.host, io::ErrorKind::HostUnreachable);
         let addresses = match (&target.host, target.address()) {
             (_, Some(address)) => vec![address],
-            (Host::Domain(name), None) => self
-                .resolver
-                .resolve(name, target.port)
-                .await
-                .map_err(|_| failed(io::ErrorKind::HostUnreachable))?,
+            (Host::Domain(name), None) => {
+                self.resolver.resolve(name, target.port).await.map_err(|_| unknown())?
+            }
             (_, None) => Vec::new(),
         };
-        if addresses.is_empty() {
-            return Err(failed(io::ErrorKind::HostUnreachable));
-        }
-        self.guard.check(target, &addresses).map_err(FetchError::Refused)?;
-        let stream = dial(&addresses, deadline).await.map_err(|error| failed(error.kind()))?;
+        if addresses.is_empty() { Err(unknown()) } else { Ok(addresses) }
+    }
+
+    async fn speak(&self, stream: TcpStream, target: &Target, verify: bool) -> Result<Sender, FetchError> {
         // Small requests, one write each: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        if !target.tls {
-            return handshake(stream).await;
-        }
+        if target.tls { self.secure(stream, target, verify).await } else { handshake(stream).await }
+    }
+
+    async fn secure<S>(&self, stream: S, target: &Target, verify: bool) -> Result<Sender, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let config = if verify { &self.tls.verified } else { &self.tls.unverified };
-        let tls_failed = |reason: String| FetchError::Tls { host: host.clone(), reason };
+        let tls_failed = |reason: String| FetchError::Tls { host: target.host.to_string(), reason };
         let name = match &target.host {
             Host::Domain(name) => {
                 ServerName::try_from(name.clone()).map_err(|_| tls_failed("no valid name".into()))?
@@ -188,6 +240,16 @@ impl Inner {
         let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
         handshake(stream.map_err(|error| tls_failed(error.to_string()))?).await
     }
+}
+
+/// The proxy on the way, and whether the operator of this machine named it.
+struct Via<'a> {
+    server: &'a ProxyServer,
+    trusted: bool,
+}
+
+fn failed(host: &Host<String>, kind: io::ErrorKind) -> FetchError {
+    FetchError::Connect { host: host.to_string(), kind }
 }
 
 /// Tries the addresses one after the other; each gets its share of the time that is left.
@@ -220,14 +282,20 @@ where
     Ok(sender)
 }
 
-/// The request as it goes over the wire: path and query alone in the request line, the host in its header.
-fn message(target: &Target, request: Request) -> Result<http::Request<Full<Bytes>>, FetchError> {
+/// The request as it goes over the wire: path and query alone in the request line, the host in its header; to a proxy
+/// that is to pass it on in the clear, the whole URL.
+fn message(
+    target: &Target,
+    request: Request,
+    via: Option<&ProxyServer>,
+) -> Result<http::Request<Full<Bytes>>, FetchError> {
+    let via = via.filter(|_| !target.tls);
     let malformed = |_| FetchError::Refused(Refusal::Url);
     let mut message = http::Request::new(Full::new(request.body));
     *message.method_mut() = request.method;
-    *message.uri_mut() = target.url[Position::BeforePath..Position::AfterQuery]
-        .parse()
-        .map_err(|_| FetchError::Refused(Refusal::Url))?;
+    let start = if via.is_some() { Position::BeforeScheme } else { Position::BeforePath };
+    *message.uri_mut() =
+        target.url[start..Position::AfterQuery].parse().map_err(|_| FetchError::Refused(Refusal::Url))?;
     *message.headers_mut() = request.headers;
     let authority = &target.url[Position::BeforeHost..Position::AfterPort];
     let headers = message.headers_mut();
@@ -235,6 +303,10 @@ fn message(target: &Target, request: Request) -> Result<http::Request<Full<Bytes
     headers.insert(header::USER_AGENT, HeaderValue::from_static("portcullis"));
     for name in OWN {
         headers.remove(name);
+    }
+    headers.remove(header::PROXY_AUTHORIZATION);
+    if let Some(authorization) = via.and_then(ProxyServer::authorization) {
+        headers.insert(header::PROXY_AUTHORIZATION, authorization);
     }
     Ok(message)
 }

@@ -25,6 +25,14 @@ pub enum FetchError {
         /// What rustls said.
         reason: String,
     },
+    /// The forward proxy opens no tunnel.
+    #[error("the proxy {host} answered CONNECT with status {status}")]
+    Proxy {
+        /// The proxy's host.
+        host: String,
+        /// Its status.
+        status: u16,
+    },
     /// The body is larger than this many bytes.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),

@@ -65,6 +65,15 @@ impl Guard {
 
     /// Checks what can be told without asking the resolver: scheme, form, and the address where the host is one.
     pub(crate) fn target(&self, url: &str) -> Result<Target, Refusal> {
+        let mut target = Self::parse(url)?;
+        target.trusted = self.origins.contains(&target.url.origin().ascii_serialization());
+        if let Some(address) = target.address() {
+            self.check(&target, &[address])?;
+        }
+        Ok(target)
+    }
+
+    fn parse(url: &str) -> Result<Target, Refusal> {
         let url = Url::parse(url).map_err(|_| Refusal::Url)?;
         let tls = match url.scheme() {
             "https" => true,
@@ -76,17 +85,39 @@ impl Guard {
         }
         let host = url.host().ok_or(Refusal::Url)?.to_owned();
         let port = url.port_or_known_default().ok_or(Refusal::Url)?;
-        let trusted = self.origins.contains(&url.origin().ascii_serialization());
-        let target = Target { url, host, port, tls, trusted };
-        if let Some(address) = target.address() {
-            self.check(&target, &[address])?;
-        }
-        Ok(target)
+        Ok(Target { url, host, port, tls, trusted: false })
     }
 
     /// Checks every address that the host has: one bad one spoils all, since the connection may go to any of them.
     pub(crate) fn check(&self, target: &Target, addresses: &[SocketAddr]) -> Result<(), Refusal> {
         addresses.iter().try_for_each(|address| self.check_one(target, *address))
+    }
+
+    /// Checks a proxy's addresses. What goes through it in the clear is the target's matter, not the proxy's.
+    pub(crate) fn check_proxy(&self, proxy: &Target, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+        match self.check(proxy, addresses) {
+            Err(Refusal::PlainHttp(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What is left to check of a target that only its proxy can resolve: that nothing goes to it in the clear.
+    pub(crate) fn check_unresolved(&self, target: &Target) -> Result<(), Refusal> {
+        match target.tls || target.trusted {
+            true => Ok(()),
+            false => Err(Refusal::PlainHttp(target.host.to_string())),
+        }
+    }
+
+    /// The proxy at `url` as a target, checked as far as its text tells. `trusted`: the operator of this machine named
+    /// it.
+    pub(crate) fn proxy(&self, url: &str, trusted: bool) -> Result<Target, Refusal> {
+        let mut proxy = Self::parse(url)?;
+        proxy.trusted = trusted || self.origins.contains(&proxy.url.origin().ascii_serialization());
+        if let Some(address) = proxy.address() {
+            self.check_proxy(&proxy, &[address])?;
+        }
+        Ok(proxy)
     }
 
     fn check_one(&self, target: &Target, address: SocketAddr) -> Result<(), Refusal> {

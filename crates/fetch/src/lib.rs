@@ -4,7 +4,8 @@
 //! A fetch resolves the host's name once, checks every address it got, and connects to a checked address, so that a
 //! name cannot point elsewhere between check and use. It follows no redirect, asks for no compression and refuses a
 //! compressed answer, and ends at a total deadline whatever drips in. It never logs, and its errors never quote, a
-//! path, a query or a body. Not for proxied traffic: that is `gateway`'s upstream side.
+//! path, a query or a body. Through a forward proxy the guard judges the proxy's addresses, and the target's as far as
+//! this machine can tell them: a name that does not resolve here is the proxy's to resolve. Not for proxied traffic: that is `gateway`'s upstream side.
 //!
 //! All work runs on the runtime whose handle the [`Fetcher`] was made with, so it can be awaited from any other.
 
@@ -12,12 +13,13 @@ mod client;
 mod error;
 mod guard;
 mod pool;
+mod proxy;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -25,6 +27,7 @@ use ipnet::IpNet;
 
 pub use client::Fetcher;
 pub use error::{FetchError, Refusal, SetupError};
+pub use proxy::{Proxies, ProxyError, ProxyServer};
 pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use tls::tls_config;
 
@@ -46,6 +49,8 @@ pub struct Policy {
     pub allow_private: bool,
     /// Addresses never connected to, whatever else is allowed: the process's own Admin listeners.
     pub refused: Vec<SocketAddr>,
+    /// The way out for requests that name none of their own. These proxies are the operator's, wherever they are.
+    pub proxies: Option<Proxies>,
 }
 
 /// One request. `Debug` shows neither query, nor headers, nor body.
@@ -65,6 +70,10 @@ pub struct Request {
     pub max_body: usize,
     /// Whether the server's certificate is verified. Only a configuration that says so in so many words sets false.
     pub verify_tls: bool,
+    /// Whether the connection may serve another request afterwards, or may be one that served others.
+    pub keep_alive: bool,
+    /// The way out through proxies in place of the policy's.
+    pub proxies: Option<Arc<Proxies>>,
 }
 
 impl Request {
@@ -78,6 +87,8 @@ impl Request {
             timeout: Duration::from_secs(5),
             max_body: MAX_BODY,
             verify_tls: true,
+            keep_alive: true,
+            proxies: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 
 use base::Clock;
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use url::Host;
@@ -18,13 +19,15 @@ const IDLE: Duration = Duration::from_secs(4);
 
 pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
-/// Where a connection goes and how its other end was verified.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a connection goes, through what, and how its other end was verified.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) host: Host<String>,
     pub(crate) port: u16,
     pub(crate) tls: bool,
     pub(crate) verified: bool,
+    /// The proxy, with its credentials: connections of one client of it serve no other.
+    pub(crate) via: Option<(String, Option<HeaderValue>)>,
 }
 
 /// Connections that wait for another request. Their addresses were checked when they were made.

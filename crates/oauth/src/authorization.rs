@@ -78,20 +78,32 @@ impl AuthorizationRequest<'_> {
     ///
     /// When `endpoint` is no absolute http or https URL.
     pub fn url(&self, endpoint: &str) -> Result<String, MessageError> {
-        let mut url = Url::parse(endpoint).map_err(|_| MessageError::Invalid("authorization_endpoint"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(MessageError::Invalid("authorization_endpoint"));
-        }
-        let params = self.params();
-        let kept: Vec<(String, String)> = url
-            .query_pairs()
-            .filter(|(name, _)| !params.iter().any(|(own, _)| own == name))
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
-        url.set_fragment(None);
-        url.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(params);
-        Ok(url.into())
+        with_params(endpoint, &self.params())
     }
+
+    /// The URL that stands for a request which was pushed before (RFC 9126 section 4).
+    ///
+    /// # Errors
+    ///
+    /// As [`AuthorizationRequest::url`].
+    pub fn pushed_url(endpoint: &str, client_id: &str, request_uri: &str) -> Result<String, MessageError> {
+        with_params(endpoint, &[("client_id", client_id), ("request_uri", request_uri)])
+    }
+}
+
+fn with_params(endpoint: &str, params: &[(&str, &str)]) -> Result<String, MessageError> {
+    let mut url = Url::parse(endpoint).map_err(|_| MessageError::Invalid("authorization_endpoint"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(MessageError::Invalid("authorization_endpoint"));
+    }
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| !params.iter().any(|(own, _)| own == name))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    url.set_fragment(None);
+    url.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(params);
+    Ok(url.into())
 }
 
 #[cfg(test)]
@@ -115,6 +127,14 @@ mod tests {
             REQUEST.url("https://op/authorize?tenant=1&state=fixed#f").unwrap(),
             "https://op/authorize?tenant=1&response_type=code&client_id=c&redirect_uri=http%3A%2F%2Flocalhost%2Fcb\
              &scope=openid+email&state=s&nonce=n"
+        );
+    }
+
+    #[test]
+    fn a_pushed_request_is_a_reference_and_nothing_else() {
+        assert_eq!(
+            AuthorizationRequest::pushed_url("https://op/authorize?tenant=1", "c", "urn:x:1").unwrap(),
+            "https://op/authorize?tenant=1&client_id=c&request_uri=urn%3Ax%3A1"
         );
     }
 

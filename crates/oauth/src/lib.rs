@@ -6,6 +6,7 @@
 
 mod authorization;
 pub mod bearer;
+mod client_assertion;
 mod client_auth;
 pub mod dpop;
 mod error;
@@ -17,6 +18,7 @@ mod scope;
 mod token;
 
 pub use authorization::AuthorizationRequest;
+pub use client_assertion::ClientAssertion;
 pub use client_auth::{BasicCredentials, ClientAuthMethod, ClientCredentialsError};
 pub use error::{ErrorCode, OAuthError};
 pub use form::Params;

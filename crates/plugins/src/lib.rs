@@ -1,5 +1,6 @@
 //! The plugins: one file or folder each, with a neutral configuration that no user ever writes. The dialects translate
 //! theirs into it and compile it here; the engine runs what comes out and has never heard of any of them.
+//! `json_schema` is no plugin but what several read their operators' schemas with.
 //!
 //! All plugins, by name:
 
@@ -9,6 +10,7 @@ pub mod basic_auth;
 pub mod client_credentials;
 pub mod consumer_restriction;
 pub mod hmac_auth;
+pub mod json_schema;
 pub mod jwt_auth;
 pub mod key_auth;
 pub mod multi_auth;

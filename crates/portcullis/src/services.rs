@@ -150,6 +150,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         allowed_networks: config.outbound.allow.clone(),
         allowed_origins: tenants.flat_map(|tenant| tenant.domains.iter().cloned()).collect(),
         refused: gate::own_listeners(config),
+        proxies: config.outbound.proxies.clone(),
         ..Policy::default()
     })
 }

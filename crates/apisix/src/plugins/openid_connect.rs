@@ -6,7 +6,9 @@
 mod absent;
 mod bearer;
 mod calls;
+mod claim_schema;
 mod claims;
+mod client;
 mod headers;
 mod login;
 mod proof;
@@ -74,6 +76,11 @@ impl DialectPlugin for OpenidConnect {
         })
     }
 
+    fn check_after_schema(&self, conf: &Map<String, Value>) -> Result<(), String> {
+        claim_schema::check(conf)?;
+        client::check(conf)
+    }
+
     fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         compile(config(conf)?, &self.services)
     }
@@ -104,14 +111,16 @@ pub(crate) fn schema() -> Schema {
         )
         .required("discovery", Schema::string().doc("URL of the provider's discovery document"));
     let groups = [
-        calls::fields,
+        calls::fields as fn(Schema) -> Schema,
+        client::fields,
         headers::fields,
         bearer::fields,
         claims::fields,
+        claim_schema::fields,
         proof::fields,
         login::fields,
         absent::fields,
-    ] as [fn(Schema) -> Schema; 7];
+    ];
     groups.into_iter().fold(schema, |schema, fields| fields(schema))
 }
 
@@ -141,6 +150,7 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         realm: text(conf, "realm").unwrap_or_else(|| "apisix".to_owned()),
         bearer,
         login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)).transpose()?,
+        claim_schema: conf.get("claim_schema").cloned(),
         headers: headers::headers(conf),
     })
 }
@@ -152,6 +162,13 @@ fn text(conf: &Value, name: &str) -> Option<String> {
 fn texts(list: Option<&Value>) -> Vec<String> {
     let items = list.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The members of an object whose values are plain, as text.
+fn plain_members(object: Option<&Value>) -> Vec<(String, String)> {
+    let members = object.and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    members.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn is_on(conf: &Value, name: &str, default: bool) -> bool {

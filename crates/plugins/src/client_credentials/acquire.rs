@@ -8,7 +8,7 @@ use jose::{Alg, CompactJws};
 use oauth::{TokenResponse, TokenType};
 use rp::{
     bearer::{ClaimRules, Refusal},
-    provider::{Client, ProviderError, TokenAuth, issuer_matches},
+    provider::{Client, ProviderError, issuer_matches},
 };
 
 use super::{Credentials, Failure, Inner, Token};
@@ -21,13 +21,8 @@ const EARLY: Duration = Duration::from_secs(30);
 impl Inner {
     /// A token for `credentials`, verified where it is a JWT.
     pub(super) async fn acquire(&self, credentials: &Credentials) -> Result<Token, Failure> {
-        let client = Client {
-            client_id: credentials.client_id.clone(),
-            client_secret: Some(credentials.client_secret.clone()),
-            token_auth: self.config.calls.token_auth,
-            introspection_auth: TokenAuth::Basic,
-            timeout: self.config.calls.timeout,
-        };
+        let (id, secret) = (credentials.client_id.clone(), credentials.client_secret.clone());
+        let client = Client::with_secret(id, secret, self.config.calls.token_auth, self.config.calls.timeout);
         let config = &self.config;
         let answer = self.provider.client_credentials(&client, config.scope.as_deref(), &config.args).await;
         let answer = answer.map_err(|error| failure(&error))?;

@@ -64,6 +64,9 @@ pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, C
         verify_tls: config.calls.verify_tls,
         timeout: config.calls.timeout,
         jwks_ttl: config.calls.jwks_ttl,
+        metadata_ttl: None,
+        keep_alive: true,
+        proxies: None,
         issuers: config.issuers.clone(),
     };
     let provider = services.providers.provider(&source);

@@ -30,6 +30,12 @@ pub(super) fn refused(inner: &Inner, refusal: Refusal, errors: ErrorBody, html: 
     with_challenge(reply, inner, &[("error", "invalid_token"), ("error_description", &why)])
 }
 
+/// 401 to claims that do not match the configured schema, with what is wrong with them.
+pub(super) fn misfit(inner: &Inner, why: &str, errors: ErrorBody, html: bool) -> Reply {
+    let reply = errors.reply(StatusCode::UNAUTHORIZED, "the claims are not accepted", html);
+    with_challenge(reply, inner, &[("error", "invalid_token"), ("error_description", why)])
+}
+
 /// 400 to credentials that are sent twice or not at all (RFC 6750 section 3.1).
 pub(super) fn unreadable(inner: &Inner, why: &str, errors: ErrorBody, html: bool) -> Reply {
     let reply = errors.reply(StatusCode::BAD_REQUEST, why, html);

@@ -9,7 +9,7 @@ use gateway::{
     error::{ConfigError, ErrorBody},
     plugin::{Flow, HeaderEdit, PluginRequest, Reply, Verdict},
 };
-use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
 use rp::{
     bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
@@ -30,6 +30,8 @@ use super::{
 
 /// Bytes of verdicts that one core keeps.
 const CACHE_BYTES: u64 = 8 << 20;
+/// That a token is not active is remembered no longer, where it is remembered at all.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// A verdict by signature is kept no longer, whatever the token says.
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
 
@@ -44,6 +46,8 @@ pub(super) struct Bearer {
     /// Digest of the whole configuration: the same token is another matter under another one.
     identity: [u8; 32],
     source: TokenSource,
+    /// Headers of the client's request that go along to the introspection endpoint.
+    further: Vec<HeaderName>,
     /// Whose tokens are taken, the route's own provider first.
     issuers: Vec<Issuer>,
     uncached: bool,
@@ -53,6 +57,8 @@ pub(super) struct Bearer {
 struct Verified {
     claims: Claims,
     caller: Caller,
+    /// Why its claims do not match the configured schema.
+    misfit: Option<Box<str>>,
     /// Place of its issuer among those of the route.
     issuer: usize,
     /// The key set that verified it; another one verifies again.
@@ -63,7 +69,8 @@ struct Verified {
 
 impl Weigh for Verified {
     fn weigh(&self) -> usize {
-        self.claims.weight() + self.caller.weight() + size_of::<Self>()
+        let misfit = self.misfit.as_ref().map_or(0, |misfit| misfit.len());
+        self.claims.weight() + self.caller.weight() + misfit + size_of::<Self>()
     }
 }
 
@@ -81,7 +88,9 @@ impl Bearer {
             Verification::SymmetricKey { key, .. } => with_secret(identity, key),
             _ => identity,
         };
-        Ok(Self { identity, source: bearer.source.clone(), issuers, uncached: bearer.uncached })
+        let further = bearer.introspection().map(|introspection| introspection.headers.clone());
+        let (source, further) = (bearer.source.clone(), further.unwrap_or_default());
+        Ok(Self { identity, source, further, issuers, uncached: bearer.uncached })
     }
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
@@ -96,7 +105,8 @@ impl Bearer {
             }
             Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, &presented, request)),
         };
-        let outcome = match self.verified(inner, token) {
+        let further = self.further_headers(&request.head.headers);
+        let outcome = match self.verified(inner, token, &further) {
             Some(Ok(verified)) => {
                 let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
                 introduced.map(|introduction| (inner.token_edit(token), introduction, verified))
@@ -109,7 +119,8 @@ impl Bearer {
                 inner.remove_own_cookies(request.head, request.peer.https);
                 return Some(Flow::Suspend(Box::pin(async move {
                     let place = Place { route: &route, consumers: &consumers };
-                    inner.settle(&token, &presented, &place, errors, html).await
+                    let inquiry = Inquiry { token: &token, further: &further };
+                    inner.settle(&inquiry, &presented, &place, errors, html).await
                 })));
             }
         };
@@ -130,12 +141,18 @@ impl Bearer {
     }
 
     /// The verdict that is cached, or that can be had without waiting. `None`: somebody must be asked.
-    fn verified(&self, inner: &Inner, token: &str) -> Option<Result<Rc<Verified>, Refusal>> {
+    fn verified(
+        &self,
+        inner: &Inner,
+        token: &str,
+        further: &HeaderMap,
+    ) -> Option<Result<Rc<Verified>, Refusal>> {
         if token.len() > MAX_TOKEN_BYTES {
             return Some(Err(Refusal::Malformed));
         }
         let now = inner.services.clock.now();
-        if let Some(verified) = self.cached(token, now) {
+        let key = self.key(token, further);
+        if let Some(verified) = self.cached(&key, now) {
             return Some(Ok(verified));
         }
         let place = match issuers::pick(&self.issuers, token) {
@@ -165,19 +182,18 @@ impl Bearer {
         match payload {
             Ok(payload) => {
                 let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now);
-                Some(verified.map(|verified| self.keep(token, verified)))
+                Some(verified.map(|verified| self.keep(key, verified)))
             }
             Err(error) if may_be_newer(&error) && keys.is_some() => None,
             Err(error) => Some(Err(issuer.signature_refusal(&jws, error))),
         }
     }
 
-    fn cached(&self, token: &str, now: UnixMillis) -> Option<Rc<Verified>> {
+    fn cached(&self, key: &VerdictKey, now: UnixMillis) -> Option<Rc<Verified>> {
         if self.uncached {
             return None;
         }
-        let key = VerdictKey::of(&self.identity, token.as_bytes());
-        let verified = VERDICTS.with_borrow(|verdicts| verdicts.get(&key))?;
+        let verified = VERDICTS.with_borrow(|verdicts| verdicts.get(key))?;
         let same_keys = match &verified.keys {
             None => true,
             Some(then) => {
@@ -188,11 +204,10 @@ impl Bearer {
         (same_keys && now < verified.until).then_some(verified)
     }
 
-    fn keep(&self, token: &str, verified: Verified) -> Rc<Verified> {
+    fn keep(&self, key: VerdictKey, verified: Verified) -> Rc<Verified> {
         if self.uncached {
             return Rc::new(verified);
         }
-        let key = VerdictKey::of(&self.identity, token.as_bytes());
         VERDICTS.with_borrow_mut(|verdicts| verdicts.insert(key, verified))
     }
 
@@ -208,7 +223,8 @@ impl Bearer {
         let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
         let caller = caller(inner, issuer.objection(&claims, &object), &object);
-        Ok(Verified { claims, caller, issuer: place, keys, until })
+        let misfit = misfit(inner, &object);
+        Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
     }
 
     /// Judges a verified token, on every request.
@@ -225,6 +241,10 @@ impl Bearer {
         // Before anything is said of its claims: whoever cannot prove that it is theirs learns nothing from it.
         presented.check(inner, token, claims.binding()).map_err(Denial::Unproven)?;
         let expires = claims.expires + config.expiry_leeway;
+        // What rules over claims say comes before the schema, as in APISIX.
+        if let (None, Some(misfit)) = (&verified.caller.objection, &verified.misfit) {
+            return Err(Denial::Misfit(misfit.clone()));
+        }
         inner.introduce(&verified.caller, place, expires, now).map_err(Denial::Forbidden)
     }
 }
@@ -236,6 +256,7 @@ enum Denial {
     Refused(Refusal),
     Forbidden(Box<str>),
     Unproven(Unproven),
+    Misfit(Box<str>),
     Provider(ProviderError),
 }
 
@@ -252,6 +273,7 @@ impl Denial {
             Self::Unproven(unproven) => unproven.reply(inner, presented.by_dpop(), errors, html),
             Self::Refused(refusal) => answer::refused(inner, refusal, errors, html),
             Self::Forbidden(why) => answer::forbidden(&why),
+            Self::Misfit(why) => answer::misfit(inner, &why, errors, html),
             Self::Provider(error) => answer::unavailable(&error, errors, html),
         }
     }
@@ -270,21 +292,21 @@ impl Inner {
     /// The verdict of a token about which somebody must be asked.
     async fn settle(
         &self,
-        token: &Secret<String>,
+        inquiry: &Inquiry<'_>,
         presented: &Presented,
         place: &Place<'_>,
         errors: ErrorBody,
         html: bool,
     ) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
-        let outcome = match bearer.ask(self, token).await {
-            Ok(verified) => Bearer::decide(self, presented, token.expose(), &verified, place)
+        let outcome = match bearer.ask(self, inquiry).await {
+            Ok(verified) => Bearer::decide(self, presented, inquiry.token.expose(), &verified, place)
                 .map(|introduction| (introduction, verified)),
             Err(failure) => Err(failure.into()),
         };
         match outcome {
             Ok((introduction, verified)) => {
-                let token = self.token_edit(token.expose());
+                let token = self.token_edit(inquiry.token.expose());
                 let edits = token.iter().chain(&verified.caller.told);
                 let edits = edits.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()));
                 let mut verdict = Verdict { request: edits.collect(), ..Verdict::default() };
@@ -314,15 +336,19 @@ impl Inner {
 }
 
 impl Bearer {
-    async fn ask(&self, inner: &Inner, token: &Secret<String>) -> Result<Rc<Verified>, Failure> {
+    async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
+        let Inquiry { token, further } = *inquiry;
         let place = issuers::pick_later(&self.issuers, token.expose()).await?;
         let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
         match issuer.way(token.expose()) {
-            Way::Keys => self.ask_for_keys(inner, issuer, place, token.expose()).await,
+            Way::Keys => {
+                let key = self.key(token.expose(), further);
+                self.ask_for_keys(inner, issuer, place, token.expose(), key).await
+            }
             Way::Refuse(refusal) => Err(refusal.into()),
             Way::Introspect(introspection) => {
                 let discovered = matches!(issuer.verifier, Verifier::Discovered(_));
-                match self.introspect(inner, issuer, place, introspection, token).await {
+                match self.introspect(inner, issuer, place, introspection, inquiry).await {
                     Err(Failure::Provider(ProviderError::Missing(_))) if discovered => Err(unreadable(token)),
                     other => other,
                 }
@@ -336,6 +362,7 @@ impl Bearer {
         issuer: &Issuer,
         place: usize,
         token: &str,
+        key: VerdictKey,
     ) -> Result<Rc<Verified>, Failure> {
         let jws = CompactJws::parse(token).map_err(Refusal::from)?;
         issuer.until_known().await?;
@@ -351,7 +378,7 @@ impl Bearer {
         };
         let now = inner.services.clock.now();
         let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now)?;
-        Ok(self.keep(token, verified))
+        Ok(self.keep(key, verified))
     }
 
     async fn introspect(
@@ -360,17 +387,68 @@ impl Bearer {
         issuer: &Issuer,
         place: usize,
         introspection: &Introspection,
-        token: &Secret<String>,
+        inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
+        let Inquiry { token, further } = *inquiry;
         let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
-        let until = |answer: &Introspected| {
-            read(answer).ok().filter(|_| !self.uncached).map(|verified| verified.until)
+        let refused_until = || {
+            let counts = introspection.max_age.min(REFUSED_FOR);
+            introspection.remembers_refusals.then(|| inner.services.clock.now() + counts)
         };
-        let (endpoint, reader) = (introspection.endpoint.as_deref(), &self.identity);
-        let answer = issuer.provider.introspected(&inner.client, endpoint, token, reader, until).await?;
+        let until = |answer: Option<&Introspected>| match answer {
+            _ if self.uncached => None,
+            Some(answer) => read(answer).ok().map(|verified| verified.until),
+            None => refused_until(),
+        };
+        let (client, how, reader) = (&inner.client, &introspection.how, &self.identity);
+        let answer = issuer.provider.introspected(client, how, token, further, reader, until).await?;
         let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
-        Ok(self.keep(token.expose(), verified))
+        if how.always_asks {
+            return Ok(Rc::new(verified));
+        }
+        Ok(self.keep(self.key(token.expose(), further), verified))
     }
+
+    /// The headers of the client's request that an introspection answer may depend on. Where none are configured it is
+    /// empty, and nothing is allocated.
+    fn further_headers(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut further = HeaderMap::new();
+        for name in &self.further {
+            for value in headers.get_all(name) {
+                further.append(name, value.clone());
+            }
+        }
+        further
+    }
+
+    /// Where the verdict of a token is kept: each set of further headers has its own.
+    fn key(&self, token: &str, further: &HeaderMap) -> VerdictKey {
+        if further.is_empty() {
+            return VerdictKey::of(&self.identity, token.as_bytes());
+        }
+        let mut text = Vec::from(token);
+        for (name, value) in further {
+            // None of the three has a line end in it, so that no two sets make one text.
+            text.push(b'\n');
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.push(b'\n');
+            text.extend_from_slice(value.as_bytes());
+        }
+        VerdictKey::of(&self.identity, &text)
+    }
+}
+
+/// A token, and the headers that came with it and are asked about together with it.
+#[derive(Clone, Copy)]
+struct Inquiry<'a> {
+    token: &'a Secret<String>,
+    further: &'a HeaderMap,
+}
+
+/// Why the claims do not match the configured schema, found once for each token.
+fn misfit(inner: &Inner, object: &Map<String, Value>) -> Option<Box<str>> {
+    let schema = inner.claim_schema.as_ref()?;
+    schema.check(&Value::Object(object.clone())).err().map(String::into_boxed_str)
 }
 
 fn read_introspection(
@@ -385,7 +463,7 @@ fn read_introspection(
     let claims = issuer.read_introspection(object, expires)?;
     let until = claims.expires.min(answer.at + introspection.max_age);
     let caller = caller(inner, issuer.objection(&claims, object), object);
-    Ok(Verified { claims, caller, issuer: place, keys: None, until })
+    Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
 }
 
 /// Why a token that nobody can be asked about is refused.

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use super::{
     AccessTokenHeader, Config, Inner, LoginConfig, Services, Unauthenticated, answer,
     caller::{Caller, Place},
-    known::Known,
+    known::{self, Known},
     login,
     shared::storage_away,
     visitor::{Visitor, is_private},
@@ -72,6 +72,8 @@ enum Redirect {
 /// A session, and what the upstream is told of it, encoded once.
 pub(super) struct Opened {
     pub(super) session: Session,
+    /// Why its claims do not match the configured schema.
+    pub(super) misfit: Option<Box<str>>,
     /// Who it is; what it tells is set whenever the session is good.
     pub(super) caller: Caller,
     /// Set while the access token is good.
@@ -178,7 +180,7 @@ impl Browser {
             let key = sealed.key(&self.reader);
             let known = SESSIONS.with_borrow(|sessions| sessions.get(&key));
             known.or_else(|| {
-                let opened = Opened::new(self.jar.open(&sealed)?, &inner.config);
+                let opened = Opened::new(self.jar.open(&sealed)?, inner);
                 Some(SESSIONS.with_borrow_mut(|sessions| sessions.insert(key, opened)))
             })
         })
@@ -280,6 +282,10 @@ impl Redirect {
 impl Inner {
     /// Lets a request with a session that is good go on, if its claims suffice.
     pub(super) fn pass(&self, opened: &Opened, request: &mut PluginRequest<'_>, now: UnixMillis) -> Flow {
+        if let Some(misfit) = &opened.misfit {
+            let (errors, html) = (request.errors(), request.head.prefers_html());
+            return Flow::respond(answer::misfit(self, misfit, errors, html));
+        }
         let introduced = self.introduce(&opened.caller, &Place::of(request), opened.session.ends, now);
         let introduction = match introduced {
             Ok(introduction) => introduction,
@@ -308,7 +314,7 @@ impl Inner {
         }
     }
 
-    /// `None` where the provider's metadata must be waited for.
+    /// `None` where the provider must be waited for.
     fn turn_away_now(&self, visitor: &Visitor) -> Option<Verdict> {
         let browser = self.browser.as_ref()?;
         let login = match browser.config.unauthenticated {
@@ -324,7 +330,7 @@ impl Inner {
             return Some(Verdict::respond(storage_away(visitor, StorageError)));
         }
         let metadata = self.provider.metadata()?;
-        Some(Verdict::respond(login::begin(self, browser, visitor, &metadata, None)))
+        login::begin(self, browser, visitor, &metadata, None).map(Verdict::respond)
     }
 
     /// Sends the browser to the provider and back, without a page, to learn whether the user is still logged in there. A
@@ -343,9 +349,9 @@ impl Inner {
         }
         let (errors, html) = visitor.errors();
         match (self.provider.ready().await, &self.browser) {
-            (Ok(metadata), Some(browser)) => {
-                Verdict::respond(login::begin(self, browser, visitor, &metadata, Some(continued)))
-            }
+            (Ok(metadata), Some(browser)) => Verdict::respond(
+                login::begin_pushed(self, browser, visitor, &metadata, Some(continued)).await,
+            ),
             (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
             (Ok(_), None) => Verdict::default(),
         }
@@ -359,7 +365,7 @@ impl Inner {
         let (errors, html) = visitor.errors();
         match (self.provider.ready().await, &self.browser) {
             (Ok(metadata), Some(browser)) => {
-                Verdict::respond(login::begin(self, browser, visitor, &metadata, None))
+                Verdict::respond(login::begin_pushed(self, browser, visitor, &metadata, None).await)
             }
             (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
             (Ok(_), None) => Verdict::default(),
@@ -384,7 +390,8 @@ impl Inner {
 }
 
 impl Opened {
-    pub(super) fn new(session: Session, config: &Config) -> Self {
+    pub(super) fn new(session: Session, inner: &Inner) -> Self {
+        let config = &inner.config;
         let headers = &config.headers;
         let claims = || session.id_claims().and_then(|claims| encoded(&STANDARD.encode(claims)));
         let userinfo = || session.userinfo.as_ref().and_then(|userinfo| encoded(&STANDARD.encode(userinfo)));
@@ -401,6 +408,7 @@ impl Opened {
         ];
         let known = Known::of(&session, config);
         let objection = known.objection(&session, config);
+        let misfit = inner.claim_schema.as_ref().and_then(|schema| known::misfit(schema, &session));
         let told = identity.into_iter().flatten();
         let caller = Caller::of(config, Some(&session.subject), &known.documents(), told, objection);
         let access_token = session.access_token.as_ref().and_then(|token| match headers.access_token {
@@ -416,7 +424,8 @@ impl Opened {
         let id_token = session.id_token.as_ref().map_or(0, |token| token.expose().len())
             + session.claims.as_ref().map_or(0, String::len);
         let weight = 2 * texts + id_token + session.userinfo.as_ref().map_or(0, String::len) + 512;
-        Self { session, caller, access_token, weight }
+        let weight = weight + misfit.as_ref().map_or(0, |misfit| misfit.len());
+        Self { session, misfit, caller, access_token, weight }
     }
 
     /// Whether its access token is over at `now`.

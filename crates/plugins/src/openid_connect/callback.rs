@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use gateway::plugin::{Answering, BodyReader, Flow, Reply, Verdict};
 use http::{HeaderValue, Method, StatusCode, header};
-use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, TokenType, Verifier, form};
+use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, Verifier, form};
 use rp::{
     provider::{ProviderError, issuer_may_vary},
     session::{Login, Marks, Recalled, Session, SessionSpan, StorageError},
@@ -18,6 +18,7 @@ use super::{
     login_config::ResponseMode,
     shared::storage_away,
     tokens::{BadIdToken, Expected},
+    userinfo::AnotherUser,
     visitor::Visitor,
 };
 
@@ -179,8 +180,10 @@ impl Inner {
             }
             _ => provider(error),
         })?;
-        if tokens.token_type != TokenType::Bearer {
-            return Err(Failed::Provider("the access token is no bearer token".to_owned()));
+        if tokens.token_type != self.token_type() {
+            return Err(Failed::Provider(
+                "the access token is of another type than was asked for".to_owned(),
+            ));
         }
         let id_token = tokens.id_token.as_ref().ok_or(Failed::Provider("there is no ID token".to_owned()))?;
         let nonce = login.nonce();
@@ -194,9 +197,11 @@ impl Inner {
         let (id_token, checked) = taken.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
         let contents = browser.config.contents;
         let userinfo = match contents.userinfo {
-            true => self.userinfo(&tokens, &checked.subject).await?,
-            false => None,
+            true => self.userinfo(&tokens, &checked.subject).await,
+            false => Ok(None),
         };
+        let userinfo =
+            userinfo.map_err(|AnotherUser| Failed::Provider("userinfo is about somebody else".to_owned()))?;
         let now = self.services.clock.now();
         let access_expires = browser.access_expires(&tokens, now);
         let keeps_token = contents.access_token;
@@ -233,25 +238,6 @@ impl Inner {
             scope: tokens.scope.map(|scope| scope.to_string()),
             userinfo,
         })
-    }
-
-    /// What the userinfo endpoint says, as JSON. A provider without one, or whose one fails, leaves the session
-    /// without; one that speaks of somebody else ends the login (OIDC Core 5.3.2).
-    async fn userinfo(&self, tokens: &TokenResponse, subject: &str) -> Result<Option<String>, Failed> {
-        if !(self.config.headers.userinfo || self.config.looks_into_userinfo()) {
-            return Ok(None);
-        }
-        match self.provider.userinfo(&tokens.access_token).await {
-            Ok(claims) if claims.get("sub").and_then(|sub| sub.as_str()) == Some(subject) => {
-                Ok(serde_json::to_string(&claims).ok())
-            }
-            Ok(_) => Err(Failed::Provider("userinfo is about somebody else".to_owned())),
-            Err(ProviderError::Missing(_)) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "a session begins without userinfo");
-                Ok(None)
-            }
-        }
     }
 
     /// Gives the browser its session and sends it to the page it came for. A session it had before is over.
@@ -321,7 +307,10 @@ impl Inner {
         Verdict::respond(match self.provider.ready().await {
             Ok(metadata) if login.restarts < MAX_RESTARTS => {
                 let again = login.again(&self.services.random, self.services.clock.now());
-                answer::set_cookies(login::send(self, browser, visitor, &metadata, &again), vec![forget])
+                answer::set_cookies(
+                    login::send(self, browser, visitor, &metadata, &again).await,
+                    vec![forget],
+                )
             }
             _ => self.give_up(browser, visitor, login, failed),
         })

@@ -1,20 +1,22 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::{error::ConfigError, is_same_header};
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri, header};
 use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
-    provider::TokenAuth,
+    provider::{Introspecting, Proxies, TokenAuth},
     session::{CookieSettings, Lifetimes, RedisSettings, SameSite},
 };
+use serde_json::Value;
 
 use super::{
     assertion::AssertionConfig,
     caller::ConsumerConfig,
     claim_headers::{self, ClaimHeader},
     claims::{ClaimRef, ClaimRule, Document},
+    client::{ClientAssertionConfig, PossessionConfig},
     issuers::IssuerConfig,
     login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack},
     proof::RequiredProof,
@@ -23,6 +25,26 @@ use super::{
 
 /// Longer is a mistake: no client waits so long.
 const LONGEST_CALL: Duration = Duration::from_secs(3600);
+/// A client assertion that counts for longer is a secret that travels.
+const LONGEST_ASSERTION: Duration = Duration::from_secs(3600);
+/// Headers of a call to the provider that no client's request may set: they say who asks and how the message is
+/// framed, or would show the gate's own cookies.
+const CALLS_OWN_HEADERS: [HeaderName; 11] = [
+    header::ACCEPT,
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+/// Fields of an introspection request that say who asks.
+const CALLS_OWN_FIELDS: [&str; 4] =
+    ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
 /// What one route asks of OpenID Connect, in words of no dialect. Everything is there; defaults are the dialects' matter.
 #[derive(Clone, Debug)]
@@ -60,12 +82,14 @@ pub struct Config {
     pub bearer: Option<BearerConfig>,
     /// Logins of browsers; `None`: a request needs a token.
     pub login: Option<LoginConfig>,
+    /// JSON Schema that claims must match: the payload of a token, or `{user, access_token, id_token}` of a session.
+    pub claim_schema: Option<Value>,
     /// What is told to the upstream.
     pub headers: Headers,
 }
 
 /// How the provider is called.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Calls {
     /// How long one call may take.
     pub timeout: Duration,
@@ -73,10 +97,20 @@ pub struct Calls {
     pub verify_tls: bool,
     /// How long a key set is used at most before it is fetched again.
     pub jwks_ttl: Duration,
+    /// How long its metadata are used; `None`: a day.
+    pub metadata_ttl: Option<Duration>,
+    /// Whether connections to it are kept for further calls.
+    pub keep_alive: bool,
+    /// The way to it through proxies; `None`: that of the process.
+    pub proxies: Option<Arc<Proxies>>,
     /// Client authentication at the token and revocation endpoints.
     pub token_auth: TokenAuth,
     /// Client authentication at the introspection endpoint.
     pub introspection_auth: TokenAuth,
+    /// How assertions of who the client is are made.
+    pub assertion: ClientAssertionConfig,
+    /// The key that tokens from logins are bound to; `None`: they are bearer tokens.
+    pub possession: Option<PossessionConfig>,
 }
 
 /// How access tokens are judged.
@@ -123,8 +157,12 @@ pub enum Verification {
 /// How an introspection endpoint is asked.
 #[derive(Clone, Debug)]
 pub struct Introspection {
-    /// Its URL; `None`: the one that discovery names.
-    pub endpoint: Option<String>,
+    /// What it is asked.
+    pub how: Introspecting,
+    /// Headers of the client's request that go along, and that the answer may depend on.
+    pub headers: Vec<HeaderName>,
+    /// Whether it is remembered that a token is not active.
+    pub remembers_refusals: bool,
     /// How long an answer counts at most.
     pub max_age: Duration,
     /// Member of the answer that says for how many seconds it counts; `None`: `exp` says until when.
@@ -154,6 +192,8 @@ pub struct LoginConfig {
     pub scope: String,
     /// Further parameters of the authorization request.
     pub authorization_params: Vec<(String, String)>,
+    /// Whether the provider is told of an authorization request before the browser brings it.
+    pub pushing: Pushing,
     /// What becomes of a request without a session.
     pub unauthenticated: Unauthenticated,
     /// Whether a session counts only right after its login, so that each visit goes through the provider.
@@ -189,6 +229,17 @@ pub struct LoginConfig {
     pub default_expires_in: Duration,
     /// How long before its end an access token counts as over.
     pub expires_leeway: Duration,
+}
+
+/// Pushed authorization requests (RFC 9126).
+#[derive(Clone, Debug, Default)]
+pub struct Pushing {
+    /// Whether requests are pushed although the provider takes others.
+    pub enabled: bool,
+    /// Where to; `None`: the endpoint that discovery names.
+    pub endpoint: Option<String>,
+    /// Client authentication there; `None`: as at the token endpoint.
+    pub auth: Option<TokenAuth>,
 }
 
 /// What becomes of a request without a session.
@@ -256,8 +307,12 @@ impl Config {
                 ConfigError::new("client_secret", format!("it cannot verify {alg} ID tokens: {error}"))
             })?;
         }
-        if let Some(endpoint) = self.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
-            absolute("introspection_endpoint", endpoint)?;
+        if let Some(introspection) = self.bearer.as_ref().and_then(BearerConfig::introspection) {
+            introspection.check()?;
+        }
+        if !(Duration::from_secs(1)..=LONGEST_ASSERTION).contains(&self.calls.assertion.lifetime) {
+            let reason = "an assertion counts for a second at least and an hour at most";
+            return Err(ConfigError::new("client_jwt_assertion_expires_in", reason));
         }
         claim_headers::check("claim_headers", &self.claim_headers)?;
         if let Some(assertion) = &self.assertion {
@@ -306,13 +361,35 @@ impl Config {
 }
 
 impl BearerConfig {
-    pub(super) fn introspection_endpoint(&self) -> Option<&str> {
+    pub(super) fn introspection(&self) -> Option<&Introspection> {
         match &self.verification {
             Verification::Introspection(introspection) | Verification::Discovered(introspection) => {
-                introspection.endpoint.as_deref()
+                Some(introspection)
             }
             _ => None,
         }
+    }
+}
+
+impl Introspection {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(endpoint) = &self.how.endpoint {
+            absolute("introspection_endpoint", endpoint)?;
+        }
+        if let Some(name) = self.headers.iter().find(|name| CALLS_OWN_HEADERS.contains(name)) {
+            let reason = format!("{name} of the call is the gate's own and cannot be the client's");
+            return Err(ConfigError::new("introspection_addon_headers", reason));
+        }
+        let own = |name: &str| name == self.how.token_param || CALLS_OWN_FIELDS.contains(&name);
+        if let Some((name, _)) = self.how.params.iter().find(|(name, _)| own(name)) {
+            let reason = "the gate sets this field itself";
+            return Err(ConfigError::new(format!("introspection_params.{name}"), reason));
+        }
+        if CALLS_OWN_FIELDS.contains(&self.how.token_param.as_str()) {
+            let reason = "this field says who asks, so it cannot hold the token";
+            return Err(ConfigError::new("introspection_token_param_name", reason));
+        }
+        Ok(())
     }
 }
 
@@ -332,6 +409,9 @@ impl LoginConfig {
             absolute_or_path("post_logout_redirect_uri", target)?;
         }
         absolute_or_path("logout_path", &self.logout_path)?;
+        if let Some(endpoint) = &self.pushing.endpoint {
+            absolute("par.endpoint", endpoint)?;
+        }
         for (name, value) in &self.authorization_params {
             let reason = match name.as_str() {
                 "response_mode" => {
@@ -345,6 +425,7 @@ impl LoginConfig {
                 "max_age" if value.parse::<u32>().is_ok() => continue,
                 "max_age" => "it must be a number of seconds",
                 "request" | "request_uri" => "request objects are not implemented in this build",
+                "dpop_jkt" => "the gate sets this parameter itself",
                 name if AuthorizationRequest::is_protected(name) => "the gate sets this parameter itself",
                 _ => continue,
             };

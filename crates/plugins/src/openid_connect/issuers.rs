@@ -189,6 +189,9 @@ impl Issuer {
             verify_tls: config.calls.verify_tls,
             timeout: config.calls.timeout,
             jwks_ttl: config.calls.jwks_ttl,
+            metadata_ttl: config.calls.metadata_ttl,
+            keep_alive: config.calls.keep_alive,
+            proxies: config.calls.proxies.clone(),
             issuers: issuer.issuers.clone(),
         };
         let provider = services.providers.provider(&source);

@@ -5,6 +5,8 @@ use jose::parse_json;
 use rp::{bearer, session::Session};
 use serde_json::{Map, Value};
 
+use crate::json_schema::JsonSchema;
+
 use super::{Config, answer, browser::payload, claims::Documents};
 
 /// Levels of nesting in claims.
@@ -63,6 +65,16 @@ impl Known {
         };
         named(&self.access_token).or_else(granted).or_else(|| named(&self.id_token)).unwrap_or_default()
     }
+}
+
+/// Why a session does not match the schema, which speaks of `{user, access_token, id_token}`.
+pub(super) fn misfit(schema: &JsonSchema, session: &Session) -> Option<Box<str>> {
+    let user = session.userinfo.as_ref().and_then(|json| object(json.as_bytes())).map(Value::Object);
+    let access_token = session.access_token.as_ref().map(|token| Value::from(token.expose().as_str()));
+    let id_token = session.id_claims().and_then(|claims| object(&claims)).map(Value::Object);
+    let members = [("user", user), ("access_token", access_token), ("id_token", id_token)];
+    let members = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    schema.check(&Value::Object(members.collect())).err().map(String::into_boxed_str)
 }
 
 fn object(json: &[u8]) -> Option<Map<String, Value>> {

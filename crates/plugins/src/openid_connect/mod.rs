@@ -15,6 +15,7 @@ mod callback;
 mod caller;
 mod claim_headers;
 mod claims;
+mod client;
 mod config;
 mod frontchannel;
 mod id_token;
@@ -30,6 +31,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod userinfo;
 mod visitor;
 
 use std::{any::Any, fmt, sync::Arc};
@@ -51,9 +53,10 @@ pub use assertion::AssertionConfig;
 pub use caller::{ConsumerConfig, ConsumerName};
 pub use claim_headers::ClaimHeader;
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
+pub use client::{ClientAssertionConfig, PossessionConfig};
 pub use config::{
     AccessTokenHeader, AudienceRule, BearerConfig, Calls, Config, Headers, Introspection, LoginConfig,
-    Unauthenticated, Verification,
+    Pushing, Unauthenticated, Verification,
 };
 
 pub use issuers::IssuerConfig;
@@ -63,6 +66,7 @@ pub use source::TokenSource;
 
 pub(crate) use tokens::{Unverified, verify_by_jwks};
 
+use crate::json_schema::JsonSchema;
 use bearer::Bearer;
 use browser::Browser;
 
@@ -110,21 +114,23 @@ pub fn compile(mut config: Config, services: &Services) -> Result<Arc<dyn Plugin
         verify_tls: config.calls.verify_tls,
         timeout: config.calls.timeout,
         jwks_ttl: config.calls.jwks_ttl,
+        metadata_ttl: config.calls.metadata_ttl,
+        keep_alive: config.calls.keep_alive,
+        proxies: config.calls.proxies.clone(),
         issuers: config.issuers.clone(),
     };
     let provider = services.providers.provider(&source);
     let provider = provider.map_err(|error| ConfigError::new("discovery", error.to_string()))?;
-    if let Some(endpoint) = config.bearer.as_ref().and_then(BearerConfig::introspection_endpoint) {
-        let refused = |error: ProviderError| ConfigError::new("introspection_endpoint", error.to_string());
-        provider.permits(endpoint).map_err(refused)?;
+    let introspection = config.bearer.as_ref().and_then(BearerConfig::introspection);
+    let introspection = introspection.and_then(|introspection| introspection.how.endpoint.as_ref());
+    let pushing = config.login.as_ref().and_then(|login| login.pushing.endpoint.as_ref());
+    for (field, endpoint) in [("introspection_endpoint", introspection), ("par.endpoint", pushing)] {
+        let refused = |error: ProviderError| ConfigError::new(field, error.to_string());
+        endpoint.map_or(Ok(()), |endpoint| provider.permits(endpoint)).map_err(refused)?;
     }
-    let client = Client {
-        client_id: config.client_id.clone(),
-        client_secret: config.client_secret.clone(),
-        token_auth: config.calls.token_auth,
-        introspection_auth: config.calls.introspection_auth,
-        timeout: config.calls.timeout,
-    };
+    let client = config.client(&services.random)?;
+    let schema = config.claim_schema.as_ref().map(JsonSchema::compile).transpose();
+    let claim_schema = schema.map_err(|error| ConfigError::new("claim_schema", error.to_string()))?;
     let identity = identity(&config);
     let bearer = config.bearer.as_ref();
     let bearer = bearer.map(|bearer| Bearer::compile(bearer, &config, &provider, services, identity));
@@ -135,7 +141,8 @@ pub fn compile(mut config: Config, services: &Services) -> Result<Arc<dyn Plugin
         .map(|login| Browser::compile(login, &config, identity, services))
         .transpose()?;
     let services = services.clone();
-    Ok(Arc::new(OpenidConnect(Arc::new(Inner { config, provider, client, bearer, browser, services }))))
+    let inner = Inner { config, provider, client, claim_schema, bearer, browser, services };
+    Ok(Arc::new(OpenidConnect(Arc::new(inner))))
 }
 
 /// The compiled plugin.
@@ -146,6 +153,7 @@ struct Inner {
     config: Config,
     provider: Arc<Provider>,
     client: Client,
+    claim_schema: Option<JsonSchema>,
     bearer: Option<Bearer>,
     browser: Option<Browser>,
     services: Services,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::UnixMillis;
 use gateway::plugin::Verdict;
 use http::HeaderValue;
-use oauth::{ErrorCode, TokenType};
+use oauth::ErrorCode;
 use rp::session::{IdTokenError, RefreshError, Session, Standing};
 
 use super::{
@@ -41,7 +41,7 @@ impl Inner {
             return self.dismiss(browser, visitor).await;
         }
         let now = self.services.clock.now();
-        let opened = Opened::new(session, &self.config);
+        let opened = Opened::new(session, self);
         let stale = browser.config.lifetimes.standing(&opened.session, now) == Standing::Stale;
         let cookies = match new || stale {
             true => browser.issue_again(&opened.session, &visitor.cookies(), visitor.https, now),
@@ -58,6 +58,10 @@ impl Inner {
         cookies: Vec<HeaderValue>,
         now: UnixMillis,
     ) -> Verdict {
+        if let Some(misfit) = &opened.misfit {
+            let (errors, html) = visitor.errors();
+            return Verdict::respond(answer::misfit(self, misfit, errors, html));
+        }
         let introduced = self.introduce(&opened.caller, &visitor.place(), opened.session.ends, now);
         let introduction = match introduced {
             Ok(introduction) => introduction,
@@ -86,7 +90,7 @@ impl Inner {
             return Err(RefreshError::Unavailable);
         };
         let tokens = match self.provider.refresh(&self.client, token, None).await {
-            Ok(tokens) if tokens.token_type == TokenType::Bearer => tokens,
+            Ok(tokens) if tokens.token_type == self.token_type() => tokens,
             Ok(_) => return Err(RefreshError::Unavailable),
             Err(error) if error.denial().is_some_and(|no| no.code == ErrorCode::InvalidGrant) => {
                 return self.end(browser, &session).await;

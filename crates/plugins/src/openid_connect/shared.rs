@@ -185,7 +185,7 @@ impl Inner {
                 }
             }
         }
-        let opened = Opened::new(stored.session, &self.config);
+        let opened = Opened::new(stored.session, &self);
         let verdict = self.usher(visitor, &opened, Vec::new(), now);
         let at = (self.services.clock.monotonic(), now);
         TOLD.with_borrow_mut(|all| drop(all.insert(key, Told { opened, at })));

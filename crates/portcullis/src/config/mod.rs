@@ -19,6 +19,7 @@ use std::{
 };
 
 use base::{Keyring, Secret};
+use fetch::Proxies;
 use ipnet::IpNet;
 
 use self::{
@@ -136,6 +137,8 @@ pub(crate) struct Outbound {
     pub(crate) ca: Option<PathBuf>,
     /// Networks that may be reached although they are private or loopback; plain http is allowed there too.
     pub(crate) allow: Vec<IpNet>,
+    /// The way out; `None`: connections are made directly.
+    pub(crate) proxies: Option<Proxies>,
 }
 
 /// The identity provider.
@@ -363,7 +366,8 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
             ("resources: {protos: []}\n", "unknown key `protos` in `resources`"),
             ("resources: {routes: [{uri: /a}]}\n", "`resources.routes[0].id` must be there"),
             ("resources: {routes: [{id: 1}, {id: \"1\"}]}\n", "`resources.routes[1].id` is taken"),
-            ("outbound: {proxy: \"http://p:1\"}\n", "`outbound.proxy`"),
+            ("outbound: {proxy: \"https://p:1\"}\n", "`outbound.proxy`: it is not http://host:port"),
+            ("outbound: {proxy: {except: [a]}}\n", "`outbound.proxy.url` is missing"),
             ("metrics: {listen: \"127.0.0.1:9080\"}\n", "takes the port of `listeners[0].address`"),
             ("identity: {listen: \"0.0.0.0:9443\"}\n", "takes the port of `listeners[1].address`"),
             ("trusted_proxies: [here]\n", "`trusted_proxies`"),

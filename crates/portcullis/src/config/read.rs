@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use base::{Keyring, Secret};
+use fetch::{Proxies, ProxyServer};
 
 use super::{
     AccessLog, AdminApi, AdminKey, Certificate, Config, Database, Identity, Limits, Listener, ListenerTls,
@@ -276,12 +277,30 @@ fn read_outbound(top: &Section<'_>, findings: &mut Findings) -> Outbound {
     let Some(section) = top.section("outbound", &["ca", "allow", "proxy"], findings) else {
         return Outbound::default();
     };
-    section.refuse("proxy", "connections are made directly", findings);
+    let proxies = read_proxy(&section, findings);
     let ca = section.optional::<PathBuf>("ca", findings).map(|ca| {
         check::certificates(&ca, &section.path_of("ca"), findings);
         ca.value
     });
-    Outbound { ca, allow: section.list("allow", findings).into_iter().map(|net| net.value).collect() }
+    let allow = section.list("allow", findings).into_iter().map(|net| net.value).collect();
+    Outbound { ca, allow, proxies }
+}
+
+/// A URL, or a section with one and with the hosts that are reached directly. This machine itself always is.
+fn read_proxy(outbound: &Section<'_>, findings: &mut Findings) -> Option<Proxies> {
+    let node = outbound.node("proxy")?;
+    let (url, except) = if let tree::Kind::Text { .. } = node.kind {
+        (outbound.optional::<Secret<String>>("proxy", findings), Vec::new())
+    } else {
+        let section = outbound.section("proxy", &["url", "except"], findings)?;
+        (section.required("url", findings), section.list::<String>("except", findings))
+    };
+    let url = url?;
+    let server = ProxyServer::parse(url.value.expose(), None);
+    let server = server.map_err(|error| findings.add(url.mark, format!("`outbound.proxy`: {error}"))).ok()?;
+    let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let named = except.iter().flat_map(|host| Proxies::exceptions(&host.value));
+    Some(Proxies::all(&server, own.into_iter().chain(named).collect()))
 }
 
 fn read_identity(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<Identity> {

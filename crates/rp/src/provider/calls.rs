@@ -1,73 +1,25 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
 use bytes::Bytes;
 use fetch::{Request, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use oauth::{BasicCredentials, IntrospectionResponse, OAuthError, ProviderMetadata, TokenResponse, Verifier};
+use oauth::{
+    BasicCredentials, ClientAssertion, IntrospectionResponse, OAuthError, ProviderMetadata, TokenResponse,
+    Verifier,
+};
 use serde_json::{Map, Value};
 
-use super::{Introspected, Provider, ProviderError};
+use super::{Client, Introspected, Introspecting, Provider, ProviderError, TokenAuth};
 
-/// How this side authenticates at the token and introspection endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TokenAuth {
-    /// `client_secret_basic`.
-    #[default]
-    Basic,
-    /// `client_secret_post`.
-    Post,
-}
-
-impl TokenAuth {
-    /// The method with this name.
-    ///
-    /// # Errors
-    ///
-    /// [`ProviderError::Unsupported`], naming the method, for every other one.
-    pub fn parse(name: &str) -> Result<Self, ProviderError> {
-        match name {
-            "client_secret_basic" => Ok(Self::Basic),
-            "client_secret_post" => Ok(Self::Post),
-            other => Err(ProviderError::Unsupported(format!("the client authentication method {other:?}"))),
-        }
-    }
-
-    /// Its registered name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Basic => "client_secret_basic",
-            Self::Post => "client_secret_post",
-        }
-    }
-
-    /// This method, or the other one when the provider lists that and not this. A provider that lists neither, or
-    /// nothing, gets this one.
-    fn usable(self, supported: Option<&[String]>) -> Self {
-        let lists =
-            |method: Self| supported.is_some_and(|names| names.iter().any(|name| name == method.as_str()));
-        let other = match self {
-            Self::Basic => Self::Post,
-            Self::Post => Self::Basic,
-        };
-        if !lists(self) && lists(other) { other } else { self }
-    }
-}
-
-/// Who is calling a provider.
+/// What a userinfo endpoint says.
 #[derive(Clone, Debug)]
-pub struct Client {
-    /// The id it is registered under.
-    pub client_id: String,
-    /// Its secret; without one it is a public client and only names itself.
-    pub client_secret: Option<Secret<String>>,
-    /// How it authenticates at the token and revocation endpoints.
-    pub token_auth: TokenAuth,
-    /// How it authenticates at the introspection endpoint.
-    pub introspection_auth: TokenAuth,
-    /// How long one call may take.
-    pub timeout: Duration,
+pub enum Userinfo {
+    /// Claims, as the endpoint itself vouches for them.
+    Plain(Map<String, Value>),
+    /// A JWT that holds them, not verified (OIDC Core 5.3.2).
+    Signed(Secret<String>),
 }
 
 /// The endpoints' names in errors, and in the metadata.
@@ -75,6 +27,9 @@ const TOKEN: &str = "token_endpoint";
 const INTROSPECTION: &str = "introspection_endpoint";
 const USERINFO: &str = "userinfo_endpoint";
 const REVOCATION: &str = "revocation_endpoint";
+
+const CLIENT_ID: &str = "client_id";
+const HINT: &str = "token_type_hint";
 
 /// Headers of a call that further ones never replace or double.
 const RESERVED: [HeaderName; 3] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::HOST];
@@ -117,38 +72,49 @@ impl Provider {
         self.token(client, form).await
     }
 
-    /// Asks what a token is worth (RFC 7662) at `endpoint`, or at the provider's own without one. `headers` go along
-    /// with the request, but for those the call needs itself. `Ok(None)`: the token is not active.
+    /// Asks what a token is worth (RFC 7662). `headers` go along with the request, but for those the call needs
+    /// itself. `Ok(None)`: the token is not active.
     ///
     /// # Errors
     ///
     /// [`ProviderError::Missing`] when there is no endpoint; [`ProviderError::Denied`] when the provider refuses this
-    /// client, which says nothing about the token.
+    /// client, which says nothing about the token; [`ProviderError::Unsupported`] for an answer that is a JWT.
     pub async fn introspect(
         &self,
         client: &Client,
-        endpoint: Option<&str>,
+        how: &Introspecting,
         token: &Secret<String>,
         headers: &HeaderMap,
     ) -> Result<Option<IntrospectionResponse>, ProviderError> {
         // With a configured endpoint the provider's metadata are of use, but not needed.
-        let metadata = match endpoint {
+        let metadata = match how.endpoint {
             Some(_) => self.metadata(),
             None => Some(self.ready().await?),
         };
         let metadata = metadata.as_deref();
-        let url = endpoint.or(metadata.and_then(|metadata| metadata.introspection_endpoint.as_deref()));
-        let url = url.ok_or(ProviderError::Missing(INTROSPECTION))?;
+        let own = || metadata.and_then(|metadata| metadata.introspection_endpoint.as_deref());
+        let url = how.endpoint.as_deref().or_else(own).ok_or(ProviderError::Missing(INTROSPECTION))?;
         let listed =
             metadata.and_then(|metadata| metadata.introspection_endpoint_auth_methods_supported.as_deref());
-        let form = vec![("token", token.expose().as_str()), ("token_type_hint", "access_token")];
-        let mut request = self.form(url, client, client.introspection_auth.usable(listed), form);
+        let mut form = vec![(how.token_param.as_str(), token.expose().as_str())];
+        let further = how.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        form.extend(further.clone());
+        if !further.into_iter().any(|(name, _)| name == HINT) {
+            form.push((HINT, "access_token"));
+        }
+        let method = client.method(client.introspection_auth, listed);
+        let mut request = self.form(url, client, method, &form)?;
         for (name, value) in headers.iter().filter(|(name, _)| !RESERVED.contains(name)) {
             request.headers.append(name, value.clone());
         }
         let response = self.call(INTROSPECTION, request).await?;
-        let answer = IntrospectionResponse::parse(&ok(INTROSPECTION, &response)?.body)
-            .map_err(|error| junk(INTROSPECTION, error))?;
+        let response = ok(INTROSPECTION, &response, &[StatusCode::OK])?;
+        // RFC 9701: it was not asked for, and what it says is not to be read unverified.
+        if media_type(response).eq_ignore_ascii_case("application/token-introspection+jwt") {
+            return Err(ProviderError::Unsupported("an introspection answer as a JWT".to_owned()));
+        }
+        let answer =
+            IntrospectionResponse::parse(&response.body).map_err(|error| junk(INTROSPECTION, error))?;
         // An answer that names another token is an answer to another question.
         let same = |answer: &IntrospectionResponse| {
             let echoed = answer.claims().get("token");
@@ -158,7 +124,8 @@ impl Provider {
     }
 
     /// The same for all who ask at the same time on whatever core, and remembered until the moment that `until` reads
-    /// from an answer; `None`: it is not remembered. `reader` stands for all that `until` and its caller go by.
+    /// from an answer, which is `None` for a token that is not active; `until` gives `None`: it is not remembered.
+    /// `reader` stands for all that `until` and its caller go by.
     ///
     /// # Errors
     ///
@@ -166,39 +133,51 @@ impl Provider {
     pub async fn introspected(
         &self,
         client: &Client,
-        endpoint: Option<&str>,
+        how: &Introspecting,
         token: &Secret<String>,
+        headers: &HeaderMap,
         reader: &[u8; 32],
-        until: impl FnOnce(&Introspected) -> Option<UnixMillis>,
+        until: impl FnOnce(Option<&Introspected>) -> Option<UnixMillis>,
     ) -> Result<Option<Introspected>, ProviderError> {
-        let key = introspection_key(client, endpoint, token, reader);
         let ask = async {
-            let answer = self.introspect(client, endpoint, token, &HeaderMap::new()).await?;
+            let answer = self.introspect(client, how, token, headers).await?;
             let at = self.now();
             Ok(answer.map(|answer| Introspected { claims: Arc::new(answer.into_claims()), at }))
         };
+        if how.always_asks {
+            return ask.await;
+        }
+        let key = introspection_key(client, how, token, headers, reader);
         self.introspections().answer(key, self.now(), ask, until).await
     }
 
-    /// The claims of the user an access token is for (OIDC Core 5.3). Whose they are is for the caller to check: `sub`
-    /// must be the ID token's.
+    /// What the provider says of the user an access token is for (OIDC Core 5.3). Whose claims they are is for the
+    /// caller to check: `sub` must be the ID token's.
     ///
     /// # Errors
     ///
-    /// [`ProviderError::Unsupported`] for an answer that is a JWT; [`ProviderError::Missing`] without such an endpoint.
-    pub async fn userinfo(&self, access_token: &Secret<String>) -> Result<Map<String, Value>, ProviderError> {
+    /// [`ProviderError::Missing`] without such an endpoint.
+    pub async fn userinfo(
+        &self,
+        client: &Client,
+        access_token: &Secret<String>,
+    ) -> Result<Userinfo, ProviderError> {
         let metadata = self.ready().await?;
         let url = metadata.userinfo_endpoint.as_deref().ok_or(ProviderError::Missing(USERINFO))?;
+        let scheme = if client.possession.is_some() { "DPoP" } else { "Bearer" };
         let mut request = Request::get(url);
-        let bearer = Secret::new(format!("Bearer {}", access_token.expose()));
-        insert_secret(&mut request.headers, header::AUTHORIZATION, &bearer);
-        request.timeout = self.timeout();
-        let response = self.call(USERINFO, request).await?;
-        let response = ok(USERINFO, &response)?;
+        let credentials = Secret::new(format!("{scheme} {}", access_token.expose()));
+        insert_secret(&mut request.headers, header::AUTHORIZATION, &credentials);
+        request.timeout = client.timeout;
+        let response = self.proven(USERINFO, client, request, Some(access_token)).await?;
+        let response = ok(USERINFO, &response, &[StatusCode::OK])?;
         if media_type(response).eq_ignore_ascii_case("application/jwt") {
-            return Err(ProviderError::Unsupported("a userinfo answer as a JWT".to_owned()));
+            let text = std::str::from_utf8(&response.body).map(str::trim);
+            let text = text.map_err(|_| junk(USERINFO, oauth::MessageError::NotAnObject))?;
+            return Ok(Userinfo::Signed(Secret::new(text.to_owned())));
         }
-        oauth::json_object(&response.body).map_err(|error| junk(USERINFO, error))
+        let claims = oauth::json_object(&response.body).map_err(|error| junk(USERINFO, error))?;
+        Ok(Userinfo::Plain(claims))
     }
 
     /// Revokes a token (RFC 7009). `hint` is `refresh_token` or `access_token`. A token the provider does not know is
@@ -216,10 +195,10 @@ impl Provider {
         let metadata = self.ready().await?;
         let url = metadata.revocation_endpoint.as_deref().ok_or(ProviderError::Missing(REVOCATION))?;
         let listed = metadata.revocation_endpoint_auth_methods_supported.as_deref();
-        let form = vec![("token", token.expose().as_str()), ("token_type_hint", hint)];
-        let request = self.form(url, client, client.token_auth.usable(listed), form);
-        let response = self.call(REVOCATION, request).await?;
-        ok(REVOCATION, &response).map(|_| ())
+        let form = vec![("token", token.expose().as_str()), (HINT, hint)];
+        let method = client.method(client.token_auth, listed.or(token_auth_methods(&metadata)));
+        let response = self.post(REVOCATION, url, client, method, &form).await?;
+        ok(REVOCATION, &response, &[StatusCode::OK]).map(|_| ())
     }
 
     pub(super) async fn token(
@@ -229,63 +208,123 @@ impl Provider {
     ) -> Result<TokenResponse, ProviderError> {
         let metadata = self.ready().await?;
         let url = metadata.token_endpoint.as_deref().ok_or(ProviderError::Missing(TOKEN))?;
-        let request = self.form(url, client, client.token_auth.usable(token_auth_methods(&metadata)), form);
-        let response = self.call(TOKEN, request).await?;
-        TokenResponse::parse(&ok(TOKEN, &response)?.body).map_err(|error| junk(TOKEN, error))
+        let method = client.method(client.token_auth, token_auth_methods(&metadata));
+        let request = self.form(url, client, method, &form)?;
+        let response = self.proven(TOKEN, client, request, None).await?;
+        TokenResponse::parse(&ok(TOKEN, &response, &[StatusCode::OK])?.body)
+            .map_err(|error| junk(TOKEN, error))
+    }
+
+    pub(super) async fn post(
+        &self,
+        what: &'static str,
+        url: &str,
+        client: &Client,
+        method: TokenAuth,
+        form: &[(&str, &str)],
+    ) -> Result<Response, ProviderError> {
+        self.call(what, self.form(url, client, method, form)?).await
     }
 
     /// A POST of `form` with the client's proof of who it is.
-    fn form<'a>(
+    fn form(
         &self,
         url: &str,
-        client: &'a Client,
-        auth: TokenAuth,
-        mut form: Vec<(&'a str, &'a str)>,
-    ) -> Request {
+        client: &Client,
+        method: TokenAuth,
+        form: &[(&str, &str)],
+    ) -> Result<Request, ProviderError> {
         let mut headers = HeaderMap::new();
-        match (&client.client_secret, auth) {
+        let assertion = client.assertion(method, url, self.now())?;
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(form.iter().filter(|(name, _)| *name != CLIENT_ID));
+        match (&client.client_secret, method) {
             (Some(secret), TokenAuth::Basic) => {
                 let basic = BasicCredentials::header(&client.client_id, secret);
                 insert_secret(&mut headers, header::AUTHORIZATION, &basic);
             }
             (Some(secret), TokenAuth::Post) => {
-                form.push(("client_id", &client.client_id));
-                form.push(("client_secret", secret.expose()));
+                body.append_pair(CLIENT_ID, &client.client_id);
+                body.append_pair("client_secret", secret.expose());
             }
-            (None, _) => form.push(("client_id", &client.client_id)),
+            _ => {
+                body.append_pair(CLIENT_ID, &client.client_id);
+            }
+        }
+        if let Some(assertion) = &assertion {
+            body.append_pair("client_assertion_type", ClientAssertion::TYPE);
+            body.append_pair("client_assertion", assertion.expose());
+        }
+        // RFC 9126 section 2: the client's id is a parameter of a pushed request, however the client authenticates.
+        if method == TokenAuth::Basic && form.iter().any(|(name, _)| *name == CLIENT_ID) {
+            body.append_pair(CLIENT_ID, &client.client_id);
         }
         let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, content_type);
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = Request::post(url, Bytes::from(body));
-        Request { headers, timeout: client.timeout, ..request }
+        let request = Request::post(url, Bytes::from(body.finish()));
+        Ok(Request { headers, timeout: client.timeout, ..request })
+    }
+
+    /// Sends a request with a proof of possession where the client's tokens are bound to a key; a server that asks
+    /// for its nonce in it is answered once (RFC 9449 section 8).
+    async fn proven(
+        &self,
+        what: &'static str,
+        client: &Client,
+        request: Request,
+        access_token: Option<&Secret<String>>,
+    ) -> Result<Response, ProviderError> {
+        let Some(possession) = &client.possession else { return self.call(what, request).await };
+        let access_token = access_token.map(|token| token.expose().as_str());
+        let proven = possession.prove(what, request.clone(), access_token, self.now())?;
+        let response = self.call(what, proven).await?;
+        if !possession.heed(what, &response) {
+            return Ok(response);
+        }
+        let again = possession.prove(what, request, access_token, self.now())?;
+        let response = self.call(what, again).await?;
+        possession.heed(what, &response);
+        Ok(response)
     }
 
     async fn call(&self, what: &'static str, mut request: Request) -> Result<Response, ProviderError> {
         request.headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         request.verify_tls = self.verify_tls();
+        request.keep_alive = self.keep_alive();
+        request.proxies = self.proxies();
         self.fetcher().send(request).await.map_err(|cause| ProviderError::Unreachable { what, cause })
     }
 }
 
-/// Of all that an answer depends on: who asks whom about what. Each part has its length in front of it.
+/// Of all that an answer depends on: who asks whom about what, and how. Each part has its length in front of it.
 fn introspection_key(
     client: &Client,
-    endpoint: Option<&str>,
+    how: &Introspecting,
     token: &Secret<String>,
+    headers: &HeaderMap,
     reader: &[u8; 32],
 ) -> [u8; 32] {
-    let secret = client.client_secret.as_ref().map(|secret| secret.expose().as_str());
-    let auth = client.introspection_auth.as_str();
-    let parts =
-        [Some(client.client_id.as_str()), secret, Some(auth), endpoint, Some(token.expose().as_str())];
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(reader);
-    for part in parts {
-        let text = part.unwrap_or_default();
+    let mut part = |part: Option<&[u8]>| {
+        let bytes = part.unwrap_or_default();
         context.update(&[u8::from(part.is_some())]);
-        context.update(&text.len().to_be_bytes());
-        context.update(text.as_bytes());
+        context.update(&bytes.len().to_be_bytes());
+        context.update(bytes);
+    };
+    part(Some(client.client_id.as_bytes()));
+    part(client.client_secret.as_ref().map(|secret| secret.expose().as_bytes()));
+    part(Some(client.introspection_auth.as_str().as_bytes()));
+    part(how.endpoint.as_ref().map(String::as_bytes));
+    part(Some(token.expose().as_bytes()));
+    part(Some(how.token_param.as_bytes()));
+    for (name, value) in &how.params {
+        part(Some(name.as_bytes()));
+        part(Some(value.as_bytes()));
+    }
+    for (name, value) in headers {
+        part(Some(name.as_str().as_bytes()));
+        part(Some(value.as_bytes()));
     }
     let mut key = [0; 32];
     key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
@@ -296,9 +335,13 @@ fn token_auth_methods(metadata: &ProviderMetadata) -> Option<&[String]> {
     metadata.token_endpoint_auth_methods_supported.as_deref()
 }
 
-/// The answer, if its status is 200. A 4xx with an OAuth error in it is a reasoned no.
-fn ok<'r>(what: &'static str, response: &'r Response) -> Result<&'r Response, ProviderError> {
-    if response.status == StatusCode::OK {
+/// The answer, if its status is one of `good`. A 4xx with an OAuth error in it is a reasoned no.
+pub(super) fn ok<'r>(
+    what: &'static str,
+    response: &'r Response,
+    good: &[StatusCode],
+) -> Result<&'r Response, ProviderError> {
+    if good.contains(&response.status) {
         return Ok(response);
     }
     let status = response.status;
@@ -323,31 +366,5 @@ fn insert_secret(headers: &mut HeaderMap, name: HeaderName, value: &Secret<Strin
     if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
         value.set_sensitive(true);
         headers.insert(name, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_methods_are_refused_by_name() {
-        assert_eq!(TokenAuth::parse("client_secret_post"), Ok(TokenAuth::Post));
-        for name in ["private_key_jwt", "client_secret_jwt", "none", "tls_client_auth", ""] {
-            let error = TokenAuth::parse(name).unwrap_err().to_string();
-            assert!(error.contains(&format!("{name:?}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_providers_list_decides_only_where_the_configured_method_is_not_on_it() {
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(TokenAuth::Basic.usable(None), TokenAuth::Basic);
-        assert_eq!(TokenAuth::Basic.usable(Some(&list(&["client_secret_post"]))), TokenAuth::Post);
-        assert_eq!(
-            TokenAuth::Post.usable(Some(&list(&["client_secret_basic", "client_secret_post"]))),
-            TokenAuth::Post
-        );
-        assert_eq!(TokenAuth::Basic.usable(Some(&list(&["private_key_jwt"]))), TokenAuth::Basic);
     }
 }

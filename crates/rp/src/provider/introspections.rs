@@ -16,6 +16,21 @@ use super::ProviderError;
 const CAPACITY: usize = 16 << 20;
 /// What a kept answer takes beside its text; and its parsed form is about three times as large as that.
 const OVERHEAD: usize = 256;
+/// Answers "not active" that are kept for one provider.
+const MOST_REFUSED: usize = 8192;
+
+/// How an introspection endpoint is asked.
+#[derive(Clone, Debug)]
+pub struct Introspecting {
+    /// Its URL; `None`: the one that discovery names.
+    pub endpoint: Option<String>,
+    /// Name of the form's field that holds the token; `token` by RFC 7662.
+    pub token_param: String,
+    /// Further fields.
+    pub params: Vec<(String, String)>,
+    /// Whether every question goes to the provider: nothing is shared or remembered.
+    pub always_asks: bool,
+}
 
 /// What an introspection endpoint said of an active token, and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +44,7 @@ pub struct Introspected {
 pub(super) type Answer = Result<Option<Introspected>, ProviderError>;
 
 /// The introspections of one provider, over all cores: one call at a time for a token, however many requests wait for
-/// it, and what is active remembered for as long as who asks says. A no, or a failure, is told to those who waited for
-/// it and forgotten.
+/// it, and the answer remembered for as long as who asks says. A failure is told to those who waited for it and forgotten.
 #[derive(Default)]
 pub(super) struct Introspections {
     tokens: Mutex<Tokens>,
@@ -43,6 +57,8 @@ struct Tokens {
     by_key: HashMap<[u8; 32], Entry>,
     /// Kept answers, oldest first, each with the moment it came at.
     kept: VecDeque<([u8; 32], u64)>,
+    /// Those of tokens that are not active, in a row of their own: whoever makes tokens up drives out no good one.
+    refused: VecDeque<([u8; 32], u64)>,
     bytes: usize,
 }
 
@@ -76,7 +92,7 @@ impl Introspections {
         key: [u8; 32],
         now: UnixMillis,
         ask: impl Future<Output = Answer>,
-        until: impl FnOnce(&Introspected) -> Option<UnixMillis>,
+        until: impl FnOnce(Option<&Introspected>) -> Option<UnixMillis>,
     ) -> Answer {
         let came = self.moment();
         let visit = self.visit(key);
@@ -87,7 +103,7 @@ impl Introspections {
         }
         let answer = ask.await;
         let moment = self.moment();
-        let introspected = answer.as_ref().ok().and_then(Option::as_ref);
+        let introspected = answer.as_ref().ok().map(Option::as_ref);
         let until = introspected.and_then(until);
         let kept = introspected.filter(|_| until.is_some());
         self.tokens().settle(key, &visit.slot, moment, kept);
@@ -111,28 +127,44 @@ impl Introspections {
 }
 
 impl Tokens {
-    fn settle(&mut self, key: [u8; 32], slot: &Arc<Slot>, moment: u64, kept: Option<&Introspected>) {
+    /// `kept`: outer `None`, nothing is; inner `None`, that the token is not active.
+    #[allow(clippy::option_option, reason = "whether something is kept, and what, are two questions")]
+    fn settle(&mut self, key: [u8; 32], slot: &Arc<Slot>, moment: u64, kept: Option<Option<&Introspected>>) {
         let Some(entry) = self.by_key.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.slot, slot)) else {
             return;
         };
         self.bytes -= entry.kept.take().map_or(0, |(bytes, _)| bytes);
-        if let Some(introspected) = kept {
-            let text: usize =
-                introspected.claims.iter().map(|(name, value)| name.len() + length(value)).sum();
-            let bytes = OVERHEAD + 3 * text;
-            entry.kept = Some((bytes, moment));
-            self.bytes += bytes;
-            self.kept.push_back((key, moment));
-        }
-        // Entries that were settled again leave their older places behind; those are passed over here.
-        while self.bytes > CAPACITY || self.kept.len() > CAPACITY / OVERHEAD {
-            let Some((key, moment)) = self.kept.pop_front() else { return };
-            let is_it = |entry: &Entry| entry.kept.is_some_and(|(_, kept)| kept == moment);
-            if self.by_key.get(&key).is_some_and(is_it) {
-                let bytes =
-                    self.by_key.remove(&key).and_then(|entry| entry.kept).map_or(0, |(bytes, _)| bytes);
-                self.bytes -= bytes;
+        match kept {
+            Some(Some(introspected)) => {
+                let members = introspected.claims.iter();
+                let text: usize = members.map(|(name, value)| name.len() + length(value)).sum();
+                let bytes = OVERHEAD + 3 * text;
+                entry.kept = Some((bytes, moment));
+                self.bytes += bytes;
+                self.kept.push_back((key, moment));
             }
+            Some(None) => {
+                entry.kept = Some((0, moment));
+                self.refused.push_back((key, moment));
+            }
+            None => {}
+        }
+        while self.bytes > CAPACITY || self.kept.len() > CAPACITY / OVERHEAD {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.forget(oldest);
+        }
+        while self.refused.len() > MOST_REFUSED {
+            let Some(oldest) = self.refused.pop_front() else { break };
+            self.forget(oldest);
+        }
+    }
+
+    /// Entries that were settled again leave their older places behind; those are passed over.
+    fn forget(&mut self, (key, moment): ([u8; 32], u64)) {
+        let is_it = |entry: &Entry| entry.kept.is_some_and(|(_, kept)| kept == moment);
+        if self.by_key.get(&key).is_some_and(is_it) {
+            let bytes = self.by_key.remove(&key).and_then(|entry| entry.kept).map_or(0, |(bytes, _)| bytes);
+            self.bytes -= bytes;
         }
     }
 }
@@ -174,8 +206,8 @@ mod tests {
         Ok(Some(Introspected { claims: Arc::new(claims), at }))
     }
 
-    fn minute(introspected: &Introspected) -> Option<UnixMillis> {
-        Some(introspected.at + Duration::from_secs(60))
+    fn minute(introspected: Option<&Introspected>) -> Option<UnixMillis> {
+        Some(introspected?.at + Duration::from_secs(60))
     }
 
     /// Counts how often it is asked, and gives others a turn meanwhile.
@@ -221,6 +253,24 @@ mod tests {
                 "it is not taken"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_no_is_remembered_where_asked_for_and_floods_out_no_yes() {
+        let (all, count) = (Introspections::default(), AtomicUsize::new(0));
+        all.answer([1; 32], NOW, asked(&count, active("u", NOW)), minute).await.unwrap();
+        let always = |_: Option<&Introspected>| Some(NOW + Duration::from_secs(60));
+        for number in 0..=MOST_REFUSED {
+            let mut key = [2; 32];
+            key.iter_mut().zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+            for _ in 0..2 {
+                assert_eq!(all.answer(key, NOW, asked(&count, Ok(None)), always).await, Ok(None));
+            }
+        }
+        assert_eq!(count.load(Ordering::Relaxed), MOST_REFUSED + 2);
+        assert_eq!(all.tokens().by_key.len(), MOST_REFUSED + 1);
+        all.answer([1; 32], NOW, asked(&count, active("u", NOW)), minute).await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), MOST_REFUSED + 2, "the good one is still known");
     }
 
     #[tokio::test]

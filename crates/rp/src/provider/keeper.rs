@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use base::{Clock, UnixMillis};
-use fetch::{Fetcher, Refusal};
+use fetch::{Fetcher, Proxies, Refusal};
 use jose::KeySet;
 use oauth::ProviderMetadata;
 use tokio::{
@@ -20,6 +20,8 @@ use url::Url;
 
 use super::{ProviderError, SourceConfig, introspections::Introspections, refresher::Refresher};
 
+/// How long metadata are used before they are fetched again, where nothing else is said.
+const METADATA_TTL: Duration = Duration::from_secs(24 * 3600);
 /// The longest that metadata or keys are waited for.
 const LONGEST_FETCH: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,8 @@ pub(super) struct Shared {
     /// The discovery URL.
     pub(super) url: Url,
     pub(super) verify_tls: bool,
+    pub(super) keep_alive: bool,
+    pub(super) proxies: Option<Arc<Proxies>>,
     pub(super) issuers: Vec<String>,
     pub(super) fetcher: Fetcher,
     pub(super) clock: Clock,
@@ -56,6 +60,7 @@ pub(super) struct Shared {
     pub(super) attempts: watch::Sender<Attempts>,
     timeout_ms: AtomicU64,
     jwks_ttl_ms: AtomicU64,
+    metadata_ttl_ms: AtomicU64,
 }
 
 /// How often each document was asked for, and how the last time went.
@@ -92,9 +97,17 @@ impl Provider {
         let refused =
             |refusal: Refusal| ProviderError::Unsupported(format!("a discovery URL like this ({refusal})"));
         fetcher.permits(&source.discovery_url).map_err(refused)?;
+        let proxies = source.proxies.iter().flat_map(|proxies| [&proxies.http, &proxies.https]);
+        for proxy in proxies.flatten() {
+            let refused =
+                |refusal: Refusal| ProviderError::Unsupported(format!("a proxy like this ({refusal})"));
+            fetcher.permits_proxy(proxy).map_err(refused)?;
+        }
         let shared = Arc::new(Shared {
             url: Url::parse(&source.discovery_url).map_err(|_| refused(Refusal::Url))?,
             verify_tls: source.verify_tls,
+            keep_alive: source.keep_alive,
+            proxies: source.proxies.clone(),
             issuers: source.issuers.clone(),
             fetcher,
             clock,
@@ -103,16 +116,19 @@ impl Provider {
             attempts: watch::Sender::default(),
             timeout_ms: AtomicU64::new(millis(source.timeout)),
             jwks_ttl_ms: AtomicU64::new(millis(source.jwks_ttl)),
+            metadata_ttl_ms: AtomicU64::new(millis(source.metadata_ttl.unwrap_or(METADATA_TTL))),
         });
         let (asks, inbox) = mpsc::unbounded_channel();
         runtime.spawn(Refresher::new(shared.clone()).run(inbox));
         Ok(Self { shared, asks, introspections: Introspections::default() })
     }
 
-    /// Takes the longer timeout and the shorter key lifetime.
+    /// Takes the longer timeout and the shorter lifetimes.
     pub(super) fn adopt(&self, source: &SourceConfig) {
         self.shared.timeout_ms.fetch_max(millis(source.timeout), Ordering::Relaxed);
         self.shared.jwks_ttl_ms.fetch_min(millis(source.jwks_ttl), Ordering::Relaxed);
+        let metadata = millis(source.metadata_ttl.unwrap_or(METADATA_TTL));
+        self.shared.metadata_ttl_ms.fetch_min(metadata, Ordering::Relaxed);
     }
 
     /// What the provider last said about itself, and said credibly. Kept through outages.
@@ -184,12 +200,21 @@ impl Provider {
         self.shared.clock.now()
     }
 
+    #[cfg(test)]
     pub(super) fn timeout(&self) -> Duration {
         self.shared.timeout()
     }
 
     pub(super) fn verify_tls(&self) -> bool {
         self.shared.verify_tls
+    }
+
+    pub(super) fn keep_alive(&self) -> bool {
+        self.shared.keep_alive
+    }
+
+    pub(super) fn proxies(&self) -> Option<Arc<Proxies>> {
+        self.shared.proxies.clone()
     }
 
     pub(super) fn fetcher(&self) -> &Fetcher {
@@ -241,6 +266,10 @@ impl Shared {
     /// themselves: a provider that hangs and comes back is to be asked again soon.
     pub(super) fn patience(&self) -> Duration {
         self.timeout().min(LONGEST_FETCH)
+    }
+
+    pub(super) fn metadata_ttl(&self) -> Duration {
+        Duration::from_millis(self.metadata_ttl_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn jwks_ttl(&self) -> Duration {

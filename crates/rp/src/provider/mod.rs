@@ -6,20 +6,27 @@
 //! two pointers.
 
 mod calls;
+mod client;
 mod client_credentials;
 mod discovery;
 mod error;
 mod freshness;
 mod introspections;
 mod keeper;
+mod possession;
+mod pushing;
 mod refresher;
 mod registry;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{Client, TokenAuth};
+pub use fetch::{Proxies, ProxyError, ProxyServer};
+
+pub use calls::Userinfo;
+pub use client::{Assertions, Client, TokenAuth};
 pub use discovery::{issuer_matches, issuer_may_vary, named_issuer_matches, names_every_tenant};
 pub use error::ProviderError;
-pub use introspections::Introspected;
+pub use introspections::{Introspected, Introspecting};
 pub use keeper::{Keys, Provider};
+pub use possession::Possession;
 pub use registry::{Providers, SourceConfig};

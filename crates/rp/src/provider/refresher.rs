@@ -15,8 +15,6 @@ use super::{
     keeper::{Ask, Attempt, Keys, Shared},
 };
 
-/// How long metadata are used before they are fetched again.
-const METADATA_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Tokens with unknown key ids cause at most one fetch in this time.
 const UNKNOWN_KID_EVERY: Duration = Duration::from_secs(30);
 /// Waits after the first, second … failure; the last one repeats. None is longer than 10 s.
@@ -158,7 +156,7 @@ impl Refresher {
                 if old.as_deref() != Some(&metadata) {
                     shared.metadata.store(Some(Arc::new(metadata)));
                 }
-                self.metadata.succeeded(shared.clock.now(), METADATA_TTL);
+                self.metadata.succeeded(shared.clock.now(), shared.metadata_ttl());
                 None
             }
             Err(error) => {
@@ -321,6 +319,8 @@ async fn fetch(shared: &Shared, what: &'static str, url: &str) -> Result<Respons
     request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     request.timeout = shared.patience();
     request.verify_tls = shared.verify_tls;
+    request.keep_alive = shared.keep_alive;
+    request.proxies = shared.proxies.clone();
     let response =
         shared.fetcher.send(request).await.map_err(|cause| ProviderError::Unreachable { what, cause })?;
     match response.status {

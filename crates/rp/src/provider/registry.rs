@@ -1,11 +1,12 @@
 use std::{
     collections::HashMap,
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use base::Clock;
-use fetch::Fetcher;
+use fetch::{Fetcher, Proxies};
 use tokio::runtime::Handle;
 
 use super::{ProviderError, keeper::Provider};
@@ -21,17 +22,32 @@ pub struct SourceConfig {
     pub timeout: Duration,
     /// How long a key set is used at most before it is fetched again.
     pub jwks_ttl: Duration,
+    /// How long metadata are used before they are fetched again; `None`: a day.
+    pub metadata_ttl: Option<Duration>,
+    /// Whether connections to the provider are kept for further calls.
+    pub keep_alive: bool,
+    /// The way to the provider through proxies; `None`: that of the process.
+    pub proxies: Option<Arc<Proxies>>,
     /// Issuers the operator names beside the one that the discovery URL implies, such as a public name of a provider
     /// that is asked under an internal one. Usually empty.
     pub issuers: Vec<String>,
 }
 
 /// What makes two sources the same provider.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 struct Identity {
     discovery_url: String,
     verify_tls: bool,
+    keep_alive: bool,
+    proxies: Option<Arc<Proxies>>,
     issuers: Vec<String>,
+}
+
+/// By the URL alone, of which few sources share one.
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.discovery_url.hash(state);
+    }
 }
 
 /// All providers that some configuration uses, each once in the process. Clones share them.
@@ -53,16 +69,18 @@ impl Providers {
 
     /// The provider at `source`, for as long as the answer is kept. A new one begins to fetch at once in the
     /// background; it may be down. Sources that differ in times alone share a provider, which takes the longest
-    /// timeout and the shortest key lifetime it was ever asked for with.
+    /// timeout and the shortest lifetimes it was ever asked for with.
     ///
     /// # Errors
     ///
     /// [`ProviderError::Unsupported`] when the discovery URL is one that the guard refuses by its text: not http or
-    /// https, or a literal address that is not allowed.
+    /// https, or a literal address that is not allowed; and for a proxy at such an address.
     pub fn provider(&self, source: &SourceConfig) -> Result<Arc<Provider>, ProviderError> {
         let identity = Identity {
             discovery_url: source.discovery_url.clone(),
             verify_tls: source.verify_tls,
+            keep_alive: source.keep_alive,
+            proxies: source.proxies.clone(),
             issuers: source.issuers.clone(),
         };
         let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);

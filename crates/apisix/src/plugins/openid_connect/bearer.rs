@@ -7,9 +7,10 @@ use gateway::error::ConfigError;
 use http::HeaderName;
 use jose::Alg;
 use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, TokenSource, Verification};
+use rp::provider::Introspecting;
 use serde_json::Value;
 
-use super::{claims, is_on, proof, text, texts};
+use super::{claims, is_on, plain_members, proof, text, texts};
 use crate::schema::Schema;
 
 /// How long an introspection answer counts where nothing is said. APISIX keeps it until `exp`, and lets revoked tokens
@@ -67,6 +68,26 @@ pub(super) fn fields(schema: Schema) -> Schema {
         .field(
             "introspection_expiry_claim",
             Schema::string().default("exp").doc("another member that says for how many seconds the answer counts"),
+        )
+        .field(
+            "introspection_addon_headers",
+            Schema::array(Schema::string().pattern("^[^:]+$"))
+                .at_least(1)
+                .doc("request headers that go along to the introspection endpoint; each set has its own answer"),
+        )
+        .field(
+            "introspection_token_param_name",
+            Schema::string().length(1, 128).default("token").doc("name of the field that holds the token there"),
+        )
+        .field(
+            "introspection_params",
+            Schema::map(Schema::any_of(vec![Schema::string(), Schema::number(), Schema::boolean()]))
+                .doc("further fields of the introspection request"),
+        )
+        .field("introspection_cache_ignore", flag(false, "asks the introspection endpoint on every request"))
+        .field(
+            "introspection_enable_negative_cache",
+            flag(false, "remembers for 60 s at most that a token is not active, too"),
         )
         .field("required_scopes", strings().doc("scopes that every token or session must have"))
         .field(
@@ -137,7 +158,14 @@ fn verification(conf: &Value, alg: Option<Alg>) -> Result<Verification, ConfigEr
         Some(seconds) => seconds,
     };
     let introspection = Introspection {
-        endpoint: text(conf, "introspection_endpoint"),
+        how: Introspecting {
+            endpoint: text(conf, "introspection_endpoint"),
+            token_param: text(conf, "introspection_token_param_name").unwrap_or_else(|| "token".to_owned()),
+            params: plain_members(conf.get("introspection_params")),
+            always_asks: is_on(conf, "introspection_cache_ignore", false),
+        },
+        headers: header_names(conf)?,
+        remembers_refusals: is_on(conf, "introspection_enable_negative_cache", false),
         max_age: Duration::from_secs(max_age),
         lifetime_claim: text(conf, "introspection_expiry_claim").filter(|claim| claim != "exp"),
     };
@@ -159,9 +187,18 @@ fn verification(conf: &Value, alg: Option<Alg>) -> Result<Verification, ConfigEr
     Ok(match text(conf, "public_key") {
         Some(pem) => Verification::PublicKey(pem),
         None if is_on(conf, "use_jwks", false) => Verification::Jwks,
-        None if introspection.endpoint.is_some() => Verification::Introspection(introspection),
+        None if introspection.how.endpoint.is_some() => Verification::Introspection(introspection),
         None => Verification::Discovered(introspection),
     })
+}
+
+fn header_names(conf: &Value) -> Result<Vec<HeaderName>, ConfigError> {
+    const FIELD: &str = "introspection_addon_headers";
+    let name = |name: String| {
+        HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| ConfigError::new(FIELD, "one of them is no name of a header"))
+    };
+    texts(conf.get(FIELD)).into_iter().map(name).collect()
 }
 
 fn source(conf: &Value) -> Result<TokenSource, ConfigError> {

@@ -8,7 +8,7 @@ use plugins::openid_connect::{
 use rp::session::{CookieSettings, LOGIN_LIFETIME, LoginCookies, MAX_LOGINS};
 use serde_json::Value;
 
-use super::{is_on, seconds, session, text};
+use super::{client, is_on, plain_members, seconds, session, text};
 use crate::schema::Schema;
 
 /// The most of `authorization_state_expires_in` and of `authorization_state_max_number`, and what holds without them:
@@ -128,6 +128,7 @@ pub(super) fn login_config(conf: &Value) -> Result<LoginConfig, ConfigError> {
         redirect_uri: text(conf, "redirect_uri"),
         scope: text(conf, "scope").unwrap_or_else(|| "openid".to_owned()),
         authorization_params: authorization_params(conf),
+        pushing: client::pushing(conf),
         unauthenticated,
         force_reauthorize: is_on(conf, "force_reauthorize", false),
         logout_path: text(conf, "logout_path").unwrap_or_else(|| "/logout".to_owned()),
@@ -180,10 +181,6 @@ fn login_cookies(conf: &Value) -> LoginCookies {
 /// `authorization_params` come last and win over `prompt` and `display`.
 fn authorization_params(conf: &Value) -> Vec<(String, String)> {
     let own = ["prompt", "display"].into_iter().filter_map(|name| Some((name.to_owned(), text(conf, name)?)));
-    let further = conf.get("authorization_params").and_then(Value::as_object).into_iter().flatten();
-    let further = further.map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        (name.clone(), value)
-    });
+    let further = plain_members(conf.get("authorization_params"));
     own.chain(further).collect()
 }

@@ -146,7 +146,15 @@ impl Reader<'_> {
                 None => return Ok(TokenAuth::Basic),
             },
         };
-        TokenAuth::parse(method).map_err(|error| ConfigError::new(field, format!("{error} in this build")))
+        // The caller brings a secret; methods that need more than showing it are not built here.
+        match TokenAuth::parse(method) {
+            Ok(method) if method.shows_secret() => Ok(method),
+            _ => {
+                let reason =
+                    format!("the client authentication method {method:?} is not supported in this build");
+                Err(ConfigError::new(field, reason))
+            }
+        }
     }
 
     fn sources(&self) -> Result<Sources, ConfigError> {

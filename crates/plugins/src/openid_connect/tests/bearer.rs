@@ -14,10 +14,6 @@ fn verification(config: &mut Config, verification: Verification) {
     config.bearer.as_mut().unwrap().verification = verification;
 }
 
-fn introspection(endpoint: Option<String>) -> Introspection {
-    Introspection { endpoint, max_age: Duration::from_secs(60), lifetime_claim: None }
-}
-
 fn challenge(got: &Got) -> &str {
     got.header("www-authenticate")
 }

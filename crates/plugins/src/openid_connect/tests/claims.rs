@@ -453,9 +453,7 @@ async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
     assert_eq!(anonymous.bearer(&token(json!("nobody"))).await.attached.as_deref(), Some("guest"));
     let asked = gate.sibling(|config| {
         named(ConsumerName::Username, true, None)(config);
-        let introspection =
-            Introspection { endpoint: None, max_age: Duration::from_secs(60), lifetime_claim: None };
-        config.bearer.as_mut().unwrap().verification = Verification::Discovered(introspection);
+        config.bearer.as_mut().unwrap().verification = Verification::Discovered(introspection(None));
     });
     let answer =
         json!({"active": true, "exp": gate.clock.now().secs() + 60, "sub": "u", "client": {"name": "jack"}});

@@ -31,7 +31,7 @@ use gateway::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use rp::{
     assertion::{AssertionKey, AssertionKeys},
-    provider::{Providers, TokenAuth},
+    provider::{Introspecting, Providers, TokenAuth},
     session::{
         CookieSettings, EndedError, EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, Saved,
     },
@@ -103,6 +103,19 @@ impl EndedStore for Memory {
     }
 }
 
+/// What an introspection endpoint is asked where nothing is said about it.
+fn introspection(endpoint: Option<String>) -> Introspection {
+    let how =
+        Introspecting { endpoint, token_param: "token".to_owned(), params: Vec::new(), always_asks: false };
+    Introspection {
+        how,
+        headers: Vec::new(),
+        remembers_refusals: false,
+        max_age: Duration::from_secs(60),
+        lifetime_claim: None,
+    }
+}
+
 /// Both branches, with the dialects' defaults.
 fn config(idp: &Idp) -> Config {
     Config {
@@ -114,8 +127,13 @@ fn config(idp: &Idp) -> Config {
             timeout: Duration::from_secs(3),
             verify_tls: true,
             jwks_ttl: Duration::from_secs(86_400),
+            metadata_ttl: None,
+            keep_alive: true,
+            proxies: None,
             token_auth: TokenAuth::Basic,
             introspection_auth: TokenAuth::Basic,
+            assertion: ClientAssertionConfig::default(),
+            possession: None,
         },
         alg: None,
         slack: Duration::from_secs(120),
@@ -145,6 +163,7 @@ fn config(idp: &Idp) -> Config {
             redirect_uri: Some("/callback".to_owned()),
             scope: "openid profile".to_owned(),
             authorization_params: Vec::new(),
+            pushing: Pushing::default(),
             unauthenticated: Unauthenticated::Login,
             force_reauthorize: false,
             logout_path: "/logout".to_owned(),
@@ -163,6 +182,7 @@ fn config(idp: &Idp) -> Config {
             default_expires_in: Duration::from_secs(3600),
             expires_leeway: Duration::ZERO,
         }),
+        claim_schema: None,
         headers: Headers {
             access_token: AccessTokenHeader::XAccessToken,
             id_token: true,

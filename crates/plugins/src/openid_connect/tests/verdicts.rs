@@ -13,9 +13,7 @@ fn only_tokens(config: &mut Config) {
 
 fn introspected(config: &mut Config) {
     config.login = None;
-    let introspection =
-        Introspection { endpoint: None, max_age: Duration::from_secs(60), lifetime_claim: None };
-    config.bearer.as_mut().unwrap().verification = Verification::Discovered(introspection);
+    config.bearer.as_mut().unwrap().verification = Verification::Discovered(introspection(None));
 }
 
 #[tokio::test]

@@ -29,6 +29,9 @@ fn source(op: &Op) -> SourceConfig {
         verify_tls: true,
         timeout: Duration::from_millis(1500),
         jwks_ttl: Duration::from_secs(86_400),
+        metadata_ttl: None,
+        keep_alive: true,
+        proxies: None,
         issuers: Vec::new(),
     }
 }
