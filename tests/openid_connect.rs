@@ -17,6 +17,8 @@ mod support;
 mod assertions;
 #[path = "openid_connect/bearer.rs"]
 mod bearer;
+#[path = "openid_connect/calls.rs"]
+mod calls;
 #[path = "openid_connect/claims.rs"]
 mod claims;
 #[path = "openid_connect/forged.rs"]
@@ -34,6 +36,8 @@ mod providers;
 mod redis;
 #[path = "openid_connect/session.rs"]
 mod session;
+#[path = "openid_connect/trouble.rs"]
+mod trouble;
 
 use std::sync::Arc;
 
