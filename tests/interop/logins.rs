@@ -42,6 +42,68 @@ async fn a_login_by_form_post_comes_back() {
 }
 
 #[tokio::test]
+async fn every_way_to_authenticate_the_client_is_understood() {
+    let key = signing_key(Alg::ES256);
+    let ways = [
+        (json!({ "token_endpoint_auth_method": "client_secret_basic" }), json!({})),
+        (
+            json!({ "token_endpoint_auth_method": "client_secret_post" }),
+            json!({ "token_endpoint_auth_method": "client_secret_post" }),
+        ),
+        (
+            json!({ "token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "HS256" }),
+            json!({ "token_endpoint_auth_method": "client_secret_jwt" }),
+        ),
+        (
+            json!({
+                "token_endpoint_auth_method": "private_key_jwt",
+                "token_endpoint_auth_signing_alg": "ES256",
+                "jwks": { "keys": [key.public_jwk()] },
+            }),
+            json!({
+                "token_endpoint_auth_method": "private_key_jwt",
+                "client_jwt_assertion_alg": "ES256",
+                "client_rsa_private_key": pem(&key),
+                "client_rsa_private_key_id": key.kid(),
+            }),
+        ),
+    ];
+    for (client, attributes) in ways {
+        let place = Place::new(client.clone(), attributes).await;
+        place.logged_in().await;
+        assert_eq!(place.peer.hits("/token").await, [200], "{client}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_pushed_before_the_browser_leaves() {
+    let place = Place::new(
+        json!({ "require_pushed_authorization_requests": true }),
+        json!({ "par": { "enabled": true } }),
+    )
+    .await;
+    let mut browser = Browser::new();
+    let away = browser.open_only(&place.url("page")).await.location().unwrap();
+    let names: Vec<String> = away.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!(names, ["client_id", "request_uri"], "{away}");
+    place.logged_in().await;
+    assert_eq!(place.peer.hits("/request").await, [201, 201]);
+}
+
+#[tokio::test]
+async fn tokens_are_bound_to_the_gates_key() {
+    let key = signing_key(Alg::ES256);
+    let mut public = key.public_jwk();
+    public.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x", "y"].contains(&name.as_str()));
+    let dpop = json!({ "enabled": true, "private_key": pem(&key), "public_jwk": public });
+    let place = Place::new(json!({ "dpop_bound_access_tokens": true }), json!({ "dpop": dpop })).await;
+    place.logged_in().await;
+    assert_eq!(place.told("x-userinfo")["email"], "alice@example.com");
+    // It asks for a nonce first, and takes the second proof.
+    assert_eq!(place.peer.hits("/token").await, [400, 200]);
+}
+
+#[tokio::test]
 async fn an_encrypted_id_token_is_opened() {
     for (alg, enc) in [("RSA-OAEP", "A128CBC-HS256"), ("RSA-OAEP-256", "A256GCM")] {
         let key = signing_key(Alg::RS256);

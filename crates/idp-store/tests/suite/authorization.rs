@@ -121,10 +121,12 @@ async fn o12_unknown_scopes_are_left_out_and_an_unknown_api_is_refused(world: Wo
 }
 
 async fn o13_response_types_modes_and_prompts_that_do_not_work_are_refused(world: World) {
-    for kind in ["token", "id_token", "code id_token", "none", "CODE"] {
+    for kind in ["token", "id_token", "code token", "none", "CODE"] {
         let outcome = Person::new().authorize(&world, &[("response_type", kind)]).await;
         assert_eq!(error(&outcome), "unsupported_response_type", "{kind}");
     }
+    let hybrid = Person::new().authorize(&world, &[("response_type", "code id_token")]).await;
+    assert_eq!(error(&hybrid), "unauthorized_client", "the demo application has no implicit grant");
     assert_eq!(error(&Person::new().authorize(&world, &[("response_type", "")]).await), "invalid_request");
     assert!(page_error(&Person::new().authorize(&world, &[("response_mode", "web_message")]).await));
     assert!(page_error(&Person::new().authorize(&world, &[("response_mode", "jwt")]).await));
