@@ -6,7 +6,6 @@
 //! |---|---|
 //! | T13 | the corpus of a million streams belongs to a nightly run; a seeded sample of it runs here (`t13_…`) |
 //! | T14 | compares with Envoy, HAProxy and nginx, which `cargo test` must not need; it is part of the benchmark's setup |
-//! | T27 | llhttp's fixtures are not in the tree; the cases that matter to a proxy are T01 to T09 |
 //!
 //! Where the gateway deviates from a row on purpose: a bare LF ends a line of the head (T06); a request with both
 //! `Content-Length` and `Transfer-Encoding` is read by the latter and its connection closed (T01, RFC 9112 section
@@ -35,6 +34,8 @@ mod http2;
 mod http2_floods;
 #[path = "transport/limits.rs"]
 mod limits;
+#[path = "transport/llhttp.rs"]
+mod llhttp;
 #[path = "transport/passing.rs"]
 mod passing;
 #[path = "transport/syntax.rs"]
