@@ -1,6 +1,11 @@
 //! Requests of browsers: found logged in by their session cookie, or not.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -39,6 +44,8 @@ const DERIVED: &str = "/.apisix/redirect";
 const CACHE_BYTES: u64 = 8 << 20;
 /// How long a login counts where each visit must go through the provider: enough for the page and what is on it.
 const REAUTHORIZED_FOR: Duration = Duration::from_secs(10);
+/// How often one core issues the cookie of one session anew.
+const ISSUED_AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of one header for the upstream. A session's never have as many.
 const MAX_HEADER: usize = 48 * 1024;
 
@@ -78,6 +85,8 @@ pub(super) struct Opened {
     pub(super) caller: Caller,
     /// Set while the access token is good.
     access_token: Option<(HeaderName, HeaderValue)>,
+    /// When this core last issued its cookie anew.
+    issued_again: Cell<Option<UnixMillis>>,
     weight: usize,
 }
 
@@ -148,7 +157,7 @@ impl Browser {
             inner.remove_credentials(request.head, request.peer.https);
             return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
         }
-        if standing == Standing::Stale {
+        if standing == Standing::Stale && opened.is_to_be_issued_again(now) {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
@@ -425,7 +434,17 @@ impl Opened {
             + session.claims.as_ref().map_or(0, String::len);
         let weight = 2 * texts + id_token + session.userinfo.as_ref().map_or(0, String::len) + 512;
         let weight = weight + misfit.as_ref().map_or(0, |misfit| misfit.len());
-        Self { session, misfit, caller, access_token, weight }
+        Self { session, misfit, caller, access_token, issued_again: Cell::new(None), weight }
+    }
+
+    /// Whether a cookie that grew stale is to be issued anew with this answer. Sealing one costs more than the whole
+    /// request, and a client that sends many at once, or keeps no cookies, is not helped by one with each answer.
+    fn is_to_be_issued_again(&self, now: UnixMillis) -> bool {
+        let lately = self.issued_again.get().is_some_and(|last| now.since(last) < ISSUED_AGAIN_EVERY);
+        if !lately {
+            self.issued_again.set(Some(now));
+        }
+        !lately
     }
 
     /// Whether its access token is over at `now`.

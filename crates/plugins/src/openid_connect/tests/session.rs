@@ -52,6 +52,23 @@ async fn a_cookie_is_issued_anew_once_a_minute_and_kept_by_no_cache() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_its_stale_cookie_over_and_over_gets_a_new_one_once_a_second() {
+    let gate = Gate::new().await;
+    let jar = Jar::log_in(&gate, PAGE).await;
+    gate.pass(60);
+    let line = jar.line();
+    let mut issued = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..5 {
+            let got = gate.send(get(PAGE).with("cookie", &line)).await;
+            issued.push(got.0.set_cookies().len());
+        }
+        gate.pass(1);
+    }
+    assert_eq!(issued, [1, 0, 0, 0, 0].repeat(3));
+}
+
+#[tokio::test]
 async fn the_engine_knows_every_cookie_of_the_gates_by_its_value() {
     assert_eq!(rp::session::SEALED.as_bytes(), gateway::plugin::SEALED_COOKIE);
     let gate = Gate::with(|config| login(config).cookies.name = Some("any".to_owned())).await;
