@@ -1,6 +1,9 @@
 //! The resources as they are stored, in memory: what the Admin API reads and the compiler compiles.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use base::UnixMillis;
 use serde_json::Value;
@@ -26,6 +29,8 @@ pub(crate) struct Resource {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     kinds: BTreeMap<Kind, BTreeMap<String, Arc<Resource>>>,
+    /// Of each resource that others name, there or not: those others.
+    referrers: HashMap<(Kind, String), BTreeSet<(Kind, String)>>,
     /// The newest revision of the store that is in it.
     pub(crate) revision: u64,
 }
@@ -47,12 +52,23 @@ impl Catalog {
 
     pub(crate) fn put(&mut self, resource: Resource) {
         self.revision = self.revision.max(resource.modified);
+        self.remove(resource.kind, &resource.id);
+        for named in resource.kind.references(&resource.id, &resource.value) {
+            self.referrers.entry(named).or_default().insert((resource.kind, resource.id.clone()));
+        }
         self.kinds.entry(resource.kind).or_default().insert(resource.id.clone(), Arc::new(resource));
     }
 
     pub(crate) fn remove(&mut self, kind: Kind, id: &str) {
-        if let Some(resources) = self.kinds.get_mut(&kind) {
-            resources.remove(id);
+        let Some(old) = self.kinds.get_mut(&kind).and_then(|resources| resources.remove(id)) else { return };
+        let own = (kind, old.id.clone());
+        for named in kind.references(id, &old.value) {
+            if let Some(referrers) = self.referrers.get_mut(&named) {
+                referrers.remove(&own);
+                if referrers.is_empty() {
+                    self.referrers.remove(&named);
+                }
+            }
         }
     }
 
@@ -67,13 +83,16 @@ impl Catalog {
             .map(|(_, it)| it)
     }
 
-    /// The first resource that names this one, in the order of [`Kind::ALL`].
+    /// The first resource that names this one.
     pub(crate) fn referrer(&self, kind: Kind, id: &str) -> Option<&Arc<Resource>> {
-        let names = |resource: &&Arc<Resource>| {
-            let references = resource.kind.references(&resource.id, &resource.value);
-            references.iter().any(|(other, name)| *other == kind && name == id)
-        };
-        Kind::ALL.into_iter().flat_map(|kind| self.list(kind)).find(names)
+        let (kind, id) = self.referrers.get(&(kind, id.to_owned()))?.first()?;
+        self.find(*kind, id)
+    }
+
+    /// Ids of the resources of `kind` that name `other` and `id`.
+    fn naming(&self, kind: Kind, other: Kind, id: &str) -> impl Iterator<Item = &String> {
+        let referrers = self.referrers.get(&(other, id.to_owned())).into_iter().flatten();
+        referrers.filter(move |(is, _)| *is == kind).map(|(_, id)| id)
     }
 }
 
@@ -159,10 +178,16 @@ impl<'a> View<'a> {
 
     /// Ids of the resources of `kind` that name `other` and `id`.
     fn naming(&self, kind: Kind, other: Kind, id: &str) -> Vec<String> {
-        let names = |found: &str, value: &Value| {
-            kind.references(found, value).iter().any(|(is, name)| *is == other && name == id)
+        let known = self.catalog.naming(kind, other, id);
+        let Some((_, instead, value)) = self.instead.filter(|(changed, ..)| *changed == kind) else {
+            return known.cloned().collect();
         };
-        let ids = self.catalog.list(kind).map(|resource| &resource.id);
-        ids.filter(|found| self.find(kind, found).is_some_and(|value| names(found, value))).cloned().collect()
+        let mut ids: BTreeSet<&str> = known.map(String::as_str).collect();
+        ids.remove(instead);
+        let names = kind.references(instead, value).iter().any(|(is, name)| *is == other && name == id);
+        if names && self.catalog.find(kind, instead).is_some() {
+            ids.insert(instead);
+        }
+        ids.into_iter().map(str::to_owned).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use gateway::{
     consumer::{Consumers, Credential},
     route::{Plan, Route},
-    snapshot::{Certificate, Contribution},
+    snapshot::{Certificate, Contribution, Routes},
 };
 
 use crate::{
@@ -24,14 +24,18 @@ pub(crate) const NOT_FOUND: &str = "404 Route Not Found";
 #[derive(Debug)]
 pub(crate) struct Serving {
     routes: BTreeMap<String, Slot<Route>>,
+    /// The routes, as requests find them.
+    served_routes: Routes,
     certificates: BTreeMap<String, Slot<Certificate>>,
+    /// The certificates in the order in which they were made; made anew when one of them changes.
+    served_certificates: Arc<[Arc<Certificate>]>,
     global_rules: BTreeMap<String, Slot<GlobalRule>>,
     /// What runs on every request; made anew when a global rule changes.
     global: Arc<Plan>,
     members: BTreeMap<String, Member>,
     /// The members, as requests find them.
     consumers: Arc<Consumers>,
-    /// Resources beside routes, certificates and global rules that do not compile: `services/1`, and why.
+    /// Resources that do not compile: `services/1`, and why.
     broken: BTreeMap<String, String>,
     /// Stored resources of kinds that this build does not know: they would be ignored, so they are named.
     foreign: BTreeSet<String>,
@@ -45,7 +49,12 @@ struct Slot<T> {
     good: Option<Arc<T>>,
     /// What stands in for it when there is none.
     closed: Option<Arc<T>>,
-    broken: Option<String>,
+}
+
+impl<T> Slot<T> {
+    fn served(&self) -> Option<&Arc<T>> {
+        self.good.as_ref().or(self.closed.as_ref())
+    }
 }
 
 impl Serving {
@@ -53,7 +62,9 @@ impl Serving {
     pub(crate) fn new(pepper: &[u8; 32]) -> Self {
         Self {
             routes: BTreeMap::new(),
+            served_routes: Routes::default(),
             certificates: BTreeMap::new(),
+            served_certificates: Arc::default(),
             global_rules: BTreeMap::new(),
             global: Arc::default(),
             members: BTreeMap::new(),
@@ -70,7 +81,7 @@ impl Serving {
 
     /// Whether this route was already out of order, so that a write elsewhere is not to blame.
     pub(crate) fn is_broken(&self, route: &str) -> bool {
-        self.routes.get(route).is_some_and(|slot| slot.broken.is_some())
+        self.broken.contains_key(&Kind::Route.name(route))
     }
 
     /// Compiles everything that depends on the resources in `changed`, once each.
@@ -92,12 +103,13 @@ impl Serving {
             match kind {
                 Kind::Route | Kind::Consumer | Kind::Credential => {}
                 Kind::GlobalRule => {
-                    place(&mut self.global_rules, catalog, Kind::GlobalRule, id, pass.global_rule(id));
+                    let made = pass.global_rule(id);
+                    place(&mut self.global_rules, &mut self.broken, catalog, Kind::GlobalRule, id, made);
                 }
                 Kind::Ssl => {
                     let made = pass.certificate(id);
                     let made = made.map_err(|reason| Failed { reason, closed: pass.closed_certificate(id) });
-                    place(&mut self.certificates, catalog, Kind::Ssl, id, made);
+                    place(&mut self.certificates, &mut self.broken, catalog, Kind::Ssl, id, made);
                 }
                 Kind::Service
                 | Kind::Upstream
@@ -115,11 +127,18 @@ impl Serving {
         }
         for id in routes {
             let compiled = pass.route(&id);
-            place(&mut self.routes, catalog, Kind::Route, &id, compiled);
+            place(&mut self.routes, &mut self.broken, catalog, Kind::Route, &id, compiled);
+            match self.routes.get(&id).and_then(|slot| Some((slot.created, slot.served()?))) {
+                Some((created, route)) => self.served_routes.insert(created, Arc::clone(route)),
+                None => self.served_routes.remove(&id),
+            }
         }
         for username in consumers {
             let member = pass.member(&username);
             self.replace_member(username, member);
+        }
+        if concerned.iter().any(|(kind, _)| *kind == Kind::Ssl) {
+            self.served_certificates = in_order(&self.certificates).into();
         }
         if changed.iter().any(|(kind, _)| *kind == Kind::GlobalRule) {
             let rules = in_order(&self.global_rules);
@@ -148,8 +167,8 @@ impl Serving {
     /// All of it, for the engine.
     pub(crate) fn contribution(&self, revision: u64) -> Contribution {
         Contribution {
-            routes: in_order(&self.routes),
-            certificates: in_order(&self.certificates),
+            routes: self.served_routes.clone(),
+            certificates: Arc::clone(&self.served_certificates),
             consumers: Arc::clone(&self.consumers),
             global: Arc::clone(&self.global),
             revision,
@@ -179,34 +198,35 @@ impl Serving {
             let why = format!("its key of {} belongs to consumer {}", contested.plugin, contested.owner);
             (contested.credential.to_string(), why)
         });
-        named
-            .chain(foreign)
-            .chain(contested)
-            .chain(complaints(Kind::GlobalRule, &self.global_rules))
-            .chain(complaints(Kind::Route, &self.routes))
-            .chain(complaints(Kind::Ssl, &self.certificates))
-            .collect()
+        named.chain(foreign).chain(contested).collect()
     }
 }
 
 /// Puts what came of compiling into its slot: a failure keeps the last good version.
 fn place<T: std::fmt::Debug>(
     slots: &mut BTreeMap<String, Slot<T>>,
+    complaints: &mut BTreeMap<String, String>,
     catalog: &Catalog,
     kind: Kind,
     id: &str,
     compiled: Result<Option<Arc<T>>, impl Into<Failed<T>>>,
 ) {
+    let name = kind.name(id);
     let Some(resource) = catalog.find(kind, id) else {
+        complaints.remove(&name);
         slots.remove(id);
         return;
     };
+    let created = resource.created;
     let slot = match compiled.map_err(Into::into) {
-        Ok(good) => Slot { created: resource.created, good, closed: None, broken: None },
+        Ok(good) => {
+            complaints.remove(&name);
+            Slot { created, good, closed: None }
+        }
         Err(Failed { reason, closed }) => {
-            tracing::warn!(resource = %format_args!("{}/{id}", kind.plural()), %reason, "a resource cannot be used");
-            let good = slots.remove(id).and_then(|old| old.good);
-            Slot { created: resource.created, good, closed, broken: Some(reason) }
+            tracing::warn!(resource = %name, %reason, "a resource cannot be used");
+            complaints.insert(name, reason);
+            Slot { created, good: slots.remove(id).and_then(|old| old.good), closed }
         }
     };
     slots.insert(id.to_owned(), slot);
@@ -231,14 +251,9 @@ impl From<String> for Failed<GlobalRule> {
 
 /// In the order in which they were made: two that are equal otherwise are tried so.
 fn in_order<T>(slots: &BTreeMap<String, Slot<T>>) -> Vec<Arc<T>> {
-    let served =
-        |slot: &Slot<T>| Some((slot.created, Arc::clone(slot.good.as_ref().or(slot.closed.as_ref())?)));
-    let mut served: Vec<_> = slots.values().filter_map(served).collect();
+    let mut served: Vec<_> =
+        slots.values().filter_map(|slot| Some((slot.created, Arc::clone(slot.served()?)))).collect();
     // Stable: those made by one revision keep the order of their ids.
     served.sort_by_key(|(created, _)| *created);
     served.into_iter().map(|(_, made)| made).collect()
-}
-
-fn complaints<T>(kind: Kind, slots: &BTreeMap<String, Slot<T>>) -> impl Iterator<Item = (String, String)> {
-    slots.iter().filter_map(move |(id, slot)| Some((format!("{}/{id}", kind.plural()), slot.broken.clone()?)))
 }

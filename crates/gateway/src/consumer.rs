@@ -3,7 +3,6 @@
 //! The engine knows no way to authenticate. A plugin takes something from the request, asks [`Consumers`] for the
 //! credential that it names, judges by what it once compiled into it, and attaches what it found.
 
-mod sharded;
 mod table;
 
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};

@@ -26,6 +26,7 @@ mod proxy;
 mod proxy_protocol;
 pub mod route;
 mod router;
+mod sharded;
 pub mod snapshot;
 mod streams;
 mod tls;

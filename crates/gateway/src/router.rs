@@ -1,62 +1,97 @@
 //! Finds the route of a request: host first, then path, then the route's other conditions.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, sync::Arc};
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::{
     arrival::Arrival,
     route::{HostPattern, PathPattern, Route},
+    sharded::{Emptiable, Sharded},
     trie::Trie,
 };
 
+/// A dialect's routes by their ids. A copy shares what it does not change, so that one change among many costs little.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    by_id: Sharded<Arc<str>, Ranked>,
+}
+
+impl Routes {
+    /// Puts `route` under its id. Of routes that take one request, and have one priority, the one that was `created`
+    /// first goes first.
+    pub fn insert(&mut self, created: u64, route: Arc<Route>) {
+        self.by_id.insert(Arc::clone(&route.id), Ranked { created, route });
+    }
+
+    /// Takes out the route of this id.
+    pub fn remove(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A route and its place among equals.
+#[derive(Clone, Debug)]
+struct Ranked {
+    created: u64,
+    route: Arc<Route>,
+}
+
+impl Ranked {
+    fn is(&self, other: &Self) -> bool {
+        self.created == other.created && Arc::ptr_eq(&self.route, &other.route)
+    }
+}
+
 /// All routes of a snapshot. Host-bound routes are tried first, the longest host pattern before shorter ones, and
-/// fall through to the routes without a host when none of them takes the request.
-#[derive(Debug, Default)]
+/// fall through to the routes without a host when none of them takes the request. A copy shares what it does not change.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Router {
-    exact: HashMap<Box<str>, Arc<PathTable>, RandomState>,
+    exact: Sharded<Box<str>, Arc<PathTable>>,
     /// Keyed by the reversed suffix.
     suffixes: Trie<Arc<PathTable>>,
-    any: Arc<PathTable>,
+    any: PathTable,
 }
 
 impl Router {
-    /// Sorts `routes` into tables; a host whose routes did not change keeps its table from `previous`.
-    pub(crate) fn build(routes: impl Iterator<Item = Arc<Route>>, previous: Option<&Self>) -> Self {
-        let mut any = Vec::new();
-        let mut by_host: BTreeMap<(bool, Box<str>), Vec<Arc<Route>>> = BTreeMap::new();
-        for route in routes {
-            if route.matcher.hosts.is_empty() {
-                any.push(Arc::clone(&route));
+    /// Has `newer` routes of a dialect in the place of its `older` ones.
+    pub(crate) fn replace(&mut self, newer: &Routes, older: &Routes) {
+        newer.by_id.compare(&older.by_id, |new, old| {
+            if new.zip(old).is_some_and(|(new, old)| new.is(old)) {
+                return;
             }
-            for host in &route.matcher.hosts {
-                let key = match host {
-                    HostPattern::Exact(name) => (true, name.clone()),
-                    HostPattern::Suffix(suffix) => (false, suffix.clone()),
-                };
-                by_host.entry(key).or_default().push(Arc::clone(&route));
+            if let Some(old) = old {
+                self.each_table(&old.route, |table| table.remove(old));
+            }
+            if let Some(new) = new {
+                self.each_table(&new.route, |table| table.insert(new));
+            }
+        });
+    }
+
+    fn each_table(&mut self, route: &Route, mut change: impl FnMut(&mut PathTable)) {
+        if route.matcher.hosts.is_empty() {
+            change(&mut self.any);
+        }
+        for host in &route.matcher.hosts {
+            match host {
+                HostPattern::Exact(name) => self.exact.change(name, |table| change(Arc::make_mut(table))),
+                HostPattern::Suffix(suffix) => {
+                    let reversed: Vec<u8> = suffix.bytes().rev().collect();
+                    self.suffixes.change(&reversed, |table| change(Arc::make_mut(table)));
+                }
             }
         }
-        let mut router = Self {
-            any: PathTable::reuse_or_build(any, previous.map(|previous| &previous.any)),
-            ..Self::default()
-        };
-        for ((is_exact, host), routes) in by_host {
-            if is_exact {
-                let old = previous.and_then(|previous| previous.exact.get(&host));
-                router.exact.insert(host, PathTable::reuse_or_build(routes, old));
-            } else {
-                let reversed: Vec<u8> = host.bytes().rev().collect();
-                let old = previous.and_then(|previous| previous.suffixes.get(&reversed));
-                let table = PathTable::reuse_or_build(routes, old);
-                router.suffixes.insert(&reversed, table);
-            }
-        }
-        router
     }
 
     /// The route that takes the request.
@@ -80,54 +115,68 @@ impl Router {
     }
 }
 
-/// The routes of one host: an exact path goes before any prefix, a longer prefix before a shorter one; routes of one
-/// pattern go by priority, then in the order they were given.
-#[derive(Debug, Default)]
+/// The routes of one host: an exact path goes before any prefix, a longer prefix before a shorter one.
+#[derive(Clone, Debug, Default)]
 struct PathTable {
-    exact: HashMap<Box<str>, Vec<Arc<Route>>, RandomState>,
-    prefixes: Trie<Vec<Arc<Route>>>,
-    /// What this was built from.
-    routes: Vec<Arc<Route>>,
+    exact: Sharded<Box<str>, Equals>,
+    prefixes: Trie<Equals>,
 }
 
 impl PathTable {
-    fn reuse_or_build(routes: Vec<Arc<Route>>, old: Option<&Arc<Self>>) -> Arc<Self> {
-        let same = |old: &&Arc<Self>| {
-            old.routes.len() == routes.len() && old.routes.iter().zip(&routes).all(|(a, b)| Arc::ptr_eq(a, b))
-        };
-        match old.filter(same) {
-            Some(old) => Arc::clone(old),
-            None => Arc::new(Self::build(routes)),
-        }
+    fn insert(&mut self, ranked: &Ranked) {
+        self.each_pattern(&ranked.route, |equals| equals.insert(ranked));
     }
 
-    fn build(routes: Vec<Arc<Route>>) -> Self {
-        let mut table = Self::default();
-        let mut sorted: Vec<&Arc<Route>> = routes.iter().collect();
-        sorted.sort_by_key(|route| std::cmp::Reverse(route.matcher.priority));
-        for route in sorted {
-            for path in &route.matcher.paths {
-                match path {
-                    PathPattern::Exact(path) => {
-                        table.exact.entry(path.clone()).or_default().push(Arc::clone(route));
-                    }
-                    PathPattern::Prefix(prefix) => {
-                        table.prefixes.entry(prefix.as_bytes()).push(Arc::clone(route));
-                    }
-                }
+    fn remove(&mut self, ranked: &Ranked) {
+        self.each_pattern(&ranked.route, |equals| equals.0.retain(|other| !other.is(ranked)));
+    }
+
+    fn each_pattern(&mut self, route: &Route, mut change: impl FnMut(&mut Equals)) {
+        for path in &route.matcher.paths {
+            match path {
+                PathPattern::Exact(path) => self.exact.change(path, &mut change),
+                PathPattern::Prefix(prefix) => self.prefixes.change(prefix.as_bytes(), &mut change),
             }
         }
-        table.routes = routes;
-        table
     }
 
     fn find(&self, request: &Arrival<'_>) -> Option<&Arc<Route>> {
         let path = request.head.path();
-        let takes = |routes: &'_ &Arc<Route>| request.satisfies(routes);
-        if let Some(route) = self.exact.get(path).and_then(|routes| routes.iter().find(takes)) {
+        if let Some(route) = self.exact.get(path).and_then(|equals| equals.find(request)) {
             return Some(route);
         }
         let prefixes = self.prefixes.prefixes_of(path.as_bytes());
-        prefixes.into_iter().rev().find_map(|(_, routes)| routes.iter().find(takes))
+        prefixes.into_iter().rev().find_map(|(_, equals)| equals.find(request))
+    }
+}
+
+impl Emptiable for Arc<PathTable> {
+    fn is_empty(&self) -> bool {
+        self.exact.len() == 0 && self.prefixes.is_empty()
+    }
+}
+
+/// The routes of one pattern, by priority, then dialect by dialect in the order in which they were made.
+#[derive(Clone, Debug, Default)]
+struct Equals(SmallVec<[Ranked; 1]>);
+
+impl Equals {
+    fn insert(&mut self, ranked: &Ranked) {
+        fn rank(ranked: &Ranked) -> (Reverse<i64>, &'static str, u64, &str) {
+            let Ranked { created, route } = ranked;
+            (Reverse(route.matcher.priority), route.dialect, *created, &route.id)
+        }
+        let place = self.0.partition_point(|other| rank(other) <= rank(ranked));
+        self.0.insert(place, ranked.clone());
+    }
+
+    fn find(&self, request: &Arrival<'_>) -> Option<&Arc<Route>> {
+        self.0.iter().map(|ranked| &ranked.route).find(|route| request.satisfies(route))
+    }
+}
+
+impl Emptiable for Equals {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

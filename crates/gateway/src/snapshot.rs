@@ -17,15 +17,15 @@ use crate::{
     tls::Certificates,
 };
 
-pub use crate::tls::Certificate;
+pub use crate::{router::Routes, tls::Certificate};
 
 /// What one dialect contributes to a snapshot.
 #[derive(Clone, Debug)]
 pub struct Contribution {
-    /// Its routes, in the order in which equals are tried.
-    pub routes: Vec<Arc<Route>>,
-    /// Its certificates.
-    pub certificates: Vec<Arc<Certificate>>,
+    /// Its routes.
+    pub routes: Routes,
+    /// Its certificates; the same list is not looked through again.
+    pub certificates: Arc<[Arc<Certificate>]>,
     /// Its consumers and their credentials.
     pub consumers: Arc<Consumers>,
     /// What runs on every request to its routes before their own plugins, and on requests that no route takes.
@@ -42,7 +42,7 @@ pub struct Contribution {
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) router: Router,
-    pub(crate) certificates: Certificates,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) not_found: (ErrorBody, &'static str),
     /// What each dialect says of all its routes.
     pub(crate) parts: SmallVec<[Part; 2]>,
@@ -110,7 +110,7 @@ impl Publisher {
     pub fn new(not_found: (ErrorBody, &'static str)) -> Self {
         let empty = Snapshot {
             router: Router::default(),
-            certificates: Certificates::default(),
+            certificates: Arc::default(),
             not_found,
             parts: SmallVec::new(),
             revisions: BTreeMap::new(),
@@ -133,18 +133,27 @@ impl Publisher {
     /// snapshot is dropped here, on the caller's thread, or by the last request that still holds it.
     pub fn publish(&self, name: &'static str, contribution: Contribution) {
         let mut contributions = self.contributions.lock().unwrap_or_else(PoisonError::into_inner);
-        contributions.insert(name, contribution);
         let previous = self.current.load_full();
-        let routes = contributions.values().flat_map(|part| part.routes.iter().cloned());
-        let certificates = contributions.values().flat_map(|part| part.certificates.iter().cloned());
+        let mut router = previous.router.clone();
+        let older = contributions.get(name);
+        router.replace(&contribution.routes, older.map_or(&Routes::default(), |older| &older.routes));
+        let same_certificates =
+            older.is_some_and(|older| Arc::ptr_eq(&older.certificates, &contribution.certificates));
+        contributions.insert(name, contribution);
+        let certificates = if same_certificates {
+            Arc::clone(&previous.certificates)
+        } else {
+            let all = contributions.values().flat_map(|part| part.certificates.iter().cloned());
+            Arc::new(Certificates::build(all))
+        };
         let not_found = contributions
             .values()
             .find(|part| !part.routes.is_empty())
             .or_else(|| contributions.values().next())
             .map_or(previous.not_found, |part| part.not_found);
         let next = Snapshot {
-            router: Router::build(routes, Some(&previous.router)),
-            certificates: Certificates::build(certificates),
+            router,
+            certificates,
             not_found,
             parts: contributions.iter().map(|(name, part)| Part::of(name, part)).collect(),
             revisions: contributions.iter().map(|(name, part)| (*name, part.revision)).collect(),

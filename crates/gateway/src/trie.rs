@@ -1,43 +1,35 @@
-//! A compressed prefix tree over bytes.
+//! A compressed prefix tree over bytes, of which a copy shares everything that does not change afterwards.
+
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::sharded::Emptiable;
+
 /// Values under byte strings, found by all of the strings that begin a given one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trie<T> {
     root: Node<T>,
-    empty: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node<T> {
     label: Box<[u8]>,
     value: Option<T>,
-    /// Sorted by the first byte of their labels, which differ.
-    children: Vec<Node<T>>,
+    /// Sorted by the first byte of their labels, which differ; that byte stands in front.
+    children: Vec<(u8, Arc<Node<T>>)>,
 }
 
 impl<T> Default for Trie<T> {
     fn default() -> Self {
-        Self { root: Node::leaf(&[], None), empty: true }
+        Self { root: Node::leaf(&[]) }
     }
 }
 
 impl<T> Trie<T> {
-    /// Whether nothing was inserted.
+    /// Whether nothing is in it.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.empty
-    }
-
-    /// Puts `value` under `key`.
-    pub(crate) fn insert(&mut self, key: &[u8], value: T) {
-        self.empty = false;
-        self.root.slot(key).replace(value);
-    }
-
-    /// The value under exactly `key`.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&T> {
-        self.prefixes_of(key).pop().filter(|(length, _)| *length == key.len()).map(|(_, value)| value)
+        self.root.value.is_none() && self.root.children.is_empty()
     }
 
     /// The values of all keys that begin `text`, with the keys' lengths, shortest first.
@@ -61,60 +53,72 @@ impl<T> Trie<T> {
     }
 }
 
-impl<T: Default> Trie<T> {
-    /// The value under `key`, made when there is none.
-    pub(crate) fn entry(&mut self, key: &[u8]) -> &mut T {
-        self.empty = false;
-        self.root.slot(key).get_or_insert_default()
+impl<T: Clone + Default + Emptiable> Trie<T> {
+    /// Changes what is under `key`; what is left as nothing is not kept.
+    pub(crate) fn change(&mut self, key: &[u8], change: impl FnOnce(&mut T)) {
+        self.root.change(key, change);
     }
 }
 
 impl<T> Node<T> {
-    fn leaf(label: &[u8], value: Option<T>) -> Self {
-        Self { label: label.into(), value, children: Vec::new() }
+    fn leaf(label: &[u8]) -> Self {
+        Self { label: label.into(), value: None, children: Vec::new() }
     }
 
     fn child(&self, first: u8) -> Option<&Self> {
-        let place = self.children.binary_search_by_key(&Some(first), Self::first).ok()?;
-        self.children.get(place)
+        let place = self.children.binary_search_by_key(&first, |(first, _)| *first).ok()?;
+        self.children.get(place).map(|(_, child)| &**child)
     }
+}
 
-    fn first(&self) -> Option<u8> {
-        self.label.first().copied()
-    }
-
-    /// The place of the value under `key`, counted from the end of this node's label.
-    #[allow(clippy::indexing_slicing)] // every place comes from binary_search or from the insertion before it
-    fn slot(&mut self, key: &[u8]) -> &mut Option<T> {
-        let Some(first) = key.first() else { return &mut self.value };
-        let place = match self.children.binary_search_by_key(&Some(*first), Self::first) {
-            Ok(place) => {
-                self.children[place].split_where_it_departs_from(key);
-                place
-            }
+impl<T: Clone + Default + Emptiable> Node<T> {
+    /// `key` is counted from the end of this node's label.
+    fn change(&mut self, key: &[u8], change: impl FnOnce(&mut T)) {
+        let Some(first) = key.first() else {
+            let mut value = self.value.take().unwrap_or_default();
+            change(&mut value);
+            self.value = (!value.is_empty()).then_some(value);
+            return;
+        };
+        let place = match self.children.binary_search_by_key(first, |(first, _)| *first) {
+            Ok(place) => place,
             Err(place) => {
-                self.children.insert(place, Self::leaf(key, None));
+                self.children.insert(place, (*first, Arc::new(Self::leaf(key))));
                 place
             }
         };
-        let child = &mut self.children[place];
-        let rest = key.get(child.label.len()..).unwrap_or_default();
-        child.slot(rest)
+        let Some((_, child)) = self.children.get_mut(place) else { return };
+        let child = Arc::make_mut(child);
+        child.split_where_it_departs_from(key);
+        child.change(key.get(child.label.len()..).unwrap_or_default(), change);
+        child.join_with_an_only_child();
+        if child.value.is_none() && child.children.is_empty() {
+            self.children.remove(place);
+        }
     }
 
     fn split_where_it_departs_from(&mut self, key: &[u8]) {
         let common = self.label.iter().zip(key).take_while(|(a, b)| a == b).count();
-        if common == self.label.len() {
-            return;
-        }
         let (head, tail) = self.label.split_at(common);
+        let Some(first) = tail.first().copied() else { return };
         let lower = Self {
             label: tail.into(),
             value: self.value.take(),
             children: std::mem::take(&mut self.children),
         };
         self.label = head.into();
-        self.children.push(lower);
+        self.children.push((first, Arc::new(lower)));
+    }
+
+    /// A node that holds nothing and leads to one place only becomes that place.
+    fn join_with_an_only_child(&mut self) {
+        if self.value.is_some() || self.children.len() != 1 {
+            return;
+        }
+        let Some((_, only)) = self.children.pop() else { return };
+        let only = Arc::unwrap_or_clone(only);
+        self.label = [&*self.label, &*only.label].concat().into();
+        (self.value, self.children) = (only.value, only.children);
     }
 }
 
@@ -122,34 +126,71 @@ impl<T> Node<T> {
 mod tests {
     use super::*;
 
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Held(Option<&'static str>);
+
+    impl Emptiable for Held {
+        fn is_empty(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    fn insert(trie: &mut Trie<Held>, key: &'static str) {
+        trie.change(key.as_bytes(), |held| held.0 = Some(key));
+    }
+
+    fn found(trie: &Trie<Held>, text: &str) -> Vec<&'static str> {
+        trie.prefixes_of(text.as_bytes()).into_iter().filter_map(|(_, held)| held.0).collect()
+    }
+
     #[test]
     fn every_key_that_begins_a_text_is_found_shortest_first() {
         let mut trie = Trie::default();
         for key in ["/foo", "/", "/foobar", "/foo/bar", "/fo", ""] {
-            trie.insert(key.as_bytes(), key);
+            insert(&mut trie, key);
         }
-        let found: Vec<&str> = trie.prefixes_of(b"/foo/bar/baz").into_iter().map(|(_, key)| *key).collect();
-        assert_eq!(found, ["", "/", "/fo", "/foo", "/foo/bar"]);
-        assert_eq!(trie.get(b"/foobar"), Some(&"/foobar"));
-        assert_eq!(trie.get(b"/foob"), None);
+        assert_eq!(found(&trie, "/foo/bar/baz"), ["", "/", "/fo", "/foo", "/foo/bar"]);
+        assert_eq!(found(&trie, "/foob"), ["", "/", "/fo", "/foo"]);
     }
 
     #[test]
-    fn a_trie_agrees_with_a_list_whatever_the_order_of_insertion() {
+    fn a_trie_agrees_with_a_list_whatever_came_and_went_and_copies_stay_as_they_were() {
         let keys = ["a", "ab", "abc", "abd", "b", "ba", "abcd", "x/y/z", "x/y", "x"];
-        for turn in 0..keys.len() {
-            let mut trie = Trie::default();
-            for key in keys.iter().cycle().skip(turn).take(keys.len()) {
-                trie.insert(key.as_bytes(), *key);
-            }
-            for text in ["abcdefg", "abx", "x/y/z/1", "ba", "c", ""] {
+        let texts = ["abcdefg", "abx", "x/y/z/1", "ba", "c", ""];
+        let agrees = |trie: &Trie<Held>, held: &[&'static str]| {
+            for text in texts {
                 let mut expected: Vec<&str> =
-                    keys.iter().copied().filter(|key| text.starts_with(key)).collect();
+                    held.iter().copied().filter(|key| text.starts_with(key)).collect();
                 expected.sort_by_key(|key| key.len());
-                let found: Vec<&str> =
-                    trie.prefixes_of(text.as_bytes()).into_iter().map(|(_, key)| *key).collect();
-                assert_eq!(found, expected, "{text}");
+                assert_eq!(found(trie, text), expected, "{text} among {held:?}");
             }
+        };
+        for turn in 0..keys.len() {
+            let (mut trie, mut held, mut past) = (Trie::default(), Vec::new(), Vec::new());
+            for key in keys.iter().cycle().skip(turn).take(keys.len()) {
+                past.push((trie.clone(), held.clone()));
+                insert(&mut trie, key);
+                held.push(*key);
+                agrees(&trie, &held);
+            }
+            for key in keys.iter().cycle().skip(turn * 3).take(keys.len()) {
+                past.push((trie.clone(), held.clone()));
+                trie.change(key.as_bytes(), |held| held.0 = None);
+                held.retain(|other| other != key);
+                agrees(&trie, &held);
+            }
+            assert!(trie.is_empty());
+            past.iter().for_each(|(trie, held)| agrees(trie, held));
         }
+    }
+
+    #[test]
+    fn what_came_and_went_leaves_the_tree_as_it_was() {
+        let mut trie = Trie::default();
+        insert(&mut trie, "/api/one");
+        let before = format!("{trie:?}");
+        insert(&mut trie, "/api/other");
+        trie.change(b"/api/other", |held| held.0 = None);
+        assert_eq!(format!("{trie:?}"), before);
     }
 }

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use gateway::{route::Route, snapshot::Contribution};
+use gateway::{
+    route::Route,
+    snapshot::{Contribution, Routes},
+};
 use serde_json::Value;
 
 use crate::{
@@ -21,14 +24,14 @@ const NOT_FOUND: &str = "no Route matched with those values";
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
     routes: BTreeMap<String, Slot>,
+    /// The routes, as requests find them.
+    served: Routes,
     /// Services and plugins that do not compile: `services/x`, and why.
     broken: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// Revision that made the route: the order in which equals are tried.
-    created: u64,
     /// The last version that compiled, or what stands in for it.
     route: Option<Arc<Route>>,
     broken: Option<String>,
@@ -67,33 +70,30 @@ impl Serving {
         for id in routes {
             let Some(entity) = catalog.find(Kind::Route, &id) else {
                 self.routes.remove(&id);
+                self.served.remove(&id);
                 continue;
             };
             let slot = match pass.route(&id) {
-                Ok(route) => Slot { created: entity.created, route, broken: None },
+                Ok(route) => Slot { route, broken: None },
                 Err(broken) => {
                     tracing::warn!(resource = %format_args!("routes/{id}"), reason = %broken.reason, "a resource cannot be used");
                     let good = self.routes.remove(&id).and_then(|old| old.route);
-                    Slot {
-                        created: entity.created,
-                        route: good.or(broken.closed),
-                        broken: Some(broken.reason),
-                    }
+                    Slot { route: good.or(broken.closed), broken: Some(broken.reason) }
                 }
             };
+            match &slot.route {
+                Some(route) => self.served.insert(entity.created, Arc::clone(route)),
+                None => self.served.remove(&id),
+            }
             self.routes.insert(id, slot);
         }
     }
 
     /// All of it, for the engine.
     pub(crate) fn contribution(&self, revision: u64) -> Contribution {
-        let served = |slot: &Slot| Some((slot.created, Arc::clone(slot.route.as_ref()?)));
-        let mut routes: Vec<_> = self.routes.values().filter_map(served).collect();
-        // Stable: those made by one revision keep the order of their ids.
-        routes.sort_by_key(|(created, _)| *created);
         Contribution {
-            routes: routes.into_iter().map(|(_, route)| route).collect(),
-            certificates: Vec::new(),
+            routes: self.served.clone(),
+            certificates: Arc::default(),
             consumers: Arc::default(),
             global: Arc::default(),
             revision,

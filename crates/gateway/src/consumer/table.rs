@@ -3,10 +3,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use aws_lc_rs::hmac;
 use smallvec::SmallVec;
 
-use super::{
-    Consumer, Credential,
-    sharded::{Emptiable, Sharded},
-};
+use super::{Consumer, Credential};
+use crate::sharded::{Emptiable, Sharded};
 
 /// A keyed digest of a lookup key: it says nothing about the key, not even through the time that comparing it takes.
 type Digest = [u8; 32];

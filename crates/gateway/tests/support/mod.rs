@@ -20,7 +20,7 @@ use gateway::{
     engine::{self, EngineConfig, Limits, ListenerSpec, Running},
     error::ErrorBody,
     route::{Backend, Matcher, PathPattern, Plan, Route},
-    snapshot::{Contribution, Publisher},
+    snapshot::{Contribution, Publisher, Routes},
     upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
 };
 
@@ -98,9 +98,13 @@ impl Gate {
 
     /// Replaces everything.
     pub(crate) fn publish(&self, routes: Vec<Arc<Route>>, consumers: Arc<Consumers>, global: Plan) {
+        let mut table = Routes::default();
+        for (place, route) in (0..).zip(routes) {
+            table.insert(place, route);
+        }
         let contribution = Contribution {
-            routes,
-            certificates: Vec::new(),
+            routes: table,
+            certificates: Arc::default(),
             consumers,
             global: Arc::new(global),
             revision: 1,
