@@ -7,6 +7,8 @@ use idp::{
 use crate::{
     SqlRepository,
     cells::{json, params},
+    database::Statement,
+    sessions::ADD_CLIENT,
 };
 
 impl Codes for SqlRepository {
@@ -21,7 +23,11 @@ impl Codes for SqlRepository {
             let sql = "INSERT INTO codes (tenant_id, code, client_id, user_id, grant_body, expires_at)
                        VALUES ($1, $2, $3, $4, $5, $6)";
             let (client, user) = (&grant.client_id, &grant.user_id);
-            self.database.write(sql, params![tenant, code, client, user, json(grant)?, expires_at]).await?;
+            let statements = vec![
+                Statement::new(sql, params![tenant, code, client, user, json(grant)?, expires_at]),
+                Statement::new(ADD_CLIENT, params![tenant, &grant.sid, client]),
+            ];
+            self.database.transact(statements).await?;
             Ok(())
         })
     }

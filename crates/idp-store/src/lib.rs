@@ -17,6 +17,7 @@ mod postgres;
 mod refresh_tokens;
 mod resource_servers;
 mod revocations;
+mod roles;
 mod seal;
 mod sessions;
 mod signing_keys;
@@ -99,6 +100,9 @@ impl Repository for SqlRepository {
             for sql in statements {
                 deleted += self.database.write(sql, params![now]).await?.len() as u64;
             }
+            let orphans = "DELETE FROM session_clients WHERE NOT EXISTS (SELECT 1 FROM sessions s
+                           WHERE s.tenant_id = session_clients.tenant_id AND s.sid = session_clients.sid)";
+            self.database.write(orphans, params![]).await?;
             let remembered = [
                 "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM refresh_tokens

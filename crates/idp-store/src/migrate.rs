@@ -6,7 +6,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnect
 use crate::database::failure;
 
 /// In the order in which they are done; a place in this list is a version.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_roles.sql"),
+    include_str!("../migrations/0003_sessions.sql"),
+];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";
 const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM identity_schema";

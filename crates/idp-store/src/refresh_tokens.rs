@@ -2,7 +2,7 @@ use base::UnixMillis;
 use idp::{
     RepositoryError,
     model::{Digest, RefreshTokenRecord},
-    repository::{Fut, RefreshTokenFilter, RefreshTokens},
+    repository::{Fut, Listing, Page, RefreshTokenFilter, RefreshTokens},
 };
 
 use crate::{
@@ -133,6 +133,36 @@ impl RefreshTokens for SqlRepository {
             let sql = "SELECT id FROM refresh_tokens
                        WHERE tenant_id = $1 AND parent = $2 AND rotated_at IS NOT NULL LIMIT 1";
             Ok(self.database.row(sql, params![tenant, id]).await?.is_some())
+        })
+    }
+
+    fn refresh_tokens<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: RefreshTokenFilter<'a>,
+        now: UnixMillis,
+        page: Page,
+    ) -> Fut<'a, Listing<RefreshTokenRecord>> {
+        Box::pin(async move {
+            let RefreshTokenFilter { user_id, client_id, sid, family } = filter;
+            let params = params![tenant, now, user_id, client_id, sid, family];
+            let sql = "SELECT COUNT(DISTINCT family) FROM refresh_tokens WHERE tenant_id = $1
+                       AND revoked_at IS NULL AND rotated_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+                       AND ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR client_id = $4)
+                       AND ($5 IS NULL OR sid = $5) AND ($6 IS NULL OR family = $6)";
+            let total = self.database.count(sql, params.clone()).await?;
+            let sql = "SELECT id, token, grant_body, parent, created_at, expires_at, idle_expires_at, rotated_at,
+                       revoked_at FROM refresh_tokens t WHERE tenant_id = $1
+                       AND revoked_at IS NULL AND rotated_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+                       AND ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR client_id = $4)
+                       AND ($5 IS NULL OR sid = $5) AND ($6 IS NULL OR family = $6)
+                       AND NOT EXISTS (SELECT 1 FROM refresh_tokens y WHERE y.tenant_id = $1 AND y.family = t.family
+                           AND y.revoked_at IS NULL AND y.rotated_at IS NULL
+                           AND (y.created_at > t.created_at OR (y.created_at = t.created_at AND y.id > t.id)))
+                       ORDER BY created_at, id LIMIT $7 OFFSET $8";
+            let rows = self.database.read(sql, [params, params![page.limit, page.offset]].concat()).await?;
+            let items = rows.iter().map(token_of).collect::<Result<_, _>>()?;
+            Ok(Listing { items, total })
         })
     }
 

@@ -95,11 +95,18 @@ impl ResourceServers for SqlRepository {
 
     fn delete_resource_server<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool> {
         Box::pin(async move {
-            let grants = "DELETE FROM client_grants WHERE tenant_id = $1 AND audience IN
-                          (SELECT identifier FROM resource_servers WHERE tenant_id = $1 AND id = $2)";
+            let what_names_it = [
+                "DELETE FROM client_grants WHERE tenant_id = $1 AND audience IN
+                 (SELECT identifier FROM resource_servers WHERE tenant_id = $1 AND id = $2)",
+                "DELETE FROM role_permissions WHERE tenant_id = $1 AND audience IN
+                 (SELECT identifier FROM resource_servers WHERE tenant_id = $1 AND id = $2)",
+                "DELETE FROM user_permissions WHERE tenant_id = $1 AND audience IN
+                 (SELECT identifier FROM resource_servers WHERE tenant_id = $1 AND id = $2)",
+            ];
             let api = "DELETE FROM resource_servers WHERE tenant_id = $1 AND id = $2 RETURNING id";
             let statement = |sql| Statement::new(sql, params![tenant, id]);
-            let results = self.database.transact(vec![statement(grants), statement(api)]).await?;
+            let statements = what_names_it.into_iter().chain([api]).map(statement).collect();
+            let results = self.database.transact(statements).await?;
             Ok(results.last().is_some_and(|deleted| !deleted.is_empty()))
         })
     }

@@ -2,7 +2,7 @@ use base::UnixMillis;
 use idp::{
     RepositoryError,
     model::{Digest, Session},
-    repository::{Fut, Sessions},
+    repository::{Fut, Listing, Page, Sessions},
 };
 
 use crate::{
@@ -10,27 +10,36 @@ use crate::{
     cells::{Row, params},
 };
 
-/// Columns: sid, cookie, user_id, authenticated_at, created_at, expires_at, idle_expires_at.
+/// Columns: sid, cookie, user_id, ip, user_agent, authenticated_at, created_at, expires_at, idle_expires_at.
 fn session_of(row: &Row) -> Result<Session, RepositoryError> {
     Ok(Session {
         sid: row.text(0)?.to_owned(),
         cookie: row.digest(1)?,
         user_id: row.text(2)?.to_owned(),
-        authenticated_at: row.int(3)?,
-        created_at: row.int(4)?,
-        expires_at: row.int(5)?,
-        idle_expires_at: row.int(6)?,
+        ip: row.text_or_null(3)?.map(str::to_owned),
+        user_agent: row.text_or_null(4)?.map(str::to_owned),
+        authenticated_at: row.int(5)?,
+        created_at: row.int(6)?,
+        expires_at: row.int(7)?,
+        idle_expires_at: row.int(8)?,
     })
 }
+
+/// Notes that a client got something from a session.
+pub(crate) const ADD_CLIENT: &str =
+    "INSERT INTO session_clients (tenant_id, sid, client_id) VALUES ($1, $2, $3)
+    ON CONFLICT DO NOTHING";
 
 impl Sessions for SqlRepository {
     fn create_session<'a>(&'a self, tenant: &'a str, session: &'a Session) -> Fut<'a, ()> {
         Box::pin(async move {
             let sql = "INSERT INTO sessions (tenant_id, sid, cookie, user_id, authenticated_at, created_at,
-                       expires_at, idle_expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                       expires_at, idle_expires_at, ip, user_agent)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
             let (sid, cookie, user) = (&session.sid, &session.cookie, &session.user_id);
             let begun = params![tenant, sid, cookie, user, session.authenticated_at, session.created_at];
-            let params = [begun, params![session.expires_at, session.idle_expires_at]].concat();
+            let device = params![session.ip.as_deref(), session.user_agent.as_deref()];
+            let params = [begun, params![session.expires_at, session.idle_expires_at], device].concat();
             self.database.write(sql, params).await?;
             Ok(())
         })
@@ -43,8 +52,8 @@ impl Sessions for SqlRepository {
         now: UnixMillis,
     ) -> Fut<'a, Option<Session>> {
         Box::pin(async move {
-            let sql = "SELECT sid, cookie, user_id, authenticated_at, created_at, expires_at, idle_expires_at
-                       FROM sessions WHERE tenant_id = $1 AND cookie = $2
+            let sql = "SELECT sid, cookie, user_id, ip, user_agent, authenticated_at, created_at, expires_at,
+                       idle_expires_at FROM sessions WHERE tenant_id = $1 AND cookie = $2
                        AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3";
             let row = self.database.row(sql, params![tenant, cookie, now]).await?;
             row.map(|row| session_of(&row)).transpose()
@@ -58,11 +67,49 @@ impl Sessions for SqlRepository {
         now: UnixMillis,
     ) -> Fut<'a, Option<Session>> {
         Box::pin(async move {
-            let sql = "SELECT sid, cookie, user_id, authenticated_at, created_at, expires_at, idle_expires_at
-                       FROM sessions WHERE tenant_id = $1 AND sid = $2
+            let sql = "SELECT sid, cookie, user_id, ip, user_agent, authenticated_at, created_at, expires_at,
+                       idle_expires_at FROM sessions WHERE tenant_id = $1 AND sid = $2
                        AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3";
             let row = self.database.row(sql, params![tenant, sid, now]).await?;
             row.map(|row| session_of(&row)).transpose()
+        })
+    }
+
+    fn user_sessions<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        now: UnixMillis,
+        page: Page,
+    ) -> Fut<'a, Listing<Session>> {
+        Box::pin(async move {
+            let params = params![tenant, user_id, now];
+            let sql = "SELECT COUNT(*) FROM sessions WHERE tenant_id = $1 AND user_id = $2
+                       AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3";
+            let total = self.database.count(sql, params.clone()).await?;
+            let sql = "SELECT sid, cookie, user_id, ip, user_agent, authenticated_at, created_at, expires_at,
+                       idle_expires_at FROM sessions WHERE tenant_id = $1 AND user_id = $2
+                       AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
+                       ORDER BY created_at, sid LIMIT $4 OFFSET $5";
+            let rows = self.database.read(sql, [params, params![page.limit, page.offset]].concat()).await?;
+            let items = rows.iter().map(session_of).collect::<Result<_, _>>()?;
+            Ok(Listing { items, total })
+        })
+    }
+
+    fn add_session_client<'a>(&'a self, tenant: &'a str, sid: &'a str, client_id: &'a str) -> Fut<'a, ()> {
+        Box::pin(async move {
+            self.database.write(ADD_CLIENT, params![tenant, sid, client_id]).await?;
+            Ok(())
+        })
+    }
+
+    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<String>> {
+        Box::pin(async move {
+            let sql =
+                "SELECT client_id FROM session_clients WHERE tenant_id = $1 AND sid = $2 ORDER BY client_id";
+            let rows = self.database.read(sql, params![tenant, sid]).await?;
+            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
         })
     }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Columns: body and what logins change, which the body's own copies do not count for.
-fn user_of(row: &Row) -> Result<User, RepositoryError> {
+pub(crate) fn user_of(row: &Row) -> Result<User, RepositoryError> {
     let mut user: User = row.json(0)?;
     user.last_login = row.int_or_null(1)?;
     user.last_ip = row.text_or_null(2)?.map(str::to_owned);
@@ -34,7 +34,7 @@ fn search_text(user: &User) -> String {
 }
 
 /// Any text that contains `part`, for LIKE with the escape character `\`.
-fn pattern(part: &str) -> String {
+pub(crate) fn pattern(part: &str) -> String {
     let mut out = String::from("%");
     for c in part.chars() {
         if matches!(c, '%' | '_' | '\\') {
@@ -46,18 +46,50 @@ fn pattern(part: &str) -> String {
     out
 }
 
+/// The body of a user's row: without what has columns of its own, so that one user always has one text.
+fn body(user: &User) -> Result<String, RepositoryError> {
+    let bare =
+        User { last_login: None, last_ip: None, logins_count: 0, last_password_reset: None, ..user.clone() };
+    json(&bare)
+}
+
 /// Tenant, user, connection, e-mail address, username, search text and body: the placeholders of a user's row.
 fn columns(tenant: &str, user: &User) -> Result<Vec<Param>, RepositoryError> {
     let folded = |field: &Option<String>| field.as_deref().map(fold);
     let (email, username) = (folded(&user.email), folded(&user.username));
-    Ok(params![tenant, &user.user_id, &user.connection, email, username, search_text(user), json(user)?])
+    Ok(params![tenant, &user.user_id, &user.connection, email, username, search_text(user), body(user)?])
+}
+
+impl SqlRepository {
+    /// Both records are locked before one of them is looked at, in one statement, so that two callers cannot wait for
+    /// each other.
+    async fn relink(
+        &self,
+        tenant: &str,
+        known: &User,
+        primary: &User,
+        secondary: &str,
+        replace: &'static str,
+        linked_to: Option<&str>,
+    ) -> Result<bool, RepositoryError> {
+        let lock =
+            "UPDATE users SET body = body WHERE tenant_id = $1 AND user_id IN ($2, $3) RETURNING user_id";
+        let link = "UPDATE users SET linked_to = $3 WHERE tenant_id = $1 AND user_id = $2";
+        let id = &primary.user_id;
+        let results = self.database.transact(vec![
+            Statement::deciding(lock, params![tenant, id, secondary]),
+            Statement::deciding(replace, params![tenant, id, body(primary)?, body(known)?, secondary]),
+            Statement::new(link, params![tenant, secondary, linked_to]),
+        ]);
+        Ok(results.await?.get(1).is_some_and(|replaced| !replaced.is_empty()))
+    }
 }
 
 impl Users for SqlRepository {
     fn user<'a>(&'a self, tenant: &'a str, user_id: &'a str) -> Fut<'a, Option<User>> {
         Box::pin(async move {
             let sql = "SELECT body, last_login, last_ip, logins_count, last_password_reset
-                       FROM users WHERE tenant_id = $1 AND user_id = $2";
+                       FROM users WHERE tenant_id = $1 AND user_id = $2 AND linked_to IS NULL";
             let row = self.database.row(sql, params![tenant, user_id]).await?;
             row.map(|row| user_of(&row)).transpose()
         })
@@ -70,9 +102,13 @@ impl Users for SqlRepository {
         identifier: &'a str,
     ) -> Fut<'a, Option<(User, Option<String>)>> {
         Box::pin(async move {
-            let sql = "SELECT body, last_login, last_ip, logins_count, last_password_reset, password
-                       FROM users WHERE tenant_id = $1 AND connection = $2 AND (email = $3 OR username = $3)
-                       ORDER BY CASE WHEN email = $3 THEN 0 ELSE 1 END LIMIT 1";
+            // The password is the record's own, the user the one it is linked to.
+            let sql =
+                "SELECT u.body, u.last_login, u.last_ip, u.logins_count, u.last_password_reset, r.password
+                       FROM users r JOIN users u
+                       ON u.tenant_id = r.tenant_id AND u.user_id = COALESCE(r.linked_to, r.user_id)
+                       WHERE r.tenant_id = $1 AND r.connection = $2 AND (r.email = $3 OR r.username = $3)
+                       ORDER BY CASE WHEN r.email = $3 THEN 0 ELSE 1 END LIMIT 1";
             let row = self.database.row(sql, params![tenant, connection, identifier]).await?;
             row.map(|row| Ok((user_of(&row)?, row.text_or_null(5)?.map(str::to_owned)))).transpose()
         })
@@ -82,12 +118,12 @@ impl Users for SqlRepository {
         Box::pin(async move {
             let like = filter.contains.map(pattern);
             let params = params![tenant, filter.connection, filter.email, like];
-            let sql = r"SELECT COUNT(*) FROM users WHERE tenant_id = $1
+            let sql = r"SELECT COUNT(*) FROM users WHERE tenant_id = $1 AND linked_to IS NULL
                        AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR email = $3)
                        AND ($4 IS NULL OR search LIKE $4 ESCAPE '\')";
             let total = self.database.count(sql, params.clone()).await?;
             let sql = r"SELECT body, last_login, last_ip, logins_count, last_password_reset
-                       FROM users WHERE tenant_id = $1
+                       FROM users WHERE tenant_id = $1 AND linked_to IS NULL
                        AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR email = $3)
                        AND ($4 IS NULL OR search LIKE $4 ESCAPE '\')
                        ORDER BY created_at, user_id LIMIT $5 OFFSET $6";
@@ -95,6 +131,57 @@ impl Users for SqlRepository {
             let rows = self.database.read(sql, params).await?;
             let items = rows.iter().map(user_of).collect::<Result<_, _>>()?;
             Ok(Listing { items, total })
+        })
+    }
+
+    fn users_after<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: UserFilter<'a>,
+        after: Option<(i64, &'a str)>,
+        limit: u32,
+    ) -> Fut<'a, Vec<User>> {
+        Box::pin(async move {
+            let like = filter.contains.map(pattern);
+            let (at, id) = after.unwrap_or((i64::MIN, ""));
+            let sql = r"SELECT body, last_login, last_ip, logins_count, last_password_reset
+                       FROM users WHERE tenant_id = $1 AND linked_to IS NULL
+                       AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR email = $3)
+                       AND ($4 IS NULL OR search LIKE $4 ESCAPE '\')
+                       AND (created_at > $5 OR (created_at = $5 AND user_id > $6))
+                       ORDER BY created_at, user_id LIMIT $7";
+            let params = params![tenant, filter.connection, filter.email, like, at, id, limit];
+            self.database.read(sql, params).await?.iter().map(user_of).collect()
+        })
+    }
+
+    fn link_user<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a User,
+        primary: &'a User,
+        secondary: &'a str,
+    ) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let sql = "UPDATE users SET body = $3 WHERE tenant_id = $1 AND user_id = $2 AND body = $4
+                       AND linked_to IS NULL AND EXISTS (SELECT 1 FROM users s
+                       WHERE s.tenant_id = $1 AND s.user_id = $5 AND s.linked_to IS NULL) RETURNING user_id";
+            self.relink(tenant, known, primary, secondary, sql, Some(primary.user_id.as_str())).await
+        })
+    }
+
+    fn unlink_user<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a User,
+        primary: &'a User,
+        secondary: &'a str,
+    ) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let sql = "UPDATE users SET body = $3 WHERE tenant_id = $1 AND user_id = $2 AND body = $4
+                       AND EXISTS (SELECT 1 FROM users s
+                       WHERE s.tenant_id = $1 AND s.user_id = $5 AND s.linked_to = $2) RETURNING user_id";
+            self.relink(tenant, known, primary, secondary, sql, None).await
         })
     }
 
@@ -149,7 +236,10 @@ impl Users for SqlRepository {
     fn delete_user<'a>(&'a self, tenant: &'a str, user_id: &'a str) -> Fut<'a, bool> {
         Box::pin(async move {
             let statements = [
-                "DELETE FROM users WHERE tenant_id = $1 AND user_id = $2 RETURNING user_id",
+                "DELETE FROM users WHERE tenant_id = $1 AND user_id = $2 AND linked_to IS NULL RETURNING user_id",
+                "DELETE FROM users WHERE tenant_id = $1 AND linked_to = $2",
+                "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2",
+                "DELETE FROM user_permissions WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM consents WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM codes WHERE tenant_id = $1 AND user_id = $2",

@@ -14,6 +14,9 @@ use idp::{Browser, Site};
 
 use crate::{IdpState, answer, cookies::Cookie, headers, origin::Destination, pages, peer};
 
+/// Characters of a browser's own name that are kept.
+const MAX_AGENT: usize = 512;
+
 /// A request's origin and sender, as an extension of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
@@ -29,7 +32,13 @@ impl Visit {
         let secret = |cookie: Cookie| {
             cookie.read(headers, self.site.is_https()).map(|value| Secret::new(value.to_owned()))
         };
-        Browser { session: secret(Cookie::Session), binding: secret(Cookie::Browser), ip: self.peer }
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Browser {
+            session: secret(Cookie::Session),
+            binding: secret(Cookie::Browser),
+            ip: self.peer,
+            user_agent: agent.map(|agent| agent.chars().take(MAX_AGENT).collect()),
+        }
     }
 }
 

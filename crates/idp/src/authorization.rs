@@ -32,6 +32,8 @@ pub struct Browser {
     pub binding: Option<Secret<String>>,
     /// Where the request came from, as trusted peers tell it.
     pub ip: Option<IpAddr>,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
 }
 
 /// `/authorize`: RFC 6749 section 4.1.1 and OpenID Connect Core 3.1.2, with Auth0's `audience`.

@@ -25,6 +25,8 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) subject: &'a str,
     pub(crate) client_id: &'a str,
     pub(crate) scope: &'a Scopes,
+    /// What the subject holds of the API, asked for or not; told in the dialects that have `permissions`.
+    pub(crate) permissions: &'a Scopes,
     /// Auth0's name of the grant, where it tells one.
     pub(crate) gty: Option<&'a str>,
     /// What is revoked together.
@@ -92,8 +94,7 @@ impl Core {
             claims.insert("gty".to_owned(), json!(gty));
         }
         if api.token_dialect.has_permissions() {
-            let permissions = order.scope.intersection(&api.scope_names());
-            claims.insert("permissions".to_owned(), permissions.iter().collect());
+            claims.insert("permissions".to_owned(), order.permissions.iter().collect());
         }
         let typ = if rfc9068 { "at+jwt" } else { "JWT" };
         let token = self.sign(site, &api.signing_alg, api.signing_secret.as_ref(), typ, &claims).await?;
@@ -138,6 +139,8 @@ impl Core {
         let api = api.ok_or_else(|| refused("The API of this grant does not exist any more."))?;
         // The grant may be months old: what the API gives users by now is what counts.
         let scope = self.user_scope(site, client, &api, scope).await?.map_err(refused)?;
+        let permissions = self.permissions(site, &api, user).await?;
+        let scope = held_scope(&api, scope, &permissions);
         let order = AccessToken {
             issuer,
             api: &api,
@@ -145,11 +148,27 @@ impl Core {
             subject: &user.user_id,
             client_id: &client.client_id,
             scope: &scope,
+            permissions: &permissions,
             gty,
             family: &grant.family,
         };
         let (token, expires_in) = self.sign_access_token(site, &order).await?;
         Ok(UserAccessToken { token, expires_in, scope })
+    }
+
+    /// What a user holds of an API at this moment, by roles or directly. Empty where the API asks nothing of it.
+    pub(crate) async fn permissions(
+        &self,
+        site: &Site,
+        api: &ResourceServer,
+        user: &User,
+    ) -> Result<Scopes, IdpError> {
+        if !api.enforce_policies && !api.token_dialect.has_permissions() {
+            return Ok(Scopes::default());
+        }
+        let names = self.repository.permission_names(&site.tenant.id, &user.user_id, &api.identifier).await?;
+        let held = Scopes::parse(&names.join(" ")).unwrap_or_default();
+        Ok(held.intersection(&api.scope_names()))
     }
 
     /// Signs an ID token (OpenID Connect Core section 2). `nonce` only the first time.
@@ -212,6 +231,18 @@ impl Core {
         };
         Ok(Secret::new(token))
     }
+}
+
+/// What is left of `scope` for a user who holds `permissions`, where the API enforces them. What it does not define is
+/// not its to give, and stays.
+pub(crate) fn held_scope(api: &ResourceServer, scope: Scopes, permissions: &Scopes) -> Scopes {
+    if !api.enforce_policies {
+        return scope;
+    }
+    let own = api.scope_names();
+    let kept: Vec<&str> =
+        scope.iter().filter(|name| !own.contains(name) || permissions.contains(name)).collect();
+    Scopes::parse(&kept.join(" ")).unwrap_or_default()
 }
 
 /// The claims about the user that the scopes give (OpenID Connect Core 5.4, with Auth0's).

@@ -3,6 +3,8 @@
 //! A write is durable when its future is ready. Uniqueness is the store's to keep: a clash is
 //! [`RepositoryError::Conflict`](crate::RepositoryError::Conflict) with the field's name.
 
+mod roles;
+
 use std::{future::Future, pin::Pin};
 
 use base::UnixMillis;
@@ -15,6 +17,8 @@ use crate::{
         User,
     },
 };
+
+pub use roles::Roles;
 
 /// The answer of a repository, in the making.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = Result<T, RepositoryError>> + Send + 'a>>;
@@ -50,6 +54,7 @@ pub trait Repository:
     + ClientGrants
     + Connections
     + Users
+    + Roles
     + SigningKeys
     + Sessions
     + Transactions
@@ -169,6 +174,32 @@ pub trait Users {
     ) -> Fut<'a, Option<(User, Option<String>)>>;
     /// Users in the order in which they were made.
     fn users<'a>(&'a self, tenant: &'a str, filter: UserFilter<'a>, page: Page) -> Fut<'a, Listing<User>>;
+    /// The next of them after the one made at this moment with this id, in the order of [`Users::users`].
+    fn users_after<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: UserFilter<'a>,
+        after: Option<(i64, &'a str)>,
+        limit: u32,
+    ) -> Fut<'a, Vec<User>>;
+    /// Puts `primary` in the place of the record that `known` was read from, and links `secondary` to it, which is found
+    /// by its own identifier only from then on, and leads to `primary`. `false`, and nothing happens, where one of them
+    /// has changed or is linked already.
+    fn link_user<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a User,
+        primary: &'a User,
+        secondary: &'a str,
+    ) -> Fut<'a, bool>;
+    /// The reverse.
+    fn unlink_user<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a User,
+        primary: &'a User,
+        secondary: &'a str,
+    ) -> Fut<'a, bool>;
     /// Makes one. Conflict: `user_id`, `email`, `username`.
     fn create_user<'a>(&'a self, tenant: &'a str, user: &'a User, password: Option<&'a str>) -> Fut<'a, ()>;
     /// Replaces all of one but password and login counts; `false` when there is none. Conflict: `email`, `username`.
@@ -217,6 +248,18 @@ pub trait SigningKeys {
 
 /// Browser sessions.
 pub trait Sessions {
+    /// The sessions of a user that live at `now`, in the order in which they were made.
+    fn user_sessions<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        now: UnixMillis,
+        page: Page,
+    ) -> Fut<'a, Listing<Session>>;
+    /// Notes that a client got something from a session.
+    fn add_session_client<'a>(&'a self, tenant: &'a str, sid: &'a str, client_id: &'a str) -> Fut<'a, ()>;
+    /// The clients that got something from a session, also after its end.
+    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<String>>;
     /// Starts one.
     fn create_session<'a>(&'a self, tenant: &'a str, session: &'a Session) -> Fut<'a, ()>;
     /// A session that lives at `now`, by the cookie's digest.
@@ -359,6 +402,15 @@ pub trait RefreshTokens {
     /// Whether a younger token of the family than the children of `id` exists: then `id` is not the immediately
     /// previous one.
     fn has_grandchild<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
+    /// The families of which a token can be used at `now`, each by its youngest one, in the order in which those were
+    /// made.
+    fn refresh_tokens<'a>(
+        &'a self,
+        tenant: &'a str,
+        filter: RefreshTokenFilter<'a>,
+        now: UnixMillis,
+        page: Page,
+    ) -> Fut<'a, Listing<RefreshTokenRecord>>;
     /// Revokes every token that fits; how many.
     fn revoke_refresh_tokens<'a>(
         &'a self,

@@ -67,6 +67,8 @@ impl Core {
             sid: self.random.alphanumeric(32),
             cookie: self.digester.digest(cookie.expose()),
             user_id: user.user_id.clone(),
+            ip: browser.ip.map(|ip| ip.to_string()),
+            user_agent: browser.user_agent.clone(),
             authenticated_at: now.0,
             created_at: now.0,
             expires_at: (now + absolute).0,

@@ -165,6 +165,7 @@ impl TokenEndpoint {
             subject: &subject,
             client_id: &client.client_id,
             scope: &scope,
+            permissions: &scope,
             gty: Some("client-credentials"),
             family: &family,
         };

@@ -10,6 +10,7 @@ mod management;
 #[cfg(feature = "peers")]
 mod postgres;
 mod repositories;
+mod roles;
 mod token_use;
 mod tokens;
 mod world;

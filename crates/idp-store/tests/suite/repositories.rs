@@ -268,6 +268,8 @@ fn session(sid: &str) -> Session {
         sid: sid.to_owned(),
         cookie: digest(sid),
         user_id: "auth0|u".to_owned(),
+        ip: Some("192.0.2.1".to_owned()),
+        user_agent: None,
         authenticated_at: NOW.0,
         created_at: NOW.0,
         expires_at: NOW.0 + 100_000,

@@ -7,7 +7,9 @@
 
 mod listing;
 mod objects;
+mod roles;
 mod routes;
+mod sessions;
 mod settings;
 mod shape;
 mod users;
@@ -55,6 +57,8 @@ struct Call<'a> {
 enum Done {
     Found(Value),
     Created(Value),
+    /// 202, with nothing to tell.
+    Accepted,
     Gone,
 }
 
@@ -80,6 +84,7 @@ pub(crate) async fn serve(
     match judge(&state, &visit, request).await {
         Ok(Done::Found(value)) => Json(value).into_response(),
         Ok(Done::Created(value)) => (StatusCode::CREATED, Json(value)).into_response(),
+        Ok(Done::Accepted) => StatusCode::ACCEPTED.into_response(),
         Ok(Done::Gone) => StatusCode::NO_CONTENT.into_response(),
         Err(failed) => refuse(failed),
     }
@@ -96,7 +101,7 @@ async fn judge(state: &IdpState, visit: &Visit, request: Request) -> Result<Done
         return Err(ManagementError::InsufficientScope(scope).into());
     };
     caller.require_any(route.scopes)?;
-    let takes_body = matches!(head.method.as_str(), "POST" | "PATCH" | "PUT");
+    let takes_body = matches!(head.method.as_str(), "POST" | "PATCH" | "PUT" | "DELETE");
     let body = if takes_body { json_body(&head.headers, body).await? } else { None };
     let query = head.uri.query();
     let call = Call { state, site: &visit.site, caller: &caller, segments: &segments, query, body };
@@ -136,6 +141,34 @@ impl Call<'_> {
             UpdateUser => self.update_user().await,
             DeleteUser => self.delete_user().await,
             UsersByEmail => self.users_by_email().await,
+            LinkUser => self.link_user().await,
+            UnlinkUser => self.unlink_user().await,
+            ListUserSessions => self.list_user_sessions().await,
+            EndUserSessions => self.end_user_sessions().await,
+            ListUserTokens => self.list_user_tokens().await,
+            EndUserTokens => self.end_user_tokens().await,
+            RevokeAccess => self.revoke_access().await,
+            ReadSession => self.read_session().await,
+            EndSession => self.end_session().await,
+            RevokeSession => self.revoke_session().await,
+            ReadToken => self.read_token().await,
+            EndToken => self.end_token().await,
+            ListRoles => self.list_roles().await,
+            CreateRole => self.create_role().await,
+            ReadRole => self.read_role().await,
+            UpdateRole => self.update_role().await,
+            DeleteRole => self.delete_role().await,
+            ListRolePermissions => self.list_role_permissions().await,
+            AddRolePermissions => self.add_role_permissions().await,
+            RemoveRolePermissions => self.remove_role_permissions().await,
+            ListRoleUsers => self.list_role_users().await,
+            AddRoleUsers => self.add_role_users().await,
+            ListUserRoles => self.list_user_roles().await,
+            AddUserRoles => self.add_user_roles().await,
+            RemoveUserRoles => self.remove_user_roles().await,
+            ListUserPermissions => self.list_user_permissions().await,
+            AddUserPermissions => self.add_user_permissions().await,
+            RemoveUserPermissions => self.remove_user_permissions().await,
             ReadTenant => self.read_tenant().await,
             UpdateTenant => self.update_tenant().await,
             ListKeys => self.list_keys().await,

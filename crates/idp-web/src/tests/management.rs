@@ -78,7 +78,7 @@ async fn what_is_not_supported_looks_like_a_missing_scope() {
     let world = World::new().await;
     let token = world.management_token("").await;
     for (method, path, scope) in [
-        ("GET", "roles?per_page=50", "read:roles"),
+        ("GET", "rules?per_page=50", "read:rules"),
         ("GET", "log-streams", "read:log_streams"),
         ("POST", "organizations", "create:organizations"),
         ("PATCH", "attack-protection/brute-force-protection", "update:attack_protection"),
@@ -240,11 +240,7 @@ async fn a_user_is_made_found_changed_and_deleted() {
     assert_eq!(changed.json()["user_metadata"], json!({ "b": 2, "c": 3 }), "{}", changed.body);
     assert_eq!(world.call(&token, "DELETE", &path, None).await.status, StatusCode::NO_CONTENT);
     is_refused(&world.call(&token, "GET", &path, None).await, 404, "inexistent_user");
-    is_refused(
-        &world.call(&token, "GET", "users?q=name:(a%20OR%20b)", None).await,
-        400,
-        "invalid_query_string",
-    );
+    is_refused(&world.call(&token, "GET", "users?q=name:(a%20OR", None).await, 400, "invalid_query_string");
 }
 
 #[tokio::test]

@@ -6,5 +6,8 @@ mod front_channel;
 mod logout;
 mod management;
 mod pages;
+mod roles;
+mod sessions;
 mod tokens;
+mod users;
 mod world;

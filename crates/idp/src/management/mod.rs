@@ -5,10 +5,15 @@ mod client_grants;
 mod clients;
 mod connections;
 mod error;
+mod identities;
 mod overlay;
 mod resource_servers;
+mod roles;
 mod scopes;
+mod search;
+mod sessions;
 mod tenants;
+mod user_search;
 mod users;
 
 pub use client_grants::ClientGrantService;
@@ -16,8 +21,11 @@ pub use clients::ClientService;
 pub use connections::ConnectionService;
 pub use error::ManagementError;
 pub use resource_servers::ResourceServerService;
+pub use roles::RoleService;
 pub use scopes::MANAGEMENT_SCOPES;
+pub use sessions::SessionService;
 pub use tenants::TenantService;
+pub use user_search::UserSearch;
 pub use users::UserService;
 
 use std::sync::Arc;
@@ -43,6 +51,10 @@ pub struct Management {
     pub connections: ConnectionService,
     /// `/users`
     pub users: UserService,
+    /// `/roles`, `/users/{id}/roles` and `/users/{id}/permissions`
+    pub roles: RoleService,
+    /// `/sessions` and `/refresh-tokens`, also of users
+    pub sessions: SessionService,
     /// `/tenants/settings`
     pub tenants: TenantService,
 }
@@ -60,6 +72,8 @@ impl Management {
             client_grants: ClientGrantService::new(core.clone()),
             connections: ConnectionService::new(core.clone()),
             users: UserService::new(core.clone()),
+            roles: RoleService::new(core.clone()),
+            sessions: SessionService::new(core.clone()),
             tenants: TenantService::new(core),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     RepositoryError, Site,
     idp::Core,
     keys::SIGNING_ALGS,
-    model::{AppType, Client, ClientGrant, ResourceServer},
+    model::{AppType, Client, ClientGrant, Permission, ResourceServer},
     repository::{Listing, Page},
 };
 
@@ -100,11 +100,19 @@ impl ResourceServerService {
         }
         api.signing_secret = secret.or(current.signing_secret);
         check(&api)?;
-        if self.core.repository.update_resource_server(&site.tenant.id, &api).await? {
-            Ok(api)
-        } else {
-            Err(MISSING)
+        if !self.core.repository.update_resource_server(&site.tenant.id, &api).await? {
+            return Err(MISSING);
         }
+        // A scope that comes back later is a new one: nobody holds it.
+        let gone =
+            current.scopes.iter().filter(|scope| !api.scopes.iter().any(|kept| kept.value == scope.value));
+        let gone: Vec<Permission> = gone
+            .map(|scope| Permission { audience: api.identifier.clone(), name: scope.value.clone() })
+            .collect();
+        if !gone.is_empty() {
+            self.core.repository.drop_permissions(&site.tenant.id, &gone).await?;
+        }
+        Ok(api)
     }
 
     /// Deletes one (204).
@@ -173,11 +181,6 @@ fn check(api: &ResourceServer) -> Result<(), ManagementError> {
         .all(|seconds| (1..=2_592_000).contains(seconds))
     {
         return Err(invalid("token_lifetime", "Expected 1 to 2592000"));
-    }
-    if api.enforce_policies {
-        return Err(ManagementError::Unsupported(
-            "There are no roles: enforce_policies is not supported.".to_owned(),
-        ));
     }
     if !matches!(api.user_policy(), "allow_all" | "deny_all" | "require_client_grant")
         || !matches!(api.client_policy(), "deny_all" | "require_client_grant")

@@ -17,7 +17,15 @@ use crate::{
 };
 
 const RULES: Rules = Rules {
-    read_only: &["created_at", "updated_at", "last_login", "last_ip", "logins_count", "last_password_reset"],
+    read_only: &[
+        "created_at",
+        "updated_at",
+        "last_login",
+        "last_ip",
+        "logins_count",
+        "last_password_reset",
+        "linked",
+    ],
     merged: &["user_metadata", "app_metadata"],
     unsupported: &[
         "phone_number",
@@ -37,6 +45,10 @@ pub struct UserService {
 impl UserService {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core }
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// One page of them.

@@ -5,6 +5,7 @@ mod client_grant;
 mod connection;
 mod records;
 mod resource_server;
+mod role;
 mod tenant;
 mod user;
 
@@ -21,8 +22,9 @@ pub use records::{
 pub use resource_server::{
     ResourceServer, ResourceServerScope, SubjectPolicy, SubjectTypeAuthorization, TokenDialect,
 };
+pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};
-pub use user::{User, fold};
+pub use user::{LinkedIdentity, User, fold};
 
 use base::UnixMillis;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};

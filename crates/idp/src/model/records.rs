@@ -163,6 +163,10 @@ pub struct Session {
     pub cookie: Digest,
     /// Who.
     pub user_id: String,
+    /// The address of the browser, where it is known.
+    pub ip: Option<String>,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
     /// When the user last proved it, milliseconds since the epoch.
     pub authenticated_at: i64,
     /// Milliseconds since the epoch.

@@ -28,7 +28,7 @@ pub struct ResourceServer {
     pub token_lifetime: i64,
     /// Seconds an access token is good for that went through the browser.
     pub token_lifetime_for_web: i64,
-    /// Whether scopes are cut to what roles allow. There are no roles yet: only `false` works.
+    /// Whether users get only those of its scopes that they hold, by a role or directly.
     pub enforce_policies: bool,
     /// The claims of its access tokens.
     pub token_dialect: TokenDialect,

@@ -4,6 +4,18 @@ use serde_json::{Map, Value, json};
 
 use super::iso8601;
 
+/// Another record of a person's that was linked to this one: its own login leads here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkedIdentity {
+    /// The id it had, prefix and all, and has again when it is unlinked.
+    pub user_id: String,
+    /// Its connection.
+    pub connection: String,
+    /// What was known about it: `email`, `name` …
+    pub profile: Map<String, Value>,
+}
+
 /// A person. The password's hash is kept beside, see [`crate::repository::Users`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +46,9 @@ pub struct User {
     pub user_metadata: Map<String, Value>,
     /// The application's; users cannot write it.
     pub app_metadata: Map<String, Value>,
+    /// Beside the person's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<LinkedIdentity>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
     /// Milliseconds since the epoch.
@@ -66,6 +81,39 @@ impl User {
         self.user_id.split_once('|').map_or(self.user_id.as_str(), |(_, id)| id)
     }
 
+    /// `identities` of the Management API: the person's own first.
+    pub fn identities(&self) -> Vec<Value> {
+        let one = |user_id: &str, connection: &str| {
+            let (provider, id) = user_id.split_once('|').unwrap_or(("auth0", user_id));
+            json!({ "connection": connection, "provider": provider, "user_id": id, "isSocial": false })
+        };
+        let linked = self.linked.iter().map(|linked| {
+            let mut identity = one(&linked.user_id, &linked.connection);
+            if let Some(members) = identity.as_object_mut() {
+                members.insert("profileData".to_owned(), json!(linked.profile));
+            }
+            identity
+        });
+        std::iter::once(one(&self.user_id, &self.connection)).chain(linked).collect()
+    }
+
+    /// What a record keeps of this one that is linked to it.
+    pub fn as_linked(&self) -> LinkedIdentity {
+        const PROFILE: [&str; 8] = [
+            "email",
+            "email_verified",
+            "username",
+            "name",
+            "nickname",
+            "picture",
+            "given_name",
+            "family_name",
+        ];
+        let mut profile = self.to_wire();
+        profile.retain(|name, _| PROFILE.contains(&name.as_str()));
+        LinkedIdentity { user_id: self.user_id.clone(), connection: self.connection.clone(), profile }
+    }
+
     /// The object as the Management API sends it.
     pub fn to_wire(&self) -> Map<String, Value> {
         let mut wire = Map::new();
@@ -79,12 +127,7 @@ impl User {
         if self.email.is_some() {
             put("email_verified", json!(self.email_verified));
         }
-        put(
-            "identities",
-            json!([{
-                "connection": self.connection, "provider": "auth0", "user_id": self.local_id(), "isSocial": false,
-            }]),
-        );
+        put("identities", Value::Array(self.identities()));
         put("username", json!(self.username));
         put("name", json!(self.display_name()));
         put("nickname", json!(self.nickname()));
