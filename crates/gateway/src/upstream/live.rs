@@ -1,13 +1,13 @@
 use std::{
-    collections::{HashMap, hash_map::RandomState},
-    hash::{BuildHasher, Hash},
+    hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
+use base::WeakMap;
 use http::HeaderValue;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -34,9 +34,9 @@ pub struct Live {
     roots: OnceLock<Arc<RootCertStore>>,
     /// The process's own administrative listeners.
     forbidden: Vec<SocketAddr>,
-    targets: Mutex<HashMap<TargetKey, Weak<Target>>>,
-    positions: Mutex<HashMap<u64, Weak<AtomicUsize>>>,
-    tls_configs: Mutex<HashMap<(TlsPolicy, bool), Weak<ClientConfig>>>,
+    targets: Mutex<WeakMap<TargetKey, Target>>,
+    positions: Mutex<WeakMap<u64, AtomicUsize>>,
+    tls_configs: Mutex<WeakMap<(TlsPolicy, bool), ClientConfig>>,
     next_id: AtomicU64,
     hasher: RandomState,
 }
@@ -114,12 +114,11 @@ impl Live {
             tls: tls.map(|_| policy.clone()),
         };
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = targets.get(&key).and_then(Weak::upgrade) {
+        if let Some(target) = targets.get(&key) {
             return Ok(target);
         }
-        targets.retain(|_, target| target.strong_count() > 0);
         let target = Arc::new(self.new_target(&key, tls)?);
-        targets.insert(key, Arc::downgrade(&target));
+        targets.insert(key, &target);
         Ok(target)
     }
 
@@ -154,24 +153,23 @@ impl Live {
     pub(super) fn position(&self, spec: &UpstreamSpec, priority: i32) -> Arc<AtomicUsize> {
         let key = self.hasher.hash_one((&spec.id, &spec.nodes, priority));
         let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(position) = positions.get(&key).and_then(Weak::upgrade) {
+        if let Some(position) = positions.get(&key) {
             return position;
         }
-        positions.retain(|_, position| position.strong_count() > 0);
         let position = Arc::new(AtomicUsize::new(0));
-        positions.insert(key, Arc::downgrade(&position));
+        positions.insert(key, &position);
         position
     }
 
     /// The client configuration for `policy`, shared so that TLS sessions are resumed.
     pub(super) fn tls_config(&self, policy: &TlsPolicy, h2: bool) -> Result<Arc<ClientConfig>, ConfigError> {
         let mut configs = self.tls_configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = configs.get(&(policy.clone(), h2)).and_then(Weak::upgrade) {
+        let key = (policy.clone(), h2);
+        if let Some(config) = configs.get(&key) {
             return Ok(config);
         }
         let config = Arc::new(self.new_tls_config(policy, h2)?);
-        configs.retain(|_, config| config.strong_count() > 0);
-        configs.insert((policy.clone(), h2), Arc::downgrade(&config));
+        configs.insert(key, &config);
         Ok(config)
     }
 

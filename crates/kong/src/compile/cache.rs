@@ -1,24 +1,17 @@
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Weak},
-};
+use std::{hash::Hash, sync::Arc};
 
-/// Entries that are never swept.
-const FEW: usize = 64;
+use base::WeakMap;
 
 /// What was compiled, by what it was compiled from. It keeps alive what was made since the last [`Cache::prune`], and
 /// nothing else.
 pub(super) struct Cache<K, T: ?Sized> {
-    entries: HashMap<K, Weak<T>>,
+    made: WeakMap<K, T>,
     recent: Vec<Arc<T>>,
-    /// With so many entries those that are dead are swept out.
-    sweep_at: usize,
 }
 
 impl<K, T: ?Sized> Default for Cache<K, T> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), recent: Vec::new(), sweep_at: FEW }
+        Self { made: WeakMap::default(), recent: Vec::new() }
     }
 }
 
@@ -29,22 +22,17 @@ impl<K: Eq + Hash, T: ?Sized> Cache<K, T> {
         key: K,
         make: impl FnOnce() -> Result<Arc<T>, E>,
     ) -> Result<Arc<T>, E> {
-        if let Some(found) = self.entries.get(&key).and_then(Weak::upgrade) {
+        if let Some(found) = self.made.get(&key) {
             return Ok(found);
         }
         let made = make()?;
-        self.entries.insert(key, Arc::downgrade(&made));
+        self.made.insert(key, &made);
         self.recent.push(Arc::clone(&made));
         Ok(made)
     }
 
-    /// Lets go of what nothing uses. Looking through all entries each time would make a change cost as much as there
-    /// are.
+    /// Lets go of what nothing uses.
     pub(super) fn prune(&mut self) {
         self.recent.clear();
-        if self.entries.len() >= self.sweep_at {
-            self.entries.retain(|_, made| made.strong_count() > 0);
-            self.sweep_at = FEW.max(2 * self.entries.len());
-        }
     }
 }
