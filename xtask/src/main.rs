@@ -10,6 +10,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test             install what the tests need, then run every check and test
 cargo xtask bench [--quick]  measure side by side with nginx, HAProxy and Envoy; writes docs/benchmarks.md
+cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
 ";
 
 fn main() -> ExitCode {
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         ["test"] => run::test(),
         ["bench"] => bench::run(bench::Effort::Full),
         ["bench", "--quick"] => bench::run(bench::Effort::Quick),
+        ["bench", "--scale"] => bench::scale::run(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -92,6 +92,11 @@ fn requests(text: &str) -> Option<f64> {
     text.lines().find(|line| line.contains("requests in"))?.split_whitespace().next()?.parse().ok()
 }
 
+/// Requests answered, and their 99th percentile in milliseconds; `None` when one of them was not answered well.
+pub(crate) fn requests_and_p99(text: &str) -> Option<(f64, f64)> {
+    Some((requests(text)?, parse(text, 0)?.p99))
+}
+
 fn parse(text: &str, cpu_us: u64) -> Option<Sample> {
     let line =
         |start: &str| text.lines().map(str::trim).find_map(|line| line.strip_prefix(start)).map(str::trim);

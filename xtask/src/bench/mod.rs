@@ -4,6 +4,7 @@
 //! proxy and target share the cores, requests per second say little about the proxy. Absolute figures hold for one
 //! machine and one hour; ratios within one run are what to compare.
 
+mod admin;
 mod keys;
 mod load;
 mod login;
@@ -11,6 +12,7 @@ mod portcullis;
 mod process;
 mod report;
 mod rivals;
+pub(crate) mod scale;
 mod tokens;
 
 use std::{

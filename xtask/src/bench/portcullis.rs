@@ -75,7 +75,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    fn variable(&self, name: &str) -> anyhow::Result<&str> {
+    /// A variable of `dev.env`.
+    pub(crate) fn variable(&self, name: &str) -> anyhow::Result<&str> {
         self.environment.get(name).map(String::as_str).with_context(|| format!("dev.env has no {name}"))
     }
 }
@@ -91,6 +92,13 @@ pub(crate) fn startup(folder: &Path) -> anyhow::Result<Startup> {
     }
     let [first, again] = times;
     Ok(Startup { first, again })
+}
+
+/// Starts the release build again in the folder of its last run, to see how long that takes.
+pub(crate) fn restart(folder: &Path) -> anyhow::Result<Duration> {
+    let (child, took) = launch(Path::new(BINARY), &folder.join("portcullis"))?;
+    drop(Process::adopt("Portcullis".to_owned(), child));
+    Ok(took)
 }
 
 /// Starts the release build.
