@@ -103,6 +103,7 @@ impl Clients for SqlRepository {
                 "DELETE FROM client_grants WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM consents WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM codes WHERE tenant_id = $1 AND client_id = $2",
+                "DELETE FROM pushed_requests WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM refresh_tokens WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM access_tokens WHERE tenant_id = $1 AND client_id = $2",
             ];

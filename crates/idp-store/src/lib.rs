@@ -14,6 +14,7 @@ mod consents;
 mod database;
 mod migrate;
 mod postgres;
+mod pushed_requests;
 mod refresh_tokens;
 mod resource_servers;
 mod revocations;
@@ -105,6 +106,7 @@ impl Repository for SqlRepository {
             self.database.write(orphans, params![]).await?;
             let remembered = [
                 "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
+                "DELETE FROM pushed_requests WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM refresh_tokens
                  WHERE expires_at < $1 OR idle_expires_at < $1 OR revoked_at < $1 RETURNING id",
             ];

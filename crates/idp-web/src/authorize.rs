@@ -9,6 +9,7 @@ use axum::{
 };
 use idp::{AuthorizationResponse, AuthorizeOutcome, Interaction, Site, model::ResponseMode};
 use oauth::{OAuthError, Params};
+use serde_json::{Map, Value, json};
 
 use crate::{IdpState, answer, cookies::Cookie, fields, pages, visit::Visit};
 
@@ -56,9 +57,6 @@ async fn judge(
     status: StatusCode,
     params: &Params<'_>,
 ) -> Response {
-    if params.value("response_mode") == Some("web_message") {
-        return web_message();
-    }
     match state.idp.authorization.start(&visit.site, params, &visit.browser(headers)).await {
         Ok(outcome) => next(&visit.site, status, outcome),
         Err(error) => answer::failure_page(&error),
@@ -125,12 +123,10 @@ fn respond(status: StatusCode, response: &AuthorizationResponse) -> Response {
                 response.params.iter().map(|(name, value)| (*name, value.as_str())).collect();
             pages::form_post(&response.redirect_uri, &params)
         }
-        ResponseMode::WebMessage => web_message(),
+        ResponseMode::WebMessage => {
+            let message: Map<String, Value> =
+                response.params.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            pages::web_message(&response.target_origin(), &Value::Object(message).to_string())
+        }
     }
-}
-
-/// Its page would have to run in a frame of the client's page. No page of ours may be framed, and its cookies would not
-/// be sent there.
-fn web_message() -> Response {
-    answer::error_page(&fields::refused("response_mode=web_message is not supported"))
 }

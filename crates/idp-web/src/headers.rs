@@ -12,6 +12,13 @@ pub(crate) const PAGE_POLICY: &str =
 pub(crate) const SCRIPT_POLICY: &str =
     "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The same for the page that hands its answer to the client's own, which may be around it.
+pub(crate) fn message_policy(origin: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors {origin}"
+    )
+}
+
 /// Answers that are no pages load nothing at all.
 const BARE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 

@@ -19,6 +19,7 @@ mod logout;
 mod management;
 mod origin;
 mod pages;
+mod par;
 mod peer;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,8 @@ pub fn router(state: IdpState) -> Router {
         .route("/u/consent", get(universal_login::consent_page).post(universal_login::consent))
         .route("/u/style.css", get(async || pages::asset("text/css; charset=utf-8", pages::STYLE)))
         .route("/u/submit.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::SUBMIT)))
+        .route("/u/message.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::MESSAGE)))
+        .route("/oauth/par", post(par::push))
         .route("/oauth/token", post(token::token).options(cors::preflight))
         .route("/oauth/introspect", post(token::introspect))
         .route("/oauth/revoke", post(token::revoke).options(cors::preflight))
@@ -96,15 +99,8 @@ pub fn router(state: IdpState) -> Router {
 }
 
 /// Auth0's protocol endpoints that are not served. Programs post to them, and read JSON.
-const UNSERVED: [&str; 7] = [
-    "/oauth/par",
-    "/oauth/device/code",
-    "/oidc/register",
-    "/bc-authorize",
-    "/dbconnections/",
-    "/passwordless/",
-    "/mfa/",
-];
+const UNSERVED: [&str; 6] =
+    ["/oauth/device/code", "/oidc/register", "/bc-authorize", "/dbconnections/", "/passwordless/", "/mfa/"];
 
 async fn not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();

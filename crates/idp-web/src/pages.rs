@@ -14,6 +14,8 @@ use crate::headers;
 pub(crate) const STYLE: &str = include_str!("../assets/style.css");
 /// The script of the page that sends itself on.
 pub(crate) const SUBMIT: &str = include_str!("../assets/submit.js");
+/// The script of the page that hands its answer to another window.
+pub(crate) const MESSAGE: &str = include_str!("../assets/message.js");
 
 /// `/u/login`.
 #[derive(Template)]
@@ -85,6 +87,16 @@ pub(crate) struct FormPost<'a> {
     pub(crate) params: &'a [(&'a str, &'a str)],
 }
 
+/// The answer of an authorization for a script of the client's page.
+#[derive(Template)]
+#[template(path = "web_message.html")]
+pub(crate) struct WebMessage<'a> {
+    /// Who alone may read it.
+    pub(crate) origin: &'a str,
+    /// The parameters as a JSON object.
+    pub(crate) response: &'a str,
+}
+
 /// Renders a page.
 pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
@@ -111,12 +123,28 @@ pub(crate) fn form_post(action: &str, params: &[(&str, &str)]) -> Response {
     response
 }
 
+/// The page that hands an authorization response to the window that opened or frames it, if that is `origin`'s. It is
+/// nothing to click on, so that origin may frame it.
+pub(crate) fn web_message(origin: &str, response: &str) -> Response {
+    let mut page = page(StatusCode::OK, &WebMessage { origin, response });
+    match HeaderValue::from_str(&headers::message_policy(origin)) {
+        Ok(policy) => {
+            page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            page.headers_mut().remove(header::X_FRAME_OPTIONS);
+            page
+        }
+        Err(_) => {
+            error_page(StatusCode::BAD_REQUEST, "invalid_request", "The page to answer has no usable origin.")
+        }
+    }
+}
+
 /// An error page.
 pub(crate) fn error_page(status: StatusCode, code: &str, description: &str) -> Response {
     page(status, &ErrorPage { code, description })
 }
 
-/// The style sheet and the one script. They change only with the binary, so browsers ask again after an hour.
+/// The style sheet and the scripts. They change only with the binary, so browsers ask again after an hour.
 pub(crate) fn asset(content_type: &'static str, text: &'static str) -> Response {
     let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "public, max-age=3600")];
     (headers, text).into_response()
@@ -154,6 +182,7 @@ mod tests {
             ConfirmLogout { confirmation: evil, carried: &[("state", evil)] }.render(),
             ErrorPage { code: evil, description: evil }.render(),
             FormPost { action: evil, params: &[("state", evil)] }.render(),
+            WebMessage { origin: evil, response: evil }.render(),
         ];
         for page in pages {
             let page = page.unwrap();

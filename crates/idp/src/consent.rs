@@ -72,7 +72,7 @@ impl ConsentPages {
         }
         if !allow {
             let error = OAuthError::new(ErrorCode::AccessDenied, "User did not authorize the request");
-            return self.core.refuse(site, &transaction, &error).await;
+            return self.core.refuse(site, &client, &transaction, &error).await;
         }
         let (tenant, repository) = (&site.tenant.id, &self.core.repository);
         let audience = request.audience.clone().unwrap_or_default();
@@ -80,12 +80,12 @@ impl ConsentPages {
         let consent = Consent {
             id: known.as_ref().map_or_else(|| self.core.random.hex(12), |known| known.id.clone()),
             user_id: user.user_id,
-            client_id: client.client_id,
+            client_id: client.client_id.clone(),
             audience,
             scope: known.map_or_else(|| request.scope.clone(), |known| known.scope.union(&request.scope)),
         };
         repository.put_consent(tenant, &consent, self.core.clock.now()).await?;
-        self.core.finish(site, &transaction, &session).await
+        self.core.finish(site, &client, &transaction, &session).await
     }
 
     async fn asked(&self, site: &Site, handle: &str, browser: &Browser) -> Result<Option<Asked>, IdpError> {

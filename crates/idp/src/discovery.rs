@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Site,
-    authorize_request::IDENTITY_SCOPES,
+    authorization::{request::IDENTITY_SCOPES, request_object::REQUEST_ALGS},
     client_authentication::{ASSERTION_ALGS, METHODS},
     keys::SIGNING_ALGS,
     model::ResponseType,
@@ -30,7 +30,10 @@ impl Discovery {
         let response_types: Vec<&str> = response_types.map(|(name, _)| name).collect();
         // OpenID Connect Dynamic Client Registration 2: `code id_token` takes it too.
         let grant_types: Vec<&str> = GRANT_TYPES.into_iter().chain(["implicit"]).collect();
-        let document = json!({
+        let settings = &site.tenant.settings;
+        let unsigned = settings.flags.enable_unsigned_request_objects.then_some("none");
+        let requests: Vec<&str> = REQUEST_ALGS.iter().map(|alg| alg.as_str()).chain(unsigned).collect();
+        let mut document = json!({
             "issuer": site.issuer(),
             "authorization_endpoint": site.url("/authorize"),
             "token_endpoint": site.url("/oauth/token"),
@@ -41,7 +44,10 @@ impl Discovery {
             "end_session_endpoint": site.url("/oidc/logout"),
             "scopes_supported": IDENTITY_SCOPES,
             "response_types_supported": response_types,
-            "response_modes_supported": ["query", "fragment", "form_post"],
+            "response_modes_supported": [
+                "query", "fragment", "form_post", "web_message", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt",
+            ],
+            "authorization_signing_alg_values_supported": signing,
             "grant_types_supported": grant_types,
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
@@ -59,9 +65,19 @@ impl Discovery {
             ],
             "authorization_response_iss_parameter_supported": true,
             "claims_parameter_supported": false,
-            "request_parameter_supported": false,
-            "request_uri_parameter_supported": false,
+            "request_parameter_supported": true,
+            "request_uri_parameter_supported": true,
+            "require_request_uri_registration": true,
+            "request_object_signing_alg_values_supported": requests,
         });
+        if let (true, Some(document)) =
+            (settings.pushed_authorization_requests_supported, document.as_object_mut())
+        {
+            document
+                .insert("pushed_authorization_request_endpoint".to_owned(), json!(site.url("/oauth/par")));
+            let required = settings.flags.require_pushed_authorization_requests;
+            document.insert("require_pushed_authorization_requests".to_owned(), json!(required));
+        }
         match document {
             Value::Object(document) => document,
             _ => Map::new(),

@@ -4,8 +4,9 @@ use base::{Clock, Keyring, Random};
 
 use crate::{
     Authorization, Bearer, ClientAuthentication, ConsentPages, Discovery, IdpError, Introspection, Keys,
-    Login, Logout, PasswordHasher, Revocation, Site, TokenEndpoint, Userinfo, attempts::Attempts,
-    digest::Digester, management::Management, repository::Repository,
+    Login, Logout, Outbound, PasswordHasher, PushedRequests, Revocation, Site, TokenEndpoint, Userinfo,
+    attempts::Attempts, client_keys::ClientKeys, digest::Digester, management::Management,
+    repository::Repository,
 };
 
 /// What the provider is built from.
@@ -20,6 +21,8 @@ pub struct Parts {
     pub keyring: Keyring,
     /// Hashes passwords away from request threads.
     pub hasher: Arc<dyn PasswordHasher>,
+    /// The way to documents that clients name.
+    pub outbound: Arc<dyn Outbound>,
     /// The tenant that answers for hosts nobody configured; `None` refuses them.
     pub fallback_tenant: Option<String>,
 }
@@ -29,6 +32,8 @@ pub struct Idp {
     core: Arc<Core>,
     /// `/authorize` and `/authorize/resume`.
     pub authorization: Authorization,
+    /// `/oauth/par`.
+    pub pushed_requests: PushedRequests,
     /// Login and sign-up pages.
     pub login: Login,
     /// The consent page.
@@ -64,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) hasher: Arc<dyn PasswordHasher>,
     pub(crate) attempts: Attempts,
     pub(crate) keys: Keys,
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) client_keys: ClientKeys,
     fallback_tenant: Option<String>,
 }
 
@@ -79,11 +86,14 @@ impl Idp {
             clock: parts.clock,
             random: parts.random,
             hasher: parts.hasher,
+            outbound: parts.outbound,
+            client_keys: ClientKeys::default(),
             fallback_tenant: parts.fallback_tenant,
         });
         let client_authentication = ClientAuthentication::new(core.clone());
         Self {
             authorization: Authorization::new(core.clone()),
+            pushed_requests: PushedRequests::new(core.clone(), client_authentication.clone()),
             login: Login::new(core.clone()),
             consent: ConsentPages::new(core.clone()),
             token: TokenEndpoint::new(core.clone(), client_authentication.clone()),

@@ -209,7 +209,8 @@ impl Core {
         self.sign(site, name, client.client_secret.as_ref(), "JWT", &claims).await
     }
 
-    async fn sign(
+    /// Signs claims with the tenant's key for `alg`, or with `secret`.
+    pub(crate) async fn sign(
         &self,
         site: &Site,
         alg: &str,

@@ -9,9 +9,9 @@
 
 mod attempts;
 mod authorization;
-mod authorize_request;
 mod bearer;
 mod client_authentication;
+mod client_keys;
 mod consent;
 mod digest;
 mod discovery;
@@ -24,6 +24,7 @@ mod login;
 mod logout;
 pub mod management;
 pub mod model;
+mod outbound;
 mod password;
 mod policy;
 mod refresh;
@@ -36,7 +37,9 @@ mod token_endpoint;
 mod urls;
 mod userinfo;
 
-pub use authorization::{Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, Interaction};
+pub use authorization::{
+    Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, Interaction, Pushed, PushedRequests,
+};
 pub use bearer::{AccessClaims, Bearer};
 pub use client_authentication::ClientAuthentication;
 pub use consent::{ConsentPage, ConsentPages};
@@ -47,6 +50,7 @@ pub use introspection::Introspection;
 pub use keys::Keys;
 pub use login::{Login, LoginOutcome, LoginPage, NewSession, SignUpError, SignUpOutcome};
 pub use logout::{Logout, LogoutOutcome};
+pub use outbound::{Call, Exchange, Outbound, OutboundError, Reply};
 pub use password::{Argon2Pool, Cost, Hashing, PasswordHasher};
 pub use revocation::Revocation;
 pub use site::Site;

@@ -6,7 +6,7 @@ use oauth::{OAuthError, Params};
 use url::Url;
 
 use crate::{
-    Browser, IdpError, Site, authorize_request::invalid, bearer::IdTokenHint, idp::Core, model::Session,
+    Browser, IdpError, Site, authorization::request::invalid, bearer::IdTokenHint, idp::Core, model::Session,
     repository::RefreshTokenFilter, urls::matches_logout,
 };
 

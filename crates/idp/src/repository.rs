@@ -3,6 +3,7 @@
 //! A write is durable when its future is ready. Uniqueness is the store's to keep: a clash is
 //! [`RepositoryError::Conflict`](crate::RepositoryError::Conflict) with the field's name.
 
+mod pushed_requests;
 mod roles;
 
 use std::{future::Future, pin::Pin};
@@ -18,6 +19,7 @@ use crate::{
     },
 };
 
+pub use pushed_requests::PushedRequests;
 pub use roles::Roles;
 
 /// The answer of a repository, in the making.
@@ -58,6 +60,7 @@ pub trait Repository:
     + SigningKeys
     + Sessions
     + Transactions
+    + PushedRequests
     + Consents
     + Codes
     + RefreshTokens

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ClientAuthentication, EndpointError, Site,
-    authorize_request::IDENTITY_SCOPES,
+    authorization::request::IDENTITY_SCOPES,
     idp::Core,
     issue::{AccessToken, Hashed, Holder, UserAccessToken},
     model::{Client, Grant, ResourceServer, SubjectType, User},

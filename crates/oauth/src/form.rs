@@ -1,5 +1,6 @@
 //! `application/x-www-form-urlencoded` as OAuth uses it, in bodies and queries: a parameter comes once or the request is
-//! refused (RFC 6749 section 3.1 and 3.2), because two readers could pick different ones.
+//! refused (RFC 6749 section 3.1 and 3.2), because two readers could pick different ones. `resource` alone may come several
+//! times (RFC 8707 section 2).
 
 use std::borrow::Cow;
 
@@ -10,7 +11,10 @@ pub const MAX_VALUE: usize = 16 * 1024;
 /// Bytes of one name at most, decoded.
 pub const MAX_NAME: usize = 256;
 
-/// The parameters of a form or query, each name once.
+/// Parameters that are lists.
+const REPEATABLE: [&str; 1] = ["resource"];
+
+/// The parameters of a form or query, each name once but for `resource`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
@@ -51,7 +55,7 @@ pub fn parse(input: &[u8]) -> Result<Params<'_>, FormError> {
         if name.len() > MAX_NAME || value.len() > MAX_VALUE {
             return Err(FormError::TooLong);
         }
-        if params.first(&name).is_some() {
+        if params.first(&name).is_some() && !REPEATABLE.contains(&name.as_ref()) {
             let shown = name.chars().map(|c| if c.is_ascii_graphic() && c != '"' { c } else { '?' }).take(64);
             return Err(FormError::Repeated(shown.collect()));
         }
@@ -69,6 +73,14 @@ impl Params<'_> {
     /// The value of `name`, also an empty one.
     pub fn first(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Every value of a parameter that may come several times, but for empty ones.
+    pub fn values<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0
+            .iter()
+            .filter(move |(have, value)| have == name && !value.is_empty())
+            .map(|(_, value)| value.as_ref())
     }
 
     /// All names and values in the order in which they came.
@@ -126,6 +138,8 @@ mod tests {
     fn a_repeated_parameter_is_refused_also_under_another_encoding() {
         assert_eq!(parse(b"a=1&b=2&a=1"), Err(FormError::Repeated("a".to_owned())));
         assert_eq!(parse(b"state=1&st%61te=2"), Err(FormError::Repeated("state".to_owned())));
+        let several = parse(b"resource=a&resource=&resource=b").unwrap();
+        assert_eq!(several.values("resource").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use fetch::Fetcher;
 use idp::{
     Argon2Pool, Idp, Parts,
     model::{AppType, Client, ClientGrant},
@@ -11,10 +12,13 @@ use idp::{
     seed::DevCredentials,
 };
 use idp_web::IdpState;
+use tokio::runtime::Handle;
 
 use crate::{
     config::{Database, Identity, ManagementClient, Tenant},
+    outbound::Guarded,
     serve::{Server, Transport},
+    services,
     start::{Plan, over_tls},
     tls::ClientCertificates,
 };
@@ -33,12 +37,14 @@ pub(crate) struct Provider {
 impl Provider {
     /// Opens the database and brings the tenants to what the configuration says.
     pub(crate) async fn open(plan: &Plan, identity: &Identity) -> anyhow::Result<Self> {
+        let fetcher = Fetcher::new(&services::policy(&plan.config)?, Handle::current(), plan.clock.clone())?;
         let idp = Arc::new(Idp::new(Parts {
             repository: repository(plan, identity).await?,
             clock: plan.clock.clone(),
             random: plan.random.clone(),
             keyring: plan.config.keyring.clone(),
             hasher: Argon2Pool::start(plan.random.clone()),
+            outbound: Arc::new(Guarded(fetcher)),
             fallback_tenant: plan
                 .dev
                 .as_ref()

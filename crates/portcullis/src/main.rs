@@ -12,6 +12,7 @@ mod gate;
 mod identity;
 mod log;
 mod metrics;
+mod outbound;
 mod process;
 mod serve;
 mod services;

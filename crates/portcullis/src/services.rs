@@ -140,8 +140,8 @@ impl Services {
     }
 }
 
-/// What the gateway may fetch from: public addresses over https, and what the configuration adds.
-fn policy(config: &Config) -> anyhow::Result<Policy> {
+/// What the gateway and the identity provider may fetch from: public addresses over https, and what the configuration adds.
+pub(crate) fn policy(config: &Config) -> anyhow::Result<Policy> {
     let read =
         |file| fs::read(file).with_context(|| format!("cannot read {}", std::path::Path::display(file)));
     let tenants = config.identity.iter().flat_map(|identity| &identity.tenants);

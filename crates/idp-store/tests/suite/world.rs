@@ -4,8 +4,8 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use base::{Clock, Keyring, Random, Secret, UnixMillis};
 use idp::{
-    Argon2Pool, AuthorizeOutcome, Browser, Cost, EndpointError, Idp, Interaction, IssuedTokens, LoginOutcome,
-    Parts, PasswordHasher, Site,
+    Argon2Pool, AuthorizeOutcome, Browser, Call, Cost, EndpointError, Exchange, Idp, Interaction,
+    IssuedTokens, LoginOutcome, Outbound, OutboundError, Parts, PasswordHasher, Site,
     model::{Client, SigningKeyRecord},
     repository::Repository,
     seed::{self, DevCredentials, DevSeed},
@@ -22,6 +22,15 @@ pub(crate) const TENANT: &str = "dev";
 
 /// RSA keys take their time: made once, used in every world.
 static KEYS: OnceCell<Vec<SigningKeyRecord>> = OnceCell::const_new();
+
+/// No way out.
+struct Offline;
+
+impl Outbound for Offline {
+    fn send<'a>(&'a self, _: Call<'a>) -> Exchange<'a> {
+        Box::pin(async { Err(OutboundError("there is no network".to_owned())) })
+    }
+}
 
 pub(crate) struct World {
     pub(crate) idp: Arc<Idp>,
@@ -132,7 +141,15 @@ pub(crate) fn provider(repository: Arc<dyn Repository>, keyring: Keyring, clock:
         Argon2Pool::with_cost(Random::system(), Cost { memory_kib: 64, passes: 1 });
     let random = Random::system();
     let fallback_tenant = Some(TENANT.to_owned());
-    Arc::new(Idp::new(Parts { repository, clock, random, keyring, hasher, fallback_tenant }))
+    Arc::new(Idp::new(Parts {
+        repository,
+        clock,
+        random,
+        keyring,
+        hasher,
+        outbound: Arc::new(Offline),
+        fallback_tenant,
+    }))
 }
 
 pub(crate) fn seed() -> DevSeed {

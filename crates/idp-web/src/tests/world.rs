@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use axum::{
@@ -14,7 +14,7 @@ use axum::{
 use base::{Clock, Keyring, Random, Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt;
-use idp::{Hashing, Idp, Parts, PasswordHasher, seed};
+use idp::{Call, Exchange, Hashing, Idp, Outbound, OutboundError, Parts, PasswordHasher, Reply, seed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -36,7 +36,40 @@ pub(super) struct World {
     pub(super) idp: Arc<Idp>,
     pub(super) clock: Clock,
     pub(super) seeded: seed::DevCredentials,
+    pub(super) network: Arc<Network>,
     _directory: TempDir,
+}
+
+/// What lies at the addresses that the provider asks, and what it asked.
+#[derive(Default)]
+pub(super) struct Network {
+    documents: Mutex<BTreeMap<String, String>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Network {
+    /// Puts `body` at `url`.
+    pub(super) fn publish(&self, url: &str, body: &str) {
+        self.documents.lock().unwrap().insert(url.to_owned(), body.to_owned());
+    }
+
+    /// The addresses that were asked, in order.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Outbound for Network {
+    fn send<'a>(&'a self, call: Call<'a>) -> Exchange<'a> {
+        self.asked.lock().unwrap().push(call.url.to_owned());
+        let found = self.documents.lock().unwrap().get(call.url).cloned();
+        Box::pin(async move {
+            match found {
+                Some(body) => Ok(Reply { status: 200, body: body.into_bytes() }),
+                None => Err(OutboundError("nobody answers".to_owned())),
+            }
+        })
+    }
 }
 
 /// What all tests start from: making keys and demo data takes too long to do it for each.
@@ -62,9 +95,11 @@ impl World {
         copy(&template.file, &file);
         let clock = Clock::fixed(START);
         let store = open(&file, &template.keyring).await;
-        let idp = Arc::new(build(store, Keyring::parse(&template.keyring).unwrap(), clock.clone()));
+        let network = Arc::new(Network::default());
+        let keyring = Keyring::parse(&template.keyring).unwrap();
+        let idp = Arc::new(build(store, keyring, clock.clone(), network.clone()));
         let router = router(IdpState::new(idp.clone(), clock.clone()));
-        Self { router, idp, clock, seeded: template.seeded.clone(), _directory: directory }
+        Self { router, idp, clock, seeded: template.seeded.clone(), network, _directory: directory }
     }
 
     /// A browser without cookies.
@@ -122,6 +157,45 @@ impl World {
         agent.send(method.parse().unwrap(), &format!("/api/v2/{path}"), payload).await
     }
 
+    /// Changes the demo application.
+    pub(super) async fn set_client(&self, change: Value) {
+        let token = self.management_token("").await;
+        let path = format!("clients/{}", self.seeded.client_id);
+        let set = self.call(&token, "PATCH", &path, Some(change)).await;
+        assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    }
+
+    /// Changes the tenant's settings.
+    pub(super) async fn set_tenant(&self, change: Value) {
+        let token = self.management_token("").await;
+        let set = self.call(&token, "PATCH", "tenants/settings", Some(change)).await;
+        assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    }
+
+    /// The parameters of [`World::authorize`] as pairs.
+    pub(super) fn parameters(&self, extra: &[(&str, &str)]) -> Vec<(String, String)> {
+        let query = self.authorize(extra);
+        let params = oauth::form::parse(query.split_once('?').unwrap().1.as_bytes()).unwrap();
+        params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Pushes an authorization request of the demo application.
+    pub(super) async fn push(&self, extra: &[(&str, &str)]) -> Answer {
+        let mut agent = self.agent();
+        agent.extra.push(("authorization", self.basic()));
+        let query = self.authorize(extra);
+        let form = query.split_once('?').unwrap().1.to_owned();
+        agent.send(Method::POST, "/oauth/par", Some(Payload::Form(form))).await
+    }
+
+    /// The address of `/authorize` for a pushed request of the demo application.
+    pub(super) fn authorize_pushed(&self, pushed: &Answer) -> String {
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+        let uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
+        let params = [("client_id", self.seeded.client_id.as_str()), ("request_uri", &uri)];
+        format!("/authorize?{}", crate::fields::to_query(params.into_iter()))
+    }
+
     /// Redeems a code of the demo application.
     pub(super) async fn redeem(&self, code: &str) -> Answer {
         let form = [
@@ -141,13 +215,19 @@ impl World {
     }
 }
 
-fn build(store: Arc<idp_store::SqlRepository>, keyring: Keyring, clock: Clock) -> Idp {
+fn build(
+    store: Arc<idp_store::SqlRepository>,
+    keyring: Keyring,
+    clock: Clock,
+    outbound: Arc<dyn Outbound>,
+) -> Idp {
     Idp::new(Parts {
         repository: store,
         clock,
         random: Random::system(),
         keyring,
         hasher: Arc::new(PlainHasher),
+        outbound,
         fallback_tenant: Some("dev".to_owned()),
     })
 }
@@ -172,7 +252,8 @@ async fn make_template() -> Template {
     let file = directory.path().join("identity.db");
     let keyring = Keyring::generate(&Random::system()).to_text().to_string();
     let store = open(&file, &keyring).await;
-    let idp = build(store, Keyring::parse(&keyring).unwrap(), Clock::fixed(START));
+    let network = Arc::new(Network::default());
+    let idp = build(store, Keyring::parse(&keyring).unwrap(), Clock::fixed(START), network);
     let seed = seed::DevSeed {
         tenant: "dev".to_owned(),
         origins: vec![format!("http://{HTTP}"), format!("https://{HTTPS}")],

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Site,
+    authorization::{pushed::LIFETIMES, request_object::REQUEST_ALGS},
     idp::Core,
     keys::SIGNING_ALGS,
     model::{AppType, Client, RotationType},
@@ -20,7 +21,7 @@ use crate::{
 
 const RULES: Rules = Rules {
     read_only: &["client_id", "tenant", "global", "created_at", "signing_keys", "callback_url_template"],
-    merged: &["client_metadata", "jwt_configuration", "refresh_token"],
+    merged: &["client_metadata", "jwt_configuration", "refresh_token", "signed_request_object"],
     unsupported: &[
         "addons",
         "client_authentication_methods",
@@ -36,11 +37,8 @@ const RULES: Rules = Rules {
         "organization_discovery_methods",
         "organization_require_behavior",
         "organization_usage",
-        "par_request_expiry",
         "require_proof_of_possession",
-        "require_pushed_authorization_requests",
         "session_transfer",
-        "signed_request_object",
         "token_exchange",
         "token_quota",
     ],
@@ -193,7 +191,39 @@ fn check(client: &Client) -> Result<(), ManagementError> {
     if client.client_metadata.len() > 10 || !client.client_metadata.iter().all(metadata_fits) {
         return Err(invalid("client_metadata", "Expected up to 10 strings of up to 255 characters"));
     }
+    check_requests(client)?;
     check_tokens(client)
+}
+
+/// What the client's authorization requests and their answers look like.
+fn check_requests(client: &Client) -> Result<(), ManagementError> {
+    let lifetime = |seconds: i64| LIFETIMES.contains(&seconds);
+    if client.par_request_expiry.is_some_and(|seconds| !lifetime(seconds)) {
+        return Err(invalid("par_request_expiry", "Expected 10 to 600"));
+    }
+    let signs = |name: &String| name == "none" || REQUEST_ALGS.iter().any(|alg| alg.as_str() == name);
+    if client.request_object_signing_alg.as_ref().is_some_and(|name| !signs(name)) {
+        let text = "Expected RS256, PS256, ES256, EdDSA or none";
+        return Err(invalid("request_object_signing_alg", text));
+    }
+    if client.requires_signed_requests() && client.request_object_signing_alg.as_deref() == Some("none") {
+        return Err(invalid("request_object_signing_alg", "none does not go with signed_request_object"));
+    }
+    // OpenID Connect Core 6.2: https, and a fragment that says what the content is.
+    let place = |uri: &str| uri.split_once('#').map_or(uri, |(place, _)| place).to_owned();
+    if client.request_uris.len() > 100 || !client.request_uris.iter().all(|uri| is_document(&place(uri))) {
+        return Err(invalid("request_uris", "Expected up to 100 http or https URLs"));
+    }
+    match &client.jwks_uri {
+        Some(_) if client.jwks.is_some() => Err(invalid("jwks_uri", "It does not go with jwks")),
+        Some(uri) if !is_document(uri) => Err(invalid("jwks_uri", "Expected an http or https URL")),
+        _ => Ok(()),
+    }
+}
+
+/// An address that something can be fetched from. The guard of outbound requests says whether it is.
+fn is_document(uri: &str) -> bool {
+    (uri.starts_with("https://") || uri.starts_with("http://")) && urls::is_callback(uri)
 }
 
 fn check_tokens(client: &Client) -> Result<(), ManagementError> {
@@ -202,6 +232,10 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
     let jwt = &client.jwt_configuration;
     if jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
         return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256 or HS256"));
+    }
+    if client.authorization_signed_response_alg.as_ref().is_some_and(|alg| !signs(alg)) {
+        let text = "Expected RS256, PS256, ES256 or HS256";
+        return Err(invalid("authorization_signed_response_alg", text));
     }
     if !(1..=2_592_000).contains(&jwt.lifetime_in_seconds) {
         return Err(invalid("jwt_configuration.lifetime_in_seconds", "Expected 1 to 2592000"));

@@ -25,7 +25,6 @@ const RULES: Rules = Rules {
         "mtls",
         "oidc_logout",
         "phone_consolidated_experience",
-        "pushed_authorization_requests_supported",
         "resource_parameter_profile",
     ],
 };

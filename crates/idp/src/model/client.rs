@@ -70,11 +70,39 @@ pub struct Client {
     /// The audience of client-credentials requests that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_audience: Option<String>,
-    /// Keys for `private_key_jwt`: a JWKS by value.
+    /// Its public keys, for `private_key_jwt` and request objects: a JWKS by value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Value>,
+    /// The same by its address; not beside `jwks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// Whether its authorization requests must come by `/oauth/par` (RFC 9126 section 6).
+    pub require_pushed_authorization_requests: bool,
+    /// Seconds a pushed request is good for, where not a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub par_request_expiry: Option<i64>,
+    /// What its request objects must be (RFC 9101).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_request_object: Option<SignedRequestObject>,
+    /// The one algorithm of its request objects; `none` where the tenant allows them unsigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<String>,
+    /// Where its request objects may lie: nothing else is fetched for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_uris: Vec<String>,
+    /// How signed authorization responses (JARM) are signed. `RS256` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_signed_response_alg: Option<String>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
+}
+
+/// `signed_request_object`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignedRequestObject {
+    /// Whether every authorization request must be a signed one.
+    pub required: bool,
 }
 
 /// What kind of application.
@@ -180,6 +208,13 @@ impl Default for Client {
             organization_usage: None,
             default_audience: None,
             jwks: None,
+            jwks_uri: None,
+            require_pushed_authorization_requests: false,
+            par_request_expiry: None,
+            signed_request_object: None,
+            request_object_signing_alg: None,
+            request_uris: Vec::new(),
+            authorization_signed_response_alg: None,
             created_at: 0,
         }
     }
@@ -214,6 +249,11 @@ impl Client {
     /// Whether it has no way to prove who it is.
     pub fn is_public(&self) -> bool {
         self.token_endpoint_auth_method == Some(ClientAuthMethod::None)
+    }
+
+    /// Whether its authorization requests must be signed.
+    pub fn requires_signed_requests(&self) -> bool {
+        self.signed_request_object.as_ref().is_some_and(|object| object.required)
     }
 
     /// The object as the Management API sends it. `tenant` is the tenant's name; the secret is in it only

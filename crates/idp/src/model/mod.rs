@@ -9,15 +9,17 @@ mod role;
 mod tenant;
 mod user;
 
-pub use client::{AppType, Client, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType};
+pub use client::{
+    AppType, Client, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType, SignedRequestObject,
+};
 pub use client_grant::{ClientGrant, SubjectType};
 pub use connection::{
     Connection, ConnectionOptions, PasswordComplexity, PasswordPolicy, Switch, UsernameLengths,
     ValidationOptions,
 };
 pub use records::{
-    AccessTokenRecord, AuthorizeRequest, Consent, Digest, Grant, KeyState, Prompt, RefreshTokenRecord,
-    ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
+    AccessTokenRecord, AuthorizeRequest, Consent, Digest, Grant, KeyState, Prompt, PushedRequest,
+    RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
 };
 pub use resource_server::{
     ResourceServer, ResourceServerScope, SubjectPolicy, SubjectTypeAuthorization, TokenDialect,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The keyed hash under which a bearer-like value is stored: who reads the database can use none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 /// An authorization request that was found good.
@@ -23,6 +23,9 @@ pub struct AuthorizeRequest {
     pub response_type: ResponseType,
     /// How the answer goes there.
     pub response_mode: ResponseMode,
+    /// Whether it goes as one signed JWT (JARM).
+    #[serde(default)]
+    pub response_jwt: bool,
     /// What was asked for and can be granted, before consent.
     pub scope: Scopes,
     /// The API's identifier, if any.
@@ -47,6 +50,24 @@ pub struct AuthorizeRequest {
     pub connection: Option<String>,
     /// The user that must come out, from `id_token_hint`.
     pub expected_user: Option<String>,
+    /// The pushed request that this is, to be used up by its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Digest>,
+}
+
+/// An authorization request that its client left at `/oauth/par` (RFC 9126). Found by the digest of its `request_uri`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PushedRequest {
+    /// Of the `request_uri`.
+    pub handle: Digest,
+    /// Who pushed it, and alone may use it.
+    pub client_id: String,
+    /// Its parameters as a form, without the client's credentials.
+    pub params: String,
+    /// Whether they come from a signed request object.
+    pub signed: bool,
+    /// Milliseconds since the epoch.
+    pub expires_at: i64,
 }
 
 /// What an authorization response is to hold: one of the three at least (OAuth 2.0 Multiple Response Types 1.0).

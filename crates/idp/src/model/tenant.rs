@@ -44,6 +44,8 @@ pub struct TenantSettings {
     pub session_cookie: SessionCookie,
     /// Whether `/oidc/logout` may be followed by a confirmation page.
     pub sessions: SessionSettings,
+    /// Whether there is `/oauth/par`.
+    pub pushed_authorization_requests_supported: bool,
     /// Switches.
     pub flags: TenantFlags,
 }
@@ -92,6 +94,10 @@ pub struct TenantFlags {
     pub enable_public_signup_user_exists_error: bool,
     /// First-party clients on `localhost` ask for consent as Auth0's do.
     pub consent_on_localhost: bool,
+    /// Request objects with `alg` `none` (OpenID Connect Core 6.1), for clients that are not held to signed ones.
+    pub enable_unsigned_request_objects: bool,
+    /// Every client's authorization requests must come by `/oauth/par`.
+    pub require_pushed_authorization_requests: bool,
 }
 
 impl Default for TenantSettings {
@@ -109,6 +115,7 @@ impl Default for TenantSettings {
             idle_session_lifetime: 72.0,
             session_cookie: SessionCookie::default(),
             sessions: SessionSettings::default(),
+            pushed_authorization_requests_supported: true,
             flags: TenantFlags::default(),
         }
     }

@@ -14,9 +14,7 @@ const MAX_OPAQUE: usize = 4096;
 pub(crate) const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
 /// Parameters whose effect a client relies on and that this build does not have: ignoring them would be a lie.
-const REFUSED: [(&str, ErrorCode); 9] = [
-    ("request", ErrorCode::RequestNotSupported),
-    ("request_uri", ErrorCode::RequestUriNotSupported),
+const REFUSED: [(&str, ErrorCode); 7] = [
     ("registration", ErrorCode::RegistrationNotSupported),
     ("resource", ErrorCode::InvalidTarget),
     ("authorization_details", ErrorCode::InvalidRequest),
@@ -32,6 +30,8 @@ pub(crate) struct ReturnAddress {
     pub(crate) redirect_uri: String,
     pub(crate) given: bool,
     pub(crate) mode: ResponseMode,
+    /// Whether it goes as one signed JWT.
+    pub(crate) jwt: bool,
     pub(crate) state: Option<String>,
 }
 
@@ -65,19 +65,25 @@ impl ReturnAddress {
             state => state.map(str::to_owned),
         };
         let asked = params.value("response_type").and_then(ResponseType::parse).unwrap_or_default();
-        let mode = match params.value("response_mode") {
+        let (name, jwt) = match params.value("response_mode") {
+            // JARM section 2.3: the way that the response type takes by default.
+            Some("jwt") => (None, true),
+            Some(name) => (Some(name.strip_suffix(".jwt").unwrap_or(name)), name.ends_with(".jwt")),
+            None => (None, false),
+        };
+        let mode = match name {
             // Tokens do not go into a query; who asks for that is told so in the fragment.
             None | Some("query") if asked.is_front_channel() => ResponseMode::Fragment,
             None | Some("query") => ResponseMode::Query,
             Some("fragment") => ResponseMode::Fragment,
             Some("form_post") => ResponseMode::FormPost,
-            Some("web_message") if may_message(client, &redirect_uri) => ResponseMode::WebMessage,
-            Some("web_message") => {
+            Some("web_message") if !jwt && may_message(client, &redirect_uri) => ResponseMode::WebMessage,
+            Some("web_message") if !jwt => {
                 return Err(invalid("The redirect_uri's origin is not in the list of allowed web origins."));
             }
             Some(_) => return Err(invalid("Unsupported response_mode.")),
         };
-        Ok(Self { redirect_uri, given, mode, state })
+        Ok(Self { redirect_uri, given, mode, jwt, state })
     }
 }
 
@@ -120,6 +126,7 @@ pub(crate) fn parse(
         redirect_uri_given: address.given,
         response_type,
         response_mode: address.mode,
+        response_jwt: address.jwt,
         scope: grantable(&asked, client, api, response_type),
         audience: audience.map(str::to_owned),
         state: address.state.clone(),
@@ -132,6 +139,7 @@ pub(crate) fn parse(
         screen_hint: params.value("screen_hint").filter(|hint| *hint == "signup").map(str::to_owned),
         connection: params.value("connection").map(str::to_owned),
         expected_user: None,
+        pushed: None,
     })
 }
 
@@ -153,8 +161,8 @@ fn response_type(site: &Site, client: &Client, params: &Params<'_>) -> Result<Re
             return Err(OAuthError::new(ErrorCode::UnauthorizedClient, &text));
         }
     }
-    if asked.is_front_channel() && params.value("response_mode") == Some("query") {
-        return Err(invalid("This response_type does not go with response_mode=query."));
+    if asked.is_front_channel() && matches!(params.value("response_mode"), Some("query" | "query.jwt")) {
+        return Err(invalid("This response_type does not go with a response_mode in the query."));
     }
     Ok(asked)
 }

@@ -1,17 +1,32 @@
+//! `/authorize` and `/oauth/par`: which parameters a request has (`reading`, `request_object`, `pushed`), whether they will
+//! do (`request`), what the browser gets to see, and how the answer travels (`response`).
+
+pub(crate) mod pushed;
+mod reading;
+pub(crate) mod request;
+pub(crate) mod request_object;
+mod response;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use base::Secret;
 use oauth::{ErrorCode, OAuthError, Params, Scopes};
-use url::Url;
 
+pub use self::{
+    pushed::{Pushed, PushedRequests},
+    response::AuthorizationResponse,
+};
+use self::{
+    reading::Reading,
+    request::{IDENTITY_SCOPES, ReturnAddress, invalid},
+};
 use crate::{
     EndpointError, IdpError, Site,
-    authorize_request::{self, IDENTITY_SCOPES, ReturnAddress, invalid},
     idp::Core,
     issue::{Hashed, Holder},
     model::{
-        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseMode, ResponseType, Session,
-        SubjectType, Transaction, User,
+        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseType, Session, SubjectType,
+        Transaction, User,
     },
     repository::{ClientGrantFilter, Page},
     urls,
@@ -68,54 +83,6 @@ pub struct Interaction {
     pub screen_hint: Option<String>,
 }
 
-/// An authorization response for the client.
-#[derive(Debug)]
-pub struct AuthorizationResponse {
-    /// Where it goes.
-    pub redirect_uri: String,
-    /// How it goes there.
-    pub mode: ResponseMode,
-    /// Its parameters: what was asked for, or `error` and `error_description`; `state`, and `iss` (RFC 9207).
-    pub params: Vec<(&'static str, String)>,
-}
-
-impl AuthorizationResponse {
-    fn new(address: &ReturnAddress, issuer: String, mut params: Vec<(&'static str, String)>) -> Self {
-        params.extend(address.state.clone().map(|state| ("state", state)));
-        params.push(("iss", issuer));
-        Self { redirect_uri: address.redirect_uri.clone(), mode: address.mode, params }
-    }
-
-    fn error(address: &ReturnAddress, issuer: String, error: &OAuthError) -> Self {
-        let mut params = vec![("error", error.code.as_str().to_owned())];
-        params.extend(error.description.clone().map(|text| ("error_description", text)));
-        Self::new(address, issuer, params)
-    }
-
-    /// The URL of the redirect for the modes `query` and `fragment`; the bare redirect URI for the others.
-    pub fn location(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.redirect_uri) else { return self.redirect_uri.clone() };
-        match self.mode {
-            ResponseMode::Query => {
-                url.query_pairs_mut().extend_pairs(&self.params);
-            }
-            ResponseMode::Fragment => {
-                let mut query = url.clone();
-                query.set_query(None);
-                query.query_pairs_mut().extend_pairs(&self.params);
-                url.set_fragment(query.query());
-            }
-            ResponseMode::FormPost | ResponseMode::WebMessage => return self.redirect_uri.clone(),
-        }
-        url.into()
-    }
-
-    /// The origin of the redirect URI, the target of `postMessage`.
-    pub fn target_origin(&self) -> String {
-        Url::parse(&self.redirect_uri).map(|url| urls::origin_of(&url)).unwrap_or_default()
-    }
-}
-
 /// A request on its way through [`Authorization::start`].
 struct Judged {
     client: Client,
@@ -143,16 +110,45 @@ impl Authorization {
         let Some(client) = known.filter(|client| !client.global) else {
             return Ok(AuthorizeOutcome::ErrorPage(invalid("Unknown client")));
         };
-        let address = match ReturnAddress::parse(&client, params) {
+        let reading = match self.core.read_request(site, &client, params).await? {
+            Ok(reading) => reading,
+            Err(error) => return self.refuse_unread(site, &client, params, error).await,
+        };
+        let address = match ReturnAddress::parse(&client, &reading.params) {
             Ok(address) => address,
             Err(error) => return Ok(AuthorizeOutcome::ErrorPage(error)),
         };
-        match self.judge(site, client, address.clone(), params).await? {
+        match self.judge(site, client.clone(), address.clone(), &reading).await? {
             Ok(judged) => self.proceed(site, judged, browser).await,
-            Err(error) => {
-                Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, site.issuer(), &error)))
-            }
+            Err(error) => self.tell(site, &client, &address, &error).await,
         }
+    }
+
+    /// A request whose parameters cannot be had is refused where it says outside of them that the answer shall go, else
+    /// with a page.
+    async fn refuse_unread(
+        &self,
+        site: &Site,
+        client: &Client,
+        params: &Params<'_>,
+        error: OAuthError,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        match ReturnAddress::parse(client, params) {
+            Ok(address) if address.given => self.tell(site, client, &address, &error).await,
+            _ => Ok(AuthorizeOutcome::ErrorPage(error)),
+        }
+    }
+
+    /// Tells the client about an error.
+    async fn tell(
+        &self,
+        site: &Site,
+        client: &Client,
+        address: &ReturnAddress,
+        error: &OAuthError,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let response = self.core.error_response(site, client, address, &site.issuer(), error).await?;
+        Ok(AuthorizeOutcome::Respond(response))
     }
 
     /// Goes on after a page: `/authorize/resume?state=handle`.
@@ -174,13 +170,13 @@ impl Authorization {
         if request.expected_user.as_ref().is_some_and(|expected| *expected != user.user_id) {
             let error =
                 OAuthError::new(ErrorCode::LoginRequired, "Another user than the requested one logged in.");
-            return self.core.refuse(site, &transaction, &error).await;
+            return self.core.refuse(site, &client, &transaction, &error).await;
         }
         let api = self.core.api(site, request.audience.as_deref()).await?;
         if self.core.needs_consent(site, &client, api.as_ref(), request, &user).await? {
             return Ok(AuthorizeOutcome::Consent(again));
         }
-        self.core.finish(site, &transaction, &session).await
+        self.core.finish(site, &client, &transaction, &session).await
     }
 
     /// `Err` is for the client.
@@ -189,8 +185,9 @@ impl Authorization {
         site: &Site,
         client: Client,
         address: ReturnAddress,
-        params: &Params<'_>,
+        reading: &Reading,
     ) -> Result<Result<Judged, OAuthError>, IdpError> {
+        let params = &reading.params;
         let default = site.tenant.settings.default_audience.as_deref();
         // Auth0's libraries name /userinfo as audience for a token that is good for it alone.
         let audience = params.value("audience").or(default).filter(|name| *name != site.userinfo_audience());
@@ -199,11 +196,10 @@ impl Authorization {
             let text = format!("Service not found: {name}");
             return Ok(Err(OAuthError::new(ErrorCode::AccessDenied, &text)));
         }
-        let mut request =
-            match authorize_request::parse(site, &client, &address, api.as_ref(), audience, params) {
-                Ok(request) => request,
-                Err(error) => return Ok(Err(error)),
-            };
+        let mut request = match request::parse(site, &client, &address, api.as_ref(), audience, params) {
+            Ok(request) => AuthorizeRequest { pushed: reading.pushed, ..request },
+            Err(error) => return Ok(Err(error)),
+        };
         if let Some(api) = &api {
             match self.core.user_scope(site, &client, api, &request.scope).await? {
                 Ok(scope) => request.scope = scope,
@@ -227,24 +223,37 @@ impl Authorization {
     ) -> Result<AuthorizeOutcome, IdpError> {
         let Judged { client, address, request, api } = judged;
         let silent = request.prompt.contains(&Prompt::None);
-        let respond = |code: ErrorCode, text: &str| {
-            let error = OAuthError::new(code, text);
-            Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, site.issuer(), &error)))
-        };
         let Some((session, user)) = self.usable_session(site, &client, &request, browser).await? else {
             if silent {
-                return respond(ErrorCode::LoginRequired, "Login required");
+                let error = OAuthError::new(ErrorCode::LoginRequired, "Login required");
+                return self.refuse_silently(site, &client, &address, &request, &error).await;
             }
             return Ok(AuthorizeOutcome::Login(self.begin(site, request, None, browser).await?));
         };
         if self.core.needs_consent(site, &client, api.as_ref(), &request, &user).await? {
             if silent {
-                return respond(ErrorCode::ConsentRequired, "Consent required");
+                let error = OAuthError::new(ErrorCode::ConsentRequired, "Consent required");
+                return self.refuse_silently(site, &client, &address, &request, &error).await;
             }
             let sid = Some(session.sid);
             return Ok(AuthorizeOutcome::Consent(self.begin(site, request, sid, browser).await?));
         }
-        self.core.respond(site, &request, &session).await
+        self.core.respond(site, &client, &request, &session).await
+    }
+
+    /// Answers a request that no page may be shown for.
+    async fn refuse_silently(
+        &self,
+        site: &Site,
+        client: &Client,
+        address: &ReturnAddress,
+        request: &AuthorizeRequest,
+        error: &OAuthError,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        match self.core.settle(site, request).await? {
+            true => self.tell(site, client, address, error).await,
+            false => Ok(response::answered()),
+        }
     }
 
     /// The browser's session, if it will do for this request.
@@ -387,6 +396,7 @@ impl Core {
     pub(crate) async fn finish(
         &self,
         site: &Site,
+        client: &Client,
         transaction: &Transaction,
         session: &Session,
     ) -> Result<AuthorizeOutcome, IdpError> {
@@ -394,13 +404,14 @@ impl Core {
         if !self.repository.finish_transaction(&site.tenant.id, &transaction.handle, now).await? {
             return Ok(expired());
         }
-        self.respond(site, &transaction.request, session).await
+        self.respond(site, client, &transaction.request, session).await
     }
 
     /// Ends the transaction with an error for the client.
     pub(crate) async fn refuse(
         &self,
         site: &Site,
+        client: &Client,
         transaction: &Transaction,
         error: &OAuthError,
     ) -> Result<AuthorizeOutcome, IdpError> {
@@ -409,17 +420,25 @@ impl Core {
             return Ok(expired());
         }
         let request = &transaction.request;
-        let address = return_address(request);
-        Ok(AuthorizeOutcome::Respond(AuthorizationResponse::error(&address, request.issuer.clone(), error)))
+        if !self.settle(site, request).await? {
+            return Ok(response::answered());
+        }
+        let address = ReturnAddress::from(request);
+        let response = self.error_response(site, client, &address, &request.issuer, error).await?;
+        Ok(AuthorizeOutcome::Respond(response))
     }
 
     /// The answer that the request asked for.
     async fn respond(
         &self,
         site: &Site,
+        client: &Client,
         request: &AuthorizeRequest,
         session: &Session,
     ) -> Result<AuthorizeOutcome, IdpError> {
+        if !self.settle(site, request).await? {
+            return Ok(response::answered());
+        }
         let now = self.clock.now();
         let grant = Grant {
             family: self.random.alphanumeric(22),
@@ -436,14 +455,15 @@ impl Core {
             redirect_uri_given: request.redirect_uri_given,
             code_challenge: request.code_challenge.clone(),
         };
-        let address = return_address(request);
+        let address = ReturnAddress::from(request);
         let code = request.response_type.code.then(|| self.random.token(32));
         let mut params: Vec<_> = code.iter().map(|code| ("code", code.clone())).collect();
         if request.response_type.is_front_channel() {
-            match self.front_channel(site, request.response_type, &grant, code.as_deref()).await {
+            match self.front_channel(site, client, request.response_type, &grant, code.as_deref()).await {
                 Ok(tokens) => params.extend(tokens),
                 Err(EndpointError::OAuth(error)) => {
-                    let response = AuthorizationResponse::error(&address, request.issuer.clone(), &error);
+                    let response =
+                        self.error_response(site, client, &address, &request.issuer, &error).await?;
                     return Ok(AuthorizeOutcome::Respond(response));
                 }
                 Err(EndpointError::Internal(error)) => return Err(error),
@@ -453,7 +473,7 @@ impl Core {
             let digest = self.digester.digest(code);
             self.repository.create_code(&site.tenant.id, &digest, &grant, now + CODE_LIFETIME).await?;
         }
-        let response = AuthorizationResponse::new(&address, request.issuer.clone(), params);
+        let response = self.response(site, client, &address, &request.issuer, params).await?;
         Ok(AuthorizeOutcome::Respond(response))
     }
 
@@ -461,16 +481,14 @@ impl Core {
     async fn front_channel(
         &self,
         site: &Site,
+        client: &Client,
         response_type: ResponseType,
         grant: &Grant,
         code: Option<&str>,
     ) -> Result<Vec<(&'static str, String)>, EndpointError> {
-        let gone = || {
-            EndpointError::oauth(ErrorCode::AccessDenied, "The client or the user does not exist any more.")
-        };
-        let client = self.repository.client(&site.tenant.id, &grant.client_id).await?.ok_or_else(gone)?;
+        let gone = || EndpointError::oauth(ErrorCode::AccessDenied, "The user does not exist any more.");
         let user = self.repository.user(&site.tenant.id, &grant.user_id).await?.ok_or_else(gone)?;
-        let holder = Holder { issuer: &grant.issuer, client: &client, grant, user: &user };
+        let holder = Holder { issuer: &grant.issuer, client, grant, user: &user };
         let mut params = Vec::new();
         let mut hashed = Hashed { code, access_token: None };
         let issued = match response_type.token {
@@ -490,35 +508,5 @@ impl Core {
             params.push(("id_token", id_token.expose().clone()));
         }
         Ok(params)
-    }
-}
-
-fn return_address(request: &AuthorizeRequest) -> ReturnAddress {
-    ReturnAddress {
-        redirect_uri: request.redirect_uri.clone(),
-        given: request.redirect_uri_given,
-        mode: request.response_mode,
-        state: request.state.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn response(redirect_uri: &str, mode: ResponseMode) -> AuthorizationResponse {
-        let params = vec![("code", "a b".to_owned()), ("state", "x&y".to_owned())];
-        AuthorizationResponse { redirect_uri: redirect_uri.to_owned(), mode, params }
-    }
-
-    #[test]
-    fn a_response_is_added_to_the_callbacks_own_query() {
-        let query = response("https://a.example/cb?x=1", ResponseMode::Query);
-        assert_eq!(query.location(), "https://a.example/cb?x=1&code=a+b&state=x%26y");
-        let fragment = response("https://a.example/cb?x=1", ResponseMode::Fragment);
-        assert_eq!(fragment.location(), "https://a.example/cb?x=1#code=a+b&state=x%26y");
-        assert_eq!(response("app://cb", ResponseMode::Query).location(), "app://cb?code=a+b&state=x%26y");
-        let message = response("https://a.example:444/cb", ResponseMode::WebMessage);
-        assert_eq!(message.target_origin(), "https://a.example:444");
     }
 }

@@ -1,0 +1,81 @@
+use std::{sync::Arc, time::Duration};
+
+use oauth::{ErrorCode, Params};
+use url::form_urlencoded::Serializer;
+
+use super::{Authorization, reading::PUSHED_PREFIX, request::ReturnAddress};
+use crate::{ClientAuthentication, EndpointError, Site, idp::Core, model::PushedRequest};
+
+/// Seconds a pushed request is good for where its client says nothing: more than FAPI 2.0 needs, less than it forbids.
+const LIFETIME: i64 = 60;
+/// What an administrator may set, in seconds (RFC 9126 section 2.2 advises 5 to 600).
+pub(crate) const LIFETIMES: std::ops::RangeInclusive<i64> = 10..=600;
+/// Parameters that prove who the client is, and are no part of the request.
+const CREDENTIALS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+
+/// `/oauth/par` (RFC 9126): authorization requests that their clients leave beforehand.
+#[derive(Clone)]
+pub struct PushedRequests {
+    core: Arc<Core>,
+    clients: ClientAuthentication,
+    authorization: Authorization,
+}
+
+/// A request that was kept.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// What to send the browser to `/authorize` with, beside `client_id`.
+    pub request_uri: String,
+    /// Seconds.
+    pub expires_in: i64,
+}
+
+impl PushedRequests {
+    pub(crate) fn new(core: Arc<Core>, clients: ClientAuthentication) -> Self {
+        Self { authorization: Authorization::new(core.clone()), core, clients }
+    }
+
+    /// Judges the request as `/authorize` would, and keeps it. The client authenticates as at the token endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Those of `/authorize` and of client authentication; `endpoint_disabled` where the tenant has none.
+    pub async fn push(
+        &self,
+        site: &Site,
+        authorization: Option<&str>,
+        params: &Params<'_>,
+    ) -> Result<Pushed, EndpointError> {
+        if !site.tenant.settings.pushed_authorization_requests_supported {
+            let code = ErrorCode::parse("endpoint_disabled").unwrap_or(ErrorCode::InvalidRequest);
+            return Err(EndpointError::oauth(code, "This tenant has no pushed authorization requests."));
+        }
+        let client = self.clients.authenticate(site, authorization, params).await?;
+        let reading = self.core.read_pushed(site, &client, params).await??;
+        let named = reading.params.value("client_id").is_none_or(|named| named == client.client_id);
+        if !named {
+            let text = "The client_id is not the authenticated client.";
+            return Err(EndpointError::oauth(ErrorCode::InvalidRequest, text));
+        }
+        let address = ReturnAddress::parse(&client, &reading.params)?;
+        self.authorization.judge(site, client.clone(), address, &reading).await??;
+        let seconds =
+            client.par_request_expiry.unwrap_or(LIFETIME).clamp(*LIFETIMES.start(), *LIFETIMES.end());
+        let handle = self.core.random.token(32);
+        let lifetime = Duration::from_secs(seconds.unsigned_abs());
+        let request = PushedRequest {
+            handle: self.core.digester.digest(&handle),
+            client_id: client.client_id,
+            params: without_credentials(&reading.params),
+            signed: reading.signed,
+            expires_at: (self.core.clock.now() + lifetime).0,
+        };
+        self.core.repository.create_pushed_request(&site.tenant.id, &request).await?;
+        Ok(Pushed { request_uri: format!("{PUSHED_PREFIX}{handle}"), expires_in: seconds })
+    }
+}
+
+fn without_credentials(params: &Params<'_>) -> String {
+    let kept = params.iter().filter(|(name, _)| !CREDENTIALS.contains(name));
+    Serializer::new(String::new()).extend_pairs(kept).finish()
+}

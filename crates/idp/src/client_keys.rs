@@ -1,0 +1,94 @@
+//! The public keys of clients: by value, or at the address that they registered.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base::UnixMillis;
+use jose::{Alg, CompactJws, JoseError, KeySet};
+
+use crate::{idp::Core, model::Client};
+
+/// How long fetched keys count before they are fetched again.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+/// How long after a fetch a token with an unknown key causes no other one.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Addresses whose keys are remembered; when there are more, all are forgotten.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Keys of clients by the addresses they were fetched from.
+#[derive(Default)]
+pub(crate) struct ClientKeys {
+    fetched: Mutex<HashMap<String, Fetched>>,
+}
+
+#[derive(Clone)]
+struct Fetched {
+    at: UnixMillis,
+    /// Absent where the address gave none.
+    keys: Option<Arc<KeySet>>,
+}
+
+impl ClientKeys {
+    fn known(&self, url: &str) -> Option<Fetched> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
+    }
+
+    fn remember(&self, url: &str, fetched: Fetched) {
+        let mut known = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(url.to_owned(), fetched);
+    }
+}
+
+impl Core {
+    /// The client's keys; `None` where it has none or they cannot be had at the moment.
+    pub(crate) async fn client_keys(&self, client: &Client) -> Option<Arc<KeySet>> {
+        self.keys_no_older_than(client, FRESH).await
+    }
+
+    /// The payload of `jws`, if a key of the client signed it by one of `allowed`. Keys at an address are fetched again
+    /// when the token names one that is not among them.
+    pub(crate) async fn verified_by_client(
+        &self,
+        client: &Client,
+        jws: &CompactJws<'_>,
+        allowed: &[Alg],
+    ) -> Option<Vec<u8>> {
+        let keys = self.client_keys(client).await?;
+        match keys.verify(jws, allowed) {
+            Ok(payload) => Some(payload),
+            Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature) if client.jwks.is_none() => {
+                let again = self.keys_no_older_than(client, PAUSE).await?;
+                again.verify(jws, allowed).ok()
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<KeySet>> {
+        if let Some(jwks) = &client.jwks {
+            return KeySet::parse(jwks.to_string().as_bytes()).ok().map(Arc::new);
+        }
+        let url = client.jwks_uri.as_deref()?;
+        let known = self.client_keys.known(url);
+        let now = self.clock.now();
+        // A failure counts for the shorter time, or a client would be locked out by one of its own restarts.
+        let fresh = |fetched: &&Fetched| {
+            now.since(fetched.at) < if fetched.keys.is_some() { age } else { age.min(PAUSE) }
+        };
+        if let Some(fetched) = known.as_ref().filter(fresh) {
+            return fetched.keys.clone();
+        }
+        let document = self.document(url, "application/jwk-set+json, application/json").await;
+        let keys = document.and_then(|bytes| KeySet::parse(&bytes).ok()).map(Arc::new);
+        // An address that is away for a moment does not take back what it said.
+        let keys = keys.or_else(|| known.and_then(|known| known.keys));
+        self.client_keys.remember(url, Fetched { at: now, keys: keys.clone() });
+        keys
+    }
+}
