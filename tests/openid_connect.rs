@@ -17,6 +17,9 @@ mod support;
 mod assertions;
 #[path = "openid_connect/bearer.rs"]
 mod bearer;
+#[cfg(feature = "count-allocations")]
+#[path = "openid_connect/budgets.rs"]
+mod budgets;
 #[path = "openid_connect/calls.rs"]
 mod calls;
 #[path = "openid_connect/claims.rs"]
