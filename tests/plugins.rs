@@ -10,5 +10,7 @@
 
 mod support;
 
+#[path = "plugins/meta.rs"]
+mod meta;
 #[path = "plugins/redirect.rs"]
 mod redirect;

@@ -76,13 +76,17 @@ pub enum Fault {
     TooLong,
 }
 
-pub(crate) fn compile(vars: &Value) -> Result<Node, ExprError> {
-    let mut compiler = Compiler { place: Vec::new(), elements: 0, patterns: 0 };
+/// How a name is read.
+pub(crate) type Names = fn(&str) -> Result<Variable, VariableError>;
+
+pub(crate) fn compile(vars: &Value, names: Names) -> Result<Node, ExprError> {
+    let mut compiler = Compiler { names, place: Vec::new(), elements: 0, patterns: 0 };
     compiler.root(vars).map_err(|kind| ExprError { at: Place(&compiler.place).to_string(), kind })
 }
 
 /// Walks the JSON. `place` is where it stands; a fault leaves it standing there.
 struct Compiler {
+    names: Names,
     place: Vec<usize>,
     elements: usize,
     patterns: usize,
@@ -138,7 +142,7 @@ impl Compiler {
     }
 
     fn condition(&mut self, name: &str, rule: &[Value]) -> Result<Node, Fault> {
-        let variable = self.at(0, |_| Ok(Variable::parse(name)?))?;
+        let variable = self.at(0, |c| Ok((c.names)(name)?))?;
         match rule {
             // APISIX's shorthand for `==`.
             [_, value] => self.at(1, |c| c.test("==", value)).map(|test| Node::Test(variable, test)),
@@ -321,7 +325,7 @@ mod tests {
     use super::*;
 
     fn fault(vars: Value) -> String {
-        compile(&vars).unwrap_err().to_string()
+        compile(&vars, Variable::parse).unwrap_err().to_string()
     }
 
     #[test]

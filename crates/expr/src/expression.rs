@@ -16,7 +16,12 @@ pub struct Expression(pub(crate) Node);
 impl Expression {
     /// Compiles `vars`. An empty list holds for every request.
     pub fn compile(vars: &Value) -> Result<Self, ExprError> {
-        compile::compile(vars).map(Self)
+        compile::compile(vars, Variable::parse).map(Self)
+    }
+
+    /// The same where the answer may be asked about, too: until there is one, its variables are missing.
+    pub fn compile_with_answers(vars: &Value) -> Result<Self, ExprError> {
+        compile::compile(vars, Variable::parse_with_answers).map(Self)
     }
 
     /// Whether the condition holds for `request`.

@@ -46,6 +46,10 @@ pub enum Variable {
     ConsumerName,
     /// `consumer_group_id`.
     ConsumerGroupId,
+    /// `status`: of the answer; missing until there is one.
+    Status,
+    /// `upstream_status`: of the upstream's answer; missing until there is one, and where the gate itself answers.
+    UpstreamStatus,
 }
 
 /// A request, as far as conditions see it.
@@ -114,6 +118,15 @@ impl Variable {
             "consumer_group_id" => Self::ConsumerGroupId,
             other => return Self::parse_prefixed(other),
         })
+    }
+
+    /// Reads a name where the answer may be asked about, too.
+    pub fn parse_with_answers(name: &str) -> Result<Self, VariableError> {
+        match name {
+            "status" => Ok(Self::Status),
+            "upstream_status" => Ok(Self::UpstreamStatus),
+            other => Self::parse(other),
+        }
     }
 
     fn parse_prefixed(name: &str) -> Result<Self, VariableError> {

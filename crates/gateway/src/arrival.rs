@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use expr::{Variable, Variables};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::{
@@ -22,7 +22,7 @@ impl Arrival<'_> {
     /// Whether the conditions of `route` beside host and path hold.
     pub(crate) fn satisfies(&self, route: &Arc<Route>) -> bool {
         let matcher = &route.matcher;
-        let seen = Seen { head: self.head, peer: self.peer, route, consumer: None };
+        let seen = Seen { head: self.head, peer: self.peer, route, consumer: None, answer: None };
         (matcher.methods.is_empty() || matcher.methods.contains(&self.head.method))
             && (matcher.remotes.is_empty()
                 || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
@@ -37,6 +37,17 @@ pub(crate) struct Seen<'a> {
     pub(crate) route: &'a Route,
     /// Who it was found to come from: nobody while its route is looked for.
     pub(crate) consumer: Option<&'a Consumer>,
+    /// What it was answered with; `None`: nothing yet.
+    pub(crate) answer: Option<AnswerStatus>,
+}
+
+/// The status of an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct AnswerStatus {
+    /// What the client gets.
+    pub(crate) sent: StatusCode,
+    /// What the upstream said.
+    pub(crate) upstream: Option<StatusCode>,
 }
 
 impl Variables for Seen<'_> {
@@ -62,6 +73,8 @@ impl Variables for Seen<'_> {
             Variable::RouteName => Cow::Borrowed(self.route.name.as_deref()?),
             Variable::ServiceId => Cow::Borrowed(self.route.service_id.as_deref()?),
             Variable::ConsumerName => Cow::Borrowed(self.consumer?.name()),
+            Variable::Status => Cow::Owned(self.answer?.sent.as_str().to_owned()),
+            Variable::UpstreamStatus => Cow::Owned(self.answer?.upstream?.as_str().to_owned()),
             Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
         })
     }

@@ -8,14 +8,20 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use quick_cache::unsync::Cache;
 use smallvec::SmallVec;
 
 use crate::{
+    client_body::ClientBody,
+    condition::Decided,
     consumer::{Attached, Consumers},
     core::Core,
-    plugin::{BodyReader, Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead},
+    plugin::{
+        BodyInspector, BodyReader, Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead,
+        Verdict,
+    },
     route::{Layer, Plan, Route},
     snapshot::Part,
 };
@@ -35,6 +41,8 @@ pub(crate) struct Chain<'a, 's> {
     /// Headers that plugins add to whatever is answered.
     pub(crate) added: &'a mut Vec<(HeaderName, HeaderValue)>,
     pub(crate) ran: &'a mut Ran<'s>,
+    /// The request's body; `None`: there is none.
+    pub(crate) body: &'a mut Option<ClientBody>,
 }
 
 /// What a plugin ends a request with.
@@ -54,6 +62,19 @@ pub(crate) struct Ran<'s> {
     parts: SmallVec<[&'s Part; 2]>,
     /// What the route's plan became with the plugins of the consumer.
     merged: Option<Rc<Merged>>,
+    decided: Decided,
+}
+
+/// An answer before its body.
+pub(crate) struct Answered<'a> {
+    /// Who asked.
+    pub(crate) peer: &'a Peer,
+    /// For what.
+    pub(crate) head: &'a RequestHead,
+    /// What the upstream answered with.
+    pub(crate) upstream_status: Option<StatusCode>,
+    pub(crate) status: &'a mut StatusCode,
+    pub(crate) headers: &'a mut HeaderMap,
 }
 
 impl<'s> Chain<'_, 's> {
@@ -128,49 +149,65 @@ impl<'s> Chain<'_, 's> {
                     response: self.added,
                     consumers,
                     attached: &mut self.ran.attached,
+                    decided: &mut self.ran.decided,
                 },
             );
-            match flow {
-                Flow::Continue => {}
+            let verdict = match flow {
+                Flow::Continue => continue,
                 Flow::Respond(reply) => return Some(End::Reply(*reply)),
                 Flow::Read(reader) => return Some(End::Read(reader)),
-                Flow::Suspend(future) => {
-                    let verdict = future.await;
-                    verdict.request.into_iter().for_each(|edit| edit.apply(&mut self.head.headers));
-                    self.added.extend(verdict.response);
-                    if let Some(who) = verdict.attach {
-                        who.attach(&mut self.ran.attached, &mut self.head.headers);
-                    }
-                    if let Some(reply) = verdict.reply {
-                        return Some(End::Reply(*reply));
-                    }
-                }
+                Flow::Suspend(future) => future.await,
+                // Boxed, because hardly any request takes this way and every request's future would have room for it.
+                Flow::Inspect(inspector) => Box::pin(self.inspect(inspector)).await,
+            };
+            verdict.request.into_iter().for_each(|edit| edit.apply(&mut self.head.headers));
+            self.added.extend(verdict.response);
+            if let Some(who) = verdict.attach {
+                who.attach(&mut self.ran.attached, &mut self.head.headers);
+            }
+            if let Some(reply) = verdict.reply {
+                return Some(End::Reply(*reply));
             }
         }
         None
+    }
+
+    async fn inspect(&mut self, inspector: BodyInspector) -> Verdict {
+        let limits = &self.core.settings.limits;
+        let whole = match self.body {
+            None => Ok(Bytes::new()),
+            Some(body) => body.whole(limits.body_bytes.min(inspector.limit as u64), limits.body).await,
+        };
+        (inspector.judge)(whole).await
     }
 }
 
 impl Ran<'_> {
     /// Shows the head of the answer to the plugins that take part in it.
-    pub(crate) fn on_response(
-        &self,
-        route: Option<&Arc<Route>>,
-        peer: &Peer,
-        status: &mut StatusCode,
-        headers: &mut HeaderMap,
-    ) {
-        for part in &self.parts {
-            let route = route.unwrap_or(&part.nowhere);
-            for plugin in &part.global.response_headers {
-                plugin.response_headers(&mut PluginResponse { status, headers, route, peer });
+    pub(crate) fn on_response(&mut self, route: Option<&Arc<Route>>, answered: Answered<'_>) {
+        let Answered { peer, head, upstream_status, status, headers } = answered;
+        let attached = self.attached.as_ref();
+        let decided = &mut self.decided;
+        let mut show = |plugins: &[Arc<dyn Plugin>], route: &Arc<Route>| {
+            for plugin in plugins {
+                plugin.response_headers(&mut PluginResponse {
+                    status,
+                    headers,
+                    route,
+                    peer,
+                    head,
+                    attached,
+                    upstream_status,
+                    decided,
+                });
             }
+        };
+        for part in &self.parts {
+            show(&part.global.response_headers, route.unwrap_or(&part.nowhere));
         }
         let Some(route) = route else { return };
         let plan = self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
-        for plugin in &plan.response_headers {
-            plugin.response_headers(&mut PluginResponse { status, headers, route, peer });
-        }
+        show(&plan.response_headers, route);
     }
 }
 

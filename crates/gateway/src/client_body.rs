@@ -1,16 +1,18 @@
 //! The body of a client's request on its way upstream.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{client_stream::Signs, error::Failure};
 
@@ -47,9 +49,7 @@ impl BodyError {
     pub(crate) const fn failure(&self) -> Failure {
         match self {
             Self::Client => Failure::Client(StatusCode::BAD_REQUEST, "the request's body broke off"),
-            Self::TooLarge => {
-                Failure::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
-            }
+            Self::TooLarge => Failure::TOO_LARGE,
         }
     }
 }
@@ -69,6 +69,37 @@ impl ClientBody {
             total: 0,
             signs,
         }
+    }
+
+    /// How many bytes it says that it has, at least.
+    pub(crate) fn announced(&self) -> u64 {
+        self.incoming.size_hint().lower()
+    }
+
+    /// All of it: at most `limit` bytes, within `patience`. It is handed out again from its beginning.
+    pub(crate) async fn whole(&mut self, limit: u64, patience: Duration) -> Result<Bytes, Failure> {
+        if self.announced() > limit {
+            return Err(BodyError::TooLarge.failure());
+        }
+        self.place = 0;
+        let collect = async {
+            let mut whole = BytesMut::new();
+            while let Some(piece) = poll_fn(|cx| self.poll_data(cx)).await {
+                let piece = piece?;
+                if (whole.len() + piece.len()) as u64 > limit {
+                    return Err(BodyError::TooLarge);
+                }
+                whole.extend_from_slice(&piece);
+            }
+            Ok(whole.freeze())
+        };
+        let Ok(whole) = tokio::time::timeout(patience, collect).await else {
+            let late = "the request's body did not come in time";
+            return Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, late));
+        };
+        let whole = whole.map_err(|error| error.failure())?;
+        (self.seen, self.forgotten, self.place) = (smallvec![whole.clone()], false, 0);
+        Ok(whole)
     }
 
     /// Whether there is nothing, or nothing more, to hand out.

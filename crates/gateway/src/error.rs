@@ -79,7 +79,7 @@ pub fn escape_html(text: &str) -> String {
 }
 
 /// Why a request failed: whose side, what happened, and whether it may be sent again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
     /// The client's request cannot be understood or is not allowed.
     #[error("{1}")]
@@ -117,6 +117,10 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The body of a request is longer than it may be.
+    pub const TOO_LARGE: Self =
+        Self::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
+
     /// The status that tells the client.
     pub const fn status(&self) -> StatusCode {
         match self {

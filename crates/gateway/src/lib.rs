@@ -11,6 +11,7 @@ mod chain;
 mod client_body;
 mod client_policy;
 mod client_stream;
+pub mod condition;
 pub mod consumer;
 mod core;
 pub mod engine;

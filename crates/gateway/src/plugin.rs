@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use smallvec::SmallVec;
 
 use crate::{
-    arrival::Seen,
+    arrival::{AnswerStatus, Seen},
+    condition::Decided,
     consumer::{Attached, Consumer, Consumers},
-    error::ErrorBody,
+    error::{ErrorBody, Failure},
     route::Route,
 };
 
@@ -85,6 +86,8 @@ pub enum Flow {
     Suspend(Suspended),
     /// Read the request's body, then answer the client; nothing is sent upstream.
     Read(BodyReader),
+    /// Read the request's body, judge it, and go on as the verdict says: upstream gets the same body.
+    Inspect(BodyInspector),
 }
 
 /// Future of an answer made from a request's body.
@@ -97,6 +100,14 @@ pub struct BodyReader {
     pub limit: usize,
     /// Makes the answer.
     pub answer: Box<dyn FnOnce(Bytes) -> Answering>,
+}
+
+/// A plugin that has to see a request's body before the request goes on.
+pub struct BodyInspector {
+    /// Bytes that the body may have; the limit of the listener holds as well.
+    pub limit: usize,
+    /// Judges the body, or what came of reading it: it was too large (413), too slow (408) or broke off (400).
+    pub judge: Box<dyn FnOnce(Result<Bytes, Failure>) -> Suspended>,
 }
 
 impl Flow {
@@ -113,6 +124,7 @@ impl fmt::Debug for Flow {
             Self::Respond(reply) => f.debug_tuple("Respond").field(&reply.status()).finish(),
             Self::Suspend(_) => f.write_str("Suspend"),
             Self::Read(reader) => f.debug_tuple("Read").field(&reader.limit).finish(),
+            Self::Inspect(inspector) => f.debug_tuple("Inspect").field(&inspector.limit).finish(),
         }
     }
 }
@@ -174,6 +186,8 @@ pub struct PluginRequest<'a> {
     pub consumers: &'a Arc<Consumers>,
     /// Who the request was found to come from.
     pub attached: &'a mut Option<Attached>,
+    /// Which conditional plugins run on this request.
+    pub decided: &'a mut Decided,
 }
 
 impl PluginRequest<'_> {
@@ -191,7 +205,7 @@ impl PluginRequest<'_> {
     /// The request for conditions over its variables.
     pub fn variables(&self) -> impl expr::Variables {
         let consumer = self.consumer().map(Arc::as_ref);
-        Seen { head: self.head, peer: self.peer, route: self.route, consumer }
+        Seen { head: self.head, peer: self.peer, route: self.route, consumer, answer: None }
     }
 
     /// The gate's own answer in the words of the route's dialect: a page for browsers, JSON for everybody else.
@@ -215,6 +229,23 @@ pub struct PluginResponse<'a> {
     pub route: &'a Arc<Route>,
     /// Where the request came from.
     pub peer: &'a Peer,
+    /// The request as it went upstream, or would have gone.
+    pub head: &'a RequestHead,
+    /// Who the request was found to come from.
+    pub attached: Option<&'a Attached>,
+    /// The status that the upstream answered with; `None`: the answer is not its own.
+    pub upstream_status: Option<StatusCode>,
+    /// Which conditional plugins run on this request.
+    pub decided: &'a mut Decided,
+}
+
+impl PluginResponse<'_> {
+    /// Request and answer, for conditions over their variables.
+    pub fn variables(&self) -> impl expr::Variables {
+        let consumer = self.attached.map(Attached::consumer).map(Arc::as_ref);
+        let answer = Some(AnswerStatus { sent: *self.status, upstream: self.upstream_status });
+        Seen { head: self.head, peer: self.peer, route: self.route, consumer, answer }
+    }
 }
 
 /// Method, target and headers of a request.

@@ -1,12 +1,11 @@
 //! One request: clean its head, find its route, run its plugins, exchange it with a target, send the answer.
 
 use std::{
-    future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts, uri::PathAndQuery,
@@ -19,7 +18,7 @@ use crate::{
     access_log::Record,
     arrival::Arrival,
     body::{GateBody, Note, Source},
-    chain::{Chain, End, Ran},
+    chain::{Answered, Chain, End, Ran},
     client_body::{BodyError, ClientBody},
     client_policy,
     core::Core,
@@ -51,15 +50,17 @@ pub(crate) async fn serve(
     let peer = vouched.as_ref().unwrap_or(&connection.peer);
     let mut log = core.log.is_on().then(|| Box::new(record(&core, peer, &parts)));
 
+    let body = (!incoming.is_end_stream())
+        .then(|| ClientBody::new(incoming, core.settings.limits.body_bytes, Arc::clone(&connection.signs)));
     let (html, version) = (wants_page(&parts.headers), parts.version);
     let mut outcome = Outcome::default();
     let mut ran = Ran::default();
     let mut route = None;
-    let admitted = hygiene::admit(parts, &connection).and_then(|head| {
+    let mut admitted = hygiene::admit(parts, &connection).and_then(|head| {
         client_policy::admit(&snapshot.certificates, &connection, &head)?;
         Ok(head)
     });
-    match admitted {
+    match &mut admitted {
         Err(failure) => {
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
@@ -68,32 +69,42 @@ pub(crate) async fn serve(
                 outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        Ok(mut head) => {
+        Ok(head) => {
             if let Some(log) = log.as_mut() {
                 log.target = head.target.clone();
             }
-            let chain =
-                Chain { core: &core, head: &mut head, peer, added: &mut outcome.added, ran: &mut ran };
-            let client = Client { core: &core, connection: &connection, peer, incoming, on_upgrade };
+            let mut client = Client { core: &core, connection: &connection, peer, body, on_upgrade };
+            let chain = Chain {
+                core: &core,
+                head: &mut *head,
+                peer,
+                added: &mut outcome.added,
+                ran: &mut ran,
+                body: &mut client.body,
+            };
             match snapshot.router.find(&Arrival { head: chain.head, peer }) {
                 None => {
                     let (errors, text) = snapshot.not_found;
                     match chain.run_nowhere(&snapshot.parts).await {
-                        Some(end) => client.end(end, errors, &head, &mut outcome).await,
+                        Some(end) => client.end(end, errors, head, &mut outcome).await,
                         None => outcome.reply(errors.reply(StatusCode::NOT_FOUND, text, false)),
                     }
                 }
                 Some(found) => {
                     route = Some(found);
                     match chain.run(found, snapshot.part(found)).await {
-                        Some(end) => client.end(end, found.errors, &head, &mut outcome).await,
-                        None => client.follow(found, &mut head, &mut outcome).await,
+                        Some(end) => client.end(end, found.errors, head, &mut outcome).await,
+                        None => client.follow(found, head, &mut outcome).await,
                     }
                 }
             }
         }
     }
-    finish(core, route, peer, outcome, &ran, log, began)
+    if let Ok(head) = &admitted {
+        let Outcome { status, headers, upstream_status, .. } = &mut outcome;
+        ran.on_response(route, Answered { peer, head, upstream_status: *upstream_status, status, headers });
+    }
+    finish(core, route, outcome, &ran, log, began)
 }
 
 /// What the request came to.
@@ -105,6 +116,8 @@ struct Outcome {
     /// Headers that plugins add to whatever is answered.
     added: Vec<(HeaderName, HeaderValue)>,
     upstream: Option<Box<str>>,
+    /// What the upstream itself answered with.
+    upstream_status: Option<StatusCode>,
     failure: Option<Box<str>>,
 }
 
@@ -116,6 +129,7 @@ impl Default for Outcome {
             source: Source::Full(None),
             added: Vec::new(),
             upstream: None,
+            upstream_status: None,
             failure: None,
         }
     }
@@ -140,7 +154,8 @@ struct Client<'a> {
     core: &'a Rc<Core>,
     connection: &'a Rc<ConnectionInfo>,
     peer: &'a Peer,
-    incoming: Incoming,
+    /// `None`: there is none.
+    body: Option<ClientBody>,
     on_upgrade: Option<OnUpgrade>,
 }
 
@@ -151,34 +166,13 @@ impl Client<'_> {
             End::Reply(reply) => return outcome.reply(reply),
             End::Read(reader) => reader,
         };
-        match Box::pin(self.whole_body(reader.limit)).await {
+        let whole = match self.body {
+            None => Ok(Bytes::new()),
+            Some(mut body) => Box::pin(body.whole(reader.limit as u64, self.core.settings.limits.body)).await,
+        };
+        match whole {
             Ok(body) => outcome.reply((reader.answer)(body).await),
             Err(failure) => outcome.fail(&failure, errors, head),
-        }
-    }
-
-    /// The whole body, for a plugin that answers by it.
-    async fn whole_body(self, limit: usize) -> Result<Bytes, Failure> {
-        let limit = limit as u64;
-        if self.incoming.size_hint().lower() > limit {
-            return Err(BodyError::TooLarge.failure());
-        }
-        if self.incoming.is_end_stream() {
-            return Ok(Bytes::new());
-        }
-        let mut body = ClientBody::new(self.incoming, limit, Arc::clone(&self.connection.signs));
-        let collect = async {
-            let mut whole = BytesMut::new();
-            while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
-                whole.extend_from_slice(&piece?);
-            }
-            Ok(whole.freeze())
-        };
-        match tokio::time::timeout(self.core.settings.limits.body, collect).await {
-            Ok(whole) => whole.map_err(|error: BodyError| error.failure()),
-            Err(_) => {
-                Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time"))
-            }
         }
     }
 
@@ -202,7 +196,7 @@ impl Client<'_> {
         let limit = self.core.settings.limits.body_bytes;
         let refused = if tunnel_or_nothing && !tunnelled {
             Some(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this route has no WebSockets"))
-        } else if self.incoming.size_hint().lower() > limit {
+        } else if self.body.as_ref().is_some_and(|body| body.announced() > limit) {
             Some(BodyError::TooLarge.failure())
         } else {
             None
@@ -211,14 +205,14 @@ impl Client<'_> {
             outcome.fail(&failure, route.errors, head);
             return;
         }
-        let signs = || Arc::clone(&self.connection.signs);
-        let body = (!self.incoming.is_end_stream()).then(|| ClientBody::new(self.incoming, limit, signs()));
+        let body = self.body;
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
         let delivered = delivery.deliver().await;
         outcome.upstream =
             delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
+        outcome.upstream_status = delivered.answer.as_ref().ok().map(Delivered::status);
         match delivered.answer {
             Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
                 let target = delivered.target.map(|target| target.label.to_string()).unwrap_or_default();
@@ -247,7 +241,7 @@ impl Client<'_> {
             return false;
         }
         // A body has no place in the handshake; what follows it would have to be told from the tunnel's bytes.
-        head.websocket = route.websocket && self.on_upgrade.is_some() && self.incoming.is_end_stream();
+        head.websocket = route.websocket && self.on_upgrade.is_some() && self.body.is_none();
         if head.websocket && head.version == Version::HTTP_2 {
             // RFC 8441 leaves the handshake of RFC 6455 out; the target wants it.
             let key = tunnel::handshake_key();
@@ -277,6 +271,15 @@ struct DeliveryResult<'a> {
 enum Delivered {
     H1(Answer),
     H2(StatusCode, HeaderMap, crate::upstream::H2Body),
+}
+
+impl Delivered {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::H1(Answer::Response(status, ..)) | Self::H2(status, ..) => *status,
+            Self::H1(Answer::Switched(..)) => StatusCode::SWITCHING_PROTOCOLS,
+        }
+    }
 }
 
 impl<'a> Delivery<'a> {
@@ -371,18 +374,16 @@ fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap)
     (StatusCode::SWITCHING_PROTOCOLS, headers)
 }
 
-/// Puts the answer together: plugins see its head, the log learns of it.
+/// Puts the answer together, and lets the log learn of it.
 fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
-    peer: &Peer,
     outcome: Outcome,
     ran: &Ran<'_>,
     log: Option<Box<Record>>,
     began: std::time::Duration,
 ) -> Response<GateBody> {
-    let Outcome { mut status, mut headers, source, added, upstream, failure } = outcome;
-    ran.on_response(route, peer, &mut status, &mut headers);
+    let Outcome { status, mut headers, source, added, upstream, failure, .. } = outcome;
     for (name, value) in added {
         headers.append(name, value);
     }

@@ -2,9 +2,10 @@
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
 use gateway::{
-    error::{ConfigError, ErrorBody},
-    plugin::{Flow, Phases, Plugin, PluginRequest, Suspended, Verdict},
+    error::{ConfigError, ErrorBody, Failure},
+    plugin::{BodyInspector, Flow, Phases, Plugin, PluginRequest, Suspended, Verdict},
 };
 use http::{HeaderValue, StatusCode, header};
 
@@ -40,6 +41,7 @@ impl Plugin for MultiAuth {
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
         let mut challenges = Vec::new();
         let mut waiting = Vec::new();
+        let mut inspectors = Vec::new();
         for plugin in &self.plugins {
             match plugin.rewrite(request) {
                 Flow::Continue => return Flow::Continue,
@@ -47,7 +49,15 @@ impl Plugin for MultiAuth {
                 Flow::Suspend(future) => waiting.push(future),
                 // It answers at a path of its own, whoever asks.
                 Flow::Read(reader) => return Flow::Read(reader),
+                Flow::Inspect(inspector) => inspectors.push(inspector),
             }
+        }
+        if let Some(limit) = inspectors.iter().map(|inspector| inspector.limit).max() {
+            let judge = move |body: Result<Bytes, Failure>| {
+                waiting.extend(inspectors.into_iter().map(|inspector| inspected(inspector, &body)));
+                Box::pin(first_of(waiting, challenges)) as Suspended
+            };
+            return Flow::Inspect(BodyInspector { limit, judge: Box::new(judge) });
         }
         if waiting.is_empty() {
             return Flow::Respond(refusal(challenges));
@@ -58,6 +68,15 @@ impl Plugin for MultiAuth {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// What one of several makes of the body, which may be longer than it takes.
+fn inspected(inspector: BodyInspector, body: &Result<Bytes, Failure>) -> Suspended {
+    let body = match body {
+        Ok(body) if body.len() > inspector.limit => Err(Failure::TOO_LARGE),
+        body => body.clone(),
+    };
+    (inspector.judge)(body)
 }
 
 async fn first_of(waiting: Vec<Suspended>, mut challenges: Vec<HeaderValue>) -> Verdict {
@@ -165,12 +184,13 @@ mod tests {
             response: &mut Vec::new(),
             consumers: &Arc::default(),
             attached: &mut None,
+            decided: &mut gateway::condition::Decided::default(),
         });
         let verdict = match flow {
             Flow::Continue => return None,
             Flow::Respond(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
             Flow::Suspend(future) => future.await,
-            Flow::Read(_) => panic!("it reads no body"),
+            Flow::Read(_) | Flow::Inspect(_) => panic!("it reads no body"),
         };
         match verdict.reply {
             Some(reply) => Some(challenge(reply.headers())),

@@ -2,7 +2,13 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::request::Query;
-use crate::{answer::Answer, dialect::Dialect, plugins::DialectPlugin, resources::Kind, schema::excerpt};
+use crate::{
+    answer::Answer,
+    dialect::Dialect,
+    plugins::{DialectPlugin, meta},
+    resources::Kind,
+    schema::{Schema, excerpt},
+};
 
 /// `schema/…` and `plugins/…`; `None` for every other resource.
 pub(super) fn serve(
@@ -71,7 +77,16 @@ fn plugin(dialect: &Dialect, name: &str, query: &Query) -> Result<Answer, Answer
         _ => Some(plugin.schema()),
     };
     let schema = schema.ok_or_else(|| Answer::refuse("not found schema"))?;
-    Ok(Answer::new(StatusCode::OK, schema.to_json()))
+    Ok(Answer::new(StatusCode::OK, with_meta(schema)))
+}
+
+/// A plugin's schema with what every plugin's configuration may have.
+fn with_meta(schema: &Schema) -> Value {
+    let mut described = schema.to_json();
+    if let Some(properties) = described.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(meta::NAME.to_owned(), meta::json_schema());
+    }
+    described
 }
 
 /// Names, from the highest priority to the lowest.
@@ -88,12 +103,12 @@ pub(crate) fn all(dialect: &Dialect) -> Value {
         let mut about = Map::new();
         about.insert("version".to_owned(), json!(0.1));
         about.insert("priority".to_owned(), json!(plugin.priority()));
-        about.insert("schema".to_owned(), plugin.schema().to_json());
+        about.insert("schema".to_owned(), with_meta(plugin.schema()));
         if plugin.authenticates() {
             about.insert("type".to_owned(), json!("auth"));
         }
         if let Some(schema) = plugin.consumer_schema() {
-            about.insert("consumer_schema".to_owned(), schema.to_json());
+            about.insert("consumer_schema".to_owned(), with_meta(schema));
         }
         if let Some(schema) = plugin.metadata_schema() {
             about.insert("metadata_schema".to_owned(), schema.to_json());

@@ -94,7 +94,7 @@ impl Compiler {
         let content = content(&[name, &prepared.conf.value.to_string()]);
         let cx = CompileContext { resource };
         let compiled = self.plugins.find_or(content, || prepared.compile(&cx))?;
-        Ok(Entry { plugin: Some(compiled), ..entry })
+        Ok(Entry { plugin: Some(prepared.terms.apply(compiled)), ..entry })
     }
 }
 

@@ -1,25 +1,24 @@
 //! The dialect's plugins: one file per APISIX name, and the one list of them.
 
 pub mod attach_consumer_label;
-mod authentication;
+pub mod authentication;
 pub mod basic_auth;
 pub mod consumer_restriction;
 pub mod hmac_auth;
 pub mod jwt_auth;
 pub mod key_auth;
+pub(crate) mod meta;
 pub mod multi_auth;
 pub mod openid_connect;
 pub mod redirect;
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, sync::Arc};
 
 use base::Clock;
-use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
-use serde_json::{Map, Value, json};
+use gateway::{condition::Terms, consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
+use serde_json::{Map, Value};
 
+use self::{authentication::Authentication, meta::Meta};
 use crate::{
     references::{References, Resolved, has_references},
     schema::{Schema, excerpt},
@@ -103,6 +102,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) priority: i64,
     /// Whether `_meta` switches it off.
     pub(crate) disabled: bool,
+    /// What else `_meta` says: for what [`Prepared::compile`] gives.
+    pub(crate) terms: Terms,
     /// References are resolved.
     pub(crate) conf: Resolved,
 }
@@ -120,33 +121,6 @@ struct Checked<'a> {
     plugin: &'a dyn DialectPlugin,
     meta: Meta,
     conf: Resolved,
-}
-
-/// What `_meta` of a plugin's configuration says.
-#[derive(Default)]
-struct Meta {
-    disabled: bool,
-    priority: Option<i64>,
-}
-
-impl Meta {
-    fn take(conf: &mut Map<String, Value>) -> Result<Self, String> {
-        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-            Schema::object()
-                .field(
-                    "disable",
-                    Schema::boolean().default(false).doc("true: as if the plugin were not there"),
-                )
-                .field("priority", Schema::integer().doc("runs at this priority in place of its own"))
-                .field("filter", Schema::array(Schema::any()).unimplemented_except(json!([])))
-                .field("error_response", Schema::any().unimplemented())
-                .field("pre_function", Schema::string().unimplemented())
-        });
-        let Some(meta) = conf.shift_remove("_meta") else { return Ok(Self::default()) };
-        SCHEMA.validate(&meta).map_err(|error| format!("property \"_meta\" validation failed: {error}"))?;
-        let disabled = meta.get("disable").and_then(Value::as_bool).unwrap_or(false);
-        Ok(Self { disabled, priority: meta.get("priority").and_then(Value::as_i64) })
-    }
 }
 
 /// What a configuration is checked for.
@@ -229,10 +203,10 @@ impl Registry {
     /// A registry of `others` and of the plugins that know consumers.
     pub fn with_consumers(others: Vec<Arc<dyn DialectPlugin>>, clock: &Clock) -> Self {
         let mut plugins = others;
-        plugins.push(Arc::new(key_auth::KeyAuth::default()));
-        plugins.push(Arc::new(basic_auth::BasicAuth::default()));
-        plugins.push(Arc::new(hmac_auth::HmacAuth::new(clock.clone())));
-        plugins.push(Arc::new(jwt_auth::JwtAuth::new(clock.clone())));
+        plugins.push(Arc::new(Authentication::new(key_auth::KeyAuth)));
+        plugins.push(Arc::new(Authentication::new(basic_auth::BasicAuth)));
+        plugins.push(Arc::new(Authentication::new(hmac_auth::HmacAuth { clock: clock.clone() })));
+        plugins.push(Arc::new(Authentication::new(jwt_auth::JwtAuth { clock: clock.clone() })));
         plugins.push(Arc::new(consumer_restriction::ConsumerRestriction::default()));
         plugins.push(Arc::new(attach_consumer_label::AttachConsumerLabel::default()));
         // It tries the others.
@@ -299,7 +273,12 @@ impl Registry {
             return Err(no_object(name));
         };
         let mut sent = sent.clone();
-        let mut meta = Meta::take(&mut sent).map_err(|error| wrong(name, &error))?;
+        let mut meta = Meta::take(name, &mut sent)?;
+        if place == Place::Consumer && plugin.consumer_schema().is_some() && meta.is_about_running() {
+            let why = "property \"_meta\" validation failed: what a consumer proves itself with does not run, so `disable` \
+                       is all that may stand here: `filter`, `error_response` and `priority` belong to the plugin on the route";
+            return Err(wrong(name, why));
+        }
         let sent = Value::Object(sent);
         if meta.disabled {
             return Ok(Checked { plugin, meta, conf: Resolved::plain(sent) });
@@ -320,8 +299,9 @@ impl Registry {
     /// The configuration as its plugin takes it: without `_meta`, aliases and references resolved.
     pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Prepared<'a>, String> {
         let Checked { plugin, meta, conf } = self.check_one(name, conf, Place::Route)?;
-        let priority = meta.priority.unwrap_or_else(|| plugin.priority());
-        Ok(Prepared { plugin, priority, disabled: meta.disabled, conf })
+        let Meta { disabled, priority, terms } = meta;
+        let priority = priority.unwrap_or_else(|| plugin.priority());
+        Ok(Prepared { plugin, priority, disabled, terms, conf })
     }
 
     /// All of them, by name.

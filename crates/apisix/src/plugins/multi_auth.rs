@@ -79,8 +79,8 @@ impl DialectPlugin for MultiAuth {
             let prepared =
                 self.plugins.prepare(name, conf).map_err(|error| ConfigError::new("auth_plugins", error))?;
             if !prepared.disabled {
-                let one = prepared.compile(cx);
-                compiled.push(one.map_err(|error| ConfigError::new("auth_plugins", error))?);
+                let one = prepared.compile(cx).map_err(|error| ConfigError::new("auth_plugins", error))?;
+                compiled.push(prepared.terms.apply(one));
             }
         }
         compile(compiled)

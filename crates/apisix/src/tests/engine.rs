@@ -226,3 +226,30 @@ async fn changes_in_flight_fail_no_request() {
     };
     tokio::join!(changing, asking);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_may_ask_about_the_answer_and_is_decided_once() {
+    let serving = Serving::start().await;
+    let node = target("one");
+    let stamp = |filter: Value| json!({"stamp": {"text": "s", "_meta": {"filter": filter}}});
+    for (path, upstream, filter, stamped) in [
+        ("/a", node.as_str(), json!([["upstream_status", "==", 200]]), true),
+        ("/b", &node, json!([["upstream_status", "~=", 200]]), false),
+        ("/c", "127.0.0.1:1", json!([["status", "==", "502"]]), true),
+        ("/d", "127.0.0.1:1", json!([["upstream_status", "==", "502"]]), false),
+        ("/e", &node, json!([["arg_x", "==", "1"]]), false),
+        ("/f?x=1", &node, json!([["arg_x", "==", "1"]]), true),
+    ] {
+        let (uri, _) = path.split_once('?').unwrap_or((path, ""));
+        let id = uri.trim_start_matches('/');
+        let body = json!({"uri": uri, "upstream": to(upstream), "plugins": stamp(filter)});
+        serving.gate.created(&format!("routes/{id}"), body).await;
+        assert_eq!(serving.ask("a", path).await.contains("x-stamp: s"), stamped, "{path}");
+    }
+    // A route that cannot be told before it is chosen is no route.
+    let told = serving.gate.put(
+        "routes/r",
+        json!({"uri": "/r", "vars": [["upstream_status", "==", "200"]], "upstream": to(&node)}),
+    );
+    assert_eq!(told.await.status, StatusCode::BAD_REQUEST);
+}

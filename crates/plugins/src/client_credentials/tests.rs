@@ -138,12 +138,13 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         response: &mut added,
         consumers: &Arc::default(),
         attached: &mut None,
+        decided: &mut gateway::condition::Decided::default(),
     });
     let (verdict, waited) = match flow {
         Flow::Continue => (Verdict::default(), false),
         Flow::Respond(reply) => (Verdict { reply: Some(reply), ..Verdict::default() }, false),
         Flow::Suspend(future) => (future.await, true),
-        Flow::Read(_) => panic!("it reads no body"),
+        Flow::Read(_) | Flow::Inspect(_) => panic!("it reads no body"),
     };
     verdict.request.into_iter().for_each(|edit| edit.apply(&mut head.headers));
     let reply = verdict.reply.map(|reply| {

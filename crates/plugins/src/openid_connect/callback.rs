@@ -67,7 +67,7 @@ impl Inner {
                 match inner.read_callback(browser, &visitor, &body) {
                     Flow::Suspend(rest) => rest.await.reply.map(|reply| *reply).unwrap_or_default(),
                     Flow::Respond(reply) => *reply,
-                    Flow::Continue | Flow::Read(_) => Reply::default(),
+                    Flow::Continue | Flow::Read(_) | Flow::Inspect(_) => Reply::default(),
                 }
             })
         };

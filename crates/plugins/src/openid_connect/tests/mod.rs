@@ -110,6 +110,7 @@ fn introspection(endpoint: Option<String>) -> Introspection {
     Introspection {
         how,
         headers: Vec::new(),
+        cookies: Vec::new(),
         remembers_refusals: false,
         max_age: Duration::from_secs(60),
         lifetime_claim: None,
@@ -158,6 +159,7 @@ fn config(idp: &Idp) -> Config {
             uncached: false,
             cache_segment: None,
             proof: RequiredProof::None,
+            proof_record: None,
         }),
         login: Some(LoginConfig {
             redirect_uri: Some("/callback".to_owned()),
@@ -287,12 +289,14 @@ impl Gate {
                 response: &mut response,
                 consumers: &consumers,
                 attached: &mut attached,
+                decided: &mut gateway::condition::Decided::default(),
             })
         };
         let (verdict, waited) = match flow {
             Flow::Continue => (Verdict::default(), false),
             Flow::Respond(reply) => (Verdict { reply: Some(reply), ..Verdict::default() }, false),
             Flow::Suspend(future) => (future.await, true),
+            Flow::Inspect(_) => panic!("it inspects no body"),
             Flow::Read(reader) => {
                 assert!(asking.body.len() <= reader.limit);
                 (Verdict::respond((reader.answer)(asking.body.into()).await), true)
