@@ -129,3 +129,72 @@ async fn cve_2026_47341_a_signature_that_was_seen_is_worth_nothing_later() {
     assert_eq!(site.gate.send(seen()).await.status, 401);
     assert_eq!(site.upstream.seen().len(), 1);
 }
+
+/// SHA-256 in base64, as `Digest` has it.
+fn digest_of(body: &[u8]) -> String {
+    format!("SHA-256={}", STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body)))
+}
+
+#[tokio::test]
+async fn a_body_is_the_one_that_its_digest_is_of() {
+    let conf = json!({"validate_request_body": true, "max_req_body_size": 100_000, "hide_credentials": true, "signed_headers": ["digest"]});
+    let site = Site::with_plugins(json!({"hmac-auth": conf})).await;
+    let (name, signer) = jack(&site).await;
+    let date = date(0);
+    let request = |body: &[u8], digest: Option<&str>| {
+        let lines = [format!("date: {date}"), format!("digest: {}", digest.unwrap_or_default())];
+        let signed = signer.sign("hmac-sha256", "date digest", &lines);
+        let request = forged_post(&site).header("Date", &date).header("Authorization", &signed).body(body);
+        digest.into_iter().fold(request, |request, digest| request.header("Digest", digest))
+    };
+    // Longer than what is remembered of a body that is only passed on.
+    let body = "x".repeat(100_000).into_bytes();
+    for (body, digest) in [
+        (&b"body"[..], None),
+        (b"body", Some("hello".to_owned())),
+        (b"body", Some(digest_of(b"Body"))),
+        (b"", Some(digest_of(b"body"))),
+        (&body, Some(digest_of(&body[1..]))),
+    ] {
+        refused(&site, &site.gate.send(request(body, digest.as_deref())).await, UNPROVEN, CHALLENGE);
+    }
+    let long = vec![b'x'; 100_001];
+    let answer = site.gate.send(request(&long, Some(&digest_of(&long)))).await;
+    assert_eq!((answer.status, site.upstream.received().as_str()), (413, ""));
+    for good in [&b"body"[..], b"", &body] {
+        let answer = site.gate.send(request(good, Some(&digest_of(good)))).await;
+        assert_eq!(answer.status, 200, "{}", good.len());
+        assert_eq!(told(&site)[0].as_ref(), Some(&name));
+        let seen = site.upstream.seen().pop().unwrap();
+        assert!(seen.message.body == good, "the upstream gets another body");
+        assert!(seen.header("authorization").is_none(), "it is hidden");
+    }
+}
+
+#[tokio::test]
+async fn a_checked_body_goes_with_multi_auth_and_the_anonymous_consumer() {
+    let anonymous = unique("anyone-");
+    let plugins = json!({"hmac-auth": {"validate_request_body": true, "anonymous_consumer": anonymous}});
+    let site = Site::with_plugins(plugins).await;
+    consumer(&site.gate, &anonymous, json!({})).await;
+    let (_, signer) = jack(&site).await;
+    let date = date(0);
+    let signed = signer.sign("hmac-sha256", "date", &[format!("date: {date}")]);
+    let ask = async |site: &Site, digest: &str| {
+        let request = forged_post(site).header("Date", &date).header("Digest", digest).body("body");
+        site.gate.send(request.header("Authorization", &signed)).await
+    };
+    assert_eq!(ask(&site, "none").await.status, 200);
+    assert_eq!(told(&site)[0].as_ref(), Some(&anonymous));
+    let either = json!([{"hmac-auth": {"validate_request_body": true}}, {"key-auth": {}}]);
+    let site = Site::on(site.gate.clone(), json!({"multi-auth": {"auth_plugins": either}})).await;
+    assert_eq!(ask(&site, "none").await.status, 401);
+    assert_eq!(site.upstream.received(), "");
+    assert_eq!(ask(&site, &digest_of(b"body")).await.status, 200);
+    assert_eq!(site.upstream.seen().pop().unwrap().message.body, b"body");
+}
+
+fn forged_post(site: &Site) -> Request {
+    let request = Request::new("POST", &site.target("x"));
+    TOLD.into_iter().fold(request, |request, name| request.header(name, "evil"))
+}

@@ -197,3 +197,34 @@ async fn a_token_is_found_in_header_query_and_cookie_and_hidden_in_all_of_them()
     assert!(!site.upstream.received().contains(&token));
     assert_eq!(site.upstream.seen().last().unwrap().header("cookie"), Some("a=b"));
 }
+
+#[tokio::test]
+async fn j16_a_short_secret_of_jwt_auth_is_taken_as_by_apisix_and_named_in_the_log() {
+    let gate = std::sync::Arc::new(Portcullis::dev());
+    let site = Site::on(gate, json!({"jwt-auth": {}})).await;
+    let (name, secret) = (unique("jack-"), "my-secret-canary");
+    consumer(&site.gate, &name, json!({"jwt-auth": {"key": name, "secret": secret}})).await;
+    let token = |secret: &str| {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!(
+            "{}.{}",
+            part(json!({"alg": "HS256", "typ": "JWT"})),
+            part(json!({"key": name, "exp": now() + 60}))
+        );
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text.as_bytes());
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    assert_eq!(ask(&site, &token(secret)).await.status, 200);
+    assert_eq!(ask(&site, &token("")).await.status, 401);
+    let output = site.gate.output();
+    assert!(
+        output.contains("a jwt-auth secret is shorter than its hash") && output.contains(&name),
+        "{output}"
+    );
+    assert!(!output.contains(secret));
+    for empty in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"] {
+        let body =
+            json!({"username": unique("x"), "plugins": {"jwt-auth": {"key": unique("k"), "secret": empty}}});
+        assert_eq!(site.gate.admin().put("consumers", &body).await.status, 400, "{empty}");
+    }
+}

@@ -82,7 +82,7 @@ impl Alg {
     }
 
     /// The shortest HMAC secret, in bytes: that of the hash (RFC 7518 section 3.2).
-    pub(crate) const fn min_secret(self) -> usize {
+    pub const fn min_secret(self) -> usize {
         match self {
             Self::HS256 => 32,
             Self::HS384 => 48,

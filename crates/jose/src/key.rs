@@ -85,6 +85,15 @@ impl VerifyingKey {
         Ok(Self::made_of(vec![(alg, Check::Mac(Box::new(hmac_key(alg, secret)?)))]))
     }
 
+    /// The same for a secret of any length but none, for a vendor whose users have such. A short one may be guessed from
+    /// one token; see [`Alg::min_secret`].
+    pub fn from_short_hmac_secret(secret: &[u8], alg: Alg) -> Result<Self, JoseError> {
+        if secret.is_empty() {
+            return Err(TOO_SHORT);
+        }
+        Ok(Self::made_of(vec![(alg, Check::Mac(Box::new(hmac_key_of_any_length(alg, secret)?)))]))
+    }
+
     /// The key's id, if it came with one.
     pub fn kid(&self) -> Option<&str> {
         self.0.kid.as_deref()
@@ -190,15 +199,19 @@ const TOO_SHORT: JoseError =
     JoseError::Key("an HMAC secret must be as long as the hash: 32, 48 or 64 bytes (RFC 7518 section 3.2)");
 
 pub(crate) fn hmac_key(alg: Alg, secret: &[u8]) -> Result<hmac::Key, JoseError> {
+    if alg.is_symmetric() && secret.len() < alg.min_secret() {
+        return Err(TOO_SHORT);
+    }
+    hmac_key_of_any_length(alg, secret)
+}
+
+fn hmac_key_of_any_length(alg: Alg, secret: &[u8]) -> Result<hmac::Key, JoseError> {
     let hash = match alg {
         Alg::HS256 => hmac::HMAC_SHA256,
         Alg::HS384 => hmac::HMAC_SHA384,
         Alg::HS512 => hmac::HMAC_SHA512,
         _ => return Err(JoseError::Key("a secret goes with HS256, HS384 or HS512 only")),
     };
-    if secret.len() < alg.min_secret() {
-        return Err(TOO_SHORT);
-    }
     // Everybody has a public key's bytes: as a secret they are the classic confusion (CVE-2015-9235).
     if secret.trim_ascii_start().starts_with(b"-----BEGIN ") {
         return Err(JoseError::Key("a PEM block is no HMAC secret"));

@@ -98,7 +98,12 @@ fn j16_a_short_hmac_secret_is_refused() {
             assert!(SigningKey::from_hmac_secret(alg, "k".into(), &vec![7; length]).is_err());
         }
         assert!(VerifyingKey::from_hmac_secret(&vec![7; least], alg).is_ok());
+        // Only by the name that says so.
+        assert!(VerifyingKey::from_short_hmac_secret(&[7], alg).is_ok());
+        assert!(VerifyingKey::from_short_hmac_secret(&[], alg).is_err());
     }
+    assert!(VerifyingKey::from_short_hmac_secret(&[7; 64], Alg::RS256).is_err());
+    assert!(VerifyingKey::from_short_hmac_secret(b"-----BEGIN PUBLIC KEY-----", Alg::HS256).is_err());
     assert!(VerifyingKey::from_hmac_secret(&[7; 64], Alg::RS256).is_err());
     let jwk = json!({"kty": "oct", "k": b64([7; 48])});
     assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap().algs(), [Alg::HS256, Alg::HS384]);

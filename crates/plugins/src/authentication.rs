@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use gateway::{
-    consumer::Attached,
+    consumer::{Attached, Consumer, Consumers},
     error::{ConfigError, ErrorBody},
-    plugin::{Flow, PluginRequest},
+    plugin::{Flow, PluginRequest, Reply},
 };
 use http::{HeaderValue, StatusCode, header};
 
@@ -20,7 +20,7 @@ pub(crate) use place::Found;
 pub use place::Places;
 
 /// How these answers are worded, in every dialect.
-const ERRORS: ErrorBody = ErrorBody { member: "message" };
+pub(crate) const ERRORS: ErrorBody = ErrorBody { member: "message" };
 /// Told where the anonymous consumer is configured and does not exist.
 const NOBODY: &str = "Invalid user authorization";
 
@@ -70,20 +70,25 @@ impl Guard {
             }
             Err(why) => why,
         };
-        let Some(anonymous) = &self.anonymous else { return self.turn_away(why) };
-        match request.consumers.by_username(anonymous).cloned() {
-            Some(consumer) => {
+        match self.fall_back(request.consumers, why) {
+            Ok(consumer) => {
                 request.attach(consumer);
                 Flow::Continue
             }
-            None => self.turn_away(NOBODY),
+            Err(reply) => Flow::Respond(reply),
         }
     }
 
-    fn turn_away(&self, why: &str) -> Flow {
+    /// In whose name a request goes on that failed so, or how it is turned away.
+    pub(crate) fn fall_back(&self, consumers: &Consumers, why: &str) -> Result<Arc<Consumer>, Box<Reply>> {
+        let Some(anonymous) = &self.anonymous else { return Err(self.turn_away(why)) };
+        consumers.by_username(anonymous).cloned().ok_or_else(|| self.turn_away(NOBODY))
+    }
+
+    fn turn_away(&self, why: &str) -> Box<Reply> {
         let mut reply = ERRORS.reply(StatusCode::UNAUTHORIZED, why, false);
         reply.headers_mut().insert(header::WWW_AUTHENTICATE, self.challenge.clone());
-        Flow::respond(reply)
+        Box::new(reply)
     }
 }
 

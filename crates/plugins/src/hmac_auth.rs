@@ -3,21 +3,24 @@
 //! What is signed is a line with the key's id and a line for each header that the client names; `@request-target` stands
 //! for method and target. A signature without a date in it would be good for ever: `date` is always among the headers
 //! that must be signed, and must be near (CVE-2026-47341).
+//!
+//! A body is not signed itself: the route may demand its digest in `Digest` (RFC 3230), and that this header is signed.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use base::{Clock, Secret};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use gateway::{
-    consumer::{CompiledCredential, Credential},
-    error::ConfigError,
-    plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead},
+    consumer::{CompiledCredential, Consumers, Credential},
+    error::{ConfigError, Failure},
+    plugin::{BodyInspector, Flow, HeaderEdit, Phases, Plugin, PluginRequest, RequestHead, Verdict},
 };
 use http::{HeaderMap, HeaderName, header};
 use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::authentication::{Fallback, Guard};
+use crate::authentication::{ERRORS, Fallback, Guard};
 
 /// The engine's name of it.
 pub const NAME: &str = "hmac-auth";
@@ -72,6 +75,8 @@ pub struct Config {
     pub clock_skew: Duration,
     /// What must be signed besides the date: headers, or `@request-target`.
     pub signed: Vec<String>,
+    /// Bytes of the longest body whose digest is checked; `None`: no digest is asked for.
+    pub checked_body: Option<usize>,
     /// Whether the upstream gets the signature.
     pub hide: bool,
     /// What happens to requests without a good one.
@@ -83,7 +88,7 @@ pub struct Config {
 /// The compiled form.
 struct HmacAuth {
     config: Config,
-    guard: Guard,
+    guard: Arc<Guard>,
 }
 
 /// A consumer's secret, ready for each algorithm.
@@ -104,7 +109,7 @@ pub fn compile(mut config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
     if !config.signed.iter().any(|name| name == "date") {
         config.signed.push("date".to_owned());
     }
-    let guard = Guard::new("hmac", config.fallback.clone())?;
+    let guard = Arc::new(Guard::new("hmac", config.fallback.clone())?);
     Ok(Arc::new(HmacAuth { config, guard }))
 }
 
@@ -225,11 +230,67 @@ impl HmacAuth {
         self.is_now(&request.head.headers).then(|| Arc::clone(credential))
     }
 
+    /// Goes on with a signed request once its body is known to be the one that `Digest` is of.
+    fn inspect(&self, request: &PluginRequest<'_>, signer: Arc<Credential>, limit: usize) -> Flow {
+        let promised = BodyDigest::of(&request.head.headers);
+        let (guard, consumers) = (Arc::clone(&self.guard), Arc::clone(request.consumers));
+        let hidden = self.config.hide.then_some(HeaderEdit::Remove(header::AUTHORIZATION));
+        let judge = move |body: Result<Bytes, Failure>| {
+            let mut verdict = Self::judge_body(body, promised.as_ref(), signer, &guard, &consumers);
+            verdict.request.extend(hidden);
+            Box::pin(async move { verdict }) as _
+        };
+        Flow::Inspect(BodyInspector { limit, judge: Box::new(judge) })
+    }
+
+    fn judge_body(
+        body: Result<Bytes, Failure>,
+        promised: Option<&BodyDigest>,
+        signer: Arc<Credential>,
+        guard: &Guard,
+        consumers: &Consumers,
+    ) -> Verdict {
+        let body = match body {
+            Ok(body) => body,
+            Err(failure) => {
+                return Verdict::respond(ERRORS.reply(failure.status(), failure.message(), false));
+            }
+        };
+        if promised.is_some_and(|promised| promised.fits(&body)) {
+            return Verdict { attach: Some(signer.into()), ..Verdict::default() };
+        }
+        match guard.fall_back(consumers, UNPROVEN) {
+            Ok(consumer) => Verdict { attach: Some(consumer.into()), ..Verdict::default() },
+            Err(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
+        }
+    }
+
     fn is_now(&self, headers: &HeaderMap) -> bool {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| PrimitiveDateTime::parse(date, IMF_FIXDATE).ok());
         let Some(date) = date.map(|date| date.assume_utc().unix_timestamp()) else { return false };
         date.abs_diff(self.config.clock.now().secs()) <= self.config.clock_skew.as_secs()
+    }
+}
+
+/// The SHA-256 that a client says its body has.
+#[derive(Debug, PartialEq, Eq)]
+struct BodyDigest(Vec<u8>);
+
+impl BodyDigest {
+    /// Of the one `Digest: SHA-256=…`.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all("digest").iter();
+        let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
+        let (algorithm, value) = line.split_once('=')?;
+        if !algorithm.eq_ignore_ascii_case("sha-256") {
+            return None;
+        }
+        STANDARD.decode(value).ok().map(Self)
+    }
+
+    fn fits(&self, body: &[u8]) -> bool {
+        digest::digest(&digest::SHA256, body).as_ref() == self.0
     }
 }
 
@@ -243,7 +304,10 @@ impl Plugin for HmacAuth {
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
-        let found = self.find(request);
+        let found = match (self.find(request), self.config.checked_body) {
+            (Ok(signer), Some(limit)) => return self.inspect(request, signer, limit),
+            (found, _) => found,
+        };
         let flow = self.guard.conclude(request, found);
         if self.config.hide && matches!(flow, Flow::Continue) {
             request.head.headers.remove(header::AUTHORIZATION);
@@ -282,6 +346,33 @@ mod tests {
             r#"keyId=k,algorithm="a",signature="s""#,
         ] {
             assert_eq!(Signature::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_one_digest_by_sha_256() {
+        let of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("digest", line.parse().unwrap());
+            }
+            BodyDigest::of(&headers)
+        };
+        let empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        for good in [format!("SHA-256={empty}"), format!("sha-256={empty}")] {
+            let digest = of(&[&good]).unwrap();
+            assert!(digest.fits(b"") && !digest.fits(b" "), "{good}");
+        }
+        let sha = format!("SHA-256={empty}");
+        for bad in [
+            &[][..],
+            &["hello"],
+            &["SHA-256="],
+            &[&sha, &sha],
+            &[&format!("{sha}, SHA-512=x")],
+            &[&format!("MD5={empty}")],
+        ] {
+            assert!(of(bad).is_none_or(|digest| !digest.fits(b"")), "{bad:?}");
         }
     }
 

@@ -79,7 +79,8 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
 ///
 /// # Errors
 ///
-/// When the secret or key is not one for the algorithm, or too weak.
+/// When the secret or key is not one for the algorithm, or a public key is too weak. A secret that is shorter than its
+/// hash is taken, because APISIX takes it, and named in the log.
 pub fn credential(
     key: &str,
     alg: Alg,
@@ -91,7 +92,13 @@ pub fn credential(
     }
     let (field, verifying) = match verification {
         Verification::Secret(secret) if alg.is_symmetric() => {
-            ("secret", VerifyingKey::from_hmac_secret(secret.expose(), alg))
+            if secret.expose().len() < alg.min_secret() {
+                tracing::warn!(
+                    %key, %alg, bytes = secret.expose().len(), at_least = alg.min_secret(),
+                    "a jwt-auth secret is shorter than its hash (RFC 7518 section 3.2): it may be guessed from one token"
+                );
+            }
+            ("secret", VerifyingKey::from_short_hmac_secret(secret.expose(), alg))
         }
         Verification::PublicKey(pem) if !alg.is_symmetric() => {
             ("public_key", VerifyingKey::from_pem(pem).and_then(|key| key.restricted_to(&[alg])))

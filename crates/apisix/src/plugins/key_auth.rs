@@ -4,75 +4,49 @@ use std::sync::Arc;
 
 use base::Secret;
 use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
-use http::HeaderName;
 use plugins::{
     Places,
     key_auth::{Config, compile, credential},
 };
 use serde_json::Value;
 
-use super::{
-    CompileContext, DialectPlugin,
-    authentication::{fallback, fields, header_name, hides, text},
-};
+use super::authentication::{Scheme, fallback, fields, header, header_name, hides, text};
 use crate::schema::Schema;
 
-/// The plugin of the dialect.
-pub struct KeyAuth {
-    schema: Schema,
-    consumer: Schema,
-}
+/// Consumers known by a key.
+#[derive(Debug)]
+pub struct KeyAuth;
 
-impl Default for KeyAuth {
-    fn default() -> Self {
-        Self { schema: schema(), consumer: consumer_schema() }
-    }
-}
+impl Scheme for KeyAuth {
+    const NAME: &'static str = "key-auth";
+    const PRIORITY: i64 = 2500;
 
-/// What may be written on a route.
-pub(crate) fn schema() -> Schema {
-    let schema = Schema::object()
-        .field("header", header_name().default("apikey").doc("header with the key; it goes before the query"))
-        .field("query", Schema::string().length(1, 256).default("apikey").doc("query argument with the key"));
-    fields(schema, "key")
-}
-
-/// What may be written in a consumer.
-pub(crate) fn consumer_schema() -> Schema {
-    let key = Schema::string().length(1, 4096).secret();
-    Schema::object().required("key", key.doc("the consumer's key; no other consumer has it"))
-}
-
-impl DialectPlugin for KeyAuth {
-    fn name(&self) -> &'static str {
-        "key-auth"
+    fn schema() -> Schema {
+        let schema = Schema::object()
+            .field(
+                "header",
+                header_name().default("apikey").doc("header with the key; it goes before the query"),
+            )
+            .field(
+                "query",
+                Schema::string().length(1, 256).default("apikey").doc("query argument with the key"),
+            );
+        fields(schema, "key")
     }
 
-    fn priority(&self) -> i64 {
-        2500
+    fn consumer_schema() -> Schema {
+        let key = Schema::string().length(1, 4096).secret();
+        Schema::object().required("key", key.doc("the consumer's key; no other consumer has it"))
     }
 
-    fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn authenticates(&self) -> bool {
-        true
-    }
-
-    fn consumer_schema(&self) -> Option<&Schema> {
-        Some(&self.consumer)
-    }
-
-    fn compile_credential(&self, conf: &Value) -> Result<CompiledCredential, ConfigError> {
+    fn compile_credential(conf: &Value) -> Result<CompiledCredential, ConfigError> {
         credential(&Secret::new(text(conf, "key", "")))
     }
 
-    fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
-        let header = HeaderName::from_bytes(text(conf, "header", "apikey").as_bytes());
+    fn compile(&self, conf: &Value) -> Result<Arc<dyn Plugin>, ConfigError> {
         compile(Config {
             places: Places {
-                header: header.map_err(|error| ConfigError::new("header", error.to_string()))?,
+                header: header(conf, "apikey")?,
                 query: Some(text(conf, "query", "apikey")),
                 cookie: None,
             },
