@@ -26,6 +26,8 @@ mod bodies;
 mod configs;
 #[path = "admin_api/control.rs"]
 mod control;
+#[path = "admin_api/managers.rs"]
+mod managers;
 #[path = "admin_api/references.rs"]
 mod references;
 #[path = "admin_api/writes.rs"]

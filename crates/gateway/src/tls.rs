@@ -106,6 +106,7 @@ fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
     if chain.is_empty() {
         return Err(ConfigError::new("cert", "there is no certificate in it"));
     }
+    refuse_version_1(&chain).map_err(|reason| ConfigError::new("cert", reason))?;
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
         .map_err(|_| ConfigError::new("key", "not a private key in PEM"))?;
     let made = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
@@ -115,6 +116,33 @@ fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
         }
         other => ConfigError::new("cert", other.to_string()),
     })
+}
+
+/// Certificates without extensions (X.509 version 1, RFC 5280 section 4.1.2.1) are refused by TLS clients and servers that
+/// are careful, rustls among them: they can name no host, and anybody's may stand between an authority and a host.
+pub(crate) fn refuse_version_1(chain: &[CertificateDer<'_>]) -> Result<(), String> {
+    let Some(place) = chain.iter().position(|certificate| is_version_1(certificate)) else { return Ok(()) };
+    Err(format!(
+        "certificate {} of it is of X.509 version 1, which TLS does not take here: sign its request again with extensions, \
+         `openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile <(printf \
+         'subjectAltName=DNS:example.com') -out server.pem`",
+        place + 1
+    ))
+}
+
+/// A certificate is a sequence of what is signed, which is a sequence that begins with the version, `[0]`, unless that is
+/// 1.
+fn is_version_1(der: &[u8]) -> bool {
+    const SEQUENCE: u8 = 0x30;
+    const VERSION: u8 = 0xa0;
+    fn inside(der: &[u8]) -> Option<&[u8]> {
+        let (length, rest) = der.strip_prefix(&[SEQUENCE])?.split_first()?;
+        // Lengths from 128 are written in as many bytes as this one says.
+        let more = if *length < 0x80 { 0 } else { usize::from(length & 0x7f) };
+        rest.get(more..)
+    }
+    let signed = inside(der).and_then(inside);
+    signed.is_some_and(|signed| signed.first().is_some_and(|first| *first != VERSION))
 }
 
 impl fmt::Debug for Certificate {

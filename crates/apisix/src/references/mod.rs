@@ -1,10 +1,13 @@
-//! References: `$env://NAME[/member]` and `$secret://vault/ID/PATH/KEY` stand for values that are kept elsewhere.
+//! References: `$env://NAME[/member]` and `$secret://MANAGER/ID/PATH/KEY` stand for values that are kept elsewhere.
 //!
 //! They are resolved when a configuration is compiled, never on the request path. What is stored and listed is the
 //! reference as it was written. Values of a secret manager are fetched on the control runtime before the compiler asks
 //! for them, kept here, and fetched again in the background. One that cannot be resolved is an error: what needs it does
 //! not serve, and the reference is never taken for the value.
 
+mod aws;
+mod gcp;
+mod sigv4;
 mod text;
 mod vault;
 
@@ -20,10 +23,10 @@ use fetch::Fetcher;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use self::{text::Reference, vault::Vault};
-use crate::schema::excerpt;
+use self::{aws::Aws, gcp::Gcp, text::Reference, vault::Vault};
+use crate::schema::{Schema, excerpt};
 
-pub(crate) use self::vault::schema as vault_schema;
+pub(crate) use self::text::ManagerKind;
 
 /// A fetched value is fetched again after so long.
 const FRESH: Duration = Duration::from_secs(300);
@@ -31,6 +34,8 @@ const FRESH: Duration = Duration::from_secs(300);
 const FAILED: Duration = Duration::from_secs(60);
 /// Fetches that are on their way at once.
 const AT_ONCE: usize = 8;
+/// Bytes of a manager's answer: one secret, whatever else stands beside it.
+const MAX_ANSWER: usize = 256 * 1024;
 
 /// What the process's environment says.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -45,6 +50,34 @@ struct Inner {
     clock: Clock,
     /// Values of secret managers, by the reference as it is written.
     known: Mutex<HashMap<String, Known>>,
+    /// What Google's managers are asked with.
+    tokens: gcp::Tokens,
+}
+
+/// What may be written below `secrets/MANAGER`.
+pub(crate) fn schema_of(kind: ManagerKind) -> Schema {
+    match kind {
+        ManagerKind::Vault => vault::schema(),
+        ManagerKind::Aws => aws::schema(),
+        ManagerKind::Gcp => gcp::schema(),
+    }
+}
+
+/// A secret manager, ready to be asked.
+enum Manager {
+    Vault(Vault),
+    Aws(Aws),
+    Gcp(Box<Gcp>),
+}
+
+impl Manager {
+    fn read(kind: ManagerKind, conf: &Value, clock: &Clock) -> Result<Self, String> {
+        match kind {
+            ManagerKind::Vault => Vault::read(conf).map(Self::Vault),
+            ManagerKind::Aws => Aws::read(conf, clock).map(Self::Aws),
+            ManagerKind::Gcp => Gcp::read(conf, clock).map(Box::new).map(Self::Gcp),
+        }
+    }
 }
 
 struct Known {
@@ -97,7 +130,8 @@ impl Resolved {
 impl References {
     /// References to `environment`, and to secret managers that are asked by `fetcher`.
     pub fn new(environment: Box<Environment>, fetcher: Option<Fetcher>, clock: Clock) -> Self {
-        Self(Arc::new(Inner { environment, fetcher, clock, known: Mutex::default() }))
+        let (known, tokens) = (Mutex::default(), gcp::Tokens::default());
+        Self(Arc::new(Inner { environment, fetcher, clock, known, tokens }))
     }
 
     /// None can be resolved.
@@ -212,9 +246,9 @@ impl References {
         outcomes.into_iter().filter_map(|(text, outcome)| self.keep(&text, outcome).then_some(text)).collect()
     }
 
-    fn manager_of(&self, text: &str, managers: &impl Fn(&str) -> Option<Value>) -> Result<Vault, Failure> {
-        let reference = match Reference::parse(text) {
-            Some(Ok(reference)) => reference,
+    fn manager_of(&self, text: &str, managers: &impl Fn(&str) -> Option<Value>) -> Result<Manager, Failure> {
+        let (reference, kind) = match Reference::parse(text) {
+            Some(Ok(reference @ Reference::Manager { kind, .. })) => (reference, kind),
             _ => return Err(Failure::gone("this is no reference")),
         };
         let name = reference.manager();
@@ -227,16 +261,21 @@ impl References {
             Err("it refers to a secret manager itself".to_owned())
         };
         let conf = conf.map_err(|why| Failure::gone(format!("secret manager {name}: {why}")))?;
-        Vault::read(&conf.value).map_err(|why| Failure::gone(format!("secret manager {name}: {why}")))
+        Manager::read(kind, &conf.value, &self.0.clock)
+            .map_err(|why| Failure::gone(format!("secret manager {name}: {why}")))
     }
 
-    async fn ask(&self, text: &str, vault: &Vault) -> Result<Secret<String>, Failure> {
+    async fn ask(&self, text: &str, manager: &Manager) -> Result<Secret<String>, Failure> {
         let Some(fetcher) = &self.0.fetcher else {
             return Err(Failure::passing("secret managers are not asked here"));
         };
-        match Reference::parse(text) {
-            Some(Ok(Reference::Manager { path, key, .. })) => vault.fetch(fetcher, path, key).await,
-            _ => Err(Failure::gone("this is no reference")),
+        let Some(Ok(Reference::Manager { path, key, .. })) = Reference::parse(text) else {
+            return Err(Failure::gone("this is no reference"));
+        };
+        match manager {
+            Manager::Vault(vault) => vault.fetch(fetcher, path, key).await,
+            Manager::Aws(aws) => aws.fetch(fetcher, path, key).await,
+            Manager::Gcp(gcp) => gcp.fetch(fetcher, &self.0.tokens, path, key).await,
         }
     }
 
@@ -281,6 +320,17 @@ fn member_of(value: &str, name: &str, member: &str) -> Result<String, String> {
     found.ok_or_else(|| {
         format!("the environment variable {name} is no JSON object with a text `{}`", excerpt(member))
     })
+}
+
+/// A text of the JSON object that a secret is.
+fn member(secret: &str, key: &str) -> Result<Secret<String>, Failure> {
+    let object =
+        crate::json::parse(secret.as_bytes()).map_err(|_| Failure::gone("the secret is no JSON object"))?;
+    match object.get(key) {
+        Some(Value::String(text)) => Ok(Secret::new(text.clone())),
+        Some(_) => Err(Failure::gone("what the secret has under this key is no text")),
+        None => Err(Failure::gone("the secret has no such key")),
+    }
 }
 
 /// Every reference in `value` to a secret manager.
@@ -349,7 +399,8 @@ mod tests {
             (json!("$env://TEXT/a"), "$env://TEXT/a: the environment variable TEXT is no JSON"),
             (json!("$env://"), "$env://: "),
             (json!("$secret://vault/1/a/b"), "$secret://vault/1/a/b: it has not been fetched yet"),
-            (json!("$secret://aws/1/a/b"), "$secret://aws/1/a/b: secret manager `aws` is not implemented"),
+            (json!("$secret://aws/1/a/b"), "$secret://aws/1/a/b: it has not been fetched yet"),
+            (json!("$secret://azure/1/a/b"), "$secret://azure/1/a/b: it is not `$secret://MANAGER"),
         ] {
             let Err(error) = references().resolve(&written) else { panic!("{written} resolves") };
             assert!(error.starts_with(told), "{error}");

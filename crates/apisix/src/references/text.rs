@@ -3,8 +3,41 @@
 pub(super) enum Reference<'a> {
     /// `$env://NAME`, or `$env://NAME/member` of the JSON object in it.
     Environment { name: &'a str, member: Option<&'a str> },
-    /// `$secret://vault/ID/PATH/KEY`.
-    Manager { id: &'a str, path: &'a str, key: &'a str },
+    /// `$secret://MANAGER/ID/PATH/KEY`.
+    Manager { kind: ManagerKind, id: &'a str, path: &'a str, key: &'a str },
+}
+
+/// What holds secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ManagerKind {
+    Vault,
+    Aws,
+    Gcp,
+}
+
+impl ManagerKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Vault, Self::Aws, Self::Gcp];
+
+    /// As it is called below `secrets` and in references.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Aws => "aws",
+            Self::Gcp => "gcp",
+        }
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a path to a secret may have this letter, beside letters and digits and `-_.~`.
+    const fn allows(self, letter: u8) -> bool {
+        // Names and ARNs; they stand in no URL.
+        matches!((self, letter), (Self::Aws, b':' | b'+' | b'=' | b'@'))
+    }
 }
 
 impl<'a> Reference<'a> {
@@ -20,7 +53,7 @@ impl<'a> Reference<'a> {
     pub(super) fn manager(&self) -> String {
         match self {
             Self::Environment { .. } => String::new(),
-            Self::Manager { id, .. } => format!("vault/{id}"),
+            Self::Manager { kind, id, .. } => format!("{}/{id}", kind.name()),
         }
     }
 }
@@ -45,23 +78,19 @@ fn environment(rest: &str) -> Result<Reference<'_>, String> {
 }
 
 fn manager(rest: &str) -> Result<Reference<'_>, String> {
-    let wanted = || "it is not `$secret://vault/ID/PATH/KEY`".to_owned();
+    let wanted =
+        || "it is not `$secret://MANAGER/ID/PATH/KEY` of a manager `vault`, `aws` or `gcp`".to_owned();
     let (kind, rest) = rest.split_once('/').ok_or_else(wanted)?;
-    match kind {
-        "vault" => {}
-        "aws" | "gcp" => return Err(format!("secret manager `{kind}` is not implemented in this build")),
-        _ => return Err(wanted()),
-    }
+    let kind = ManagerKind::named(kind).ok_or_else(wanted)?;
     let (id, rest) = rest.split_once('/').ok_or_else(wanted)?;
     let (path, key) = rest.rsplit_once('/').ok_or_else(wanted)?;
     // One spelling of each path: it becomes a part of a URL.
+    let allows = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kind.allows(byte);
     let plain = |segment: &str| {
-        !segment.is_empty()
-            && !segment.bytes().all(|byte| byte == b'.')
-            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+        !segment.is_empty() && !segment.bytes().all(|byte| byte == b'.') && segment.bytes().all(allows)
     };
     if plain(id) && !key.is_empty() && path.split('/').all(plain) {
-        Ok(Reference::Manager { id, path, key })
+        Ok(Reference::Manager { kind, id, path, key })
     } else {
         Err(wanted())
     }
@@ -76,9 +105,18 @@ mod tests {
         let read = |text| Reference::parse(text).unwrap();
         assert_eq!(read("$env://A_1"), Ok(Reference::Environment { name: "A_1", member: None }));
         assert_eq!(read("$Env://A/b/c"), Ok(Reference::Environment { name: "A", member: Some("b/c") }));
-        let expected = Reference::Manager { id: "1", path: "kv/apps/x", key: "a key" };
+        let expected =
+            Reference::Manager { kind: ManagerKind::Vault, id: "1", path: "kv/apps/x", key: "a key" };
         assert_eq!(read("$secret://vault/1/kv/apps/x/a key"), Ok(expected));
         assert_eq!(expected.manager(), "vault/1");
+        let arn = "arn:aws:secretsmanager:us-east-1:1:secret:a/b+c=d@e-x";
+        let expected = Reference::Manager { kind: ManagerKind::Aws, id: "prod", path: arn, key: "k" };
+        let written = format!("$secret://aws/prod/{arn}/k");
+        assert_eq!(Reference::parse(&written), Some(Ok(expected)));
+        assert_eq!(
+            read("$secret://gcp/2/name/k").map(|reference| reference.manager()),
+            Ok("gcp/2".to_owned())
+        );
         for bad in [
             "$env://",
             "$env:///a",
@@ -92,7 +130,9 @@ mod tests {
             "$secret://vault/1/a/",
             "$secret://vault/1/a?x/b",
             "$secret://vault/1/%2e%2e/b",
-            "$secret://aws/1/a/b",
+            "$secret://aws/1/../b",
+            "$secret://gcp/1/a+b/c",
+            "$secret://Vault/1/a/b",
             "$secret://nobody/1/a/b",
         ] {
             assert!(read(bad).is_err(), "{bad}");

@@ -5,13 +5,11 @@ use fetch::{Fetcher, Request};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, MAX_ANSWER};
 use crate::schema::Schema;
 
 /// APISIX waits so long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer: one secret, whatever else stands beside it.
-const MAX_ANSWER: usize = 256 * 1024;
 
 /// What may be written below `secrets/vault`.
 pub(crate) fn schema() -> Schema {

@@ -5,7 +5,11 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::{Description, id_text, with_times};
-use crate::{plugins::Registry, references, schema::Schema};
+use crate::{
+    plugins::Registry,
+    references::{self, ManagerKind},
+    schema::{Schema, excerpt},
+};
 
 pub(super) static SECRET: Description = Description {
     plural: "secrets",
@@ -27,9 +31,19 @@ pub(super) static PLUGIN_METADATA: Description = Description {
     references: &[],
 };
 
+/// What every secret manager may have; each kind of them adds its own.
 fn secret() -> Schema {
-    let id = Schema::string().length(1, 128).doc("`vault/` and the id in the path");
-    with_times(references::vault_schema().field("id", id))
+    with_times(
+        Schema::object()
+            .field("id", Schema::string().length(1, 128).doc("kind and id, as in the path: `vault/1`")),
+    )
+    .open()
+}
+
+/// What may be written of a secret manager of this kind.
+pub(crate) fn secret_of(kind: ManagerKind) -> Schema {
+    let id = Schema::string().length(1, 128).doc("kind and id, as in the path");
+    with_times(references::schema_of(kind).field("id", id))
 }
 
 /// What every plugin's metadata may have; each plugin adds its own.
@@ -39,11 +53,9 @@ fn plugin_metadata() -> Schema {
 
 /// Why a secret manager of this name cannot be written.
 pub(crate) fn check_manager(manager: &str) -> Result<(), String> {
-    match manager {
-        "vault" => Ok(()),
-        "aws" | "gcp" => Err(format!("secret manager {manager} is not implemented in this build")),
-        _ => Err(format!("invalid secret manager: {}", crate::schema::excerpt(manager))),
-    }
+    ManagerKind::named(manager)
+        .map(drop)
+        .ok_or_else(|| format!("invalid secret manager: {}", excerpt(manager)))
 }
 
 /// Manager and id of a secret manager's whole id: `vault/1`.
@@ -53,10 +65,15 @@ pub(crate) fn manager_of(id: &str) -> Option<(&str, &str)> {
 
 /// A stored manager says by its id which one it is.
 pub(super) fn check_secret(value: &Value) -> Result<(), String> {
+    static SCHEMAS: LazyLock<[(ManagerKind, Schema); 3]> =
+        LazyLock::new(|| ManagerKind::ALL.map(|kind| (kind, secret_of(kind))));
     let id = value.get("id").and_then(id_text).unwrap_or_default();
-    let (manager, _) =
-        manager_of(&id).ok_or_else(|| format!("invalid secret id: {}", crate::schema::excerpt(&id)))?;
-    check_manager(manager)
+    let (manager, _) = manager_of(&id).ok_or_else(|| format!("invalid secret id: {}", excerpt(&id)))?;
+    check_manager(manager)?;
+    let schema = SCHEMAS.iter().find(|(kind, _)| kind.name() == manager).map(|(_, schema)| schema);
+    schema
+        .map_or(Ok(()), |schema| schema.validate(value))
+        .map_err(|error| format!("invalid configuration: {error}"))
 }
 
 /// Metadata are a plugin's, in its own words.

@@ -14,6 +14,8 @@ use std::{borrow::Cow, sync::LazyLock};
 use serde_json::{Map, Value};
 
 pub(crate) use consumer::{declared_credential, is_username};
+#[cfg(test)]
+pub(crate) use manager::secret_of;
 pub(crate) use manager::{check_manager, manager_of};
 pub(crate) use secrets::{Reader, Sealer};
 
@@ -45,7 +47,7 @@ pub enum Kind {
     PluginConfig,
     /// `plugin_metadata`; its id is the plugin's name.
     PluginMetadata,
-    /// `secrets`; its id is `vault/` and an id.
+    /// `secrets`; its id is the kind of manager and an id: `vault/1`.
     Secret,
 }
 
@@ -205,7 +207,7 @@ impl Kind {
         }
         match self {
             Self::PluginMetadata => return manager::check_metadata(registry, value),
-            Self::Secret => manager::check_secret(value)?,
+            Self::Secret => return manager::check_secret(value),
             _ => {}
         }
         let resolved = self.resolve(registry, value)?;
@@ -238,16 +240,25 @@ impl Kind {
 
     /// A resource with values in the place of the references outside its plugins, which resolve their own.
     pub(crate) fn resolve<'a>(self, registry: &Registry, value: &'a Value) -> Result<Cow<'a, Value>, String> {
-        if self != Self::Ssl {
-            return Ok(Cow::Borrowed(value));
-        }
+        let places: &[&str] = match self {
+            Self::Ssl => &["/cert", "/key", "/certs", "/keys", "/client/ca"],
+            Self::Upstream => &["/tls/client_cert", "/tls/client_key"],
+            Self::Route | Self::Service => &["/upstream/tls/client_cert", "/upstream/tls/client_key"],
+            _ => &[],
+        };
         let mut resolved = Cow::Borrowed(value);
-        for member in ["cert", "key"] {
-            let Some(written) = value.get(member).filter(|written| has_references(written)) else { continue };
-            let found = registry.references().resolve(written);
-            let found = found.map_err(|error| format!("invalid configuration: {member}: {error}"))?;
-            if let Some(members) = resolved.to_mut().as_object_mut() {
-                members.insert(member.to_owned(), found.value);
+        for place in places {
+            let Some(written) = value.pointer(place).filter(|written| has_references(written)) else {
+                continue;
+            };
+            let found = registry.references().resolve(written).map_err(|error| {
+                let member = place.trim_start_matches('/').replace('/', ".");
+                // Items of lists say their own place.
+                let colon = if error.starts_with('[') { "" } else { ": " };
+                format!("invalid configuration: {member}{colon}{error}")
+            })?;
+            if let Some(member) = resolved.to_mut().pointer_mut(place) {
+                *member = found.value;
             }
         }
         Ok(resolved)

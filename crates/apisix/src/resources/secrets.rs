@@ -19,6 +19,9 @@ pub(crate) struct Sealer {
     random: Random,
 }
 
+/// The secrets of secret managers, of whichever kind.
+const MANAGERS: [&str; 4] = ["token", "secret_access_key", "session_token", "auth_config.private_key"];
+
 /// Who looks at a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
@@ -103,7 +106,7 @@ fn for_each(registry: &Registry, kind: Kind, value: &mut Value, visit: &mut dyn 
         Kind::Ssl => &["key"],
         Kind::Upstream => &["tls.client_key"],
         Kind::Route | Kind::Service => &["upstream.tls.client_key"],
-        Kind::Secret => &["token"],
+        Kind::Secret => &MANAGERS,
         Kind::Consumer
         | Kind::Credential
         | Kind::ConsumerGroup
@@ -151,7 +154,7 @@ fn at<'a>(value: &'a mut Value, path: impl Iterator<Item = &'a str>) -> Option<&
 fn hide(registry: &Registry, kind: Kind, value: &mut Value) {
     for_each(registry, kind, value, &mut |_, secret| *secret = Value::Null);
     if kind == Kind::Secret {
-        remove(value, "token");
+        MANAGERS.iter().for_each(|path| remove(value, path));
     }
     let Some(plugins) = value.get_mut("plugins").and_then(Value::as_object_mut) else { return };
     for (name, conf) in plugins {

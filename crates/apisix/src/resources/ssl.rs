@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Description, host, refuse_references, with_common};
+use super::{Description, host, with_common};
 use crate::{compile, schema::Schema};
 
 pub(super) static KIND: Description = Description {
@@ -91,12 +91,6 @@ fn has_what_its_type_needs(value: &Value) -> Result<(), String> {
 }
 
 pub(super) fn check(value: &Value) -> Result<(), String> {
-    for member in ["certs", "keys"] {
-        value.get(member).map_or(Ok(()), |value| refuse_references(value, member))?;
-    }
-    if let Some(ca) = value.pointer("/client/ca") {
-        refuse_references(ca, "client.ca")?;
-    }
     let length = |member: &str| value.get(member).and_then(Value::as_array).map_or(0, Vec::len);
     if length("certs") != length("keys") {
         return Err("mismatched number of certs and keys".to_owned());

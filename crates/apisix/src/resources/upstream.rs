@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::{Description, Kind, host, id, refuse_references, timeout, with_common};
+use super::{Description, Kind, host, id, timeout, with_common};
 use crate::{compile, schema::Schema};
 
 pub(super) static KIND: Description = Description {
@@ -128,10 +128,6 @@ fn one_certificate(tls: &Value) -> Result<(), String> {
 
 /// What the schema cannot say.
 pub(super) fn check(value: &Value) -> Result<(), String> {
-    for member in ["client_cert", "client_key"] {
-        let found = value.get("tls").and_then(|tls| tls.get(member));
-        found.map_or(Ok(()), |value| refuse_references(value, member))?;
-    }
     if value.get("pass_host").is_some_and(|mode| mode == "rewrite") && value.get("upstream_host").is_none() {
         return Err("`upstream_host` can't be empty when `pass_host` is `rewrite`".to_owned());
     }

@@ -44,7 +44,7 @@ async fn routes_are_refused_in_apisix_words() {
             (with("plugins", json!({"stamp": {"text": "a", "x": 1}})), "failed to check the configuration of plugin stamp err: additional properties forbidden, found x"),
             (with("plugins", json!({"stamp": {"text": "a", "later": true}})), "failed to check the configuration of plugin stamp err: property \"later\" is not implemented in this build"),
             (with("plugins", json!({"stamp": {"text": "a\nb"}})), "failed to check the configuration of plugin stamp err: text: not a header's value"),
-            (with("plugins", json!({"stamp": {"text": "a", "_meta": {"filter": [["a", "==", "b"]]}}})), "failed to check the configuration of plugin stamp err: property \"_meta\" validation failed: property \"filter\" is not implemented in this build"),
+            (with("plugins", json!({"stamp": {"text": "a", "_meta": {"filter": [["a", "==", "b"]]}}})), "failed to validate the 'vars' expression: unknown variable `a`"),
             (with("plugins", json!({"stamp": {"text": "a", "txet": "b"}})), "failed to check the configuration of plugin stamp err: property \"txet\" is another spelling of \"text\": only one is allowed"),
             (with("plugins", json!({"stamp": {"text": "$ENV://X"}})), "failed to check the configuration of plugin stamp err: text: $ENV://X: the environment variable X is not set for references"),
             (with("upstream_id", json!("9")), "failed to fetch upstream info by upstream id [9], response code: 404"),
@@ -103,6 +103,35 @@ async fn upstreams_are_refused_in_apisix_words() {
     gate.created("upstreams/1", with("hash_on", json!("vars"))).await;
 }
 
+/// What `openssl x509 -req` without extensions makes.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBNzCB3wIUS//MzRsqn7QvMqkJVhCRBcOED6cwCgYIKoZIzj0EAwIwITEfMB0G
+A1UEAwwWQXV0aG9yaXR5IG9mIHRoZSB0ZXN0czAgFw0yNjExMjcwMjM1NTZaGA8y
+MTI2MTEwMzAyMzU1NlowGzEZMBcGA1UEAwwQdmVyc2lvbi1vbmUudGVzdDBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABEi2YIJZpxlJS59CdbjHFoRqgUM42F0oQKo6
+wpdceqe89C4uNyeBoqt8hkuLYFcnqXAEzA0p8BgWBjJBlkDWlRIwCgYIKoZIzj0E
+AwIDRwAwRAIgSEMPDQLxhLXjgJE9aP5LChIXD6eVDYO/xrDiPESp6MgCIGRNDiFC
+OujClUG0ySWk356RLlps0vkEJlPgoybhlwyA
+-----END CERTIFICATE-----
+";
+
+#[tokio::test]
+async fn an_upstreams_certificate_of_version_1_is_refused_with_the_remedy() {
+    let gate = Gate::new().await;
+    let key = verbs::ssl(&["a.test"])["key"].clone();
+    let mut body = upstream();
+    body["scheme"] = json!("https");
+    body["tls"] = json!({"client_cert": VERSION_1, "client_key": key});
+    let (status, text) = gate.put("upstreams/1", body.clone()).await.refusal();
+    assert_eq!(status, 400);
+    assert!(text.contains("tls.client_cert: certificate 1 of it is of X.509 version 1"), "{text}");
+    assert!(text.contains("openssl x509 -req") && text.contains("subjectAltName"), "{text}");
+    body["tls"] = json!({"client_cert": "$env://NONE", "client_key": "$env://NONE"});
+    let (status, text) = gate.put("routes/1", json!({"uri": "/x", "upstream": body})).await.refusal();
+    assert_eq!(status, 400);
+    assert!(text.contains("upstream.tls.client_cert: $env://NONE: the environment variable NONE"), "{text}");
+}
+
 #[tokio::test]
 async fn certificates_are_refused_with_the_reason() {
     let gate = Gate::new().await;
@@ -120,6 +149,18 @@ async fn certificates_are_refused_with_the_reason() {
         (with("key", json!("x".repeat(200))), "key"),
         (with("key", json!("$secret://vault/1/a/b")), "key: $secret://vault/1/a/b: "),
         (with("cert", json!("$env://NONE")), "cert: $env://NONE: the environment variable NONE is not set"),
+        (
+            with("keys", json!([good["key"], "$env://NONE"])),
+            "keys[1]: $env://NONE: the environment variable NONE is not set",
+        ),
+        (
+            with("client", json!({"ca": "$env://NONE"})),
+            "client.ca: $env://NONE: the environment variable NONE is not",
+        ),
+        (
+            with("cert", json!(VERSION_1)),
+            "cert: certificate 1 of it is of X.509 version 1, which TLS does not take here",
+        ),
         (
             with("client", json!({"ca": "x".repeat(200)})),
             "failed to validate client_cert: client.ca: there is no certificate in it",

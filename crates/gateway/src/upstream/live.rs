@@ -23,7 +23,7 @@ use super::{
     resolve::Resolver,
     spec::{KeepAlive, Node, Scheme, TlsPolicy, UpstreamSpec},
 };
-use crate::error::ConfigError;
+use crate::{error::ConfigError, tls::refuse_version_1};
 
 /// What outlives a snapshot on the way to the upstreams: targets and balancer positions, found again by content, the
 /// resolver, the trusted roots, and the addresses that are never connected to.
@@ -190,6 +190,7 @@ impl Live {
                 let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
                     .collect::<Result<Vec<_>, _>>()
                     .map_err(|error| ConfigError::new("tls.client_cert", format!("not PEM: {error}")))?;
+                refuse_version_1(&chain).map_err(|reason| ConfigError::new("tls.client_cert", reason))?;
                 let key = PrivateKeyDer::from_pem_slice(identity.key.0.expose().as_bytes())
                     .map_err(|_| ConfigError::new("tls.client_key", "not a private key in PEM"))?;
                 builder.with_client_auth_cert(chain, key).map_err(failed)?
