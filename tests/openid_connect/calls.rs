@@ -139,6 +139,49 @@ async fn introspection_asks_as_it_is_told_to_and_keeps_tenants_apart() {
 }
 
 #[tokio::test]
+async fn pass_cookies_takes_the_named_cookies_along_and_keeps_their_answers_apart() {
+    let provider = Provider::start(CLIENT);
+    provider.lie("/introspect", |seen| {
+        let cookies = seen.header("cookie").unwrap_or("none").to_owned();
+        Answer::json(
+            &json!({"active": !cookies.contains("evil"), "sub": cookies, "exp": tokens::now() + 600}),
+        )
+    });
+    let endpoint = format!("{}introspect", provider.issuer());
+    let further =
+        json!({"bearer_only": true, "introspection_endpoint": endpoint, "pass_cookies": " lb  tenant gate"});
+    let site = guarded(shared(), &provider, further).await;
+    let ask = async |cookies: &[&str]| {
+        let request = Request::get(&site.target("api")).bearer("opaque");
+        let request = cookies.iter().fold(request, |request, line| request.header("Cookie", line));
+        site.gate.send(request).await.status
+    };
+    for (cookies, sent) in [
+        (&["other=1; tenant=a"][..], "tenant=a"),
+        (&["tenant=b; lb=1"], "lb=1; tenant=b"),
+        (&["tenant=b", "lb=1; x=y"], "lb=1; tenant=b"),
+        (&["other=1"], "none"),
+        // What the gate sealed is nobody else's, whatever it is called.
+        (&["gate=pc~1abc; tenant=a"], "tenant=a"),
+    ] {
+        assert_eq!(ask(cookies).await, 200, "{cookies:?}");
+        assert_eq!(decoded(&site.last(), "x-userinfo")["sub"], sent, "{cookies:?}");
+    }
+    assert_eq!(ask(&["tenant=evil"]).await, 401, "a good answer to one tenant is none to another");
+    assert_eq!(provider.hits("/introspect").len(), 4, "each set of cookies was asked about once");
+    for (further, told) in [
+        (json!({"pass_cookies": "a;b"}), "one of them is no name of a cookie"),
+        (json!({"pass_cookies": "a", "use_jwks": true}), "it is for introspection, and use_jwks verifies"),
+    ] {
+        let mut conf = json!({"client_id": CLIENT, "client_secret": "s", "bearer_only": true, "discovery": provider.discovery()});
+        conf.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+        let body = json!({"uri": "/x", "plugins": {"openid-connect": conf}});
+        let answer = site.gate.admin().put("routes/pass-cookies", &body).await;
+        assert!(answer.status == 400 && answer.text().contains(told), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn introspection_answers_are_remembered_as_far_as_configured() {
     let provider = Provider::start(CLIENT);
     let endpoint = format!("{}introspect", provider.issuer());

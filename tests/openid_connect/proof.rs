@@ -17,13 +17,13 @@ use crate::support::{
 };
 
 /// A client with a key of its own.
-struct Prover {
+pub(super) struct Prover {
     key: SigningKey,
     jwk: Value,
 }
 
 impl Prover {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = tokens::key(Alg::ES256, "proof");
         let public = key.public_jwk();
         let jwk = json!({"kty": public["kty"], "crv": public["crv"], "x": public["x"], "y": public["y"]});
@@ -31,7 +31,7 @@ impl Prover {
     }
 
     /// `cnf` of a token that is bound to the key.
-    fn cnf(&self) -> Value {
+    pub(super) fn cnf(&self) -> Value {
         json!({"cnf": {"jkt": thumbprint(&self.jwk).unwrap()}})
     }
 
@@ -46,7 +46,7 @@ impl Prover {
         self.key.sign_with_header(header.as_object().unwrap(), claims.to_string().as_bytes()).unwrap()
     }
 
-    fn good(&self, site: &Site, token: &str) -> String {
+    pub(super) fn good(&self, site: &Site, token: &str) -> String {
         self.proof(site, token, |_, _| ())
     }
 }
@@ -60,7 +60,7 @@ fn request(site: &Site, scheme: &str, token: &str, proofs: &[&str]) -> Request {
     proofs.iter().fold(request, |request, proof| request.header("DPoP", proof))
 }
 
-async fn send(site: &Site, scheme: &str, token: &str, proofs: &[&str]) -> Response {
+pub(super) async fn send(site: &Site, scheme: &str, token: &str, proofs: &[&str]) -> Response {
     site.gate.send(request(site, scheme, token, proofs)).await
 }
 

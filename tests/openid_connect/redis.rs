@@ -8,9 +8,13 @@ use std::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{CLIENT, conf, form, login::cookies};
+use super::{
+    CLIENT, conf, form,
+    login::cookies,
+    proof::{Prover, send},
+};
 use crate::support::{
-    DEADLINE, Portcullis, Provider, Request, Response, Site, Upstream,
+    DEADLINE, Options, Portcullis, Provider, Request, Response, Site, Upstream,
     redis::{Redis, SURE},
     tls, tokens, unique,
 };
@@ -217,4 +221,120 @@ async fn sessions_go_over_tls_with_a_password_and_not_to_whom_nobody_vouches_for
         assert_eq!(answer.status, 503, "{answer:?}");
         assert_eq!(site.reached(), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j54_a_proof_of_possession_is_shown_once_among_all_nodes() {
+    let (redis, provider) = (Redis::start(), Provider::start(CLIENT));
+    let gates = nodes();
+    let further = json!({"use_jwks": true, "require_proof": "dpop"});
+    let sites = on_all(&gates, &provider, redis.settings(), further).await;
+    let [here, there] = sites.as_slice() else { panic!("two nodes") };
+    let client = Prover::new();
+    let token = provider.access_token(&client.cnf());
+    for first in [here, there, here] {
+        let proof = client.good(first, &token);
+        let answer = send(first, "DPoP", &token, &[&proof]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        for again in [here, there] {
+            let answer = send(again, "DPoP", &token, &[&proof]).await;
+            assert_eq!(answer.status, 401, "{answer:?}");
+            assert!(answer.header("www-authenticate").unwrap().contains("the proof was used before"));
+        }
+    }
+    let proof = client.good(here, &token);
+    let proofs = [proof.as_str()];
+    let racing =
+        (0..10).map(|number| send(if number % 2 == 0 { here } else { there }, "DPoP", &token, &proofs));
+    let served = join_all(racing).await.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(served, 1);
+    assert_eq!(here.reached() + there.reached(), 4);
+    for (key, value) in redis.dump() {
+        let text = format!("{key} {}", String::from_utf8_lossy(&value));
+        assert!(!text.contains(&token) && !text.contains("jti-"), "{text}");
+    }
+    // A record that does not answer takes no proof: nobody knows whether it is new.
+    redis.freeze();
+    let proof = client.good(here, &token);
+    let answer = send(here, "DPoP", &token, &[&proof]).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(
+        answer.text().contains("the record of proofs of possession is not available"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(here.reached() + there.reached(), 4);
+    redis.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_spoken_to_as_the_route_says() {
+    let authority = tls::Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+    let environment = vec![("SSL_CERT_FILE".to_owned(), roots.to_str().unwrap().to_owned())];
+    let gates = [Arc::new(Portcullis::start(Options { environment, ..Options::default() }))];
+    let (redis, provider) = (Redis::start(), Provider::start(CLIENT));
+    let with = |redis: &Redis, changes: Value| {
+        let mut settings = redis.settings();
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        settings
+    };
+    // What stands where in it.
+    let changes = json!({"prefix": "own-prefix", "username": "default", "keepalive_timeout": 1000});
+    let named = on_all(&gates, &provider, with(&redis, changes), json!({})).await.pop().unwrap();
+    let cookie = cookies(&named.logged_in().await);
+    let keys: Vec<String> = redis.dump().into_iter().map(|(key, _)| key).collect();
+    assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("own-prefix:")), "{keys:?}");
+    let elsewhere =
+        on_all(&gates, &provider, with(&redis, json!({"database": 3})), json!({})).await.pop().unwrap();
+    elsewhere.logged_in().await;
+    assert_eq!(redis.dump().len(), keys.len(), "another database");
+    let nobody = on_all(&gates, &provider, with(&redis, json!({"username": "nobody"})), json!({}))
+        .await
+        .pop()
+        .unwrap();
+    assert_eq!(nobody.with_cookies("page", &cookie).await.status, 503);
+    // How long it may take.
+    for (limits, least, most) in [
+        (json!({"send_timeout": 20, "read_timeout": 30}), 0, 900),
+        (json!({"send_timeout": 20, "read_timeout": 1000}), 1000, 20_000),
+    ] {
+        let site = on_all(&gates, &provider, with(&redis, limits.clone()), json!({})).await.pop().unwrap();
+        let cookie = cookies(&site.logged_in().await);
+        redis.freeze();
+        let began = Instant::now();
+        assert_eq!(site.with_cookies("page", &cookie).await.status, 503);
+        let took = began.elapsed();
+        redis.thaw();
+        assert!(
+            (Duration::from_millis(least)..Duration::from_millis(most)).contains(&took),
+            "{limits}: {took:?}"
+        );
+    }
+    // Connections are taken, and nobody speaks TLS.
+    let silent = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let changes = json!({"port": silent.local_addr().unwrap().port(), "ssl": true, "ssl_verify": false, "connect_timeout": 50});
+    let site = on_all(&gates, &provider, with(&redis, changes), json!({})).await.pop().unwrap();
+    let began = Instant::now();
+    assert_eq!(site.with_cookies("page", &cookie).await.status, 503);
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    // Its name.
+    let secure = Redis::over_tls(&authority.issue(&["redis.test"], |_| ()));
+    for (changes, status) in [
+        (json!({"ssl_verify": true}), 503),
+        (json!({"ssl_verify": true, "server_name": "other.test"}), 503),
+        (json!({"ssl_verify": true, "server_name": "redis.test", "host": "localhost"}), 302),
+    ] {
+        let site = on_all(&gates, &provider, with(&secure, changes.clone()), json!({})).await.pop().unwrap();
+        assert_eq!(site.with_cookies("page", &cookie).await.status, status, "{changes}");
+        if status == 302 {
+            site.logged_in().await;
+        }
+    }
+    let plugins = json!({"openid-connect": conf(&provider, json!({"session": {"storage": "redis"}}))});
+    let body = json!({"uri": "/x", "plugins": plugins});
+    let answer = gates[0].admin().put("routes/no-redis", &body).await;
+    assert!(answer.status == 400 && answer.text().contains("session.redis"), "{}", answer.text());
 }

@@ -3,7 +3,6 @@
 //! A file for each group of attributes: its part of the schema, and its translation. Every attribute of APISIX 3.18 is known here. Those that this build does not implement are refused by name; those
 //! whose APISIX default is not safe keep their shape, and their documentation says what holds instead.
 
-mod absent;
 mod bearer;
 mod calls;
 mod claim_schema;
@@ -15,6 +14,7 @@ mod proof;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unsigned;
 
 use std::{sync::Arc, time::Duration};
 
@@ -119,7 +119,7 @@ pub(crate) fn schema() -> Schema {
         claim_schema::fields,
         proof::fields,
         login::fields,
-        absent::fields,
+        unsigned::fields,
     ];
     groups.into_iter().fold(schema, |schema, fields| fields(schema))
 }

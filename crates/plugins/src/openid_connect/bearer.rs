@@ -7,13 +7,17 @@ use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{
     error::{ConfigError, ErrorBody},
-    plugin::{Flow, HeaderEdit, PluginRequest, Reply, Verdict},
+    plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, SEALED_COOKIE, Verdict},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, COOKIE},
+};
 use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
 use rp::{
     bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
     provider::{Introspected, Provider, ProviderError},
+    session::SharedProofs,
 };
 use serde_json::{Map, Value};
 
@@ -23,7 +27,7 @@ use super::{
     caller::{Caller, Introduction, Place},
     claims::Documents,
     issuers::{self, Issuer, Verifier, Way},
-    proof::{self, Presented, Unproven},
+    proof::{self, Presented, Showing, Unproven},
     source::{Sent, TokenSource},
     tokens::{Failure, Unverified, may_be_newer, verify_by_jwks},
 };
@@ -48,9 +52,13 @@ pub(super) struct Bearer {
     source: TokenSource,
     /// Headers of the client's request that go along to the introspection endpoint.
     further: Vec<HeaderName>,
+    /// Cookies that do.
+    cookies: Vec<String>,
     /// Whose tokens are taken, the route's own provider first.
     issuers: Vec<Issuer>,
     uncached: bool,
+    /// Where all nodes note the proofs they were shown.
+    proofs: Option<SharedProofs>,
 }
 
 /// A token that was verified: all that is needed to judge it again.
@@ -88,9 +96,12 @@ impl Bearer {
             Verification::SymmetricKey { key, .. } => with_secret(identity, key),
             _ => identity,
         };
-        let further = bearer.introspection().map(|introspection| introspection.headers.clone());
-        let (source, further) = (bearer.source.clone(), further.unwrap_or_default());
-        Ok(Self { identity, source, further, issuers, uncached: bearer.uncached })
+        let along = bearer.introspection().map(|asked| (asked.headers.clone(), asked.cookies.clone()));
+        let (further, cookies) = along.unwrap_or_default();
+        let source = bearer.source.clone();
+        let proofs = bearer.proof_record.as_ref();
+        let proofs = proofs.map(|settings| SharedProofs::new(&services.redis, settings));
+        Ok(Self { identity, source, further, cookies, issuers, uncached: bearer.uncached, proofs })
     }
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
@@ -105,11 +116,13 @@ impl Bearer {
             }
             Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, &presented, request)),
         };
-        let further = self.further_headers(&request.head.headers);
-        let outcome = match self.verified(inner, token, &further) {
+        let further = self.further_headers(request.head);
+        // A proof that other nodes may have been shown is asked about there.
+        let here = self.proofs.is_none() || !presented.by_dpop();
+        let outcome = match here.then(|| self.verified(inner, token, &further)).flatten() {
             Some(Ok(verified)) => {
                 let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
-                introduced.map(|introduction| (inner.token_edit(token), introduction, verified))
+                introduced.map(|(introduction, _)| (inner.token_edit(token), introduction, verified))
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
@@ -238,18 +251,19 @@ impl Bearer {
         token: &str,
         verified: &Verified,
         place: &Place<'_>,
-    ) -> Result<Introduction, Denial> {
+    ) -> Result<(Introduction, Option<Showing>), Denial> {
         let (config, now) = (&inner.config, inner.services.clock.now());
         let claims = &verified.claims;
         claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
         // Before anything is said of its claims: whoever cannot prove that it is theirs learns nothing from it.
-        presented.check(inner, token, claims.binding()).map_err(Denial::Unproven)?;
+        let showing = presented.check(inner, token, claims.binding()).map_err(Denial::Unproven)?;
         let expires = claims.expires + config.expiry_leeway;
         // What rules over claims say comes before the schema, as in APISIX.
         if let (None, Some(misfit)) = (&verified.caller.objection, &verified.misfit) {
             return Err(Denial::Misfit(misfit.clone()));
         }
-        inner.introduce(&verified.caller, place, expires, now).map_err(Denial::Forbidden)
+        let introduction = inner.introduce(&verified.caller, place, expires, now);
+        introduction.map(|introduction| (introduction, showing)).map_err(Denial::Forbidden)
     }
 }
 
@@ -303,12 +317,7 @@ impl Inner {
         html: bool,
     ) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
-        let outcome = match bearer.ask(self, inquiry).await {
-            Ok(verified) => Bearer::decide(self, presented, inquiry.token.expose(), &verified, place)
-                .map(|introduction| (introduction, verified)),
-            Err(failure) => Err(failure.into()),
-        };
-        match outcome {
+        match bearer.settle(self, inquiry, presented, place).await {
             Ok((introduction, verified)) => {
                 let token = self.token_edit(inquiry.token.expose());
                 let edits = token.iter().chain(&verified.caller.told);
@@ -340,6 +349,26 @@ impl Inner {
 }
 
 impl Bearer {
+    async fn settle(
+        &self,
+        inner: &Inner,
+        inquiry: &Inquiry<'_>,
+        presented: &Presented,
+        place: &Place<'_>,
+    ) -> Result<(Introduction, Rc<Verified>), Denial> {
+        let token = inquiry.token.expose();
+        let verified = match self.verified(inner, token, inquiry.further) {
+            Some(known) => known.map_err(Denial::Refused)?,
+            None => self.ask(inner, inquiry).await.map_err(Denial::from)?,
+        };
+        let (introduction, showing) = Self::decide(inner, presented, token, &verified, place)?;
+        if let (Some(showing), Some(record)) = (showing, &self.proofs) {
+            let noted = showing.note(record, inner.services.clock.now()).await;
+            noted.map_err(Denial::Unproven)?;
+        }
+        Ok((introduction, verified))
+    }
+
     async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
         let Inquiry { token, further } = *inquiry;
         let place = issuers::pick_later(&self.issuers, token.expose()).await?;
@@ -415,12 +444,23 @@ impl Bearer {
 
     /// The headers of the client's request that an introspection answer may depend on. Where none are configured it is
     /// empty, and nothing is allocated.
-    fn further_headers(&self, headers: &HeaderMap) -> HeaderMap {
+    fn further_headers(&self, head: &RequestHead) -> HeaderMap {
         let mut further = HeaderMap::new();
         for name in &self.further {
-            for value in headers.get_all(name) {
+            for value in head.headers.get_all(name) {
                 further.append(name, value.clone());
             }
+        }
+        let cookie = |name: &String| {
+            let value = head.cookies(name).next().filter(|value| !is_the_gates(value))?;
+            Some(format!("{name}={value}"))
+        };
+        let cookies: Vec<String> = self.cookies.iter().filter_map(cookie).collect();
+        if !cookies.is_empty()
+            && let Ok(mut line) = HeaderValue::try_from(cookies.join("; "))
+        {
+            line.set_sensitive(true);
+            further.insert(COOKIE, line);
         }
         further
     }
@@ -440,6 +480,12 @@ impl Bearer {
         }
         VerdictKey::of(&self.identity, &text)
     }
+}
+
+/// Whether a cookie's value is one that the gate sealed: whoever holds a copy of a session cookie holds the session.
+fn is_the_gates(value: &str) -> bool {
+    let value = value.trim_matches([' ', '\t', '"']);
+    value.as_bytes().starts_with(SEALED_COOKIE)
 }
 
 /// A token, and the headers that came with it and are asked about together with it.

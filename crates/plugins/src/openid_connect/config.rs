@@ -132,6 +132,8 @@ pub struct BearerConfig {
     pub cache_segment: Option<String>,
     /// Which proofs of possession it needs.
     pub proof: RequiredProof,
+    /// Where all nodes note the proofs they were shown; `None`: each process for itself.
+    pub proof_record: Option<RedisSettings>,
 }
 
 /// By whom access tokens are verified.
@@ -161,6 +163,9 @@ pub struct Introspection {
     pub how: Introspecting,
     /// Headers of the client's request that go along, and that the answer may depend on.
     pub headers: Vec<HeaderName>,
+    /// Cookies of the client's request that go along, but for those that the gate sealed, and that the answer may depend
+    /// on.
+    pub cookies: Vec<String>,
     /// Whether it is remembered that a token is not active.
     pub remembers_refusals: bool,
     /// How long an answer counts at most.

@@ -14,7 +14,10 @@ use http::{
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use oauth::dpop::{self, Expected, ProofError};
-use rp::bearer::{Binding, Refusal, Seen};
+use rp::{
+    bearer::{Binding, Refusal, Seen},
+    session::{SharedProofs, StorageError},
+};
 
 use super::Inner;
 
@@ -64,6 +67,28 @@ pub(super) enum Unproven {
     Again,
     /// No more proofs can be remembered, so none can be taken.
     Full,
+    /// The record that the nodes share does not answer, so that nobody knows whether it was shown before.
+    Unknown,
+}
+
+/// A good proof that this process was not shown before, and another node may have been.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Showing {
+    thumbprint: String,
+    jti: String,
+    until: UnixMillis,
+}
+
+impl Showing {
+    /// Notes it where all nodes look.
+    pub(super) async fn note(self, record: &SharedProofs, now: UnixMillis) -> Result<(), Unproven> {
+        match record.show(&self.thumbprint, &self.jti, self.until, now).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Unproven::Again),
+            Err(StorageError) => Err(Unproven::Unknown),
+        }
+    }
 }
 
 impl Presented {
@@ -91,16 +116,17 @@ impl Presented {
         self.dpop.is_some()
     }
 
-    /// Judges what was presented with a token of this binding.
+    /// Judges what was presented with a token of this binding. What is good so far may have to be noted where all nodes
+    /// look, too.
     pub(super) fn check(
         &self,
         inner: &Inner,
         token: &str,
         binding: Option<&Binding>,
-    ) -> Result<(), Unproven> {
+    ) -> Result<Option<Showing>, Unproven> {
         let required = inner.config.bearer.as_ref().map(|bearer| bearer.proof).unwrap_or_default();
         let (jkt, certificate) = match binding {
-            None if self.dpop.is_none() && required == RequiredProof::None => return Ok(()),
+            None if self.dpop.is_none() && required == RequiredProof::None => return Ok(None),
             None => (None, None),
             Some(binding) => (binding.jkt.as_deref(), binding.certificate.as_ref()),
         };
@@ -119,12 +145,12 @@ impl Presented {
             return Err(Unproven::Token(Refusal::OtherCertificate));
         }
         match (jkt, &self.dpop) {
-            (None, None) => Ok(()),
+            (None, None) => Ok(None),
             // A key that is not the token's proves nothing about the token.
             (None, Some(_)) => Err(Unproven::Token(Refusal::Unbound)),
             // RFC 9449 section 7.2: it must not pass as a bearer token.
             (Some(_), None) => Err(Unproven::Token(Refusal::ProofMissing)),
-            (Some(jkt), Some(attempt)) => attempt.check(inner, token, jkt),
+            (Some(jkt), Some(attempt)) => attempt.check(inner, token, jkt).map(Some),
         }
     }
 }
@@ -137,7 +163,7 @@ fn is_dpop(headers: &HeaderMap) -> bool {
 }
 
 impl Attempt {
-    fn check(&self, inner: &Inner, token: &str, jkt: &str) -> Result<(), Unproven> {
+    fn check(&self, inner: &Inner, token: &str, jkt: &str) -> Result<Showing, Unproven> {
         let now = inner.services.clock.now();
         let proven =
             dpop::verify(self.proof.as_deref().ok_or(Unproven::NotOne)?, &self.expected(inner, token, now))
@@ -146,7 +172,9 @@ impl Attempt {
             return Err(Unproven::Token(Refusal::OtherKey));
         }
         match inner.services.proofs.show(&proven.thumbprint, &proven.jti, proven.until, now) {
-            Seen::First => Ok(()),
+            Seen::First => {
+                Ok(Showing { thumbprint: proven.thumbprint, jti: proven.jti, until: proven.until })
+            }
             Seen::Again => Err(Unproven::Again),
             Seen::Full => Err(Unproven::Full),
         }
@@ -180,6 +208,10 @@ impl Unproven {
             Self::Full => {
                 tracing::warn!("the record of proofs of possession is full, so none is taken");
                 let why = "too many proofs of possession at once";
+                errors.reply(StatusCode::SERVICE_UNAVAILABLE, why, html)
+            }
+            Self::Unknown => {
+                let why = "the record of proofs of possession is not available";
                 errors.reply(StatusCode::SERVICE_UNAVAILABLE, why, html)
             }
         }

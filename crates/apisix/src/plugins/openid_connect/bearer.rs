@@ -10,7 +10,7 @@ use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, TokenSo
 use rp::provider::Introspecting;
 use serde_json::Value;
 
-use super::{claims, is_on, plain_members, proof, text, texts};
+use super::{claims, is_on, plain_members, proof, session, text, texts};
 use crate::schema::Schema;
 
 /// How long an introspection answer counts where nothing is said. APISIX keeps it until `exp`, and lets revoked tokens
@@ -18,6 +18,7 @@ use crate::schema::Schema;
 const INTROSPECTION_MAX_AGE: u64 = 60;
 /// "Until `exp`", as a limit that is never the shorter one.
 pub(super) const UNTIL_EXP: u64 = 10 * 365 * 86_400;
+const PASS_COOKIES: &str = "pass_cookies";
 const ALGS: &[&str] = &[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256",
     "HS384", "HS512",
@@ -84,6 +85,13 @@ pub(super) fn fields(schema: Schema) -> Schema {
             Schema::map(Schema::any_of(vec![Schema::string(), Schema::number(), Schema::boolean()]))
                 .doc("further fields of the introspection request"),
         )
+        .field(
+            "pass_cookies",
+            Schema::string().length(1, 4096).doc(
+                "names of cookies, separated by blanks, that go along to the introspection endpoint; never the gate's own; each \
+                 set has its own answer",
+            ),
+        )
         .field("introspection_cache_ignore", flag(false, "asks the introspection endpoint on every request"))
         .field(
             "introspection_enable_negative_cache",
@@ -134,13 +142,19 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
         uncached: is_on(conf, "jwt_verification_cache_ignore", false),
         cache_segment: text(conf, "cache_segment"),
         proof: proof::required(conf),
+        proof_record: conf.get("session").map(session::storage).transpose()?.flatten(),
     })
 }
 
 /// Attributes that say nothing where no access tokens are looked at.
 pub(super) fn refuse_unused(conf: &Value) -> Result<(), ConfigError> {
-    const NAMES: [&str; 4] =
-        ["auth_accept_token_as", "auth_accept_token_as_header_name", "additional_issuers", "require_at_jwt"];
+    const NAMES: [&str; 5] = [
+        "auth_accept_token_as",
+        "auth_accept_token_as_header_name",
+        "additional_issuers",
+        "require_at_jwt",
+        PASS_COOKIES,
+    ];
     match NAMES.iter().find(|name| conf.get(**name).is_some()) {
         None => Ok(()),
         Some(name) => Err(ConfigError::new(
@@ -165,10 +179,17 @@ fn verification(conf: &Value, alg: Option<Alg>) -> Result<Verification, ConfigEr
             always_asks: is_on(conf, "introspection_cache_ignore", false),
         },
         headers: header_names(conf)?,
+        cookies: cookie_names(conf)?,
         remembers_refusals: is_on(conf, "introspection_enable_negative_cache", false),
         max_age: Duration::from_secs(max_age),
         lifetime_claim: text(conf, "introspection_expiry_claim").filter(|claim| claim != "exp"),
     };
+    let by_key = ["symmetric_key", "public_key"].into_iter().find(|name| conf.get(*name).is_some());
+    let by_key = by_key.or_else(|| is_on(conf, "use_jwks", false).then_some("use_jwks"));
+    if let Some(by_key) = by_key.filter(|_| conf.get(PASS_COOKIES).is_some()) {
+        let reason = format!("it is for introspection, and {by_key} verifies tokens without: leave one out");
+        return Err(ConfigError::new(PASS_COOKIES, reason));
+    }
     if let Some(key) = text(conf, "symmetric_key") {
         let beside = ["public_key", "use_jwks", "introspection_endpoint"];
         let used = |name: &&&str| conf.get(**name).is_some_and(|value| *value != Value::Bool(false));
@@ -190,6 +211,15 @@ fn verification(conf: &Value, alg: Option<Alg>) -> Result<Verification, ConfigEr
         None if introspection.how.endpoint.is_some() => Verification::Introspection(introspection),
         None => Verification::Discovered(introspection),
     })
+}
+
+fn cookie_names(conf: &Value) -> Result<Vec<String>, ConfigError> {
+    let written = text(conf, PASS_COOKIES).unwrap_or_default();
+    let names: Vec<String> = written.split_ascii_whitespace().map(str::to_owned).collect();
+    match names.iter().find(|name| !is_cookie_name(name)) {
+        Some(_) => Err(ConfigError::new(PASS_COOKIES, "one of them is no name of a cookie")),
+        None => Ok(names),
+    }
 }
 
 fn header_names(conf: &Value) -> Result<Vec<HeaderName>, ConfigError> {

@@ -54,7 +54,7 @@ pub(super) fn schema() -> Schema {
         .field(
             "storage",
             Schema::string().choices(&["cookie", "redis"]).default("cookie").doc(
-                "where sessions are kept; redis: the cookie holds a ticket, and session.redis is needed",
+                "where sessions are kept; redis: the cookie holds a ticket, and session.redis is needed; with bearer_only, too, the DPoP proofs of all nodes are noted there",
             ),
         )
         .field("redis", redis_schema())

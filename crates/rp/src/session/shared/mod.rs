@@ -2,6 +2,7 @@
 //! learns nothing and who writes to it makes no session. The browser holds a ticket: which session, sealed as well.
 
 mod link;
+mod proofs;
 mod settings;
 mod ticket;
 
@@ -13,6 +14,7 @@ use base::{Keyring, Random, UnixMillis};
 use zeroize::Zeroizing;
 
 pub use link::{RedisLinks, StorageError, TlsChoices};
+pub use proofs::SharedProofs;
 pub use settings::{RedisSettings, RedisTls};
 pub use ticket::Ticket;
 
