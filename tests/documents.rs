@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, as tests do")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -66,6 +66,48 @@ fn every_row_of_the_security_table_has_its_tests_or_says_why_not() {
         assert!(elsewhere.is_none(), "{row}: {elsewhere:?} does not carry its number");
     }
     assert_eq!(rows, 150, "rows of the groups T, J, H, A and S");
+}
+
+/// The tests of the project, each with its text; of one name there may be several.
+fn tests() -> BTreeMap<String, String> {
+    let mut sources = Vec::new();
+    for folder in ["crates", "tests"] {
+        files(&root().join(folder), ".rs", &mut sources);
+    }
+    let mut found = BTreeMap::new();
+    for source in sources {
+        let text = fs::read_to_string(source).unwrap();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let rest = line.trim_start();
+            if !(rest.starts_with("#[test]") || rest.starts_with("#[tokio::test")) {
+                continue;
+            }
+            let end = format!("{}}}", &line[..line.len() - rest.len()]);
+            let body: Vec<&str> = lines.by_ref().take_while(|line| **line != end).collect();
+            let name = body.iter().find_map(|line| line.split_once("fn ")?.1.split('(').next());
+            let text: &mut String = found.entry(name.unwrap_or_default().to_owned()).or_default();
+            text.push_str(&body.join("\n"));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_attribute_of_openid_connect_has_a_test_that_is_about_it() {
+    let page = fs::read_to_string(root().join("docs/plugins/openid-connect.md")).unwrap();
+    let tests = tests();
+    let (_, table) = page.split_once("| attribute | type | default | meaning | test |\n").unwrap();
+    let mut attributes = 0;
+    for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let code: Vec<&str> = line.split('`').collect();
+        let (attribute, test) = (code[1], code[code.len() - 2]);
+        attributes += 1;
+        let text = tests.get(test).unwrap_or_else(|| panic!("{attribute}: there is no test {test}"));
+        let name = attribute.rsplit('.').next().unwrap();
+        assert!(text.contains(name), "{attribute}: {test} does not mention it");
+    }
+    assert!(attributes > 140, "{attributes} rows");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod support;
 
 #[path = "openid_connect/assertions.rs"]
 mod assertions;
+#[path = "openid_connect/attributes.rs"]
+mod attributes;
 #[path = "openid_connect/bearer.rs"]
 mod bearer;
 #[cfg(feature = "count-allocations")]

@@ -1,14 +1,22 @@
 //! The operator's reference is what the schemas say: pages under `docs/` are rendered from them, and these tests fail
 //! when a page is out of date. `UPDATE_DOCS=1 cargo test --package apisix reference` writes them anew.
 
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    fmt::Write,
+    fs,
+    path::PathBuf,
+};
 
 use crate::{
     plugins::{
-        attach_consumer_label, basic_auth, consumer_restriction, hmac_auth, jwt_auth, key_auth, multi_auth,
-        openid_connect, redirect,
+        attach_consumer_label, authentication::Scheme, basic_auth::BasicAuth, consumer_restriction,
+        hmac_auth::HmacAuth, jwt_auth::JwtAuth, key_auth::KeyAuth, meta, multi_auth, openid_connect,
+        redirect,
     },
-    resources::Kind,
+    references::ManagerKind,
+    resources::{Kind, secret_of},
     schema::{Row, Schema},
 };
 
@@ -26,9 +34,28 @@ fn compare(page: &str, text: &str) {
 }
 
 fn table(schema: &Schema) -> String {
+    table_of(schema, None)
+}
+
+/// The same with a test for each attribute: lines of an attribute and the test that is about it.
+fn table_with_tests(schema: &Schema, tests: &str) -> String {
+    let tests: BTreeMap<&str, &str> = tests.lines().filter_map(|line| line.split_once(' ')).collect();
+    let rows = schema.rows();
+    let attributes: BTreeSet<&str> =
+        rows.iter().filter(|row| row.implemented).map(|row| row.path.as_str()).collect();
+    assert_eq!(
+        attributes,
+        tests.keys().copied().collect(),
+        "each attribute has a test, and each test an attribute"
+    );
+    table_of(schema, Some(&tests))
+}
+
+fn table_of(schema: &Schema, tests: Option<&BTreeMap<&str, &str>>) -> String {
     let (built, absent): (Vec<Row>, Vec<Row>) = schema.rows().into_iter().partition(|row| row.implemented);
     let cell = |text: &str| text.replace('|', "\\|");
-    let mut out = "| attribute | type | default | meaning |\n|---|---|---|---|\n".to_owned();
+    let (head, line) = if tests.is_some() { (" test |", "---|") } else { ("", "") };
+    let mut out = format!("| attribute | type | default | meaning |{head}\n|---|---|---|---|{line}\n");
     for row in built {
         let mark = if row.required { " (required)" } else { "" };
         let secret = if row.secret { " Sealed at rest, hidden from viewers." } else { "" };
@@ -36,9 +63,11 @@ fn table(schema: &Schema) -> String {
         let doc = row.doc.trim_end_matches('.');
         let meaning =
             if doc.is_empty() { secret.trim().to_owned() } else { format!("{}.{secret}", sentence(doc)) };
+        let test = tests.and_then(|tests| tests.get(row.path.as_str()));
+        let test = test.map(|test| format!(" `{test}` |")).unwrap_or_default();
         writeln!(
             out,
-            "| `{}`{mark} | {} | {} | {} |",
+            "| `{}`{mark} | {} | {} | {} |{test}",
             row.path,
             cell(&row.kind),
             cell(&default),
@@ -63,12 +92,15 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// An attribute and its test in each line.
+const TESTS: &str = include_str!("reference/openid-connect.tests");
+
 #[test]
 fn the_page_of_openid_connect_is_what_its_schema_says() {
     let text = format!("{}\n{}", include_str!("reference/openid-connect.md").trim_end(), "");
     compare(
         "plugins/openid-connect.md",
-        &text.replace("{{attributes}}", table(&openid_connect::schema()).trim_end()),
+        &text.replace("{{attributes}}", table_with_tests(&openid_connect::schema(), TESTS).trim_end()),
     );
 }
 
@@ -78,26 +110,26 @@ fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
         (
             "key-auth",
             include_str!("reference/key-auth.md"),
-            key_auth::schema(),
-            Some(key_auth::consumer_schema()),
+            KeyAuth::schema(),
+            Some(KeyAuth::consumer_schema()),
         ),
         (
             "basic-auth",
             include_str!("reference/basic-auth.md"),
-            basic_auth::schema(),
-            Some(basic_auth::consumer_schema()),
+            BasicAuth::schema(),
+            Some(BasicAuth::consumer_schema()),
         ),
         (
             "jwt-auth",
             include_str!("reference/jwt-auth.md"),
-            jwt_auth::schema(),
-            Some(jwt_auth::consumer_schema()),
+            JwtAuth::schema(),
+            Some(JwtAuth::consumer_schema()),
         ),
         (
             "hmac-auth",
             include_str!("reference/hmac-auth.md"),
-            hmac_auth::schema(),
-            Some(hmac_auth::consumer_schema()),
+            HmacAuth::schema(),
+            Some(HmacAuth::consumer_schema()),
         ),
         (
             "attach-consumer-label",
@@ -131,10 +163,16 @@ fn the_page_of_redirect_is_what_its_schema_says() {
 #[test]
 fn the_page_of_the_admin_api_is_what_its_schemas_say() {
     let mut text = include_str!("reference/admin-api.md").trim_end().to_owned() + "\n";
-    for kind in Kind::ALL {
+    for kind in ManagerKind::ALL {
+        let place = format!("{{{{secrets/{}}}}}", kind.name());
+        text = text.replace(&place, table(&secret_of(kind)).trim_end());
+    }
+    // Each kind of manager has its own.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret) {
         let place = format!("{{{{{}}}}}", kind.plural());
         assert!(text.contains(&place), "{place} has no place on the page");
         text = text.replace(&place, table(kind.schema()).trim_end());
     }
+    text = text.replace("{{_meta}}", table(&meta::schema()).trim_end());
     compare("admin-api.md", &text);
 }
