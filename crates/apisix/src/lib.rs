@@ -21,12 +21,11 @@ mod resources;
 pub mod schema;
 mod serving;
 mod writer;
-mod yaml;
 
+pub use base::yaml::typed;
 pub use dialect::{Dialect, Options};
 pub use references::{Environment, References};
 pub use resources::Kind;
-pub use yaml::typed;
 
 #[cfg(test)]
 mod tests;

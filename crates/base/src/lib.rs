@@ -1,4 +1,5 @@
-//! Ground floor: time, randomness, secrets and sealing, as values that are passed in, and a map that several floors use.
+//! Ground floor: time, randomness, secrets and sealing, as values that are passed in; a map that several floors use; and
+//! YAML, read strictly.
 //!
 //! Nothing here does I/O, and nothing below the binary reads the system clock or the system's random source
 //! except through [`Clock`] and [`Random`]: expiry, rotation and lockout are tested by moving the clock.
@@ -8,6 +9,7 @@ mod keyring;
 mod random;
 mod secret;
 mod weak_map;
+pub mod yaml;
 
 pub use clock::{Clock, UnixMillis};
 pub use keyring::{Keyring, KeyringError, SealError};

@@ -37,6 +37,23 @@ pub struct ClientPolicy {
     skip: Option<RegexSet>,
 }
 
+/// The SHA-256 of the one certificate in `pem`, as hexadecimal digits.
+///
+/// # Errors
+///
+/// When there is none, more than one, or one that no chain can end in.
+pub fn authority_digest(pem: &str) -> Result<String, String> {
+    let invalid = || "invalid certificate: it is not one in PEM".to_owned();
+    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let certificate = certificates.next().and_then(Result::ok).ok_or_else(invalid)?;
+    if certificates.next().is_some() {
+        return Err("please submit only one certificate at a time".to_owned());
+    }
+    let digest = digest::digest(&digest::SHA256, &certificate);
+    RootCertStore::empty().add(certificate).map_err(|_| invalid())?;
+    Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// When a certificate is missing or worth nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Demand {

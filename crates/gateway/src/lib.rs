@@ -25,6 +25,7 @@ mod path;
 pub mod plugin;
 mod proxy;
 mod proxy_protocol;
+pub mod ranked;
 pub mod route;
 mod router;
 mod sharded;
@@ -35,6 +36,7 @@ mod trie;
 mod tunnel;
 pub mod upstream;
 
-pub use client_policy::ClientPolicy;
+pub use client_policy::{ClientPolicy, authority_digest};
 pub use hygiene::{is_identity, is_same_header, is_the_gates};
+pub use ranked::path_pattern;
 pub use tls::{KeyPairPem, TlsAcceptance, TlsVersions};

@@ -151,12 +151,14 @@ struct Secured {
 struct Proof {
     certificate: Option<Arc<ClientCertificate>>,
     policy: Option<Arc<ClientPolicy>>,
+    /// What it called the server.
+    server_name: Option<Arc<str>>,
 }
 
 /// `tls` is there where the connection is TLS.
 fn describe(client: SocketAddr, local: SocketAddr, trusted: bool, tls: Option<Proof>) -> ConnectionInfo {
     let https = tls.is_some();
-    let Proof { certificate, policy: client_policy } = tls.unwrap_or_default();
+    let Proof { certificate, policy: client_policy, server_name } = tls.unwrap_or_default();
     let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"));
     let peer = Peer {
         ip: client.ip().to_canonical(),
@@ -165,6 +167,7 @@ fn describe(client: SocketAddr, local: SocketAddr, trusted: bool, tls: Option<Pr
         local_port: local.port(),
         https,
         trusted,
+        server_name,
         certificate,
     };
     let (ip, port) = (text(peer.ip.to_string()), text(local.port().to_string()));
@@ -192,6 +195,7 @@ async fn handshake(core: &Core, stream: TcpStream, spec: &ListenerSpec) -> Optio
     );
     drop(snapshot);
     let accepted = accepted?;
+    let server_name = start.client_hello().server_name().map(|name| Arc::from(name.to_ascii_lowercase()));
     let stream = start.into_stream(accepted.config).await.ok()?;
     let session = stream.get_ref().1;
     let h2 = session.alpn_protocol() == Some(b"h2");
@@ -199,7 +203,7 @@ async fn handshake(core: &Core, stream: TcpStream, spec: &ListenerSpec) -> Optio
         Some(policy) => policy.certificate(session, core.settings.clock.now()).ok()?,
         None => None,
     };
-    Some(Secured { stream, h2, client: Proof { certificate, policy: accepted.of_name } })
+    Some(Secured { stream, h2, client: Proof { certificate, policy: accepted.of_name, server_name } })
 }
 
 /// HTTP in the clear: HTTP/2 when the first bytes are its preface, HTTP/1.1 otherwise.

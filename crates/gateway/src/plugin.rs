@@ -351,6 +351,8 @@ pub struct Peer {
     pub https: bool,
     /// Whether the connection's own peer is one of the configured `trusted_proxies`.
     pub trusted: bool,
+    /// The server name that the connection's TLS began with, lower case.
+    pub server_name: Option<Arc<str>>,
     /// The verified client certificate of the connection, if it gave one.
     pub certificate: Option<Arc<ClientCertificate>>,
 }

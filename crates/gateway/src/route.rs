@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use crate::{
     error::{ConfigError, ErrorBody},
     plugin::{Phases, Plugin},
+    ranked::Ranked,
     upstream::{Timeouts, Upstream},
 };
 
@@ -60,6 +61,8 @@ pub struct Matcher {
     pub vars: Option<expr::Expression>,
     /// Among routes of one path pattern, higher goes first.
     pub priority: i64,
+    /// Instead of `hosts`, `paths` and `priority`: the conditions of a route that has its place by its rank.
+    pub ranked: Option<Ranked>,
 }
 
 /// A host, or all hosts that end in something.
@@ -136,12 +139,25 @@ impl Entry {
 pub struct Layer {
     /// In any order.
     pub entries: Vec<Entry>,
+    /// Those that it brings to some routes only; of several of one name, the last whose rank is high enough counts.
+    pub bound: Vec<(Binding, Entry)>,
+}
+
+/// To which routes a consumer brings a plugin: all that are set must be the route's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// Id of the route.
+    pub route: Option<Arc<str>>,
+    /// Id of the route's service.
+    pub service: Option<Arc<str>>,
 }
 
 /// The plugins of a route in the order they run, sorted into the phases they take part in.
 #[derive(Clone, Default)]
 pub struct Plan {
     entries: Vec<Entry>,
+    /// Whose it is.
+    place: Binding,
     pub(crate) rewrite: Vec<Arc<dyn Plugin>>,
     pub(crate) access: Vec<Arc<dyn Plugin>>,
     pub(crate) response_headers: Vec<Arc<dyn Plugin>>,
@@ -154,7 +170,13 @@ impl Plan {
         let of = |phase| in_phase(&entries, phase).collect();
         let (rewrite, access) = (of(Phases::REWRITE), of(Phases::ACCESS));
         let response_headers = of(Phases::RESPONSE_HEADERS);
-        Self { entries, rewrite, access, response_headers }
+        Self { entries, place: Binding::default(), rewrite, access, response_headers }
+    }
+
+    /// The plan of this route, for what consumers bring to some routes only.
+    #[must_use]
+    pub fn of(self, place: Binding) -> Self {
+        Self { place, ..self }
     }
 
     /// Whether nothing runs.
@@ -166,19 +188,26 @@ impl Plan {
     /// and they are not there to find out who the consumer is.
     pub(crate) fn with(&self, layer: &Layer) -> (Self, Vec<Arc<dyn Plugin>>) {
         let mut entries = self.entries.clone();
-        let mut new = Vec::new();
-        for brought in &layer.entries {
+        let own = entries.len();
+        let bound = layer.bound.iter().filter(|(binding, _)| binding.applies(&self.place));
+        for brought in layer.entries.iter().chain(bound.map(|(_, entry)| entry)) {
             match entries.iter_mut().find(|own| own.name == brought.name) {
                 Some(own) if own.rank > brought.rank => {}
                 Some(own) => *own = brought.clone(),
-                None => {
-                    entries.push(brought.clone());
-                    new.extend((!brought.authenticates).then(|| brought.clone()));
-                }
+                None => entries.push(brought.clone()),
             }
         }
+        let new = entries.get(own..).unwrap_or_default();
+        let mut new: Vec<Entry> = new.iter().filter(|entry| !entry.authenticates).cloned().collect();
         new.sort_by_key(|entry| Reverse(entry.priority));
         (Self::new(entries), in_phase(&new, Phases::REWRITE).collect())
+    }
+}
+
+impl Binding {
+    fn applies(&self, place: &Self) -> bool {
+        (self.route.is_none() || self.route == place.route)
+            && (self.service.is_none() || self.service == place.service)
     }
 }
 
@@ -252,6 +281,7 @@ mod tests {
                 entry("first", 90, 4, Some("consumer first")),
                 entry("off", 91, 4, None),
             ],
+            ..Layer::default()
         };
         let (merged, new) = plan.with(&layer);
         assert_eq!(
@@ -262,8 +292,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_consumer_brings_to_one_route_is_brought_to_no_other() {
+        let to = |route: Option<&str>, service: Option<&str>| Binding {
+            route: route.map(Arc::from),
+            service: service.map(Arc::from),
+        };
+        let layer = Layer {
+            entries: vec![entry("limit", 10, 4, Some("everywhere"))],
+            bound: vec![
+                (to(None, Some("s")), entry("limit", 10, 8, Some("service"))),
+                (to(Some("r"), None), entry("limit", 10, 9, Some("route"))),
+                (to(Some("r"), Some("s")), entry("limit", 10, 11, Some("both"))),
+            ],
+        };
+        for (route, service, expected) in
+            [("r", "s", "both"), ("r", "t", "route"), ("q", "s", "service"), ("q", "t", "everywhere")]
+        {
+            let plan = Plan::new(vec![entry("limit", 10, 5, Some("own"))]).of(to(Some(route), Some(service)));
+            let expected = if expected == "everywhere" { "own" } else { expected };
+            assert_eq!(names(&plan.with(&layer).0.access), [expected], "{route} {service}");
+            let bare = Plan::default().of(to(Some(route), Some(service)));
+            assert_eq!(names(&bare.with(&layer).1).len(), 1);
+        }
+    }
+
+    #[test]
     fn what_a_consumer_brings_to_authenticate_is_not_run_for_it() {
-        let layer = Layer { entries: vec![entry("auth", 30, 4, Some("consumer auth"))] };
+        let layer = Layer { entries: vec![entry("auth", 30, 4, Some("consumer auth"))], ..Layer::default() };
         assert!(Plan::default().with(&layer).1.is_empty());
     }
 

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     arrival::Arrival,
+    ranked::{Closeness, RankedTable},
     route::{HostPattern, PathPattern, Route},
     sharded::{Emptiable, Sharded},
     trie::Trie,
@@ -61,6 +62,8 @@ pub(crate) struct Router {
     /// Keyed by the reversed suffix.
     suffixes: Trie<Arc<PathTable>>,
     any: PathTable,
+    /// The routes that have their place by their rank.
+    ranked: RankedTable,
 }
 
 impl Router {
@@ -71,15 +74,20 @@ impl Router {
                 return;
             }
             if let Some(old) = old {
+                self.ranked.remove(old.created, &old.route);
                 self.each_table(&old.route, |table| table.remove(old));
             }
             if let Some(new) = new {
+                self.ranked.insert(new.created, &new.route);
                 self.each_table(&new.route, |table| table.insert(new));
             }
         });
     }
 
     fn each_table(&mut self, route: &Route, mut change: impl FnMut(&mut PathTable)) {
+        if route.matcher.ranked.is_some() {
+            return;
+        }
         if route.matcher.hosts.is_empty() {
             change(&mut self.any);
         }
@@ -94,8 +102,17 @@ impl Router {
         }
     }
 
-    /// The route that takes the request.
+    /// The route that takes the request. Where one of each kind does, it is the one that names the host more closely;
+    /// of equals, the path; of equals, the one that is not ranked.
     pub(crate) fn find(&self, request: &Arrival<'_>) -> Option<&Arc<Route>> {
+        let Some(ranked) = self.ranked.find(request) else { return self.find_by_host(request) };
+        let Some(other) = self.find_by_host(request) else { return Some(ranked) };
+        let closer = ranked.matcher.ranked.as_ref().map(|matcher| matcher.closeness(request))
+            > Some(closeness(other, request));
+        Some(if closer { ranked } else { other })
+    }
+
+    fn find_by_host(&self, request: &Arrival<'_>) -> Option<&Arc<Route>> {
         let host = request.head.host();
         if let Some(route) = self.exact.get(host).and_then(|table| table.find(request)) {
             return Some(route);
@@ -113,6 +130,20 @@ impl Router {
         }
         self.any.find(request)
     }
+}
+
+/// How closely host and path of a request that this route takes are named.
+fn closeness(route: &Route, request: &Arrival<'_>) -> Closeness {
+    let (host, path) = (request.head.host(), request.head.path());
+    let hosts = route.matcher.hosts.iter().filter_map(|pattern| match pattern {
+        HostPattern::Exact(name) => (host == &**name).then_some((true, name.len())),
+        HostPattern::Suffix(suffix) => host.ends_with(&**suffix).then_some((false, suffix.len())),
+    });
+    let paths = route.matcher.paths.iter().filter_map(|pattern| match pattern {
+        PathPattern::Exact(exact) => (path == &**exact).then_some((2, exact.len())),
+        PathPattern::Prefix(prefix) => path.starts_with(&**prefix).then_some((0, prefix.len())),
+    });
+    (hosts.max(), paths.max().unwrap_or_default())
 }
 
 /// The routes of one host: an exact path goes before any prefix, a longer prefix before a shorter one.

@@ -175,6 +175,7 @@ fn a_consumer_brings_its_plugins_and_replaces_the_routes() {
             Entry { plugin: None, ..mark("late", 5, "") },
             Entry { authenticates: true, ..mark("auth", 70, "consumer's auth") },
         ],
+        ..Layer::default()
     };
     publish(&gate, target.address, false, jack(layer()), Vec::new());
     // The second request takes the plan that the first one merged.
@@ -198,7 +199,7 @@ fn a_consumer_brings_its_plugins_and_replaces_the_routes() {
         &gate,
         target.address,
         false,
-        jack(Layer { entries: vec![mark("own", 1, "changed")] }),
+        jack(Layer { entries: vec![mark("own", 1, "changed")], ..Layer::default() }),
         Vec::new(),
     );
     ask(&gate, "jack-key");

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use store::StoreError;
 
 use crate::{
-    entities::{Kind, lua},
+    entities::{Kind, lua, lua_value},
     schema::Violations,
 };
 
@@ -77,21 +77,21 @@ impl Answer {
             "the foreign key '{{id=\"{id}\"}}' does not reference an existing '{}' entity.",
             kind.plural()
         );
-        let fields = json!({kind.singular(): {"id": id}});
+        let fields = json!({"id": id});
         Self::error(StatusCode::BAD_REQUEST, 4, "foreign key violation", message, fields)
     }
 
     /// 400: the entity named by its name is not there.
-    pub(crate) fn foreign_key_unresolved(kind: Kind, name: &str) -> Self {
-        let field = kind.endpoint_key();
+    pub(crate) fn foreign_key_unresolved(named_in: &str, kind: Kind, name: &str) -> Self {
+        let field = kind.endpoint_key().unwrap_or("id");
         let found = json!({field: name});
         let found = found.as_object().map(lua).unwrap_or_default();
         let why = format!(
             "the foreign key cannot be resolved with '{found}' for an existing '{}' entity",
             kind.plural()
         );
-        let message = format!("foreign key unresolved ({}.{field}: {why})", kind.singular());
-        let fields = json!({kind.singular(): {field: why}});
+        let message = format!("foreign key unresolved ({named_in}.{field}: {why})");
+        let fields = json!({named_in: {field: why}});
         Self::error(StatusCode::BAD_REQUEST, 13, "foreign keys unresolved", message, fields)
     }
 
@@ -108,10 +108,23 @@ impl Answer {
         )
     }
 
+    /// 400: the declarative configuration cannot be taken. `fields` say where what is wrong.
+    pub(crate) fn invalid_declaration(fields: Value) -> Self {
+        let message = format!("declarative config is invalid: {}", lua_value(&fields));
+        Self::error(StatusCode::BAD_REQUEST, 14, "invalid declarative configuration", message, fields)
+    }
+
     /// 400: a list cannot be cut into pages like that.
     pub(crate) fn invalid_size(why: &str) -> Self {
         let body = json!({"code": 9, "name": "invalid size", "message": why});
         Self::new(StatusCode::BAD_REQUEST, body)
+    }
+
+    /// 400: nothing can be found by that.
+    pub(crate) fn invalid_unique(field: &str, why: &str) -> Self {
+        let message = format!("invalid unique {field}: {why}");
+        let fields = json!({field: why});
+        Self::error(StatusCode::BAD_REQUEST, 10, "invalid unique", message, fields)
     }
 
     /// 400: there is no such place in a list.

@@ -18,12 +18,14 @@ use tokio::{
 use crate::{
     answer::Answer,
     catalog::{Catalog, Entity},
-    change::Write,
+    change::{Write, with_snis},
     compile::Compiler,
-    entities::PREFIX,
+    declared::Declaration,
+    entities::{Kind, PREFIX},
     plugins::Registry,
     seal::Sealer,
     serving::Serving,
+    vaults::{Environment, Vaults},
     writer::{Judge, Message, Progress, Writer},
 };
 
@@ -46,6 +48,8 @@ pub struct Options {
     pub live: Arc<Live>,
     /// Takes what is compiled.
     pub publisher: Arc<Publisher>,
+    /// What `{vault://env/…}` reads.
+    pub environment: Arc<Environment>,
 }
 
 /// The Kong dialect of one process.
@@ -59,6 +63,8 @@ pub struct Dialect {
     clock: Clock,
     /// Names this process in `GET /`.
     node_id: String,
+    /// Digest of the declarative configuration that was taken last, and the revision it made.
+    declared: Mutex<Option<(String, u64)>>,
     follower: Mutex<JoinHandle<()>>,
 }
 
@@ -68,12 +74,14 @@ impl Dialect {
     ///
     /// Must be called within the control runtime: it spawns the writer and the follower there.
     pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
-        let Options { store, keyring, clock, random, registry, live, publisher } = options;
+        let Options { store, keyring, clock, random, registry, live, publisher, environment } = options;
+        let mut pepper = [0; 32];
+        random.fill(&mut pepper);
         let sealer = Sealer::new(keyring, random.clone());
         let catalog = Arc::new(RwLock::new(Catalog::default()));
         let judge = Judge {
-            compiler: Compiler::new(registry.clone(), sealer.clone(), live),
-            serving: Serving::default(),
+            compiler: Compiler::new(registry.clone(), sealer.clone(), Vaults::new(environment), live),
+            serving: Serving::new(&pepper),
             registry: registry.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),
@@ -93,7 +101,18 @@ impl Dialect {
         let revision = catalog.read().unwrap_or_else(PoisonError::into_inner).revision;
         let follower = Mutex::new(tokio::spawn(follow(Arc::clone(&store), inbox.downgrade(), revision)));
         let node_id = random.hex(16);
-        Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, publisher, clock, node_id, follower }))
+        Ok(Arc::new(Self {
+            inbox,
+            catalog,
+            registry,
+            sealer,
+            store,
+            publisher,
+            clock,
+            node_id,
+            declared: Mutex::default(),
+            follower,
+        }))
     }
 
     /// Follows the store again where that had ended, and does nothing otherwise. To be called about once a second.
@@ -131,9 +150,31 @@ impl Dialect {
         answer.await.unwrap_or_else(|_| closed())
     }
 
+    /// Makes the entities what a declarative configuration says, all at once or not at all.
+    pub(crate) async fn replace(&self, declaration: Declaration, hash: String) -> Answer {
+        let closed = || Answer::message(StatusCode::SERVICE_UNAVAILABLE, "the gate is shutting down");
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Message::Replace(Box::new(declaration), reply)).await.is_err() {
+            return closed();
+        }
+        let answer = answer.await.unwrap_or_else(|_| closed());
+        if answer.status == StatusCode::CREATED {
+            let revision = self.read().revision;
+            *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash, revision));
+        }
+        answer
+    }
+
+    /// Whether the entities are still what a declarative configuration with this digest made them.
+    pub(crate) fn is_current(&self, hash: &str) -> bool {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.as_ref().is_some_and(|(known, revision)| known == hash && *revision == self.read().revision)
+    }
+
     /// An entity as an administrator (with `secrets`) or a viewer may see it.
-    pub(crate) fn show(&self, entity: &Entity, secrets: bool) -> Value {
-        self.sealer.show(&self.registry, entity.kind, &entity.id, &entity.value, secrets)
+    pub(crate) fn show(&self, catalog: &Catalog, entity: &Entity, secrets: bool) -> Value {
+        let shown = self.sealer.show(&self.registry, entity.kind, &entity.id, &entity.value, secrets);
+        if entity.kind == Kind::Certificate { with_snis(catalog, shown, None) } else { shown }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Catalog> {

@@ -30,6 +30,8 @@ pub(crate) enum FormError {
     Key,
     #[error("Cannot parse form body: a key is used for a value and for a structure")]
     Mixed,
+    #[error("Cannot parse multipart body")]
+    Multipart,
 }
 
 impl Node {
@@ -79,12 +81,19 @@ enum Tree {
 
 /// Reads a body.
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<(String, Node)>, FormError> {
+    from_pairs(form_urlencoded::parse(body).into_owned())
+}
+
+/// Reads keys and values.
+pub(crate) fn from_pairs(
+    pairs: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<(String, Node)>, FormError> {
     let mut root = Tree::Members(IndexMap::new());
-    for (count, (key, value)) in form_urlencoded::parse(body).enumerate() {
+    for (count, (key, value)) in pairs.enumerate() {
         if count >= MAX_ARGS {
             return Err(FormError::TooMany);
         }
-        root.insert(&parts(&key)?, value.into_owned())?;
+        root.insert(&parts(&key)?, value)?;
     }
     match root.into_node() {
         Node::Members(members) => Ok(members),

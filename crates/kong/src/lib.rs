@@ -9,20 +9,24 @@ mod answer;
 mod catalog;
 mod change;
 mod compile;
+mod declared;
 mod dialect;
 mod entities;
 mod form;
+mod multipart;
 pub mod plugins;
 pub mod schema;
 mod seal;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod vaults;
 mod writer;
 
 pub use admin::{Access, AccessError, AdminKey, AdminState, Role, router};
 pub use dialect::{Dialect, Options};
 pub use entities::Kind;
+pub use vaults::Environment;
 
 /// The version of Kong whose Admin API this is.
 pub const VERSION: &str = "3.9.1";

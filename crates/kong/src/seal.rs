@@ -3,10 +3,13 @@
 
 use base::{Keyring, Random};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::{entities::Kind, plugins::Registry};
+use crate::{
+    entities::{Kind, SEALED_KEYS},
+    plugins::Registry,
+};
 
 /// In front of everything sealed.
 const SEALED: &str = "pc:sealed:";
@@ -23,9 +26,15 @@ impl Sealer {
         Self { keyring, random }
     }
 
-    /// Seals every secret of `value`, which is to be stored under the key of `kind` and `id`.
+    /// Seals every secret of `value`, which is to be stored under the key of `kind` and `id`. Of a key that is found by
+    /// itself, a digest stays in sight.
     pub(crate) fn seal(&self, registry: &Registry, kind: Kind, id: &str, value: &mut Map<String, Value>) {
         let key = kind.key(id);
+        if kind == Kind::KeyAuth {
+            let keys = kind.unique_keys(&Value::Object(value.clone()));
+            let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
+            value.insert(SEALED_KEYS.to_owned(), json!(keys));
+        }
         registry.schema(kind, value).for_each_secret("", value, &mut |field, secret| {
             if let Value::String(plain) = secret {
                 let plain = Zeroizing::new(std::mem::take(plain));
@@ -44,6 +53,7 @@ impl Sealer {
         value: &mut Map<String, Value>,
     ) -> Result<(), String> {
         let key = kind.key(id);
+        value.shift_remove(SEALED_KEYS);
         let mut failure = None;
         registry.schema(kind, value).for_each_secret("", value, &mut |field, secret| {
             let Some(sealed) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
@@ -66,6 +76,7 @@ impl Sealer {
         secrets: bool,
     ) -> Value {
         let Value::Object(mut shown) = value.clone() else { return Value::Null };
+        shown.shift_remove(SEALED_KEYS);
         if !secrets || self.open(registry, kind, id, &mut shown).is_err() {
             registry
                 .schema(kind, &shown)

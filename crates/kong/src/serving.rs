@@ -1,43 +1,56 @@
 //! What the engine serves now, and how a change of entities becomes the next contribution to its snapshot.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use gateway::{
+    consumer::{Consumer, Consumers, Credential},
     route::Route,
-    snapshot::{Contribution, Routes},
+    snapshot::{Certificate, Contribution, Routes},
 };
 use serde_json::Value;
 
 use crate::{
-    catalog::{Catalog, View},
-    compile::{Compiler, ERRORS},
+    catalog::{Affected, Catalog, View},
+    compile::{Compiler, ERRORS, Member, Pass},
     entities::Kind,
 };
 
 /// The text for a request that no route takes.
 const NOT_FOUND: &str = "no Route matched with those values";
 
-/// Compiled routes by id, and what could not be compiled.
+/// What is compiled, by id, and what could not be.
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
-    routes: BTreeMap<String, Slot>,
+    routes: BTreeMap<String, Slot<Route>>,
     /// The routes, as requests find them.
-    served: Routes,
-    /// Services and plugins that do not compile: `services/x`, and why.
+    found: Routes,
+    certificates: BTreeMap<String, Slot<Certificate>>,
+    /// The certificates, in the order in which they were made.
+    shown: Arc<[Arc<Certificate>]>,
+    members: BTreeMap<String, Served>,
+    consumers: Arc<Consumers>,
+    /// Other entities that do not compile: `services/x`, and why.
     broken: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<T> {
+    /// Revision that made it: the order in which equals are tried.
+    created: u64,
     /// The last version that compiled, or what stands in for it.
-    route: Option<Arc<Route>>,
+    served: Option<Arc<T>>,
     broken: Option<String>,
 }
 
-/// An entity that changed, with its content before or after: what it named decides which routes are made anew.
+/// A consumer as it stands in the table.
+#[derive(Debug, Default)]
+struct Served {
+    consumer: Option<Arc<Consumer>>,
+    credentials: Vec<Arc<Credential>>,
+    broken: Vec<(String, String)>,
+}
+
+/// An entity that changed, with its content before or after: what it named decides what is made anew.
 #[derive(Clone, Debug)]
 pub(crate) struct Changed {
     pub(crate) kind: Kind,
@@ -46,19 +59,34 @@ pub(crate) struct Changed {
 }
 
 impl Serving {
+    /// Nothing yet. `pepper` keys the digests of credentials.
+    pub(crate) fn new(pepper: &[u8; 32]) -> Self {
+        Self { consumers: Arc::new(Consumers::new(pepper)), ..Self::default() }
+    }
+
     /// Whether this route was already out of order, so that a write elsewhere is not to blame.
-    pub(crate) fn is_broken(&self, route: &str) -> bool {
+    pub(crate) fn is_broken_route(&self, route: &str) -> bool {
         self.routes.get(route).is_some_and(|slot| slot.broken.is_some())
+    }
+
+    /// The same of a consumer.
+    pub(crate) fn is_broken_consumer(&self, consumer: &str) -> bool {
+        self.members.get(consumer).is_some_and(|served| !served.broken.is_empty())
+    }
+
+    /// The same of a certificate.
+    pub(crate) fn is_broken_certificate(&self, certificate: &str) -> bool {
+        self.certificates.get(certificate).is_some_and(|slot| slot.broken.is_some())
     }
 
     /// Compiles everything that depends on what changed, once each.
     pub(crate) fn refresh(&mut self, compiler: &mut Compiler, catalog: &Catalog, changed: &[Changed]) {
         let view = View::of(catalog);
         let mut pass = compiler.pass(view);
-        let mut routes = BTreeSet::new();
+        let mut affected = Affected::default();
         for Changed { kind, id, value } in changed {
-            routes.extend(view.routes_from(*kind, id, value));
-            if *kind == Kind::Route {
+            view.affected(*kind, id, value, &mut affected);
+            if matches!(kind, Kind::Route | Kind::Consumer | Kind::Certificate) || kind.is_credential() {
                 continue;
             }
             let name = format!("{}/{id}", kind.plural());
@@ -67,34 +95,90 @@ impl Serving {
                 _ => self.broken.remove(&name),
             };
         }
-        for id in routes {
-            let Some(entity) = catalog.find(Kind::Route, &id) else {
-                self.routes.remove(&id);
-                self.served.remove(&id);
-                continue;
-            };
-            let slot = match pass.route(&id) {
-                Ok(route) => Slot { route, broken: None },
-                Err(broken) => {
-                    tracing::warn!(resource = %format_args!("routes/{id}"), reason = %broken.reason, "a resource cannot be used");
-                    let good = self.routes.remove(&id).and_then(|old| old.route);
-                    Slot { route: good.or(broken.closed), broken: Some(broken.reason) }
-                }
-            };
-            match &slot.route {
-                Some(route) => self.served.insert(entity.created, Arc::clone(route)),
-                None => self.served.remove(&id),
-            }
-            self.routes.insert(id, slot);
+        for id in &affected.routes {
+            self.refresh_route(&mut pass, catalog, id);
         }
+        for id in &affected.certificates {
+            self.refresh_certificate(&mut pass, catalog, id);
+        }
+        if !affected.certificates.is_empty() {
+            self.shown = in_order(&self.certificates).into();
+        }
+        if affected.consumers.is_empty() {
+            return;
+        }
+        let mut table = Consumers::clone(&self.consumers);
+        for id in affected.consumers {
+            self.refresh_member(&mut pass, &mut table, id);
+        }
+        self.consumers = Arc::new(table);
+    }
+
+    fn refresh_route(&mut self, pass: &mut Pass<'_>, catalog: &Catalog, id: &str) {
+        let Some(entity) = catalog.find(Kind::Route, id) else {
+            self.routes.remove(id);
+            self.found.remove(id);
+            return;
+        };
+        let slot = match pass.route(id) {
+            Ok(route) => Slot { created: entity.created, served: route, broken: None },
+            Err(broken) => {
+                warn(&format!("routes/{id}"), &broken.reason);
+                let good = self.routes.remove(id).and_then(|old| old.served);
+                Slot { created: entity.created, served: good.or(broken.closed), broken: Some(broken.reason) }
+            }
+        };
+        match &slot.served {
+            Some(route) => self.found.insert(entity.created, Arc::clone(route)),
+            None => self.found.remove(id),
+        }
+        self.routes.insert(id.to_owned(), slot);
+    }
+
+    fn refresh_certificate(&mut self, pass: &mut Pass<'_>, catalog: &Catalog, id: &str) {
+        let Some(entity) = catalog.find(Kind::Certificate, id) else {
+            self.certificates.remove(id);
+            return;
+        };
+        let slot = match pass.certificate(id) {
+            Ok(certificate) => Slot { created: entity.created, served: certificate, broken: None },
+            Err(reason) => {
+                warn(&format!("certificates/{id}"), &reason);
+                let good = self.certificates.remove(id).and_then(|old| old.served);
+                Slot {
+                    created: entity.created,
+                    served: good.or_else(|| pass.closed_certificate(id)),
+                    broken: Some(reason),
+                }
+            }
+        };
+        self.certificates.insert(id.to_owned(), slot);
+    }
+
+    /// A consumer that cannot be compiled is nobody: an older version of it might be let in by a key that was taken
+    /// away.
+    fn refresh_member(&mut self, pass: &mut Pass<'_>, table: &mut Consumers, id: String) {
+        if let Some(old) = self.members.remove(&id)
+            && let Some(consumer) = &old.consumer
+        {
+            table.remove(consumer, &old.credentials);
+        }
+        let Some(Member { consumer, credentials, broken }) = pass.member(&id) else { return };
+        for (name, reason) in &broken {
+            warn(name, reason);
+        }
+        if let Some(consumer) = &consumer {
+            table.insert(consumer, &credentials);
+        }
+        self.members.insert(id, Served { consumer, credentials, broken });
     }
 
     /// All of it, for the engine.
     pub(crate) fn contribution(&self, revision: u64) -> Contribution {
         Contribution {
-            routes: self.served.clone(),
-            certificates: Arc::default(),
-            consumers: Arc::default(),
+            routes: self.found.clone(),
+            certificates: Arc::clone(&self.shown),
+            consumers: Arc::clone(&self.consumers),
             global: Arc::default(),
             revision,
             not_found: (ERRORS, NOT_FOUND),
@@ -103,8 +187,32 @@ impl Serving {
     }
 
     fn broken(&self) -> Vec<(String, String)> {
-        let complaint = |(id, slot): (&String, &Slot)| Some((format!("routes/{id}"), slot.broken.clone()?));
-        let routes = self.routes.iter().filter_map(complaint);
-        self.broken.iter().map(|(name, why)| (name.clone(), why.clone())).chain(routes).collect()
+        let mut out: Vec<(String, String)> =
+            self.broken.iter().map(|(name, why)| (name.clone(), why.clone())).collect();
+        out.extend(complaints(Kind::Route, &self.routes));
+        out.extend(complaints(Kind::Certificate, &self.certificates));
+        out.extend(self.members.values().flat_map(|served| served.broken.iter().cloned()));
+        let contested = self.consumers.contested();
+        out.extend(contested.into_iter().map(|it| {
+            let why = format!("{} has the same {} key and had it before", it.owner, it.plugin);
+            (it.credential.to_string(), why)
+        }));
+        out
     }
+}
+
+fn warn(resource: &str, reason: &str) {
+    tracing::warn!(resource, reason, "a resource cannot be used");
+}
+
+/// Those made by one revision keep the order of their ids.
+fn in_order<T>(slots: &BTreeMap<String, Slot<T>>) -> Vec<Arc<T>> {
+    let mut served: Vec<_> =
+        slots.values().filter_map(|slot| Some((slot.created, Arc::clone(slot.served.as_ref()?)))).collect();
+    served.sort_by_key(|(created, _)| *created);
+    served.into_iter().map(|(_, served)| served).collect()
+}
+
+fn complaints<T>(kind: Kind, slots: &BTreeMap<String, Slot<T>>) -> impl Iterator<Item = (String, String)> {
+    slots.iter().filter_map(move |(id, slot)| Some((format!("{}/{id}", kind.plural()), slot.broken.clone()?)))
 }

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     answer::Answer,
     catalog::{Catalog, Entity},
-    change::{Context, Transaction, Verb, Write, mark_key},
+    change::{Changes, Context, Transaction, Verb, Write, mark_key},
     compile::Compiler,
+    declared::Declaration,
     entities::{Kind, PREFIX},
     plugins::Registry,
     seal::Sealer,
@@ -34,6 +35,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) enum Message {
     /// A write of the Admin API.
     Write(Box<Write>, oneshot::Sender<Answer>),
+    /// All entities at once.
+    Replace(Box<Declaration>, oneshot::Sender<Answer>),
     /// Changes of the store, by whomever.
     Events(Vec<Event>),
     /// Read everything again.
@@ -82,6 +85,9 @@ impl Writer {
             for message in batch.drain(..) {
                 match message {
                     Message::Write(write, reply) => answers.push((reply, self.carry_out(&write).await)),
+                    Message::Replace(declaration, reply) => {
+                        answers.push((reply, self.replace(&declaration).await));
+                    }
                     Message::Events(events) => self.apply_events(events),
                     Message::Reload(reply) => reloads.push(reply),
                 }
@@ -107,7 +113,7 @@ impl Writer {
                 Ok(None) => return Answer::nothing(),
                 Err(answer) => return answer,
             };
-            let Transaction { conditions, operations, outcome, answer } = transaction;
+            let Transaction { changes: Changes { conditions, operations, outcome }, answer } = transaction;
             let error = match self.store.commit(conditions, operations).await {
                 Ok(revision) => {
                     self.apply(outcome, revision);
@@ -133,7 +139,11 @@ impl Writer {
             write
                 .key
                 .as_deref()
-                .and_then(|key| catalog.lookup(write.kind, key))
+                .and_then(|key| {
+                    let parent = write.parent.as_ref();
+                    let parent = parent.and_then(|(of, key)| catalog.lookup(of.kind, key, None));
+                    catalog.lookup(write.kind, key, parent.map(|parent| parent.id.as_str()))
+                })
                 .map(|entity| entity.id.clone())
         });
         let mark = match &found {
@@ -149,6 +159,39 @@ impl Writer {
 
     fn with_catalog<T>(&self, read: impl FnOnce(&Catalog) -> T) -> T {
         read(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn replace(&mut self, declaration: &Declaration) -> Answer {
+        for _ in 0..ATTEMPTS {
+            // What other nodes wrote counts.
+            if let Err(error) = self.reload().await {
+                return error.into();
+            }
+            let judged = self.with_context(|context| context.replace(declaration));
+            let Transaction { changes, answer } = match judged {
+                Ok(transaction) => transaction,
+                Err(answer) => return answer,
+            };
+            let Changes { conditions, operations, outcome } = changes;
+            if operations.is_empty() {
+                return answer;
+            }
+            match self.store.commit(conditions, operations).await {
+                Ok(revision) => {
+                    self.apply(outcome, revision);
+                    return answer;
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => {
+                    // What became of the write is not known: the truth is in the store.
+                    if let Err(error) = self.reload().await {
+                        tracing::warn!(%error, "the configuration store cannot be read");
+                    }
+                    return error.into();
+                }
+            }
+        }
+        StoreError::Conflict { key: PREFIX.to_owned() }.into()
     }
 
     fn with_context<T>(&mut self, judge: impl FnOnce(&mut Context<'_>) -> T) -> T {

@@ -259,7 +259,7 @@ impl HmacAuth {
         if promised.is_some_and(|promised| promised.fits(&body)) {
             return Verdict { attach: Some(signer.into()), ..Verdict::default() };
         }
-        match guard.fall_back(consumers, UNPROVEN) {
+        match guard.fall_back(consumers, &UNPROVEN.into()) {
             Ok(consumer) => Verdict { attach: Some(consumer.into()), ..Verdict::default() },
             Err(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
         }
@@ -304,6 +304,9 @@ impl Plugin for HmacAuth {
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
+        if self.guard.passes(request) {
+            return Flow::Continue;
+        }
         let found = match (self.find(request), self.config.checked_body) {
             (Ok(signer), Some(limit)) => return self.inspect(request, signer, limit),
             (found, _) => found,

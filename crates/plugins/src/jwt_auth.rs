@@ -3,7 +3,7 @@
 //! The token names its consumer by a key; the consumer says by which algorithm and key it is verified. The token's own
 //! opinion of that counts for nothing: one that names another algorithm is refused (CVE-2026-39999).
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, sync::Arc, time::Duration};
 
 use base::{Clock, Secret};
 use gateway::{
@@ -15,7 +15,7 @@ use jose::{Alg, CompactJws, VerifyingKey, parse_json};
 use rp::bearer::numeric_date;
 use serde_json::{Map, Value};
 
-use crate::authentication::{Fallback, Found, Guard, Places};
+use crate::authentication::{Fallback, Found, Guard, Places, Refusal};
 
 /// The engine's name of it.
 pub const NAME: &str = "jwt-auth";
@@ -26,12 +26,22 @@ const MAX_DEPTH: usize = 16;
 /// Where tokens are looked for, and how they are judged.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the token stands.
-    pub places: Places,
+    /// Where the token stands: the first places that have one count.
+    pub places: Vec<Places>,
+    /// Whether a header counts with `Bearer` before the token alone.
+    pub bearer_only: bool,
+    /// Whether a request must have one token in all places together.
+    pub one_token: bool,
     /// Whether the upstream gets it.
     pub hide: bool,
     /// The claim that names the consumer's key.
     pub key_claim: String,
+    /// Whether the header's `kid` may name it where the claim is called so and is not there.
+    pub key_in_header: bool,
+    /// How far its end may be away.
+    pub longest: Option<Duration>,
+    /// How failures are worded.
+    pub words: fn(&Fault<'_>) -> Refusal,
     /// Whether a token must say when it ends; when it does, it is always held to it.
     pub demands_exp: bool,
     /// The same for when it begins.
@@ -40,6 +50,41 @@ pub struct Config {
     pub fallback: Fallback,
     /// Tells the time.
     pub clock: Clock,
+}
+
+/// What is wrong with a request's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault<'a> {
+    /// There is none.
+    Missing,
+    /// There is more than one, or it is no text.
+    Unclear,
+    /// It is no signed token.
+    Unreadable,
+    /// It has not this claim, which names the consumer's key.
+    NoKey(&'a str),
+    /// This claim names nobody's key.
+    UnknownKey(&'a str),
+    /// It names another algorithm than the consumer's.
+    Algorithm,
+    /// It is not the consumer's.
+    Signature,
+    /// This claim does not hold, for this reason.
+    Time(&'static str, &'static str),
+}
+
+impl Fault<'_> {
+    /// In words that say no more than they must.
+    pub fn plain(&self) -> Refusal {
+        match self {
+            Self::Missing => "Missing JWT token in request",
+            Self::Unclear | Self::Unreadable => "JWT token invalid",
+            Self::NoKey(_) => "missing user key in JWT token",
+            Self::UnknownKey(_) => "Invalid user key in JWT token",
+            Self::Algorithm | Self::Signature | Self::Time(..) => "failed to verify jwt",
+        }
+        .into()
+    }
 }
 
 /// How the tokens of a consumer are verified.
@@ -114,47 +159,74 @@ pub fn credential(
 }
 
 impl JwtAuth {
-    fn find(&self, request: &PluginRequest<'_>) -> Result<Arc<Credential>, &'static str> {
-        const INVALID: &str = "JWT token invalid";
-        const UNVERIFIED: &str = "failed to verify jwt";
-        let found = match self.config.places.find(request.head) {
-            Found::One(token) => token,
-            Found::Nothing => return Err("Missing JWT token in request"),
-            Found::Unclear => return Err(INVALID),
-        };
-        let token = match found.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start_matches(' '),
-            _ => &*found,
-        };
-        let jws = CompactJws::parse(token).map_err(|_| INVALID)?;
+    /// The token of a request.
+    fn token<'r>(&self, request: &'r PluginRequest<'_>) -> Result<Cow<'r, str>, Fault<'static>> {
+        let mut token: Option<Cow<'r, str>> = None;
+        for places in &self.config.places {
+            let found = match places.find(request.head) {
+                Found::One(found) => found,
+                Found::Nothing => continue,
+                Found::Unclear => return Err(Fault::Unclear),
+            };
+            let bare = match found.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                    Cow::Owned(token.trim_start_matches(' ').to_owned())
+                }
+                _ if self.config.bearer_only && places.header.is_some() => continue,
+                _ => found,
+            };
+            if !self.config.one_token {
+                return Ok(bare);
+            }
+            match &token {
+                Some(known) if *known != bare => return Err(Fault::Unclear),
+                _ => token = Some(bare),
+            }
+        }
+        token.ok_or(Fault::Missing)
+    }
+
+    fn find(&self, request: &PluginRequest<'_>) -> Result<Arc<Credential>, Fault<'_>> {
+        let token = self.token(request)?;
+        let jws = CompactJws::parse(&token).map_err(|_| Fault::Unreadable)?;
         let claims = jws.payload_unverified().and_then(|payload| parse_json(&payload, MAX_DEPTH));
-        let Ok(Value::Object(claims)) = claims else { return Err(INVALID) };
-        let key = claims.get(&self.config.key_claim).and_then(Value::as_str);
-        let key = key.ok_or("missing user key in JWT token")?;
+        let Ok(Value::Object(claims)) = claims else { return Err(Fault::Unreadable) };
+        let name = self.config.key_claim.as_str();
+        let in_header = || jws.header().kid.as_deref().filter(|_| self.config.key_in_header && name == "kid");
+        let key = claims.get(name).and_then(Value::as_str).or_else(in_header);
+        let key = key.ok_or(Fault::NoKey(name))?;
         let credential = request.consumers.credential(NAME, key.as_bytes());
-        let credential = credential.ok_or("Invalid user key in JWT token")?;
-        let material = credential.material::<Material>().ok_or("Invalid user key in JWT token")?;
+        let credential = credential.ok_or(Fault::UnknownKey(name))?;
+        let material = credential.material::<Material>().ok_or(Fault::UnknownKey(name))?;
         if jws.alg() != Ok(material.alg) {
-            return Err(UNVERIFIED);
+            return Err(Fault::Algorithm);
         }
         // What was read above is what is signed: the same bytes.
-        jws.verify(&material.key).map_err(|_| UNVERIFIED)?;
-        if !self.is_in_time(&claims, material.grace) {
-            return Err(UNVERIFIED);
-        }
+        jws.verify(&material.key).map_err(|_| Fault::Signature)?;
+        self.is_in_time(&claims, material.grace)?;
         Ok(Arc::clone(credential))
     }
 
     /// RFC 7519 sections 4.1.4 and 4.1.5.
-    fn is_in_time(&self, claims: &Map<String, Value>, grace: Duration) -> bool {
+    fn is_in_time(&self, claims: &Map<String, Value>, grace: Duration) -> Result<(), Fault<'static>> {
+        const NUMBER: &str = "must be a number";
         let now = self.config.clock.now();
-        let holds =
-            |name: &str, demanded: bool, holds: &dyn Fn(base::UnixMillis) -> bool| match claims.get(name) {
-                Some(date) => numeric_date(date).is_some_and(holds),
-                None => !demanded,
-            };
-        holds("exp", self.config.demands_exp, &|exp| now < exp + grace)
-            && holds("nbf", self.config.demands_nbf, &|nbf| nbf <= now + grace)
+        let date = |name: &'static str, demanded: bool| match claims.get(name) {
+            Some(date) => numeric_date(date).map(Some).ok_or(Fault::Time(name, NUMBER)),
+            None if demanded => Err(Fault::Time(name, NUMBER)),
+            None => Ok(None),
+        };
+        let exp = date("exp", self.config.demands_exp || self.config.longest.is_some())?;
+        if exp.is_some_and(|exp| now >= exp + grace) {
+            return Err(Fault::Time("exp", "token expired"));
+        }
+        if exp.zip(self.config.longest).is_some_and(|(exp, longest)| exp > now + longest) {
+            return Err(Fault::Time("exp", "exceeds maximum allowed expiration"));
+        }
+        if date("nbf", self.config.demands_nbf)?.is_some_and(|nbf| nbf > now + grace) {
+            return Err(Fault::Time("nbf", "token not valid yet"));
+        }
+        Ok(())
     }
 }
 
@@ -168,10 +240,13 @@ impl Plugin for JwtAuth {
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
-        let found = self.find(request);
+        if self.guard.passes(request) {
+            return Flow::Continue;
+        }
+        let found = self.find(request).map_err(|fault| (self.config.words)(&fault));
         let flow = self.guard.conclude(request, found);
         if self.config.hide && matches!(flow, Flow::Continue) {
-            self.config.places.clear(request.head);
+            self.config.places.iter().for_each(|places| places.clear(request.head));
         }
         flow
     }

@@ -17,18 +17,41 @@ pub const NAME: &str = "key-auth";
 /// Where keys are looked for, and what happens without one.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the key stands.
-    pub places: Places,
+    /// Where the key stands: the first places that have one count.
+    pub places: Vec<Places>,
     /// Whether the upstream gets it.
     pub hide: bool,
+    /// What is said to requests without a good one.
+    pub words: Words,
+    /// The scheme of the challenge.
+    pub scheme: &'static str,
     /// What happens to requests without a good one.
     pub fallback: Fallback,
 }
 
+/// What is said to requests without a good key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// There is none.
+    pub missing: &'static str,
+    /// It is nobody's.
+    pub wrong: &'static str,
+    /// There is more than one, or it is no text.
+    pub unclear: &'static str,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        const INVALID: &str = "Invalid API key in request";
+        Self { missing: "Missing API key in request", wrong: INVALID, unclear: INVALID }
+    }
+}
+
 /// The compiled form.
 struct KeyAuth {
-    places: Places,
+    places: Vec<Places>,
     hide: bool,
+    words: Words,
     guard: Guard,
 }
 
@@ -38,8 +61,8 @@ struct KeyAuth {
 ///
 /// When the realm cannot be sent.
 pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { places, hide, fallback } = config;
-    Ok(Arc::new(KeyAuth { places, hide, guard: Guard::new("apikey", fallback)? }))
+    let Config { places, hide, words, scheme, fallback } = config;
+    Ok(Arc::new(KeyAuth { places, hide, words, guard: Guard::new(scheme, fallback)? }))
 }
 
 /// A consumer's key: whoever has it is the consumer.
@@ -65,18 +88,20 @@ impl Plugin for KeyAuth {
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
-        let found = match self.places.find(request.head) {
-            Found::One(key) => request
-                .consumers
-                .credential(NAME, key.as_bytes())
-                .cloned()
-                .ok_or("Invalid API key in request"),
-            Found::Nothing => Err("Missing API key in request"),
-            Found::Unclear => Err("Invalid API key in request"),
+        if self.guard.passes(request) {
+            return Flow::Continue;
+        }
+        let mut places = self.places.iter().map(|places| places.find(request.head));
+        let found = match places.find(|found| *found != Found::Nothing).unwrap_or(Found::Nothing) {
+            Found::One(key) => {
+                request.consumers.credential(NAME, key.as_bytes()).cloned().ok_or(self.words.wrong)
+            }
+            Found::Nothing => Err(self.words.missing),
+            Found::Unclear => Err(self.words.unclear),
         };
         let flow = self.guard.conclude(request, found);
         if self.hide && matches!(flow, Flow::Continue) {
-            self.places.clear(request.head);
+            self.places.iter().for_each(|places| places.clear(request.head));
         }
         flow
     }

@@ -4,6 +4,7 @@
 //!
 //! All plugins, by name:
 
+pub mod acl;
 pub mod attach_consumer_label;
 mod authentication;
 pub mod basic_auth;
@@ -16,6 +17,7 @@ pub mod key_auth;
 pub mod multi_auth;
 pub mod openid_connect;
 pub mod redirect;
+pub mod signed_request;
 pub mod upstream_path;
 
-pub use authentication::{Fallback, Places};
+pub use authentication::{Fallback, Places, Realm, Refusal};

@@ -156,7 +156,16 @@ mod tests {
         let plugin = compile(ways.iter().map(way).collect()).unwrap();
         let ip = [127, 0, 0, 1].into();
         let (local_port, https, trusted) = (2, false, false);
-        let peer = Peer { ip, port: 1, local_ip: ip, local_port, https, trusted, certificate: None };
+        let peer = Peer {
+            ip,
+            port: 1,
+            local_ip: ip,
+            local_port,
+            https,
+            trusted,
+            server_name: None,
+            certificate: None,
+        };
         let mut head = RequestHead {
             method: Method::GET,
             target: http::uri::PathAndQuery::from_static("/"),

@@ -10,21 +10,33 @@ use gateway::{
     plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead},
 };
 use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
+use regex::Regex;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// How a path becomes the upstream's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// Beginnings of which the longest that fits is taken off; empty: the path stays whole.
-    pub strip: Vec<String>,
+    /// What is taken off: what the first pattern that fits matches, else the longest beginning that fits; empty: the
+    /// path stays whole.
+    pub strip: Vec<Strip>,
     /// What is put before it: a path in normal form.
     pub base: String,
+}
+
+/// What is taken off a path.
+#[derive(Clone, Debug)]
+pub enum Strip {
+    /// This beginning.
+    Prefix(String),
+    /// What this pattern matches, which is anchored at the beginning.
+    Pattern(Regex),
 }
 
 /// The compiled form.
 #[derive(Debug)]
 struct UpstreamPath {
+    patterns: Vec<Regex>,
     /// Longest first, each with its value of `X-Forwarded-Prefix`.
     strip: Vec<(String, Option<HeaderValue>)>,
     base: String,
@@ -36,11 +48,18 @@ struct UpstreamPath {
 ///
 /// When `base` is not an absolute path.
 pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
-    let Config { mut strip, base } = config;
+    let Config { strip: all, base } = config;
+    let (mut strip, mut patterns) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Strip::Prefix(prefix) => strip.push(prefix),
+            Strip::Pattern(pattern) => patterns.push(pattern),
+        }
+    }
     if !base.starts_with('/') || has_dot_segment(&base) || PathAndQuery::try_from(base.as_str()).is_err() {
         return Err(ConfigError::new("path", "it is not an absolute path without dot segments"));
     }
-    if base == "/" && strip.iter().all(|prefix| prefix == "/") {
+    if base == "/" && patterns.is_empty() && strip.iter().all(|prefix| prefix == "/") {
         return Ok(None);
     }
     strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
@@ -48,7 +67,7 @@ pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
         let header = (prefix != "/").then(|| HeaderValue::from_str(&prefix).ok()).flatten();
         (prefix, header)
     };
-    Ok(Some(Arc::new(UpstreamPath { strip: strip.into_iter().map(named).collect(), base })))
+    Ok(Some(Arc::new(UpstreamPath { patterns, strip: strip.into_iter().map(named).collect(), base })))
 }
 
 impl Plugin for UpstreamPath {
@@ -75,10 +94,7 @@ impl Plugin for UpstreamPath {
 impl UpstreamPath {
     fn rewrite_head(&self, head: &mut RequestHead) -> Result<(), &'static str> {
         let path = head.path();
-        let stripped = self
-            .strip
-            .iter()
-            .find_map(|(prefix, header)| Some((path.strip_prefix(prefix.as_str())?, header)));
+        let stripped = self.stripped(path);
         let mut target = match stripped {
             Some((rest, _)) => self.join(path, rest),
             None if self.base == "/" => path.to_owned(),
@@ -93,7 +109,7 @@ impl UpstreamPath {
         if has_dot_segment(&target) {
             return Err("the path has dot segments where the route's prefix ends");
         }
-        let prefix = stripped.and_then(|(_, header)| header.clone());
+        let prefix = stripped.and_then(|(_, header)| header);
         if let Some(query) = head.query() {
             target.push('?');
             target.push_str(query);
@@ -102,6 +118,19 @@ impl UpstreamPath {
         head.headers.remove(X_FORWARDED_PREFIX);
         head.headers.extend(prefix.map(|prefix| (X_FORWARDED_PREFIX, prefix)));
         Ok(())
+    }
+
+    /// What is left of a path, and what was taken off it.
+    fn stripped<'p>(&self, path: &'p str) -> Option<(&'p str, Option<HeaderValue>)> {
+        let pattern = self.patterns.iter().find_map(|pattern| pattern.find(path));
+        if let Some(found) = pattern.filter(|found| found.start() == 0) {
+            let header = (found.len() > 1).then(|| HeaderValue::from_str(found.as_str()).ok()).flatten();
+            return Some((path.get(found.end()..)?, header));
+        }
+        let strips = |(prefix, header): &(String, Option<HeaderValue>)| {
+            Some((path.strip_prefix(prefix.as_str())?, header.clone()))
+        };
+        self.strip.iter().find_map(strips)
     }
 
     /// The base and what is left of `path`, with one slash between them; a slash at the end of `path` stays.
@@ -137,8 +166,11 @@ mod tests {
             version: Version::HTTP_11,
             websocket: false,
         };
-        let config =
-            Config { strip: strip.iter().map(|&prefix| prefix.to_owned()).collect(), base: base.to_owned() };
+        let one = |text: &&str| match text.strip_prefix('~') {
+            Some(pattern) => Strip::Pattern(gateway::path_pattern(pattern).unwrap()),
+            None => Strip::Prefix((*text).to_owned()),
+        };
+        let config = Config { strip: strip.iter().map(one).collect(), base: base.to_owned() };
         let Some(plugin) = compile(config).unwrap() else { return Ok((target.to_owned(), head.headers)) };
         plugin.as_any().downcast_ref::<UpstreamPath>().unwrap().rewrite_head(&mut head)?;
         Ok((head.target.to_string(), head.headers))
@@ -162,6 +194,9 @@ mod tests {
             (&["/"], "/s", "/x", "/s/x"),
             (&["/"], "/", "/x", "/x"),
             (&["/r", "/r/a"], "/s", "/r/a/b?q=1", "/s/b?q=1"),
+            (&[r"~/v\d+", "/"], "/s", "/v12/x?q", "/s/x?q"),
+            (&[r"~/v\d+$"], "/s", "/v12", "/s"),
+            (&[r"~/v\d+", "/r"], "/", "/r/x", "/x"),
             (&[], "/s", "/r/x?q", "/s/r/x?q"),
             (&[], "/s", "/", "/s"),
             (&[], "/s/", "/", "/s/"),
@@ -181,6 +216,7 @@ mod tests {
 
     #[test]
     fn the_upstream_is_told_what_was_taken_off_and_nothing_the_client_says() {
+        assert_eq!(rewritten(&[r"~/v\d+"], "/s", "/v12/x").unwrap().1[X_FORWARDED_PREFIX], "/v12");
         assert_eq!(rewritten(&["/r"], "/s", "/r/x").unwrap().1[X_FORWARDED_PREFIX], "/r");
         assert!(!rewritten(&[], "/s", "/r/x").unwrap().1.contains_key(X_FORWARDED_PREFIX));
     }

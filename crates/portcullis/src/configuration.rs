@@ -66,11 +66,13 @@ impl Configuration {
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: kong::plugins::Registry::new(vec![Arc::new(
-                kong::plugins::openid_connect::OpenidConnect::new(clients),
-            )]),
+            registry: kong::plugins::Registry::with_built_in(
+                vec![Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients))],
+                &plan.clock,
+            ),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
+            environment: Arc::from(environment(config)),
         });
         let kong = kong.await.with_context(failed)?;
         if let Some(declared) = &config.resources {

@@ -8,7 +8,6 @@ use crate::{
     dialect::Dialect,
     document::{self, Document},
     resources::Reader,
-    yaml,
 };
 
 const DIGEST: &str = "x-digest";
@@ -86,7 +85,7 @@ async fn read(dialect: &Dialect, parts: &Parts, reader: Reader) -> Result<Answer
     }
     let mut answer = Answer::new(StatusCode::OK, Value::Object(whole));
     if begins(&parts.headers, &header::ACCEPT) {
-        answer.body = Value::from(yaml::text(&answer.body));
+        answer.body = Value::from(base::yaml::text(&answer.body));
         answer.headers.push((header::CONTENT_TYPE, YAML));
     }
     Ok(with_state(answer, dialect).await)

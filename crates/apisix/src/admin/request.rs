@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::{answer::Answer, json, schema::excerpt, yaml};
+use crate::{answer::Answer, json, schema::excerpt};
 
 /// Largest body, in bytes: APISIX's 1.5 MiB.
 const MAX_BODY: usize = 1_572_864;
@@ -55,7 +55,7 @@ pub(super) async fn document(parts: &Parts, body: Body, is_yaml: bool) -> Result
     if bytes.is_empty() {
         return Ok(None);
     }
-    let read = if is_yaml { yaml::parse(&bytes) } else { json::parse(&bytes) };
+    let read = if is_yaml { base::yaml::parse(&bytes) } else { json::parse(&bytes) };
     read.map(Some).map_err(unreadable)
 }
 

@@ -137,7 +137,7 @@ impl Pass<'_> {
             entries.push(self.compiler.plugin(plugin, conf, resource)?);
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        self.compiler.layers.find_or(content(&texts), || Ok(Arc::new(Layer { entries })))
+        self.compiler.layers.find_or(content(&texts), || Ok(Arc::new(Layer { entries, ..Layer::default() })))
     }
 
     /// A credential of its own; `None` when it proves nothing.

@@ -186,6 +186,7 @@ fn matcher(route: &Value, service: Option<&Value>) -> Result<Matcher, ConfigErro
             .collect::<Result<_, _>>()?,
         vars: vars.map_err(|error| ConfigError::new("vars", error.to_string()))?,
         priority: route.get("priority").and_then(Value::as_i64).unwrap_or(0),
+        ranked: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
 use http::HeaderName;
-use plugins::Fallback;
+use plugins::{Fallback, Realm};
 use serde_json::{Map, Value};
 
 use super::{CompileContext, DialectPlugin};
@@ -108,7 +108,8 @@ pub(super) fn fields(schema: Schema, realm: &'static str) -> Schema {
 }
 
 pub(super) fn fallback(conf: &Value, realm: &str) -> Fallback {
-    Fallback { realm: text(conf, "realm", realm), anonymous: member(conf, "anonymous_consumer") }
+    let realm = Realm::Named(text(conf, "realm", realm));
+    Fallback { realm, anonymous: member(conf, "anonymous_consumer"), ..Fallback::default() }
 }
 
 pub(super) fn hides(conf: &Value) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::Secret;
 use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
-use plugins::basic_auth::{Config, compile, credential};
+use plugins::basic_auth::{Config, Words, compile, credential};
 use serde_json::Value;
 
 use super::authentication::{Scheme, fallback, fields, hides, text};
@@ -35,6 +35,6 @@ impl Scheme for BasicAuth {
     }
 
     fn compile(&self, conf: &Value) -> Result<Arc<dyn Plugin>, ConfigError> {
-        compile(Config { hide: hides(conf), fallback: fallback(conf, "basic") })
+        compile(Config { hide: hides(conf), words: Words::default(), fallback: fallback(conf, "basic") })
     }
 }

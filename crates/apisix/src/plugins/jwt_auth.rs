@@ -130,11 +130,16 @@ impl Scheme for JwtAuth {
             listed.is_some_and(|listed| listed.iter().any(|name| name == claim))
         };
         compile(Config {
-            places: Places {
-                header: header(conf, "authorization")?,
+            places: vec![Places {
+                header: Some(header(conf, "authorization")?),
                 query: Some(text(conf, "query", "jwt")),
                 cookie: Some(text(conf, "cookie", "jwt")),
-            },
+            }],
+            bearer_only: false,
+            one_token: false,
+            key_in_header: false,
+            longest: None,
+            words: |fault| fault.plain(),
             hide: hides(conf),
             key_claim: text(conf, "key_claim_name", "key"),
             demands_exp: demands("exp"),

@@ -6,7 +6,7 @@ use base::Secret;
 use gateway::{consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
 use plugins::{
     Places,
-    key_auth::{Config, compile, credential},
+    key_auth::{Config, Words, compile, credential},
 };
 use serde_json::Value;
 
@@ -45,12 +45,14 @@ impl Scheme for KeyAuth {
 
     fn compile(&self, conf: &Value) -> Result<Arc<dyn Plugin>, ConfigError> {
         compile(Config {
-            places: Places {
-                header: header(conf, "apikey")?,
+            places: vec![Places {
+                header: Some(header(conf, "apikey")?),
                 query: Some(text(conf, "query", "apikey")),
                 cookie: None,
-            },
+            }],
             hide: hides(conf),
+            words: Words::default(),
+            scheme: "apikey",
             fallback: fallback(conf, "key"),
         })
     }

@@ -1,8 +1,10 @@
 //! The Admin API over HTTP: who may ask, what is asked for, and the answer's headers. What a write does is `change`.
 
 mod access;
+mod groups;
 mod read;
 mod request;
+mod target;
 
 use std::sync::Arc;
 
@@ -14,54 +16,22 @@ use axum::{
     routing::any,
 };
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 pub use access::{Access, AccessError, AdminKey, Role};
 
-use self::{read::Listing, request::Query};
+use self::{read::Listing, request::Query, target::Target};
 use crate::{
     answer::Answer,
-    catalog::Entity,
-    change::{Body, Verb, Write},
+    catalog::{Catalog, Entity},
+    change::{Body, Verb, Write, validate},
+    declared::Declaration,
     dialect::Dialect,
-    entities::{Kind, reference},
+    entities::{Kind, Reference, named},
 };
 
 /// What Kong calls itself; clients parse the version.
 const SERVER: HeaderValue = HeaderValue::from_static("kong/3.9.1");
-/// What Kong's Admin API has and this build has not.
-const ABSENT: [&str; 29] = [
-    "acls",
-    "basic-auths",
-    "ca_certificates",
-    "cache",
-    "certificates",
-    "clustering",
-    "config",
-    "consumer_groups",
-    "consumers",
-    "debug",
-    "endpoints",
-    "filter-chains",
-    "hmac-auths",
-    "jwts",
-    "key-auths",
-    "key-sets",
-    "keys",
-    "licenses",
-    "oauth2",
-    "oauth2_tokens",
-    "openid-connect",
-    "partials",
-    "schemas",
-    "snis",
-    "tags",
-    "targets",
-    "timers",
-    "upstreams",
-    "vaults",
-];
-
 /// What the Admin API's handlers share.
 #[derive(Clone, Debug)]
 pub struct AdminState {
@@ -92,64 +62,6 @@ async fn handle(State(state): State<AdminState>, request: Request) -> Response {
     respond(&method, answer, &took.to_string(), parts.uri.path())
 }
 
-/// What a path names.
-enum Target<'p> {
-    Node,
-    Status,
-    EnabledPlugins,
-    /// All of a kind, or those under one entity.
-    Collection(Kind, Option<(Kind, &'p str)>),
-    /// One, perhaps under another.
-    Entity(Kind, &'p str, Option<(Kind, &'p str)>),
-    /// The entity that another one names in a field.
-    Named(Kind, &'p str, Kind),
-}
-
-impl<'p> Target<'p> {
-    fn of(path: &'p [String]) -> Result<Self, Answer> {
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let target = match path.as_slice() {
-            [] => Some(Self::Node),
-            ["status"] => Some(Self::Status),
-            ["plugins", "enabled"] => Some(Self::EnabledPlugins),
-            [plural] => Kind::of_plural(plural).map(|kind| Self::Collection(kind, None)),
-            [plural, key] => Kind::of_plural(plural).map(|kind| Self::Entity(kind, key, None)),
-            [plural, key, below] => Kind::of_plural(plural).and_then(|kind| Self::below(kind, key, below)),
-            [plural, key, below, child] => {
-                match Kind::of_plural(plural).and_then(|kind| Self::below(kind, key, below)) {
-                    Some(Self::Collection(kind, parent)) => Some(Self::Entity(kind, child, parent)),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        target.ok_or_else(|| match path.iter().find(|name| ABSENT.contains(*name)) {
-            Some(name) => Answer::message(
-                StatusCode::NOT_FOUND,
-                format!("Not found: /{name} is not implemented in this build"),
-            ),
-            None => Answer::not_found(),
-        })
-    }
-
-    fn below(kind: Kind, key: &'p str, below: &str) -> Option<Self> {
-        if let Some(child) = Kind::of_plural(below) {
-            return child.parents().contains(&kind).then_some(Self::Collection(child, Some((kind, key))));
-        }
-        let named = Kind::of_singular(below)?;
-        kind.parents().contains(&named).then_some(Self::Named(kind, key, named))
-    }
-
-    fn methods(&self) -> &'static str {
-        match self {
-            Self::Node | Self::Status | Self::EnabledPlugins => "GET, HEAD, OPTIONS",
-            Self::Collection(..) => "GET, HEAD, OPTIONS, POST",
-            Self::Entity(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
-            Self::Named(..) => "GET, HEAD, OPTIONS, PATCH, PUT",
-        }
-    }
-}
-
 async fn serve(state: &AdminState, parts: &Parts, body: HttpBody) -> Result<Answer, Answer> {
     state.access.check_origin(parts)?;
     let role = match parts.method {
@@ -171,10 +83,7 @@ async fn serve(state: &AdminState, parts: &Parts, body: HttpBody) -> Result<Answ
             let why = "the entities are declared in the configuration file: the Admin API is read-only";
             Err(Answer::message(StatusCode::FORBIDDEN, why))
         }
-        _ => {
-            let write = write(dialect, &target, parts, body).await?;
-            Ok(dialect.write(write).await)
-        }
+        _ => write(dialect, &target, parts, body).await,
     }
 }
 
@@ -184,29 +93,38 @@ async fn tell(
     parts: &Parts,
     secrets: bool,
 ) -> Result<Answer, Answer> {
+    let query = Query::parse(parts.uri.query());
     match *target {
         Target::Node => Ok(read::node(dialect)),
         Target::Status => Ok(read::status(dialect).await),
+        Target::Config => Ok(read::config(dialect, secrets)),
+        Target::Endpoints => Ok(read::list(target::endpoints().into_iter().map(Value::from))),
         Target::EnabledPlugins => Ok(read::enabled_plugins(dialect)),
+        Target::Tags(tag) => read::tags(dialect, tag, parts.uri.path(), &query),
+        Target::Schema(kind) => Ok(Answer::ok(kind.schema().describe())),
+        Target::PluginSchema(name) => read::plugin_schema(dialect, name),
+        Target::Validate(_) => Err(Answer::method_not_allowed()),
         Target::Collection(kind, parent) => {
-            let query = Query::parse(parts.uri.query());
             Listing { kind, parent, path: parts.uri.path(), query: &query }.answer(dialect, secrets)
         }
         Target::Entity(kind, key, parent) => {
-            let found = find(dialect, kind, key).ok_or_else(Answer::not_found)?;
-            if let Some((parent, parent_key)) = parent {
-                let parent_id = find(dialect, parent, parent_key).map(|parent| parent.id.clone());
-                if parent_id.is_none() || reference(&found.value, parent) != parent_id.as_deref() {
-                    return Err(Answer::not_found());
-                }
-            }
-            Ok(read::one(dialect, &found, secrets))
+            let catalog = dialect.read();
+            let found = find(&catalog, kind, key, parent)?;
+            let answer = read::one(dialect, &catalog, found, secrets);
+            Ok(if kind == Kind::ConsumerGroup {
+                groups::describe(dialect, &catalog, found, answer)
+            } else {
+                answer
+            })
         }
-        Target::Named(kind, key, named) => {
-            let id = named_id(dialect, kind, key, named)?;
-            let found = find(dialect, named, &id).ok_or_else(Answer::not_found)?;
-            Ok(read::one(dialect, &found, secrets))
+        Target::Named(kind, key, reference) => {
+            let catalog = dialect.read();
+            let found = find_named(&catalog, kind, key, reference)?;
+            Ok(read::one(dialect, &catalog, found, secrets))
         }
+        Target::GroupConsumers(group, consumer) => groups::consumers(dialect, group, consumer),
+        Target::ConsumerGroups(consumer, group) => groups::groups(dialect, consumer, group),
+        Target::Health(upstream) => read::health(dialect, upstream),
     }
 }
 
@@ -215,7 +133,7 @@ async fn write(
     target: &Target<'_>,
     parts: &Parts,
     body: HttpBody,
-) -> Result<Write, Answer> {
+) -> Result<Answer, Answer> {
     let verb = match parts.method {
         Method::POST => Verb::Post,
         Method::PUT => Verb::Put,
@@ -225,25 +143,79 @@ async fn write(
     let (kind, key, parent) = match *target {
         Target::Collection(kind, parent) => (kind, None, parent),
         Target::Entity(kind, key, parent) => (kind, Some(key.to_owned()), parent),
-        Target::Named(kind, key, named) => (named, Some(named_id(dialect, kind, key, named)?), None),
-        Target::Node | Target::Status | Target::EnabledPlugins => return Err(Answer::method_not_allowed()),
+        Target::Named(kind, key, reference) => {
+            let id = find_named(&dialect.read(), kind, key, reference)?.id.clone();
+            (reference.kind, Some(id), None)
+        }
+        Target::GroupConsumers(group, consumer) => {
+            let body = sent(verb, parts, body).await?;
+            return groups::write_consumers(dialect, group, consumer, verb, body).await;
+        }
+        Target::ConsumerGroups(consumer, group) => {
+            let body = sent(verb, parts, body).await?;
+            return groups::write_groups(dialect, consumer, group, verb, body).await;
+        }
+        Target::Config => {
+            let query = Query::parse(parts.uri.query());
+            let on = |name: &str| query.get(name).is_some_and(|value| matches!(value, "1" | "true"));
+            let (document, hash) = request::document(&parts.headers, body).await?;
+            if on("check_hash") && dialect.is_current(&hash) {
+                return Ok(Answer::new(StatusCode::NOT_MODIFIED, Value::Null));
+            }
+            let declaration = Declaration::read(document, on("flatten_errors"));
+            let declaration = declaration.map_err(Answer::invalid_declaration)?;
+            return Ok(dialect.replace(declaration, hash).await);
+        }
+        Target::Validate(kind) => {
+            let body = sent(verb, parts, body).await?;
+            validate(dialect.registry(), kind, &body)?;
+            return Ok(Answer::message(StatusCode::OK, "schema validation successful"));
+        }
+        _ => return Err(Answer::method_not_allowed()),
     };
-    let body = match verb {
-        // What comes with a DELETE means nothing (RFC 9110 section 9.3.5).
-        Verb::Delete => Body::Json(Map::new()),
-        Verb::Post | Verb::Put | Verb::Patch => request::body(&parts.headers, body).await?,
-    };
-    Ok(Write { verb, kind, key, parent: parent.map(|(kind, key)| (kind, key.to_owned())), body })
+    let body = sent(verb, parts, body).await?;
+    let parent = parent.map(|(reference, key)| (reference, key.to_owned()));
+    Ok(dialect.write(Write { verb, kind, key, parent, body }).await)
 }
 
-/// The id that an entity names in its field for `named`.
-fn named_id(dialect: &Dialect, kind: Kind, key: &str, named: Kind) -> Result<String, Answer> {
-    let entity = find(dialect, kind, key).ok_or_else(Answer::not_found)?;
-    reference(&entity.value, named).map(str::to_owned).ok_or_else(Answer::not_found)
+/// What comes with a DELETE means nothing (RFC 9110 section 9.3.5).
+async fn sent(verb: Verb, parts: &Parts, body: HttpBody) -> Result<Body, Answer> {
+    match verb {
+        Verb::Delete => Ok(Body::Json(Map::new())),
+        Verb::Post | Verb::Put | Verb::Patch => request::body(&parts.headers, body).await,
+    }
 }
 
-fn find(dialect: &Dialect, kind: Kind, key: &str) -> Option<Arc<Entity>> {
-    dialect.read().lookup(kind, key).cloned()
+/// The entity that another one names in a field.
+fn find_named<'c>(
+    catalog: &'c Catalog,
+    kind: Kind,
+    key: &str,
+    reference: Reference,
+) -> Result<&'c Arc<Entity>, Answer> {
+    let entity = find(catalog, kind, key, None)?;
+    let id = named(&entity.value, reference.field).ok_or_else(Answer::not_found)?;
+    catalog.find(reference.kind, id).ok_or_else(Answer::not_found)
+}
+
+/// The entity of that id or name, below the one that the path puts it under.
+fn find<'c>(
+    catalog: &'c Catalog,
+    kind: Kind,
+    key: &str,
+    parent: Option<(Reference, &str)>,
+) -> Result<&'c Arc<Entity>, Answer> {
+    let parent_id = match parent {
+        Some((of, key)) => {
+            Some(catalog.lookup(of.kind, key, None).ok_or_else(Answer::not_found)?.id.as_str())
+        }
+        None => None,
+    };
+    let found = catalog.lookup(kind, key, parent_id).ok_or_else(Answer::not_found)?;
+    match parent {
+        Some((of, _)) if named(&found.value, of.field) != parent_id => Err(Answer::not_found()),
+        _ => Ok(found),
+    }
 }
 
 fn respond(method: &Method, answer: Answer, latency: &str, path: &str) -> Response {

@@ -9,6 +9,7 @@ use crate::{
     change::Body,
     entities,
     form::{self, FormError},
+    multipart,
 };
 
 /// Largest body, in bytes: Kong's 10 MB.
@@ -44,6 +45,71 @@ fn decode(segment: &str) -> Option<String> {
 
 /// What was sent: JSON, a form, or nothing.
 pub(super) async fn body(headers: &HeaderMap, body: HttpBody) -> Result<Body, Answer> {
+    let bytes = whole(headers, body).await?;
+    let (content_type, media_type) = content_type(headers)?;
+    match media_type.as_deref() {
+        _ if bytes.is_empty() => Ok(Body::Json(Map::new())),
+        Some("application/json") => json(&bytes),
+        Some("application/x-www-form-urlencoded") => form::parse(&bytes).map(Body::Form).map_err(refuse_form),
+        Some("multipart/form-data") => {
+            let boundary = content_type.and_then(multipart::boundary).ok_or(FormError::Multipart);
+            let read = boundary.and_then(|boundary| multipart::parse(&bytes, boundary));
+            read.map(Body::Form).map_err(refuse_form)
+        }
+        _ => Err(Answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Type")),
+    }
+}
+
+/// A declarative configuration: in JSON, in YAML, or in the field `config` of a form, and its digest.
+pub(super) async fn document(headers: &HeaderMap, body: HttpBody) -> Result<(Value, String), Answer> {
+    let bytes = whole(headers, body).await?;
+    let (content_type, media_type) = content_type(headers)?;
+    let refuse = |why: String| Answer::invalid_declaration(serde_json::json!({ "error": why }));
+    let in_form = |pairs: Vec<(String, String)>| {
+        let config = pairs.into_iter().find(|(name, _)| name == "config").map(|(_, text)| text);
+        config.ok_or_else(|| {
+            Answer::message(
+                StatusCode::BAD_REQUEST,
+                "expected a declarative configuration in the field 'config'",
+            )
+        })
+    };
+    let text = match media_type.as_deref() {
+        Some("application/json") => {
+            let Body::Json(mut members) = json(&bytes)? else { return Err(Answer::not_found()) };
+            match members.shift_remove("config") {
+                Some(Value::String(text)) if members.is_empty() => text,
+                Some(config) => {
+                    members.insert("config".to_owned(), config);
+                    return Ok((Value::Object(members), digest(&bytes)));
+                }
+                None => return Ok((Value::Object(members), digest(&bytes))),
+            }
+        }
+        Some("application/yaml" | "text/yaml" | "application/x-yaml") => {
+            String::from_utf8(bytes.to_vec()).map_err(|_| refuse("it is not UTF-8".to_owned()))?
+        }
+        Some("application/x-www-form-urlencoded") => {
+            in_form(form_urlencoded::parse(&bytes).into_owned().collect())?
+        }
+        Some("multipart/form-data") => {
+            let boundary = content_type.and_then(multipart::boundary).ok_or(FormError::Multipart);
+            in_form(boundary.and_then(|it| multipart::pairs(&bytes, it)).map_err(refuse_form)?)?
+        }
+        _ => return Err(Answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Type")),
+    };
+    let mut value = base::yaml::parse(text.as_bytes())
+        .map_err(|why| refuse(format!("failed parsing declarative configuration: {why}")))?;
+    entities::whole_numbers(&mut value);
+    Ok((value, digest(text.as_bytes())))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn whole(headers: &HeaderMap, body: HttpBody) -> Result<bytes::Bytes, Answer> {
     let encoding = headers.get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| encoding != "identity") {
         return Err(Answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must not be compressed"));
@@ -55,24 +121,18 @@ pub(super) async fn body(headers: &HeaderMap, body: HttpBody) -> Result<Body, An
             Answer::message(StatusCode::BAD_REQUEST, "the body could not be read to its end")
         }
     })?;
-    let bytes = bytes.to_bytes();
+    Ok(bytes.to_bytes())
+}
+
+/// The content type as it was sent, and its media type.
+fn content_type(headers: &HeaderMap) -> Result<(Option<&str>, Option<String>), Answer> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let content_type = types.next().map(|value| value.to_str().unwrap_or_default());
     if types.next().is_some() {
         return Err(Answer::message(StatusCode::BAD_REQUEST, "there is more than one Content-Type"));
     }
-    let media_type =
-        content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    match media_type.as_deref() {
-        _ if bytes.is_empty() => Ok(Body::Json(Map::new())),
-        Some("application/json") => json(&bytes),
-        Some("application/x-www-form-urlencoded") => form::parse(&bytes).map(Body::Form).map_err(refuse_form),
-        Some("multipart/form-data") => {
-            let why = "multipart/form-data is not implemented in this build; send JSON or a urlencoded form";
-            Err(Answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
-        }
-        _ => Err(Answer::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Type")),
-    }
+    let media_type = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    Ok((content_type, content_type.map(media_type)))
 }
 
 /// Duplicate members are refused, because two readers could see two documents in one, and nothing of the body is

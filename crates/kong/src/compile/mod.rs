@@ -1,8 +1,12 @@
-//! From entities to what the engine runs. Plugins and upstreams that did not change are found again by their content,
-//! so that a write recompiles only what depends on it.
+//! From entities to what the engine runs. Plugins, upstreams, certificates and layers that did not change are found
+//! again by their content, so that a write recompiles only what depends on it.
 
 mod cache;
+mod certificate;
+mod consumer;
+mod https;
 mod route;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -10,23 +14,38 @@ use aws_lc_rs::digest;
 use gateway::{
     error::ConfigError,
     plugin::Plugin,
+    route::Layer,
+    snapshot::Certificate,
     upstream::{Live, Upstream, UpstreamSpec},
 };
 use serde_json::{Map, Value};
 
-pub(crate) use self::route::ERRORS;
+pub(crate) use self::{consumer::Member, route::ERRORS};
 
 use self::cache::Cache;
-use crate::{catalog::View, entities::Kind, plugins::Registry, schema::Violations, seal::Sealer};
+use crate::{
+    catalog::View,
+    entities::Kind,
+    plugins::{DialectPlugin, Registry},
+    schema::Violations,
+    seal::Sealer,
+    vaults::Vaults,
+};
 
 /// Compiles, and remembers what it compiled.
 pub(crate) struct Compiler {
     registry: Registry,
     sealer: Sealer,
+    vaults: Vaults,
     live: Arc<Live>,
     plugins: Cache<[u8; 32], dyn Plugin>,
     upstreams: Cache<UpstreamSpec, Upstream>,
+    certificates: Cache<[u8; 32], Certificate>,
+    layers: Cache<[u8; 32], Layer>,
 }
+
+/// A plugin of the dialect, and an instance of it.
+type CompiledPlugin = (Arc<dyn DialectPlugin>, Arc<dyn Plugin>);
 
 /// One look at one view of the entities.
 pub(crate) struct Pass<'a> {
@@ -35,8 +54,17 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Compiler {
-    pub(crate) fn new(registry: Registry, sealer: Sealer, live: Arc<Live>) -> Self {
-        Self { registry, sealer, live, plugins: Cache::default(), upstreams: Cache::default() }
+    pub(crate) fn new(registry: Registry, sealer: Sealer, vaults: Vaults, live: Arc<Live>) -> Self {
+        Self {
+            registry,
+            sealer,
+            vaults,
+            live,
+            plugins: Cache::default(),
+            upstreams: Cache::default(),
+            certificates: Cache::default(),
+            layers: Cache::default(),
+        }
     }
 
     /// Begins to compile from `view`.
@@ -46,26 +74,23 @@ impl Compiler {
 
     /// Forgets what nothing uses any more.
     pub(crate) fn prune(&mut self) {
+        self.layers.prune();
         self.plugins.prune();
         self.upstreams.prune();
+        self.certificates.prune();
     }
 
-    /// A plugin entity's name, its priority and its instance.
-    fn plugin(
-        &mut self,
-        entity: &Map<String, Value>,
-    ) -> Result<(&'static str, i64, Arc<dyn Plugin>), Violations> {
+    /// What a plugin entity stands for, and its instance.
+    fn plugin(&mut self, entity: &Map<String, Value>) -> Result<CompiledPlugin, Violations> {
         let name = entity.get("name").and_then(Value::as_str).unwrap_or_default();
         let plugin = Arc::clone(self.registry.demand(name)?);
         let empty = Map::new();
         let config = entity.get("config").and_then(Value::as_object).unwrap_or(&empty);
         let content = content(&[name, &Value::Object(config.clone()).to_string()]);
         let compiled = self.plugins.find_or(content, || plugin.compile(config));
-        Ok((
-            plugin.name(),
-            plugin.priority(),
-            compiled.map_err(|error| Violations::of(&error.path, error.reason).within("config"))?,
-        ))
+        let compiled = compiled
+            .map_err(|error: ConfigError| Violations::of(&error.path, error.reason).within("config"))?;
+        Ok((plugin, compiled))
     }
 
     fn upstream(&mut self, spec: UpstreamSpec) -> Result<Arc<Upstream>, ConfigError> {
@@ -82,36 +107,59 @@ impl Pass<'_> {
             violations.add_entity(reason);
             violations
         };
+        let value = self.open(kind, id).map_err(whole)?;
         match kind {
             Kind::Route => self.route(id).map(drop).map_err(|broken| whole(broken.reason)),
             Kind::Service => {
-                let service = self.open(kind, id).map_err(whole)?;
-                let upstream = self.service_upstream(id, &service, false);
+                let upstream = self.service_upstream(id, &value, false);
                 upstream.map(drop).map_err(|error| Violations::of(&error.path, error.reason))
             }
-            Kind::Plugin => {
-                let plugin = self.open(kind, id).map_err(whole)?;
-                self.compiler.plugin(&plugin).map(drop)
-            }
+            Kind::Plugin => self.compiler.plugin(&value).map(drop),
+            Kind::Certificate => self.certificate_of(id, &value).map(drop),
+            kind if kind.is_credential() => consumer::credential(kind, &value)
+                .map(drop)
+                .map_err(|error| Violations::of(&error.path, error.reason)),
+            _ => Ok(()),
         }
     }
 
     /// An entity in the clear, checked: what is stored may be another version's or another program's.
     fn open(&self, kind: Kind, id: &str) -> Result<Map<String, Value>, String> {
-        let missing = || format!("{}/{id} is not there or is not readable", kind.plural());
+        let name = || format!("{}/{id}", kind.plural());
+        let missing = || format!("{} is not there or is not readable", name());
         let mut value = self.view.find(kind, id).and_then(Value::as_object).ok_or_else(missing)?.clone();
         self.compiler.sealer.open(&self.compiler.registry, kind, id, &mut value)?;
         if kind == Kind::Plugin {
-            let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
-            let known = self.compiler.registry.demand(name);
-            known.map_err(|violations| format!("{}/{id}: {}", kind.plural(), violations.message()))?;
+            let plugin = value.get("name").and_then(Value::as_str).unwrap_or_default();
+            let known = self.compiler.registry.demand(plugin);
+            known.map_err(|violations| format!("{}: {}", name(), violations.message()))?;
         }
         let schema = self.compiler.registry.schema(kind, &value);
-        schema
-            .check(&value)
-            .map_err(|violations| format!("{}/{id}: {}", kind.plural(), violations.message()))?;
+        schema.check(&value).map_err(|violations| format!("{}: {}", name(), violations.message()))?;
+        if kind != Kind::Vault {
+            self.compiler
+                .vaults
+                .resolve(self.view, &mut value)
+                .map_err(|why| format!("{}: {why}", name()))?;
+        }
         Ok(value)
     }
+}
+
+fn text<'a>(entity: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
+    entity.get(field)?.as_str()
+}
+
+fn texts<'a>(entity: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a str> {
+    entity.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn flag(entity: &Map<String, Value>, field: &str, unset: bool) -> bool {
+    entity.get(field).and_then(Value::as_bool).unwrap_or(unset)
+}
+
+fn named_in<'a>(entity: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
+    entity.get(field)?.get("id")?.as_str()
 }
 
 /// A digest that stands for these texts.

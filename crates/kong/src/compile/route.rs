@@ -1,18 +1,19 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use gateway::{
     error::{ConfigError, ErrorBody},
-    route::{Backend, Entry, HostPattern, Matcher, PathPattern, Plan, Route},
-    upstream::{HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+    path_pattern,
+    ranked::{HeaderRule, HostRule, NameRule, PathRule, Rank, Ranked},
+    route::{Backend, Binding, Entry, Matcher, Plan, Route},
 };
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use indexmap::IndexMap;
 use plugins::upstream_path;
 use serde_json::{Map, Value};
 
-use super::Pass;
+use super::{Pass, consumer::rank, flag, https, named_in, text, texts};
 use crate::{
-    entities::{Kind, reference},
+    entities::{Kind, header_pattern, named},
     writer::NAME,
 };
 
@@ -37,7 +38,7 @@ impl Pass<'_> {
 
     fn compile_route(&mut self, id: &str) -> Result<Option<Route>, String> {
         let route = self.open(Kind::Route, id)?;
-        let service_id = reference_in(&route, Kind::Service);
+        let service_id = named_in(&route, "service");
         let service = match service_id {
             Some(service_id) => Some(self.open(Kind::Service, service_id)?),
             None => None,
@@ -47,16 +48,17 @@ impl Pass<'_> {
         }
         let wrong = |error: ConfigError| format!("routes/{id}: {error}");
         let mut plugins = self.plugins(id, service_id)?;
-        let rewrite = upstream_path::Config {
-            strip: if flag(&route, "strip_path", true) {
-                texts(&route, "paths").map(str::to_owned).collect()
-            } else {
-                Vec::new()
-            },
-            base: service.as_ref().and_then(|service| text(service, "path")).unwrap_or("/").to_owned(),
+        if texts(&route, "protocols").all(|protocol| protocol == "https") {
+            plugins.push(Entry::new("https-only", i64::MAX, https::compile(https_status(&route))));
+        }
+        let strip = if flag(&route, "strip_path", true) {
+            texts(&route, "paths").map(strip).collect::<Result<_, _>>().map_err(wrong)?
+        } else {
+            Vec::new()
         };
+        let base = service.as_ref().and_then(|service| text(service, "path")).unwrap_or("/").to_owned();
         // After every plugin that judges the request.
-        let last = upstream_path::compile(rewrite).map_err(wrong)?;
+        let last = upstream_path::compile(upstream_path::Config { strip, base }).map_err(wrong)?;
         plugins.extend(last.map(|plugin| Entry::new("upstream-path", i64::MIN, plugin)));
         let backend = match (service_id, &service) {
             (Some(service_id), Some(service)) => {
@@ -66,13 +68,14 @@ impl Pass<'_> {
             }
             _ => Backend::None(StatusCode::SERVICE_UNAVAILABLE, "no Service found with those values"),
         };
+        let place = Binding { route: Some(id.into()), service: service_id.map(Arc::from) };
         Ok(Some(Route {
             id: id.into(),
             name: text(&route, "name").map(Arc::from),
             dialect: NAME,
             service_id: service_id.map(Arc::from),
             matcher: matcher(&route).map_err(wrong)?,
-            plan: Arc::new(Plan::new(plugins)),
+            plan: Arc::new(Plan::new(plugins).of(place)),
             backend,
             timeouts: None,
             websocket: true,
@@ -80,61 +83,36 @@ impl Pass<'_> {
         }))
     }
 
-    /// The plugins of a route in the order they run. Of each name one counts: the one that is bound most closely.
+    /// The plugins of a route in the order they run. Of each name one counts: the one that is bound most closely. Those
+    /// that are bound to consumers, too, come with the consumer.
     fn plugins(&mut self, route: &str, service: Option<&str>) -> Result<Vec<Entry>, String> {
         let mut chosen: IndexMap<&str, (u8, &str)> = IndexMap::new();
         for (id, plugin) in self.view.list(Kind::Plugin) {
-            let Some(closeness) = closeness(plugin, route, service) else { continue };
+            let Some(rank) = applies(plugin, route, service) else { continue };
             let name = plugin.get("name").and_then(Value::as_str).unwrap_or_default();
-            let best = chosen.entry(name).or_insert((closeness, id));
-            if closeness > best.0 {
-                *best = (closeness, id);
+            let best = chosen.entry(name).or_insert((rank, id));
+            if rank > best.0 {
+                *best = (rank, id);
             }
         }
         let mut compiled = Vec::with_capacity(chosen.len());
-        for (_, (_, id)) in chosen {
-            let plugin = self.open(Kind::Plugin, id)?;
-            let (plugin_name, priority, plugin) = self
+        for (_, (rank, id)) in chosen {
+            let entity = self.open(Kind::Plugin, id)?;
+            let (plugin, instance) = self
                 .compiler
-                .plugin(&plugin)
+                .plugin(&entity)
                 .map_err(|violations| format!("plugins/{id}: {}", violations.message()))?;
-            compiled.push(Entry::new(plugin_name, priority, plugin));
+            compiled.push(Entry {
+                name: plugin.name(),
+                priority: plugin.priority(),
+                rank,
+                authenticates: plugin.authenticates(),
+                plugin: Some(instance),
+            });
         }
         // Of equal priority, the later name in the alphabet goes first.
         compiled.sort_by(|a, b| b.priority.cmp(&a.priority).then(b.name.cmp(a.name)));
         Ok(compiled)
-    }
-
-    pub(super) fn service_upstream(
-        &mut self,
-        id: &str,
-        service: &Map<String, Value>,
-        preserve_host: bool,
-    ) -> Result<Arc<Upstream>, ConfigError> {
-        let scheme = if text(service, "protocol") == Some("https") { Scheme::Https } else { Scheme::Http };
-        let timeout =
-            |field| Duration::from_millis(service.get(field).and_then(Value::as_u64).unwrap_or(60_000));
-        let port = service.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-        let host = text(service, "host").unwrap_or_default();
-        self.compiler.upstream(UpstreamSpec {
-            id: format!("services/{id}").into(),
-            scheme,
-            nodes: vec![Node { host: host.into(), port: port.unwrap_or(80), weight: 1, priority: 0 }],
-            host: if preserve_host { HostRewrite::Pass } else { HostRewrite::Node },
-            timeouts: Timeouts {
-                connect: timeout("connect_timeout"),
-                send: timeout("write_timeout"),
-                read: timeout("read_timeout"),
-            },
-            retries: service
-                .get("retries")
-                .and_then(Value::as_u64)
-                .and_then(|retries| u32::try_from(retries).ok()),
-            retry_timeout: None,
-            keep_alive: KeepAlive::default(),
-            // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
-            tls: TlsPolicy { verify: flag(service, "tls_verify", true), client: None },
-        })
     }
 
     /// A route that keeps what it matched from falling to a looser one, which may be less protected.
@@ -158,66 +136,102 @@ impl Pass<'_> {
     }
 }
 
-/// How closely a plugin is bound to a route: 3 to both it and its service, 2 to it, 1 to its service, 0 to everything;
-/// `None`: not at all, or switched off. One that is bound to a consumer is refused when it is written, and must not be
-/// taken for a looser one if it is stored.
-fn closeness(plugin: &Value, route: &str, service: Option<&str>) -> Option<u8> {
+/// How closely a plugin is bound to a route, whoever asks; `None`: not at all, or switched off.
+fn applies(plugin: &Value, route: &str, service: Option<&str>) -> Option<u8> {
+    let set = |field: &str| plugin.get(field).is_some_and(|found| !found.is_null());
     let enabled = plugin.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-    let (of_route, of_service) = (reference(plugin, Kind::Route), reference(plugin, Kind::Service));
+    if !enabled || set("consumer") || set("consumer_group") {
+        return None;
+    }
+    let (of_route, of_service) = (named(plugin, "route"), named(plugin, "service"));
     let applies = of_route.is_none_or(|id| id == route) && of_service.is_none_or(|id| Some(id) == service);
-    (enabled && applies).then(|| 2 * u8::from(of_route.is_some()) + u8::from(of_service.is_some()))
+    applies.then(|| rank(of_route.is_some(), of_service.is_some(), false, false))
+}
+
+fn https_status(route: &Map<String, Value>) -> StatusCode {
+    let status = route.get("https_redirect_status_code").and_then(Value::as_u64);
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::UPGRADE_REQUIRED)
+}
+
+fn strip(path: &str) -> Result<upstream_path::Strip, ConfigError> {
+    match path.strip_prefix('~') {
+        Some(pattern) => path_pattern(pattern).map(upstream_path::Strip::Pattern),
+        None => Ok(upstream_path::Strip::Prefix(path.to_owned())),
+    }
 }
 
 /// What a route matches. Anything that narrows it and is not understood is an error: it must not match more loosely.
 fn matcher(route: &Map<String, Value>) -> Result<Matcher, ConfigError> {
-    for narrower in ["headers", "snis", "sources", "destinations"] {
+    for narrower in ["sources", "destinations"] {
         let empty = match route.get(narrower) {
             None | Some(Value::Null) => true,
             Some(Value::Array(items)) => items.is_empty(),
-            Some(Value::Object(members)) => members.is_empty(),
             Some(_) => false,
         };
         if !empty {
             return Err(ConfigError::new(narrower, "not implemented in this build"));
         }
     }
-    let mut paths = Vec::new();
-    for path in texts(route, "paths") {
-        if !path.starts_with('/') {
-            return Err(ConfigError::new("paths", "not the beginning of a path"));
-        }
-        paths.push(PathPattern::Prefix(path.into()));
-    }
-    if paths.is_empty() {
-        paths.push(PathPattern::Prefix("/".into()));
-    }
     let method = |name: &str| {
         Method::from_bytes(name.as_bytes()).map_err(|_| ConfigError::new("methods", "not a method"))
     };
     let methods = texts(route, "methods").map(method).collect::<Result<Vec<_>, _>>()?;
-    Ok(Matcher {
-        hosts: texts(route, "hosts").map(HostPattern::parse).collect::<Result<_, _>>()?,
-        paths,
-        // Among routes of one path, the one that says more goes first.
-        priority: i64::from(!methods.is_empty()),
-        methods,
-        remotes: Vec::new(),
-        vars: None,
-    })
+    Ok(Matcher { methods, ranked: Some(ranked(route)?), ..Matcher::default() })
 }
 
-fn reference_in(entity: &Map<String, Value>, kind: Kind) -> Option<&str> {
-    entity.get(kind.singular())?.get("id")?.as_str()
+/// Kong's `traditional_compatible` order: how many kinds of conditions the route has; then hosts without wildcards;
+/// then how many headers; then patterns before beginnings, by `regex_priority` and by length.
+fn ranked(route: &Map<String, Value>) -> Result<Ranked, ConfigError> {
+    let hosts: Vec<HostRule> = texts(route, "hosts").map(HostRule::parse).collect();
+    let headers = headers(route)?;
+    let server_names: Vec<NameRule> = texts(route, "snis").map(NameRule::parse).collect();
+    let has = |field: &str| texts(route, field).next().is_some();
+    let parts =
+        [has("methods"), !hosts.is_empty(), !headers.is_empty(), !server_names.is_empty(), has("paths")];
+    let rank = Rank {
+        parts: parts.into_iter().map(u8::from).sum(),
+        plain_hosts: !hosts.is_empty() && hosts.iter().all(|host| matches!(host.name, NameRule::Exact(_))),
+        headers: u8::try_from(headers.len()).unwrap_or(u8::MAX),
+        ..Rank::default()
+    };
+    let mut paths = Vec::new();
+    for path in texts(route, "paths") {
+        paths.push(match path.strip_prefix('~') {
+            Some(pattern) => {
+                let priority = route.get("regex_priority").and_then(Value::as_i64).unwrap_or(0);
+                (PathRule::Pattern(path_pattern(pattern)?), Rank { pattern: true, priority, ..rank })
+            }
+            None if path.starts_with('/') => {
+                (PathRule::Prefix(path.into()), Rank { length: path.len(), ..rank })
+            }
+            None => return Err(ConfigError::new("paths", "neither the beginning of a path nor a pattern")),
+        });
+    }
+    if paths.is_empty() {
+        paths.push((PathRule::Prefix("".into()), rank));
+    }
+    Ok(Ranked { hosts, paths, headers, server_names })
 }
 
-fn text<'a>(entity: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
-    entity.get(field)?.as_str()
-}
-
-fn texts<'a>(entity: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a str> {
-    entity.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-fn flag(entity: &Map<String, Value>, field: &str, unset: bool) -> bool {
-    entity.get(field).and_then(Value::as_bool).unwrap_or(unset)
+fn headers(route: &Map<String, Value>) -> Result<Vec<HeaderRule>, ConfigError> {
+    let wrong = |why: &str| ConfigError::new("headers", why);
+    let mut rules = Vec::new();
+    let members = match route.get("headers") {
+        None | Some(Value::Null) => return Ok(rules),
+        Some(Value::Object(members)) => members,
+        Some(_) => return Err(wrong("expected a map")),
+    };
+    for (name, values) in members {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("not the name of a header"))?;
+        let mut rule = HeaderRule { name, values: Vec::new(), patterns: Vec::new() };
+        for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            match header_pattern(value) {
+                Some(pattern) => rule.patterns.push(pattern.map_err(|why| wrong(&why))?),
+                None => rule.values.push(value.into()),
+            }
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
 }

@@ -1,149 +1,32 @@
 //! The kinds of entities: where they are stored, what they name, and what must be unique about them. What may stand in
 //! each is in the file of its name.
 
+mod ca_certificate;
+mod certificate;
+mod consumer;
+mod credentials;
+mod kind;
 mod plugin;
 mod route;
 mod service;
+mod upstream;
 mod values;
+mod vault;
 
-use std::sync::LazyLock;
-
-use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, Violations};
 
-pub(crate) use self::{plugin::schema as plugin_schema, service::expand_url};
-
-/// Where the entities are stored.
-pub(crate) const PREFIX: &str = "/portcullis/kong/";
-
-/// A kind of entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Where requests go.
-    Service,
-    /// Which requests go there.
-    Route,
-    /// What happens to them on the way.
-    Plugin,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Service, Self::Route, Self::Plugin];
-
-    /// Its name in paths.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Service => "services",
-            Self::Route => "routes",
-            Self::Plugin => "plugins",
-        }
-    }
-
-    /// Its name as a field of others.
-    pub(crate) const fn singular(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Route => "route",
-            Self::Plugin => "plugin",
-        }
-    }
-
-    pub(crate) fn of_plural(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.plural() == text)
-    }
-
-    pub(crate) fn of_singular(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.singular() == text)
-    }
-
-    /// The field that stands for the id in paths.
-    pub(crate) const fn endpoint_key(self) -> &'static str {
-        match self {
-            Self::Service | Self::Route => "name",
-            Self::Plugin => "instance_name",
-        }
-    }
-
-    /// The kinds that its fields of their names may refer to.
-    pub(crate) const fn parents(self) -> &'static [Self] {
-        match self {
-            Self::Service => &[],
-            Self::Route => &[Self::Service],
-            Self::Plugin => &[Self::Service, Self::Route],
-        }
-    }
-
-    /// Under which key an entity is stored.
-    pub(crate) fn key(self, id: &str) -> String {
-        format!("{PREFIX}{}/{id}", self.plural())
-    }
-
-    /// Kind and id of what is stored under `key`.
-    pub(crate) fn of_key(key: &str) -> Option<(Self, &str)> {
-        let (plural, id) = key.strip_prefix(PREFIX)?.split_once('/')?;
-        Some((Self::of_plural(plural)?, id)).filter(|(_, id)| is_uuid(id))
-    }
-
-    /// The entities that this one names.
-    pub(crate) fn references(self, value: &Value) -> Vec<(Self, String)> {
-        let named = |kind: &Self| Some((*kind, reference(value, *kind)?.to_owned()));
-        self.parents().iter().filter_map(named).collect()
-    }
-
-    /// The combinations of fields that only one entity may have: those of which every part is there, and for plugins
-    /// the place where they work.
-    fn unique(self, value: &Value) -> Vec<Map<String, Value>> {
-        let of = |names: &[&str]| -> Map<String, Value> {
-            names
-                .iter()
-                .map(|name| ((*name).to_owned(), value.get(*name).cloned().unwrap_or(Value::Null)))
-                .collect()
-        };
-        let mut unique = Vec::new();
-        if value.get(self.endpoint_key()).is_some_and(Value::is_string) {
-            unique.push(of(&[self.endpoint_key()]));
-        }
-        if self == Self::Plugin {
-            unique.push(of(&["consumer", "name", "route", "service"]));
-        }
-        unique
-    }
-
-    /// Under which keys it is noted that this entity has what only one may have, and what that is.
-    pub(crate) fn unique_keys(self, value: &Value) -> Vec<(String, Map<String, Value>)> {
-        self.unique(value).into_iter().map(|fields| (self.unique_key(&fields), fields)).collect()
-    }
-
-    /// The key under which the entity with this name is noted.
-    pub(crate) fn name_key(self, name: &str) -> String {
-        self.unique_key(&Map::from_iter([(self.endpoint_key().to_owned(), json!(name))]))
-    }
-
-    fn unique_key(self, fields: &Map<String, Value>) -> String {
-        let digest = digest::digest(&digest::SHA256, lua(fields).as_bytes());
-        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("/portcullis/unique/kong/{}/{hex}", self.plural())
-    }
-
-    /// What may stand in an entity of this kind; a plugin's depends on its name.
-    pub(crate) fn schema(self) -> &'static Schema {
-        static SERVICES: LazyLock<Schema> = LazyLock::new(service::schema);
-        static ROUTES: LazyLock<Schema> = LazyLock::new(route::schema);
-        static PLUGINS: LazyLock<Schema> = LazyLock::new(|| plugin::schema(None));
-        match self {
-            Self::Service => &SERVICES,
-            Self::Route => &ROUTES,
-            Self::Plugin => &PLUGINS,
-        }
-    }
-}
-
-/// The id of the entity that `value` names in its field for `kind`.
-pub(crate) fn reference(value: &Value, kind: Kind) -> Option<&str> {
-    value.get(kind.singular())?.get("id")?.as_str()
-}
+pub use self::kind::Kind;
+pub(crate) use self::{
+    certificate::take_snis,
+    credentials::{GENERATED, generated, password_hash},
+    kind::{PREFIX, Reference, SEALED_KEYS, named},
+    plugin::schema as plugin_schema,
+    route::header_pattern,
+    upstream::split as split_target,
+    values::excerpt,
+};
 
 /// A lower-case UUID, as ids are.
 pub(crate) fn is_uuid(text: &str) -> bool {
@@ -154,16 +37,31 @@ pub(crate) fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Replaces what a client may write in short, and computes what nobody writes.
+pub(crate) fn expand(kind: Kind, value: &mut Map<String, Value>) -> Result<(), Violations> {
+    match kind {
+        Kind::Service => service::expand_url(value),
+        Kind::CaCertificate => ca_certificate::complete(value),
+        Kind::Target => {
+            upstream::normalize(value);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn id() -> Field {
+    Field::string()
+        .auto()
+        .text(|id| if is_uuid(id) { Ok(()) } else { Err("expected a valid UUID".to_owned()) })
+}
+
 /// What every entity begins with.
 fn stamped() -> Schema {
     Schema::new()
-        .field(
-            "id",
-            Field::string()
-                .text(|id| if is_uuid(id) { Ok(()) } else { Err("expected a valid UUID".to_owned()) }),
-        )
-        .field("created_at", Field::integer().doc("seconds since 1970"))
-        .field("updated_at", Field::integer().doc("seconds since 1970; set by each write"))
+        .field("id", id())
+        .field("created_at", Field::integer().auto().doc("seconds since 1970"))
+        .field("updated_at", Field::integer().auto().doc("seconds since 1970; set by each write"))
 }
 
 fn tags() -> Field {
@@ -186,14 +84,29 @@ pub(crate) fn whole_numbers(value: &mut Value) {
 
 /// `{name="x"}`: a table as Lua prints it, names sorted.
 pub(crate) fn lua(fields: &Map<String, Value>) -> String {
-    let text = |value: &Value| match value {
-        Value::Object(members) => lua(members),
-        other => other.to_string(),
-    };
     let mut pairs: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        fields.iter().map(|(name, value)| format!("{name}={}", lua_value(value))).collect();
     pairs.sort();
     format!("{{{}}}", pairs.join(","))
+}
+
+/// A value as Lua prints it in tables.
+pub(crate) fn lua_value(value: &Value) -> String {
+    match value {
+        Value::Object(members) => lua(members),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(lua_value).collect();
+            format!("{{{}}}", items.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Puts a member into an object.
+pub(crate) fn set(object: &mut Value, name: &str, member: Value) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), member);
+    }
 }
 
 /// `{"id": id}`

@@ -1,4 +1,4 @@
-//! Plugins: what happens to the requests of a route, a service, or all of them.
+//! Plugins: what happens to the requests of a route, a service, a consumer, a group of consumers, or all of them.
 
 use std::sync::Arc;
 
@@ -10,15 +10,28 @@ use crate::schema::{Field, Schema};
 /// The protocols a plugin works on unless it is told otherwise.
 const PROTOCOLS: [&str; 4] = ["grpc", "grpcs", "http", "https"];
 
-/// A plugin entity whose `config` is this; without one, whatever the plugin.
-pub(crate) fn schema(config: Option<Arc<Schema>>) -> Schema {
+/// A plugin entity whose `config` is this; without one, whatever the plugin. `for_consumers`: whether it may be bound
+/// to those who send requests; what finds out who they are may not.
+pub(crate) fn schema(config: Option<Arc<Schema>>, for_consumers: bool) -> Schema {
     let config = config.map_or_else(Field::any, |config| Field::record(config).required());
+    let bound = |field: Field| if for_consumers { field } else { field.absent() };
     stamped()
         .field("name", Field::string().required().doc("which plugin"))
-        .field("instance_name", Field::string().text(values::name).doc("stands for the id in paths; unique"))
-        .field("route", Field::foreign().doc("works on this route's requests only"))
-        .field("service", Field::foreign().doc("works on the requests of this service's routes only"))
-        .field("consumer", Field::opaque())
+        .field(
+            "instance_name",
+            Field::string().unique().text(values::name).doc("stands for the id in paths; unique"),
+        )
+        .field("route", Field::foreign("routes").doc("works on this route's requests only"))
+        .field(
+            "service",
+            Field::foreign("services").doc("works on the requests of this service's routes only"),
+        )
+        .field("consumer", bound(Field::foreign("consumers")).doc("works on this consumer's requests only"))
+        .field(
+            "consumer_group",
+            bound(Field::foreign("consumer_groups"))
+                .doc("works on the requests of this group's consumers only"),
+        )
         .field("config", config)
         .field(
             "protocols",
@@ -27,6 +40,7 @@ pub(crate) fn schema(config: Option<Arc<Schema>>) -> Schema {
         .field("enabled", Field::boolean().required().default(true).doc("false: as if it were not there"))
         .field("tags", tags())
         .check_entity(works_on_http)
+        .check_entity(one_kind_of_caller)
 }
 
 /// Every route here serves `http` and `https`; a plugin that left one of them alone would leave it unprotected.
@@ -36,4 +50,12 @@ fn works_on_http(plugin: &Map<String, Value>) -> Result<(), String> {
         return Ok(());
     }
     Err("'protocols' without both 'http' and 'https' is not implemented in this build".to_owned())
+}
+
+fn one_kind_of_caller(plugin: &Map<String, Value>) -> Result<(), String> {
+    let set = |name: &str| plugin.get(name).is_some_and(|found| !found.is_null());
+    if set("consumer") && set("consumer_group") {
+        return Err("only one of these fields may be set: 'consumer', 'consumer_group'".to_owned());
+    }
+    Ok(())
 }

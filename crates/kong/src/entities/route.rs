@@ -1,45 +1,63 @@
 //! Routes: which requests go to a service.
 
+use std::sync::Arc;
+
+use regex::bytes::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{stamped, tags, values};
 use crate::schema::{Field, Schema};
 
 /// What a route needs one of.
-const MATCHED: [&str; 4] = ["methods", "hosts", "headers", "paths"];
+const MATCHED: [&str; 5] = ["methods", "hosts", "headers", "paths", "snis"];
+/// Bytes of one compiled pattern, which bounds repetitions like `(a{1000}){1000}`.
+const MAX_PATTERN: usize = 1 << 20;
+/// In front of a header's value that is a pattern.
+const PATTERN: &str = "~*";
 
 pub(super) fn schema() -> Schema {
     stamped()
-        .field("name", Field::string().text(values::name).doc("stands for the id in paths; unique"))
+        .field("name", Field::string().unique().text(values::name).doc("stands for the id in paths; unique"))
         .field(
             "protocols",
-            Field::set(Field::string())
+            Field::set(Field::string().text(protocol))
                 .required()
                 .default(json!(["http", "https"]))
                 .fewest(1)
-                .unimplemented(),
+                .doc("`https` alone: requests in the clear are answered by `https_redirect_status_code`"),
         )
         .field("methods", Field::set(Field::string().text(values::method)).doc("any of these methods"))
         .field(
             "hosts",
             Field::array(Field::string().text(values::host_pattern))
-                .doc("any of these hosts, `*.example.com` too"),
+                .doc("any of these hosts; `*.example.com`, `example.*` and ports too"),
         )
         .field(
             "paths",
             Field::array(Field::string().text(values::router_path))
-                .doc("any of these beginnings of the path"),
+                .doc("any of these beginnings of the path, or patterns behind `~`"),
         )
-        .field("headers", Field::opaque())
+        .field(
+            "headers",
+            Field::map(Field::array(Field::string().text(header_value)).fewest(1))
+                .value(header_names)
+                .doc("each of these headers with any of its values, or a pattern behind `~*`"),
+        )
         .field(
             "https_redirect_status_code",
             Field::integer()
                 .required()
                 .default(426)
                 .one_of_numbers(&[426, 301, 302, 307, 308])
-                .unimplemented(),
+                .doc("what requests in the clear are answered with where `protocols` has `https` alone"),
         )
-        .field("regex_priority", Field::integer().default(0).unimplemented())
+        .field(
+            "regex_priority",
+            Field::integer()
+                .default(0)
+                .between(-2_147_483_648, 2_147_483_647)
+                .doc("among patterns, higher goes first"),
+        )
         .field(
             "strip_path",
             Field::boolean().required().default(true).doc("whether the matched path is taken off"),
@@ -57,19 +75,84 @@ pub(super) fn schema() -> Schema {
             "response_buffering",
             Field::boolean().required().default(true).doc("either way, bodies are streamed"),
         )
-        .field("snis", Field::strings().unimplemented())
+        .field(
+            "snis",
+            Field::set(Field::string().text(values::sni)).doc("any of these server names, over TLS"),
+        )
         .field("sources", Field::opaque())
         .field("destinations", Field::opaque())
         .field("tags", tags())
-        .field("service", Field::foreign().doc("where its requests go"))
+        .field("service", Field::foreign("services").doc("where its requests go"))
         .check_entity(matches_something)
+        .check_entity(server_names_over_tls)
+}
+
+fn protocol(text: &str) -> Result<(), String> {
+    const OTHERS: [&str; 8] = ["grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp", "ws", "wss"];
+    match text {
+        "http" | "https" => Ok(()),
+        other if OTHERS.contains(&other) => {
+            Err(format!("the protocol {other} is not implemented in this build"))
+        }
+        _ => Err("expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp".to_owned()),
+    }
 }
 
 fn matches_something(route: &Map<String, Value>) -> Result<(), String> {
-    let set = |name: &str| route.get(name).and_then(Value::as_array).is_some_and(|items| !items.is_empty());
+    let set = |name: &str| match route.get(name) {
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        _ => false,
+    };
     if MATCHED.into_iter().any(set) {
         return Ok(());
     }
-    Err("must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'"
-        .to_owned())
+    let https =
+        route.get("protocols").and_then(Value::as_array).is_some_and(|all| all.contains(&json!("https")));
+    Err(match https {
+        true => "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'",
+        false => "must set one of 'methods', 'hosts', 'headers', 'paths' when 'protocols' is 'http'",
+    }
+    .to_owned())
+}
+
+fn server_names_over_tls(route: &Map<String, Value>) -> Result<(), String> {
+    let named = route.get("snis").and_then(Value::as_array).is_some_and(|snis| !snis.is_empty());
+    let https =
+        route.get("protocols").and_then(Value::as_array).is_some_and(|all| all.contains(&json!("https")));
+    if !named || https {
+        return Ok(());
+    }
+    Err("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'".to_owned())
+}
+
+fn header_names(headers: &Value) -> Result<(), String> {
+    for name in headers.as_object().into_iter().flat_map(Map::keys) {
+        if name.eq_ignore_ascii_case("host") {
+            return Err(
+                "cannot contain 'host' header, which must be specified in the 'hosts' attribute".to_owned()
+            );
+        }
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(format!(
+                "bad header name '{}', allowed characters are A-Z, a-z, 0-9, '_', and '-'",
+                values::excerpt(name)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn header_value(text: &str) -> Result<(), String> {
+    match header_pattern(text) {
+        Some(pattern) => pattern.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The pattern that a header's value is, if it is one.
+pub(crate) fn header_pattern(text: &str) -> Option<Result<Arc<regex::bytes::Regex>, String>> {
+    let pattern = text.strip_prefix(PATTERN)?;
+    let built = RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build();
+    Some(built.map(Arc::new).map_err(|_| format!("invalid regex: '{}'", values::excerpt(pattern))))
 }

@@ -13,7 +13,7 @@ const OTHER_PROTOCOLS: [&str; 6] = ["grpc", "grpcs", "tcp", "tls", "tls_passthro
 pub(super) fn schema() -> Schema {
     let timeout = || Field::integer().default(60_000).between(1, LONGEST);
     stamped()
-        .field("name", Field::string().text(values::name).doc("stands for the id in paths; unique"))
+        .field("name", Field::string().unique().text(values::name).doc("stands for the id in paths; unique"))
         .field(
             "retries",
             Field::integer().default(5).between(0, 32_767).doc("further tries after a failed connection"),
@@ -26,7 +26,10 @@ pub(super) fn schema() -> Schema {
         .field("write_timeout", timeout().doc("milliseconds between two writes"))
         .field("read_timeout", timeout().doc("milliseconds between two reads"))
         .field("tags", tags())
-        .field("client_certificate", Field::opaque())
+        .field(
+            "client_certificate",
+            Field::foreign("certificates").doc("what the upstream is shown over TLS"),
+        )
         .field(
             "tls_verify",
             Field::boolean().doc("false: any certificate of the upstream will do; null: verified"),
@@ -52,7 +55,9 @@ fn protocol(text: &str) -> Result<(), String> {
 
 fn tls_fields(service: &Map<String, Value>) -> Result<(), String> {
     let https = service.get("protocol") == Some(&json!("https"));
-    let set = service.get("tls_verify").is_some_and(|verify| !verify.is_null());
+    let set = ["tls_verify", "client_certificate"]
+        .iter()
+        .any(|name| service.get(*name).is_some_and(|found| !found.is_null()));
     if https || !set {
         return Ok(());
     }
@@ -60,7 +65,7 @@ fn tls_fields(service: &Map<String, Value>) -> Result<(), String> {
 }
 
 /// Replaces the shorthand `url` by what it stands for.
-pub(crate) fn expand_url(service: &mut Map<String, Value>) -> Result<(), Violations> {
+pub(super) fn expand_url(service: &mut Map<String, Value>) -> Result<(), Violations> {
     let Some(url) = service.shift_remove("url").filter(|url| !url.is_null()) else { return Ok(()) };
     let wrong = |reason: &str| Violations::of("url", reason);
     let text = url.as_str().ok_or_else(|| wrong("expected a string"))?;

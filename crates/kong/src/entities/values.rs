@@ -31,19 +31,67 @@ pub(super) fn host(text: &str) -> Result<(), String> {
     if is_name(text) { Ok(()) } else { Err(format!("invalid value: {}", excerpt(text))) }
 }
 
-/// What a route may name as a host.
+/// What a route may name as a host: a name, one with `*.` before it or `.*` behind it, and perhaps a port.
 pub(super) fn host_pattern(text: &str) -> Result<(), String> {
-    let suffix = text.strip_prefix("*.").unwrap_or(text);
-    if suffix.ends_with(".*") {
-        return Err("wildcards at the end of a host are not implemented in this build".to_owned());
+    let wrong = || format!("invalid hostname: {}", excerpt(text));
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if port
+        .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err())
+    {
+        return Err(wrong());
     }
-    if suffix.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok()) {
-        return Err("ports in hosts are not implemented in this build".to_owned());
+    let name = host.strip_prefix("*.").or_else(|| host.strip_suffix(".*")).unwrap_or(host);
+    if host.matches('*').count() > 1 {
+        return Err("invalid wildcard: must have at most one wildcard".to_owned());
     }
-    if is_name(suffix) || text.parse::<std::net::Ipv4Addr>().is_ok() {
+    if host.contains('*') && name == host {
+        return Err("invalid wildcard: must be placed at leftmost or rightmost label".to_owned());
+    }
+    if is_name(name) || (name == host && host.parse::<std::net::Ipv4Addr>().is_ok()) {
         return Ok(());
     }
-    Err(format!("invalid hostname: {}", excerpt(text)))
+    Err(wrong())
+}
+
+/// A server name of TLS, `*.example.com` and `example.*` too.
+pub(super) fn sni(text: &str) -> Result<(), String> {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err("must not be an IP".to_owned());
+    }
+    if text.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok()) {
+        return Err("must not have a port".to_owned());
+    }
+    if text.ends_with(".*") {
+        return Err("wildcards at the end of a server name are not implemented in this build".to_owned());
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if text == "*" || is_name(name) { Ok(()) } else { Err(format!("invalid value: {}", excerpt(text))) }
+}
+
+/// The Host that an upstream is sent: a name or an address, perhaps with a port.
+pub(super) fn host_header(text: &str) -> Result<(), String> {
+    let name = match text.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => text,
+    };
+    host(name)
+}
+
+/// What references call a vault.
+pub(super) fn vault_prefix(text: &str) -> Result<(), String> {
+    /// Kong's own vaults have their names for themselves.
+    const TAKEN: [&str; 6] = ["env", "aws", "gcp", "azure", "hcv", "conjur"];
+    if TAKEN.contains(&text) {
+        return Err("must not be one of: aws, azure, conjur, env, gcp, hcv".to_owned());
+    }
+    let good = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if good && text.bytes().next().is_some_and(|first| first.is_ascii_lowercase()) && text.len() <= 64 {
+        return Ok(());
+    }
+    Err(format!("invalid value: {}", excerpt(text)))
 }
 
 pub(super) fn method(text: &str) -> Result<(), String> {
@@ -68,8 +116,13 @@ pub(super) fn path(text: &str) -> Result<(), String> {
 
 /// A path of a route: a beginning that requests are compared with, so it must be in the form they are brought into.
 pub(super) fn router_path(text: &str) -> Result<(), String> {
-    if text.starts_with("~/") {
-        return Err("regular expressions in paths are not implemented in this build".to_owned());
+    if let Some(pattern) = text.strip_prefix('~') {
+        if !pattern.starts_with('/') {
+            return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
+        }
+        return gateway::path_pattern(pattern)
+            .map(drop)
+            .map_err(|_| format!("invalid regex: '{}'", excerpt(pattern)));
     }
     if !text.starts_with('/') {
         return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
@@ -153,7 +206,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The beginning of what a client sent, for an error text.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const MOST: usize = 128;
     let shown: String = text.chars().take(MOST).collect();
     if shown.len() < text.len() { format!("{shown}…") } else { shown }
@@ -175,24 +228,27 @@ mod tests {
     }
 
     #[test]
-    fn host_patterns_that_are_not_built_are_named() {
-        assert_eq!(host_pattern("*.example.com"), Ok(()));
-        assert_eq!(host_pattern("example.com"), Ok(()));
-        assert!(host_pattern("example.*").unwrap_err().contains("not implemented"));
-        assert!(host_pattern("example.com:80").unwrap_err().contains("not implemented"));
-        for bad in ["*", "a*b", "*.*.a", "a b"] {
+    fn hosts_of_routes_have_one_wildcard_at_an_end() {
+        for good in
+            ["*.example.com", "example.com", "example.*", "example.com:80", "*.example.com:80", "1.2.3.4"]
+        {
+            assert_eq!(host_pattern(good), Ok(()), "{good}");
+        }
+        for bad in ["*", "a*b", "*.*.a", "a b", "a:0", "a:x", "*.a.*"] {
             assert!(host_pattern(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn h11_paths_of_routes_are_in_their_one_form() {
-        for good in ["/", "/a", "/a/", "/a/b.c~d", "/%20", "/a%2Fb"] {
+        for good in ["/", "/a", "/a/", "/a/b.c~d", "/%20", "/a%2Fb", "~/a$", r"~/u/(?<id>\d+)"] {
             assert_eq!(router_path(good), Ok(()), "{good}");
         }
         for (bad, why) in [
             ("a", "should start with: / (fixed path) or ~/ (regex path)"),
-            ("~/a$", "regular expressions in paths are not implemented in this build"),
+            ("~a$", "should start with: / (fixed path) or ~/ (regex path)"),
+            ("~/a(", "invalid regex: '/a('"),
+            ("~/a(?=b)", "invalid regex: '/a(?=b)'"),
             ("//a", "must not have empty segments"),
             ("/a/../b", "non-normalized path, consider use '/b' instead"),
             ("/%61", "non-normalized path, consider use '/a' instead"),

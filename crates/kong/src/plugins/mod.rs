@@ -1,8 +1,16 @@
 //! The dialect's plugins: one file or folder per Kong name, and the one list of them.
 
+mod acl;
+mod authentication;
+mod basic_auth;
+mod hmac_auth;
+mod jwt;
+mod key_auth;
 pub mod openid_connect;
 
 use std::{fmt, sync::Arc};
+
+use base::Clock;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use serde_json::{Map, Value};
@@ -13,12 +21,10 @@ use crate::{
 };
 
 /// Plugins that Kong ships and this build does not have.
-const ABSENT: [&str; 40] = [
-    "acl",
+const ABSENT: [&str; 35] = [
     "acme",
     "aws-lambda",
     "azure-functions",
-    "basic-auth",
     "bot-detection",
     "correlation-id",
     "cors",
@@ -26,11 +32,8 @@ const ABSENT: [&str; 40] = [
     "file-log",
     "grpc-gateway",
     "grpc-web",
-    "hmac-auth",
     "http-log",
     "ip-restriction",
-    "jwt",
-    "key-auth",
     "ldap-auth",
     "loggly",
     "oauth2",
@@ -68,6 +71,16 @@ pub trait DialectPlugin: Send + Sync {
     /// Kong's priority: plugins of a request run from the highest to the lowest.
     fn priority(&self) -> i64;
 
+    /// Whether it finds out who the consumer is.
+    fn authenticates(&self) -> bool {
+        false
+    }
+
+    /// Whether it may be bound to consumers and their groups.
+    fn takes_consumers(&self) -> bool {
+        !self.authenticates()
+    }
+
     /// What may stand in `config`.
     fn schema(&self) -> Arc<Schema>;
 
@@ -102,9 +115,23 @@ impl Registry {
     /// A registry of these.
     pub fn new(mut plugins: Vec<Arc<dyn DialectPlugin>>) -> Self {
         plugins.sort_by_key(|plugin| plugin.name());
-        let known =
-            |plugin: Arc<dyn DialectPlugin>| Known { schema: plugin_schema(Some(plugin.schema())), plugin };
+        let known = |plugin: Arc<dyn DialectPlugin>| Known {
+            schema: plugin_schema(Some(plugin.schema()), plugin.takes_consumers()),
+            plugin,
+        };
         Self { plugins: plugins.into_iter().map(known).collect() }
+    }
+
+    /// A registry of these and of every plugin that needs nothing but to know the time.
+    pub fn with_built_in(mut plugins: Vec<Arc<dyn DialectPlugin>>, clock: &Clock) -> Self {
+        plugins.extend([
+            Arc::new(acl::Acl) as Arc<dyn DialectPlugin>,
+            Arc::new(basic_auth::BasicAuth),
+            Arc::new(hmac_auth::HmacAuth(clock.clone())),
+            Arc::new(jwt::Jwt(clock.clone())),
+            Arc::new(key_auth::KeyAuth),
+        ]);
+        Self::new(plugins)
     }
 
     /// The plugin of that name.

@@ -22,6 +22,12 @@ impl Schema {
                 violations.add(name, wrong);
             }
         }
+        let set = |name: &&&str| value.get(**name).is_some_and(|found| !found.is_null());
+        for names in self.any_of.iter().filter(|names| names.iter().filter(|name| set(name)).count() == 0) {
+            let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+            violations
+                .add_entity(format!("at least one of these fields must be non-empty: {}", names.join(", ")));
+        }
         if violations.is_empty() {
             self.checks
                 .iter()
@@ -37,6 +43,9 @@ impl Field {
     fn judge(&self, value: &Value) -> Option<Value> {
         if value.is_null() {
             return self.required.then(|| json!(REQUIRED));
+        }
+        if self.rules.iter().any(|rule| matches!(rule, Rule::Absent)) {
+            return Some(json!("value must be null"));
         }
         if self.support == Support::DefaultOnly && !self.is_default(value) {
             return Some(json!(NOT_BUILT));
@@ -56,7 +65,18 @@ impl Field {
                 let inside = schema.violations(members);
                 return (!inside.is_empty()).then(|| Value::Object(inside.into_fields()));
             }
-            (Shape::Foreign, Value::Object(members)) => return judge_reference(members),
+            (Shape::Map(value), Value::Object(members)) => {
+                let judged = members.iter().filter_map(|(name, member)| {
+                    let wrong = if member.is_null() { Some(json!(REQUIRED)) } else { value.judge(member) };
+                    Some((name.clone(), wrong?))
+                });
+                let inside: Map<String, Value> = judged.collect();
+                if !inside.is_empty() {
+                    return Some(Value::Object(inside));
+                }
+                None
+            }
+            (Shape::Foreign(_), Value::Object(members)) => return judge_reference(members),
             (shape, _) => Some(shape.expected()),
         };
         wrong
@@ -94,7 +114,8 @@ impl Shape {
             Self::Boolean => "expected a boolean",
             Self::Array(_) => "expected an array",
             Self::Set(_) => "expected a set",
-            Self::Record(_) | Self::Foreign | Self::Opaque => "expected a record",
+            Self::Map(_) => "expected a map",
+            Self::Record(_) | Self::Foreign(_) | Self::Opaque => "expected a record",
         }
     }
 }
@@ -122,6 +143,7 @@ impl Rule {
                 wrong(items.len() >= *count, &|| format!("length must be at least {count}"))
             }
             (Self::Text(check), Value::String(text)) => check(text).err(),
+            (Self::Value(check), value) => check(value).err(),
             _ => None,
         }
     }

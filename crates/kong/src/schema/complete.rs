@@ -77,6 +77,9 @@ impl Field {
                 items.into_iter().map(|item| element.infer(item)).collect()
             }
             (Shape::Record(schema), Node::Members(members)) => Value::Object(schema.infer(members)),
+            (Shape::Map(value), Node::Members(members)) => {
+                Value::Object(members.into_iter().map(|(name, member)| (name, value.infer(member))).collect())
+            }
             (shape, Node::Texts(mut texts)) if texts.len() == 1 => {
                 shape.infer(texts.pop().unwrap_or_default())
             }

@@ -3,6 +3,7 @@
 
 mod check;
 mod complete;
+mod describe;
 mod violations;
 
 pub(crate) use complete::whole;
@@ -19,6 +20,8 @@ pub use violations::Violations;
 pub struct Schema {
     pub(crate) fields: IndexMap<&'static str, Field>,
     pub(crate) checks: Vec<Check>,
+    /// Of each of these lists one field at least must be there.
+    pub(crate) any_of: Vec<&'static [&'static str]>,
 }
 
 /// A rule over several fields of an entity whose fields are all right by themselves; the error is what the client is
@@ -33,6 +36,10 @@ pub struct Field {
     pub(crate) default: Option<Value>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) secret: bool,
+    /// Only one entity may have a value.
+    pub(crate) unique: bool,
+    /// It is filled in by the gate.
+    pub(crate) auto: bool,
     pub(crate) support: Support,
     pub(crate) doc: &'static str,
 }
@@ -48,8 +55,10 @@ pub(crate) enum Shape {
     /// An array without duplicates whose order means nothing.
     Set(Box<Field>),
     Record(Arc<Schema>),
-    /// Another entity, by `{"id": …}`.
-    Foreign,
+    /// Values under names that the schema does not know.
+    Map(Box<Field>),
+    /// Another entity of the kind of that name, by `{"id": …}`.
+    Foreign(&'static str),
     /// Of no type that is known here.
     Opaque,
 }
@@ -63,6 +72,10 @@ pub(crate) enum Rule {
     /// Shortest array or set.
     Fewest(usize),
     Text(fn(&str) -> Result<(), String>),
+    /// Any value of its type.
+    Value(fn(&Value) -> Result<(), String>),
+    /// It must be left out.
+    Absent,
 }
 
 /// Whether a field does anything.
@@ -100,6 +113,13 @@ impl Schema {
         self
     }
 
+    /// With the rule that one of these must be there.
+    #[must_use]
+    pub fn at_least_one_of(mut self, names: &'static [&'static str]) -> Self {
+        self.any_of.push(names);
+        self
+    }
+
     /// Calls `visit` with the path and the place of every secret in `value`.
     pub(crate) fn for_each_secret(
         &self,
@@ -128,8 +148,17 @@ impl Schema {
 
 impl Field {
     fn of(shape: Shape) -> Self {
-        let (required, default, rules, secret, support) = (false, None, Vec::new(), false, Support::Full);
-        Self { shape, required, default, rules, secret, support, doc: "" }
+        Self {
+            shape,
+            required: false,
+            default: None,
+            rules: Vec::new(),
+            secret: false,
+            unique: false,
+            auto: false,
+            support: Support::Full,
+            doc: "",
+        }
     }
 
     /// A text of at least one character.
@@ -172,9 +201,14 @@ impl Field {
         Self::of(Shape::Record(schema))
     }
 
-    /// Another entity.
-    pub fn foreign() -> Self {
-        Self::of(Shape::Foreign)
+    /// Values of one description under any names.
+    pub fn map(value: Self) -> Self {
+        Self::of(Shape::Map(Box::new(value)))
+    }
+
+    /// Another entity of this kind.
+    pub fn foreign(kind: &'static str) -> Self {
+        Self::of(Shape::Foreign(kind))
     }
 
     /// Anything.
@@ -227,6 +261,30 @@ impl Field {
     #[must_use]
     pub fn text(self, check: fn(&str) -> Result<(), String>) -> Self {
         self.rule(Rule::Text(check))
+    }
+
+    /// A value that this function takes; its error is what the client is told.
+    #[must_use]
+    pub fn value(self, check: fn(&Value) -> Result<(), String>) -> Self {
+        self.rule(Rule::Value(check))
+    }
+
+    /// Only one entity may have a value.
+    #[must_use]
+    pub fn unique(self) -> Self {
+        Self { unique: true, ..self }
+    }
+
+    /// The gate fills it in.
+    #[must_use]
+    pub fn auto(self) -> Self {
+        Self { auto: true, ..self }
+    }
+
+    /// It must be left out.
+    #[must_use]
+    pub fn absent(self) -> Self {
+        self.rule(Rule::Absent)
     }
 
     /// Sealed at rest, and hidden from viewers.

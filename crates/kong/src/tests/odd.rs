@@ -67,6 +67,27 @@ async fn a09_no_field_with_any_value_is_more_than_refused() {
     let names = |kind: Kind| kind.schema().fields.keys().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     try_all(&world, "/services", &json!({"host": "a"}), None, names(Kind::Service)).await;
     try_all(&world, "/routes", &json!({"paths": ["/"]}), None, names(Kind::Route)).await;
+    for (kind, base) in [
+        (Kind::Consumer, json!({"username": "a"})),
+        (Kind::ConsumerGroup, json!({"name": "a"})),
+        (Kind::Upstream, json!({"name": "a"})),
+        (Kind::Vault, json!({"name": "env", "prefix": "a"})),
+    ] {
+        try_all(&world, &format!("/{}", kind.plural()), &base, None, names(kind)).await;
+    }
+    let consumer = world.json("POST", "/consumers", json!({"username": "c"})).await.id().to_owned();
+    for (kind, base) in [
+        (Kind::KeyAuth, json!({"key": "k"})),
+        (Kind::BasicAuth, json!({"username": "u", "password": "p"})),
+        (Kind::Jwt, json!({"key": "k"})),
+        (Kind::HmacAuth, json!({"username": "u"})),
+        (Kind::Acl, json!({"group": "g"})),
+    ] {
+        let mut base = base;
+        base["consumer"] = json!({"id": consumer});
+        try_all(&world, &format!("/{}", kind.path().unwrap()), &base, None, names(kind)).await;
+    }
+    assert_eq!(world.delete(&format!("/consumers/{consumer}")).await.status, 204);
     let config = json!({"auth_methods": ["client_credentials"], "issuer": "http://127.0.0.1:9/"});
     let plugin = json!({"name": "openid-connect", "config": config});
     try_all(&world, "/plugins", &plugin, None, names(Kind::Plugin)).await;

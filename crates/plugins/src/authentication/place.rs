@@ -7,7 +7,7 @@ use http::{HeaderName, header, uri::PathAndQuery};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// A header.
-    pub header: HeaderName,
+    pub header: Option<HeaderName>,
     /// A query argument.
     pub query: Option<String>,
     /// A cookie.
@@ -27,7 +27,7 @@ pub(crate) enum Found<'a> {
 
 impl Places {
     pub(crate) fn find<'a>(&self, head: &'a RequestHead) -> Found<'a> {
-        let mut lines = head.headers.get_all(&self.header).iter();
+        let mut lines = self.header.iter().flat_map(|name| head.headers.get_all(name).iter());
         if let Some(line) = lines.next() {
             return match (line.to_str(), lines.next()) {
                 (Ok(text), None) => Found::One(Cow::Borrowed(text)),
@@ -53,7 +53,9 @@ impl Places {
 
     /// Takes credentials out of every place, also those that were not looked at.
     pub(crate) fn clear(&self, head: &mut RequestHead) {
-        head.headers.remove(&self.header);
+        if let Some(name) = &self.header {
+            head.headers.remove(name);
+        }
         if let Some(name) = &self.query
             && pairs(head.query()).any(|(_, key, _)| key == name.as_str())
         {
@@ -108,7 +110,7 @@ mod tests {
 
     fn places() -> Places {
         Places {
-            header: HeaderName::from_static("apikey"),
+            header: Some(HeaderName::from_static("apikey")),
             query: Some("key".to_owned()),
             cookie: Some("c".to_owned()),
         }

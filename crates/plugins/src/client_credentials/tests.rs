@@ -116,6 +116,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         local_port: 2,
         https: false,
         trusted: false,
+        server_name: None,
         certificate: None,
     };
     let route = Arc::new(Route {

@@ -50,6 +50,10 @@ impl DialectPlugin for OpenidConnect {
         1050
     }
 
+    fn authenticates(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> Arc<Schema> {
         static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(fields::schema()));
         Arc::clone(&SCHEMA)

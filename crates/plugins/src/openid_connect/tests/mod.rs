@@ -274,6 +274,7 @@ impl Gate {
             local_port: 2,
             https: asking.url.scheme() == "https",
             trusted: false,
+            server_name: None,
             certificate: None,
         };
         let mut head = asking.head();

@@ -1,4 +1,4 @@
-//! YAML as the JSON that the Admin API takes, and back: one document, without anchors, tags and duplicate keys, because
+//! YAML as the JSON that the Admin APIs take, and back: one document, without anchors, tags and duplicate keys, because
 //! two readers could see two documents in one.
 
 use std::fmt::Write;
@@ -6,13 +6,15 @@ use std::fmt::Write;
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Number, Value};
 
-use crate::schema::excerpt;
-
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 
-/// Reads one document; the error quotes no value.
-pub(crate) fn parse(text: &[u8]) -> Result<Value, String> {
+/// Reads one document.
+///
+/// # Errors
+///
+/// What is wrong and where; no value is quoted.
+pub fn parse(text: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
     let mut reader = Reader { parser: Parser::new_from_str(text) };
     let mut root = None;
@@ -82,6 +84,12 @@ impl<'t> Reader<'t> {
     }
 }
 
+/// The beginning of a key, for an error text.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 128;
+    text.chars().take(MOST).collect()
+}
+
 /// A plain word, typed as in YAML's core schema.
 pub fn typed(text: &str) -> Value {
     // What `parse` would take beyond YAML's numbers (`inf`, `nan`) begins with a letter.
@@ -101,7 +109,7 @@ pub fn typed(text: &str) -> Value {
 }
 
 /// Writes a document in block style. Texts are quoted as in JSON, which YAML reads the same way.
-pub(crate) fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     let mut out = String::new();
     block(&mut out, value, 0);
     out

@@ -1,0 +1,171 @@
+//! What a path of the Admin API names.
+
+use http::StatusCode;
+
+use crate::{
+    answer::Answer,
+    entities::{Kind, Reference},
+};
+
+/// What Kong's Admin API has and this build has not.
+const ABSENT: [&str; 13] = [
+    "cache",
+    "clustering",
+    "debug",
+    "filter-chains",
+    "key-sets",
+    "keys",
+    "licenses",
+    "oauth2",
+    "oauth2_tokens",
+    "partials",
+    "mtls-auths",
+    "sessions",
+    "timers",
+];
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Target<'p> {
+    Node,
+    Status,
+    Config,
+    Endpoints,
+    EnabledPlugins,
+    Tags(Option<&'p str>),
+    /// The schema of an entity, or of a plugin's configuration.
+    Schema(Kind),
+    PluginSchema(&'p str),
+    Validate(Kind),
+    /// All of a kind, or those under one entity.
+    Collection(Kind, Option<(Reference, &'p str)>),
+    /// One, perhaps under another.
+    Entity(Kind, &'p str, Option<(Reference, &'p str)>),
+    /// The entity that another one names in a field.
+    Named(Kind, &'p str, Reference),
+    /// The consumers of a group, or one of them.
+    GroupConsumers(&'p str, Option<&'p str>),
+    /// The groups of a consumer, or one of them.
+    ConsumerGroups(&'p str, Option<&'p str>),
+    /// Targets with their health.
+    Health(&'p str),
+}
+
+impl<'p> Target<'p> {
+    pub(super) fn of(path: &'p [String]) -> Result<Self, Answer> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let target = match path.as_slice() {
+            [] => Some(Self::Node),
+            ["status"] => Some(Self::Status),
+            ["config"] => Some(Self::Config),
+            ["endpoints"] => Some(Self::Endpoints),
+            ["tags"] => Some(Self::Tags(None)),
+            ["tags", tag] => Some(Self::Tags(Some(tag))),
+            ["plugins", "enabled"] => Some(Self::EnabledPlugins),
+            ["schemas", "plugins", "validate"] => Some(Self::Validate(Kind::Plugin)),
+            ["schemas", "plugins", name] | ["plugins", "schema", name] => Some(Self::PluginSchema(name)),
+            ["schemas", name] => Kind::of_schema(name).map(Self::Schema),
+            ["schemas", name, "validate"] => Kind::of_schema(name).map(Self::Validate),
+            ["consumer_groups", group, "consumers"] => Some(Self::GroupConsumers(group, None)),
+            ["consumer_groups", group, "consumers", consumer] => {
+                Some(Self::GroupConsumers(group, Some(consumer)))
+            }
+            ["consumers", consumer, "consumer_groups"] => Some(Self::ConsumerGroups(consumer, None)),
+            ["consumers", consumer, "consumer_groups", group] => {
+                Some(Self::ConsumerGroups(consumer, Some(group)))
+            }
+            ["upstreams", upstream, "health"] => Some(Self::Health(upstream)),
+            ["upstreams", upstream, "targets", "all"] => Self::below(Kind::Upstream, upstream, "targets"),
+            [plural] => Kind::of_path(plural).map(|kind| Self::Collection(kind, None)),
+            [plural, key] => Kind::of_path(plural).map(|kind| Self::Entity(kind, key, None)),
+            [plural, key, below] => Kind::of_path(plural).and_then(|kind| Self::below(kind, key, below)),
+            [plural, key, below, child] => {
+                match Kind::of_path(plural).and_then(|kind| Self::below(kind, key, below)) {
+                    Some(Self::Collection(kind, parent)) => Some(Self::Entity(kind, child, parent)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        target.ok_or_else(|| match path.first().filter(|name| ABSENT.contains(*name)) {
+            Some(name) => Answer::message(
+                StatusCode::NOT_FOUND,
+                format!("Not found: /{name} is not implemented in this build"),
+            ),
+            None => Answer::not_found(),
+        })
+    }
+
+    fn below(kind: Kind, key: &'p str, below: &str) -> Option<Self> {
+        if let Some(named) = kind.parents().iter().find(|reference| reference.field == below) {
+            return Some(Self::Named(kind, key, *named));
+        }
+        let child = Kind::ALL.into_iter().find(|child| child.below() == Some(below))?;
+        let reference = child.parents().iter().find(|reference| reference.kind == kind)?;
+        Some(Self::Collection(child, Some((*reference, key))))
+    }
+
+    pub(super) const fn methods(&self) -> &'static str {
+        match self {
+            Self::Node
+            | Self::Status
+            | Self::Endpoints
+            | Self::EnabledPlugins
+            | Self::Tags(_)
+            | Self::Schema(_)
+            | Self::PluginSchema(_)
+            | Self::Health(_) => "GET, HEAD, OPTIONS",
+            Self::Config => "GET, HEAD, OPTIONS, POST",
+            Self::Validate(_) => "OPTIONS, POST",
+            Self::Collection(..) => "GET, HEAD, OPTIONS, POST",
+            Self::Entity(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            Self::Named(..) => "GET, HEAD, OPTIONS, PATCH, PUT",
+            Self::GroupConsumers(_, None) | Self::ConsumerGroups(_, None) => {
+                "DELETE, GET, HEAD, OPTIONS, POST"
+            }
+            Self::GroupConsumers(..) | Self::ConsumerGroups(..) => "DELETE, GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+/// Every path of the Admin API, as `GET /endpoints` lists them.
+pub(super) fn endpoints() -> Vec<String> {
+    let mut out: Vec<String> = [
+        "/",
+        "/config",
+        "/endpoints",
+        "/plugins/enabled",
+        "/schemas/{db_entity_name}",
+        "/schemas/{db_entity_name}/validate",
+        "/schemas/plugins/validate",
+        "/schemas/plugins/{name}",
+        "/status",
+        "/tags",
+        "/tags/{tags}",
+        "/upstreams/{upstreams}/health",
+        "/consumer_groups/{consumer_groups}/consumers",
+        "/consumer_groups/{consumer_groups}/consumers/{consumers}",
+        "/consumers/{consumers}/consumer_groups",
+        "/consumers/{consumers}/consumer_groups/{consumer_groups}",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for kind in Kind::ALL {
+        if let Some(path) = kind.path() {
+            out.extend([format!("/{path}"), format!("/{path}/{{{path}}}")]);
+        }
+        for reference in kind.parents() {
+            let Some(parent) = reference.kind.path() else { continue };
+            if let Some(below) = kind.below() {
+                let base = format!("/{parent}/{{{parent}}}/{below}");
+                out.extend([format!("{base}/{{{below}}}"), base]);
+            }
+            if let Some(path) = kind.path() {
+                out.push(format!("/{path}/{{{path}}}/{}", reference.field));
+            }
+        }
+    }
+    out.sort();
+    out.dedup();
+    out
+}

@@ -1,0 +1,193 @@
+//! Upstreams and their targets: several addresses under one name that services use as their host.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{stamped, tags, values};
+use crate::schema::{Field, Schema};
+
+const ALGORITHMS: [&str; 4] = ["consistent-hashing", "least-connections", "round-robin", "latency"];
+const HASHED: [&str; 7] = ["none", "consumer", "ip", "header", "cookie", "path", "query_arg"];
+const CHECKS: [&str; 5] = ["tcp", "http", "https", "grpc", "grpcs"];
+/// Largest count of Kong's health checks.
+const MOST: i64 = 255;
+
+pub(super) fn schema() -> Schema {
+    let hashed = || Field::string().default("none").one_of(&HASHED).unimplemented();
+    let text = || Field::string().unimplemented();
+    stamped()
+        .field(
+            "name",
+            Field::string().required().unique().text(name).doc("what services name as their host; unique"),
+        )
+        .field("algorithm", Field::string().default("round-robin").one_of(&ALGORITHMS).unimplemented())
+        .field("hash_on", hashed())
+        .field("hash_fallback", hashed())
+        .fields(&["hash_on_header", "hash_fallback_header", "hash_on_cookie"], &text())
+        .field("hash_on_cookie_path", Field::string().default("/").unimplemented())
+        .fields(
+            &[
+                "hash_on_query_arg",
+                "hash_fallback_query_arg",
+                "hash_on_uri_capture",
+                "hash_fallback_uri_capture",
+            ],
+            &text(),
+        )
+        .field(
+            "slots",
+            Field::integer()
+                .default(10_000)
+                .between(10, 65_536)
+                .doc("Kong's ring; targets are visited by weight here, whatever it says"),
+        )
+        .field("healthchecks", Field::record(Arc::new(healthchecks())).required())
+        .field("tags", tags())
+        .field("host_header", Field::string().text(values::host_header).doc("the Host that targets see"))
+        .field("client_certificate", Field::foreign("certificates").doc("what targets over TLS are shown"))
+        .field("use_srv_name", Field::boolean().default(false).unimplemented())
+}
+
+/// Thresholds of 0 are Kong's way to say that nothing is checked; that is what is built.
+fn healthchecks() -> Schema {
+    let off = || Field::integer().default(0).between(0, MOST).unimplemented();
+    let never = || Field::number().default(0).between(0, 65_535).unimplemented();
+    let statuses = |default: Value| Field::array(Field::integer().between(100, 999)).default(default);
+    let record = |schema: Schema| Field::record(Arc::new(schema)).required();
+    let healthy = Schema::new()
+        .field("interval", never())
+        .field("http_statuses", statuses(json!([200, 302])))
+        .field("successes", off());
+    let unhealthy = Schema::new()
+        .field("interval", never())
+        .field("http_statuses", statuses(json!([429, 404, 500, 501, 502, 503, 504, 505])))
+        .fields(&["tcp_failures", "timeouts", "http_failures"], &off());
+    let active = Schema::new()
+        .field("type", Field::string().default("http").one_of(&CHECKS))
+        .field("timeout", Field::number().default(1).between(0, 65_535))
+        .field("concurrency", Field::integer().default(10).between(1, 2_147_483_648))
+        .field("http_path", Field::string().default("/").text(values::path))
+        .field("https_sni", Field::string().text(values::sni))
+        .field("https_verify_certificate", Field::boolean().default(true))
+        .field("headers", Field::map(Field::strings()))
+        .field("healthy", record(healthy))
+        .field("unhealthy", record(unhealthy));
+    let passed = json!([
+        200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308
+    ]);
+    let passive = Schema::new()
+        .field("type", Field::string().default("http").one_of(&CHECKS))
+        .field(
+            "healthy",
+            record(Schema::new().field("http_statuses", statuses(passed)).field("successes", off())),
+        )
+        .field(
+            "unhealthy",
+            record(
+                Schema::new()
+                    .field("http_statuses", statuses(json!([429, 500, 503])))
+                    .fields(&["tcp_failures", "timeouts", "http_failures"], &off()),
+            ),
+        );
+    Schema::new()
+        .field("active", record(active))
+        .field("passive", record(passive))
+        .field("threshold", Field::number().default(0).between(0, 100).unimplemented())
+}
+
+fn name(text: &str) -> Result<(), String> {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err("Invalid name; no ip addresses allowed".to_owned());
+    }
+    match values::host(text) {
+        Ok(()) => Ok(()),
+        Err(why) if why == "must not have a port" => Err("Invalid name; no port allowed".to_owned()),
+        Err(_) => Err("Invalid name; must be a valid hostname".to_owned()),
+    }
+}
+
+pub(super) fn target() -> Schema {
+    Schema::new()
+        .field("id", super::id())
+        .field("created_at", Field::number().auto().doc("seconds since 1970, with milliseconds"))
+        .field(
+            "updated_at",
+            Field::number().auto().doc("seconds since 1970, with milliseconds; set by each write"),
+        )
+        .field("upstream", Field::foreign("upstreams").required().doc("where it belongs"))
+        .field(
+            "target",
+            Field::string().required().text(address).doc("`host` or `host:port`; 8000 without a port"),
+        )
+        .field(
+            "weight",
+            Field::integer().default(100).between(0, 65_535).doc("share of the requests; 0: none"),
+        )
+        .field("tags", tags())
+        .field("failover", Field::boolean().default(false).unimplemented())
+}
+
+/// Kong's port where a target names none.
+const PORT: u16 = 8000;
+
+/// Host and port of a target.
+pub(crate) fn split(text: &str) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some(""))?)
+        }
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, ""),
+        None => text.rsplit_once(':').unwrap_or((text, "")),
+    };
+    let port = if port.is_empty() { PORT } else { port.parse().ok().filter(|port| *port > 0)? };
+    values::host(host).ok().map(|()| (host.to_owned(), port))
+}
+
+fn address(text: &str) -> Result<(), String> {
+    match split(text) {
+        Some(_) if !text.ends_with(':') => Ok(()),
+        _ => Err("Invalid target; not a valid hostname or ip address".to_owned()),
+    }
+}
+
+/// A target in the one form by which it is compared: with its port.
+pub(crate) fn normalize(target: &mut Map<String, Value>) {
+    let Some((host, port)) = target.get("target").and_then(Value::as_str).and_then(split) else { return };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    target.insert("target".to_owned(), json!(format!("{host}:{port}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_a_host_and_a_port() {
+        for (text, host, port) in [
+            ("a", "a", 8000),
+            ("a.b:80", "a.b", 80),
+            ("1.2.3.4:1", "1.2.3.4", 1),
+            ("[::1]:2", "::1", 2),
+            ("::1", "::1", 8000),
+        ] {
+            assert_eq!(split(text), Some((host.to_owned(), port)), "{text}");
+        }
+        for bad in ["", "a:0", "a:70000", "a b", "a:x", "[::1", "http://a", "a:"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+        let mut value = Map::from_iter([("target".to_owned(), json!("a"))]);
+        normalize(&mut value);
+        assert_eq!(value["target"], "a:8000");
+    }
+
+    #[test]
+    fn an_upstream_is_named_like_a_host_and_is_none() {
+        assert_eq!(name("a.b"), Ok(()));
+        assert_eq!(name("1.2.3.4"), Err("Invalid name; no ip addresses allowed".to_owned()));
+        assert_eq!(name("a:80"), Err("Invalid name; no port allowed".to_owned()));
+        assert_eq!(name("a b"), Err("Invalid name; must be a valid hostname".to_owned()));
+    }
+}

@@ -1,0 +1,81 @@
+//! Kong's `acl`.
+
+use std::sync::{Arc, LazyLock};
+
+use gateway::{error::ConfigError, plugin::Plugin};
+use plugins::acl::{Config, List, compile};
+use serde_json::{Map, Value};
+
+use super::{
+    DialectPlugin,
+    authentication::{flag, texts},
+};
+use crate::schema::{Field, Schema};
+
+/// The plugin of the dialect.
+pub(super) struct Acl;
+
+fn schema() -> Arc<Schema> {
+    Arc::new(
+        Schema::new()
+            .field("allow", Field::strings().doc("groups that get in"))
+            .field("deny", Field::strings().doc("groups that do not"))
+            .field(
+                "hide_groups_header",
+                Field::boolean()
+                    .required()
+                    .default(false)
+                    .doc("true: the upstream is not told of the groups"),
+            )
+            .field(
+                "always_use_authenticated_groups",
+                Field::boolean()
+                    .required()
+                    .default(false)
+                    .doc("groups of `openid-connect` count before those of the consumer"),
+            )
+            .check_entity(one_list),
+    )
+}
+
+fn one_list(config: &Map<String, Value>) -> Result<(), String> {
+    let set = |field: &str| config.get(field).is_some_and(|list| !list.is_null());
+    match (set("allow"), set("deny")) {
+        (true, true) => Err("only one of these fields must be non-empty: 'allow', 'deny'".to_owned()),
+        (false, false) => Err("at least one of these fields must be non-empty: 'allow', 'deny'".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+impl DialectPlugin for Acl {
+    fn name(&self) -> &'static str {
+        "acl"
+    }
+
+    fn priority(&self) -> i64 {
+        950
+    }
+
+    fn takes_consumers(&self) -> bool {
+        false
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(schema);
+        Arc::clone(&SCHEMA)
+    }
+
+    fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
+        let groups =
+            |field: &str| -> Vec<String> { texts(config, field).into_iter().map(str::to_owned).collect() };
+        let list = match groups("allow") {
+            allow if !allow.is_empty() => List::Allow(allow),
+            _ => List::Deny(groups("deny")),
+        };
+        compile(Config {
+            list,
+            hide_groups: flag(config, "hide_groups_header", false),
+            prefer_authenticated: flag(config, "always_use_authenticated_groups", false),
+        })
+    }
+}
