@@ -1,8 +1,17 @@
 //! The command line from outside: usage, `check`, `run`, `jose`, exit codes and what is printed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, as tests do"
+)]
 
 mod support;
+
+#[path = "cli/jose.rs"]
+mod jose_commands;
 
 use std::{
     fs,

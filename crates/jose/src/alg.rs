@@ -4,6 +4,11 @@ use aws_lc_rs::digest;
 
 use crate::{JoseError, base64url};
 
+/// ECDSA over secp256k1 (RFC 8812 section 3.2), the one registered signature algorithm that is left out: identity
+/// providers do not sign with it, and what is not there cannot be confused. It is refused by name.
+const ES256K: &str = "ES256K";
+pub(crate) const ES256K_REFUSED: JoseError = JoseError::Unsupported("ES256K (secp256k1)");
+
 /// A signature algorithm of RFC 7518 section 3.1 or RFC 8037. `none` and ES256K are not among them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Alg {
@@ -110,7 +115,8 @@ impl FromStr for Alg {
 
     /// Exact and case-sensitive, as RFC 7515 section 4.1.1 says.
     fn from_str(name: &str) -> Result<Self, JoseError> {
-        Self::ALL.into_iter().find(|alg| alg.as_str() == name).ok_or(JoseError::UnsupportedAlg)
+        let known = Self::ALL.into_iter().find(|alg| alg.as_str() == name);
+        known.ok_or(if name == ES256K { ES256K_REFUSED } else { JoseError::UnsupportedAlg })
     }
 }
 
@@ -135,6 +141,7 @@ mod tests {
         for name in ["none", "None", "ES256K", "ES521", "RS256 ", "", "Ed25519"] {
             assert!(name.parse::<Alg>().is_err(), "{name}");
         }
+        assert!("ES256K".parse::<Alg>().unwrap_err().to_string().contains("ES256K"));
     }
 
     #[test]

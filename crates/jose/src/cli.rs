@@ -31,6 +31,7 @@ pub fn decrypt(
 }
 
 fn verify_token(jwk_json: &[u8], alg: Option<&str>, token: &str) -> Result<Vec<u8>, JoseError> {
+    refuse_json(token)?;
     let allowed = match alg {
         Some(name) => vec![name.parse()?],
         None => Alg::ALL.to_vec(),
@@ -58,6 +59,7 @@ fn decrypt_token(
     enc: Option<&str>,
     token: &str,
 ) -> Result<Vec<u8>, JoseError> {
+    refuse_json(token)?;
     let algs: Vec<KeyAlg> = match alg {
         Some(name) => vec![name.parse()?],
         None => KeyAlg::ALL.to_vec(),
@@ -112,6 +114,15 @@ fn public_half(jwk: &Value) -> Value {
         }
     }
     Value::Object(public)
+}
+
+/// The JSON serialisations by their name (RFC 7515 section 7.2, RFC 7516 section 7.2): what is read here otherwise would
+/// complain of parts.
+fn refuse_json(token: &str) -> Result<(), JoseError> {
+    match token.trim_start().starts_with('{') {
+        true => Err(JoseError::Unsupported("the JSON serialisation")),
+        false => Ok(()),
+    }
 }
 
 /// The token without the line end that a file or a shell puts after it.

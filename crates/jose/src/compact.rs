@@ -52,7 +52,8 @@ impl<'t> CompactJws<'t> {
 
     /// The header's algorithm, if it is one that exists here.
     pub fn alg(&self) -> Result<Alg, JoseError> {
-        self.alg.ok_or(JoseError::UnsupportedAlg)
+        // Parsed anew for the reason alone.
+        self.alg.map_or_else(|| self.header.alg.parse(), Ok)
     }
 
     /// The key that the token carries in its own header (`jwk`), for proofs of possession alone (RFC 9449): there the

@@ -6,7 +6,7 @@ use aws_lc_rs::{
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::{Alg, JoseError, base64url, rsa};
+use crate::{Alg, JoseError, alg::ES256K_REFUSED, base64url, rsa};
 
 /// Members that only a private RSA, EC or OKP key has (RFC 7518 sections 6.2.2 and 6.3.2).
 const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
@@ -84,6 +84,7 @@ impl<'a> Jwk<'a> {
             Some("P-256") => Ok(Curve::P256),
             Some("P-384") => Ok(Curve::P384),
             Some("P-521") => Ok(Curve::P521),
+            Some("secp256k1") => Err(ES256K_REFUSED),
             _ => Err(JoseError::Key("an EC key's crv must be P-256, P-384 or P-521")),
         }
     }

@@ -111,3 +111,62 @@ fn open_cbc(
     plain.truncate(length);
     Ok(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7518 appendix B: each algorithm, its ciphertext and its tag. Key and text are the same in all.
+    const EXAMPLES: [(Enc, &str, &str); 3] = [
+        (
+            Enc::A128CbcHs256,
+            "c80edfa32ddf39d5ef00c0b468834279a2e46a1b8049f792f76bfe54b903a9c9a94ac9b47ad2655c5f10f9aef71427e2fc6f9b3f399a221489f16362c703233609d45ac69864e3321cf82935ac4096c86e133314c54019e8ca7980dfa4b9cf1b384c486f3a54c51078158ee5d79de59fbd34d848b3d69550a67646344427ade54b8851ffb598f7f80074b9473c82e2db",
+            "652c3fa36b0a7c5b3219fab3a30bc1c4",
+        ),
+        (
+            Enc::A192CbcHs384,
+            "ea65da6b59e61edb419be62d19712ae5d303eeb50052d0dfd6697f77224c8edb000d279bdc14c1072654bd30944230c657bed4ca0c9f4a8466f22b226d1746214bf8cfc2400add9f5126e479663fc90b3bed787a2f0ffcbf3904be2a641d5c2105bfe591bae23b1d7449e532eef60a9ac8bb6c6b01d35d49787bcd57ef484927f280adc91ac0c4e79c7b11efc60054e3",
+            "8490ac0e58949bfe51875d733f93ac2075168039ccc733d7",
+        ),
+        (
+            Enc::A256CbcHs512,
+            "4affaaadb78c31c5da4b1b590d10ffbd3dd8d5d302423526912da037ecbcc7bd822c301dd67c373bccb584ad3e9279c2e6d12a1374b77f077553df829410446b36ebd97066296ae6427ea75c2e0846a11a09ccf5370dc80bfecbad28c73f09b3a3b75e662a2594410ae496b2e2e6609e31e6e02cc837f053d21f37ff4f51950bbe2638d09dd7a4930930806d0703b1f6",
+            "4dd3b4c088a7f45c216839645b2012bf2e6269a8c56a816dbc1b267761955bc5",
+        ),
+    ];
+    const PLAIN: &[u8] =
+        b"A cipher system must not be required to be secret, and it must be able to fall into the hands of \
+                           the enemy without inconvenience";
+    const ASSOCIATED: &[u8] = b"The second principle of Auguste Kerckhoffs";
+    const IV: &str = "1af38c2dc2b96ffdd86694092341bc04";
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7518_appendix_b_open_and_nothing_near_them_does() {
+        for (enc, ciphertext, tag) in EXAMPLES {
+            let key: Vec<u8> = (0..).take(enc.key_bytes()).collect();
+            let (ciphertext, tag, iv) = (unhex(ciphertext), unhex(tag), unhex(IV));
+            let opened = open(enc, &key, &iv, ASSOCIATED, &ciphertext, &tag);
+            assert_eq!(opened.as_deref(), Ok(PLAIN), "{enc}");
+            let spoil = |bytes: &[u8], at: usize| {
+                let mut spoilt = bytes.to_vec();
+                spoilt[at] ^= 1;
+                spoilt
+            };
+            for bad in [
+                open(enc, &key, &iv, b"another", &ciphertext, &tag),
+                open(enc, &spoil(&key, 0), &iv, ASSOCIATED, &ciphertext, &tag),
+                open(enc, &key, &spoil(&iv, 3), ASSOCIATED, &ciphertext, &tag),
+                open(enc, &key, &iv, ASSOCIATED, &spoil(&ciphertext, 127), &tag),
+                open(enc, &key, &iv, ASSOCIATED, &ciphertext, &spoil(&tag, 0)),
+                open(enc, &key, &iv, ASSOCIATED, &ciphertext, &tag[1..]),
+                open(enc, &key[1..], &iv, ASSOCIATED, &ciphertext, &tag),
+            ] {
+                assert_eq!(bad, Err(JoseError::Decryption), "{enc}");
+            }
+        }
+    }
+}

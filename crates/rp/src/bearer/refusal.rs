@@ -69,7 +69,9 @@ pub enum Refusal {
 impl From<JoseError> for Refusal {
     fn from(error: JoseError) -> Self {
         match error {
-            JoseError::UnsupportedAlg | JoseError::AlgNotAllowed => Self::UnsupportedAlg,
+            JoseError::UnsupportedAlg | JoseError::Unsupported(_) | JoseError::AlgNotAllowed => {
+                Self::UnsupportedAlg
+            }
             JoseError::UnknownKid | JoseError::AmbiguousKid | JoseError::NoKey => Self::NoKey,
             JoseError::Signature => Self::Signature,
             _ => Self::Malformed,
