@@ -20,7 +20,8 @@ const MAX_PARTS: usize = 9;
 /// What every value the gate seals into a cookie begins with: whatever its name, and on whatever route it is shown, the
 /// engine knows it by that and keeps it from upstreams.
 pub const SEALED: &str = "pc~";
-/// Letters that say which parts belong together, so that parts of two issues, or of a stranger, are never mixed.
+/// Letters that say which parts belong together, so that parts of two issues, or of a stranger, are never mixed. The seal
+/// holds for them too: not one letter of a cookie can be another.
 const SET_LETTERS: usize = 4;
 /// Cookies of one name that are tried: a parent domain or a path may have planted others.
 const MAX_CANDIDATES: usize = 4;
@@ -81,7 +82,7 @@ pub struct Jar {
     names: [String; 2],
 }
 
-/// The session cookie of a request as it came: its parts in order, not yet opened.
+/// The session cookie of a request as it came, not yet opened: its parts in order, the set's letters before the first.
 #[derive(Debug)]
 pub struct SealedSession<'a>(SmallVec<[&'a str; 2]>);
 
@@ -162,8 +163,19 @@ impl Jar {
 
     /// Opens a session cookie. `None` where it is not ours, was altered, or is bound elsewhere.
     pub fn open(&self, sealed: &SealedSession<'_>) -> Option<Session> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed.0.concat()).ok()?;
-        Session::decode(&self.keys.open(&bytes, b"session").ok()?)
+        Session::decode(&self.open_sealed(sealed, b"session")?)
+    }
+
+    /// What was sealed into a cookie for `purpose`.
+    pub(super) fn open_sealed(
+        &self,
+        sealed: &SealedSession<'_>,
+        purpose: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let text = sealed.0.concat();
+        let (set, text) = text.split_at_checked(SET_LETTERS)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        self.keys.open(&bytes, &bound(purpose, set)).ok()
     }
 
     /// `Set-Cookie` values that make `session` the browser's, and take away the parts of a longer one before it.
@@ -188,9 +200,9 @@ impl Jar {
         cookies: &Cookies<'_>,
         https: bool,
     ) -> Result<Vec<HeaderValue>, TooLarge> {
-        let sealed = self.keys.seal(&self.random, plain, purpose);
-        let text = URL_SAFE_NO_PAD.encode(sealed);
         let set = self.random.token(SET_LETTERS * 3 / 4);
+        let sealed = self.keys.seal(&self.random, plain, &bound(purpose, &set));
+        let text = URL_SAFE_NO_PAD.encode(sealed);
         let (name, attributes) = (self.name(https), self.attributes(https, self.settings.same_site));
         // One less than the limit, and room for `=`, `_9`, the count and the set.
         let taken = name.len() + attributes.len() + SEALED.len() + SET_LETTERS + 4;
@@ -277,11 +289,6 @@ impl Realm {
 }
 
 impl SealedSession<'_> {
-    /// Its parts as one text.
-    pub(super) fn concat(&self) -> String {
-        self.0.concat()
-    }
-
     /// The key under which to remember what `reader` opened it to: see [`Jar::reader`].
     pub fn key(&self, reader: &[u8; 32]) -> VerdictKey {
         match self.0.as_slice() {
@@ -316,14 +323,19 @@ fn ring(keys: &[Zeroizing<[u8; 32]>]) -> Keyring {
 fn assemble<'a>(name: &str, value: &'a str, cookies: &Cookies<'a>) -> Option<SealedSession<'a>> {
     let (count, rest) = value.strip_prefix(SEALED)?.split_at_checked(1)?;
     let count = count.parse().ok().filter(|count| (1..=MAX_PARTS).contains(count))?;
-    let (set, first) = rest.split_at_checked(SET_LETTERS)?;
+    let (set, _) = rest.split_at_checked(SET_LETTERS)?;
     let mut parts = SmallVec::new();
-    parts.push(first);
+    parts.push(rest);
     for number in 2..=count {
         let part = part_name(name, number);
         parts.push(cookies.all(&part).find_map(|value| value.strip_prefix(SEALED)?.strip_prefix(set))?);
     }
     Some(SealedSession(parts))
+}
+
+/// What the seal of a cookie holds for, beside its content.
+fn bound(purpose: &[u8], set: &str) -> Vec<u8> {
+    [purpose, b"/", set.as_bytes()].concat()
 }
 
 fn part_name(name: &str, number: usize) -> String {
@@ -516,10 +528,6 @@ pub(super) mod tests {
             let [at, with] =
                 [random.bytes::<4>(), random.bytes::<4>()].map(|raw| u32::from_be_bytes(raw) as usize);
             let at = "session=".len() + at % (good.len() - "session=".len());
-            // The letters that name the set are free: nothing depends on them but which parts go together.
-            if ("session=pc~1".len().."session=pc~1".len() + SET_LETTERS).contains(&at) {
-                continue;
-            }
             let mut bytes = good.clone().into_bytes();
             bytes[at] = letters[with % 64];
             if bytes != good.as_bytes() {

@@ -1,5 +1,4 @@
 use base::UnixMillis;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 
 use crate::session::{Cookies, Jar, Mark, Marks, SealedSession, Session, SessionSpan, TooLarge};
@@ -54,8 +53,7 @@ impl Ticket {
 impl Jar {
     /// Opens the cookie of a shared session. `None` where it is not ours, was altered, or is bound elsewhere.
     pub fn open_ticket(&self, sealed: &SealedSession<'_>) -> Option<Ticket> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed.concat()).ok()?;
-        Ticket::decode(&self.keys.open(&bytes, PURPOSE).ok()?)
+        Ticket::decode(&self.open_sealed(sealed, PURPOSE)?)
     }
 
     /// `Set-Cookie` values that make a shared session the browser's.
