@@ -385,7 +385,12 @@ fn finish(
 ) -> Response<GateBody> {
     let Outcome { status, mut headers, source, added, upstream, failure, .. } = outcome;
     for (name, value) in added {
-        headers.append(name, value);
+        if name == header::CACHE_CONTROL {
+            // Of two lines a cache may read the first alone.
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
     headers.insert(header::SERVER, SERVER);
     let took = core.settings.clock.monotonic().saturating_sub(began);

@@ -13,7 +13,7 @@ use rp::{
     session::{LogoutToken, LogoutTokenRules, Mark, StorageError, Unusable},
 };
 
-use super::{Inner, answer, tokens::Unverified};
+use super::{Inner, answer, tokens::Unverified, visitor::is_form};
 
 /// Bytes of the form that carries a logout token.
 const MAX_FORM: usize = 64 * 1024;
@@ -35,9 +35,7 @@ impl Inner {
             reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return Flow::respond(reply);
         }
-        let kind = request.head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
-        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !is_form(request.head) {
             return Flow::respond(refusal(&NotDone::Request("the logout token comes in a form".to_owned())));
         }
         let inner = Arc::clone(self);

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, Verifier, form};
 use rp::{
     provider::{ProviderError, issuer_may_vary},
-    session::{Login, Marks, Recalled, Session, SessionSpan, StorageError},
+    session::{Login, Marks, Recalled, Session, SessionSpan, Standing, StorageError},
 };
 
 use super::{
@@ -59,6 +59,9 @@ impl Inner {
         if browser.config.way_back.mode == ResponseMode::Query {
             let query = visitor.target.query().unwrap_or_default();
             return self.read_callback(browser, &visitor, query.as_bytes());
+        }
+        if !visitor.form {
+            return Flow::respond(visitor.error(StatusCode::BAD_REQUEST, "a login comes back in a form"));
         }
         let inner = Arc::clone(self);
         let answer = move |body: Bytes| -> Answering {
@@ -249,7 +252,13 @@ impl Inner {
             return self.give_up(browser, visitor, login, Failed::Request("the session has ended"));
         }
         let before = match &browser.shared {
-            None => browser.session(self, &cookies, https, now).map(|(opened, _)| opened.session.span()),
+            // Also one that this route does not take without asking the provider again.
+            None => {
+                let counts =
+                    |session: &Session| browser.config.lifetimes.standing(session, now) != Standing::Over;
+                let mut opened = browser.opened(self, &cookies, https);
+                opened.find(|opened| counts(&opened.session)).map(|opened| opened.session.span())
+            }
             Some(_) => browser.shown(&cookies, https).first().map(|shown| shown.ticket.span),
         };
         for span in before.into_iter().chain(login.continues.map(|continued| continued.span)) {

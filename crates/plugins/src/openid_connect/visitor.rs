@@ -30,6 +30,8 @@ pub(super) struct Visitor {
     /// Whether another site's page caused the request.
     pub(super) cross_site: bool,
     html: bool,
+    /// Whether the body is a form.
+    pub(super) form: bool,
     /// Whether an image is asked for rather than a page.
     pub(super) pixel: bool,
     errors: ErrorBody,
@@ -52,6 +54,7 @@ impl Visitor {
             page_load: is_page_load(head),
             cross_site: is_cross_site(head),
             html: head.prefers_html(),
+            form: is_form(head),
             pixel: prefers_pixel(head),
             errors: request.errors(),
             route: Arc::clone(request.route),
@@ -108,6 +111,13 @@ impl Visitor {
 /// Whether what is sent on this connection stays between the two ends: https, or within this machine.
 pub(super) fn is_private(request: &PluginRequest<'_>) -> bool {
     request.peer.https || is_loopback(request.head.host())
+}
+
+/// Whether the body is said to be a form.
+pub(super) fn is_form(head: &RequestHead) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 /// Whether a browser is about to show the answer as a page: by GET or HEAD, and neither a script's request, nor an

@@ -79,6 +79,10 @@ impl IdTokenRules<'_> {
         if date("iat")? > now + self.slack {
             return Err(IdTokenError::Future);
         }
+        // RFC 7519 section 4.1.5 has it optional, and binding where it is there.
+        if claims.contains_key("nbf") && date("nbf")? > now + self.slack {
+            return Err(IdTokenError::Future);
+        }
         if let Some(nonce) = self.nonce {
             let same = text("nonce").is_some_and(|have| same_bytes(have.as_bytes(), nonce.as_bytes()));
             same.then_some(()).ok_or(Claim("nonce"))?;
@@ -197,6 +201,9 @@ mod tests {
             ("exp", Value::Null),
             ("iat", json!(1_000_121)),
             ("iat", Value::Null),
+            ("nbf", json!(1_000_121)),
+            ("nbf", json!("soon")),
+            ("nbf", Value::Null),
             ("nonce", json!("other")),
             ("nonce", Value::Null),
             ("at_hash", json!("77QmUPtjPfzWtF2AnpK9RR")),

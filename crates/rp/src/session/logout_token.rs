@@ -106,6 +106,9 @@ impl LogoutTokenRules<'_> {
         if date("iat")? > now + self.slack {
             return Err(LogoutTokenError::Future);
         }
+        if claims.contains_key("nbf") && date("nbf")? > now + self.slack {
+            return Err(LogoutTokenError::Future);
+        }
         let expires = date("exp")? + self.slack;
         if now >= expires {
             return Err(LogoutTokenError::Expired);
@@ -242,6 +245,7 @@ mod tests {
             ("nonce", json!("n")),
             ("nonce", json!("")),
             ("iat", Value::Null),
+            ("nbf", json!(1_000_121)),
             ("iat", json!(1_000_121)),
             ("jti", Value::Null),
             ("jti", json!(1)),
