@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench` and `cargo xtask fuzz`.
 
 mod bench;
+mod fuzz;
 mod house;
 mod packages;
 mod run;
@@ -11,6 +12,9 @@ const USAGE: &str = "\
 cargo xtask test             install what the tests need, then run every check and test
 cargo xtask bench [--quick]  measure side by side with nginx, HAProxy and Envoy; writes docs/benchmarks.md
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
+cargo xtask fuzz --seconds N [--seed S] [TARGET]
+                             run each fuzzer, or one, for N seconds: cookie, callback, discovery, jwks, introspection,
+                             token, dpop, jwe, claim_schema, yaml
 ";
 
 fn main() -> ExitCode {
@@ -21,6 +25,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(bench::Effort::Full),
         ["bench", "--quick"] => bench::run(bench::Effort::Quick),
         ["bench", "--scale"] => bench::scale::run(),
+        ["fuzz", words @ ..] => fuzz::run(words),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
