@@ -26,8 +26,12 @@ mod budgets;
 mod calls;
 #[path = "openid_connect/claims.rs"]
 mod claims;
+#[path = "openid_connect/encrypted.rs"]
+mod encrypted;
 #[path = "openid_connect/forged.rs"]
 mod forged;
+#[path = "openid_connect/fuzz.rs"]
+mod fuzz;
 #[path = "openid_connect/keys.rs"]
 mod keys;
 #[path = "openid_connect/login.rs"]
@@ -39,10 +43,14 @@ mod providers;
 #[cfg(feature = "peers")]
 #[path = "openid_connect/redis.rs"]
 mod redis;
+#[path = "openid_connect/relying.rs"]
+mod relying;
 #[path = "openid_connect/session.rs"]
 mod session;
 #[path = "openid_connect/trouble.rs"]
 mod trouble;
+#[path = "openid_connect/tunnel.rs"]
+mod tunnel;
 
 use std::sync::Arc;
 

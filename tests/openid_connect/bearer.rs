@@ -10,7 +10,7 @@ use jose::{Alg, SigningKey};
 use serde_json::{Value, json};
 
 use super::{CLIENT, SECRET, decoded, expect_refused, form, guarded};
-use crate::support::{Answer, Portcullis, Provider, Request, shared, tokens};
+use crate::support::{Answer, Portcullis, Provider, Request, shared, tokens, unique};
 
 #[tokio::test]
 async fn a_token_is_verified_by_the_keys_that_the_provider_publishes() {
@@ -220,4 +220,51 @@ async fn j47_j48_two_tokens_are_a_400_and_odd_schemes_open_nothing() {
         assert_eq!(send(&[odd.replace('x', &token)], "a").await, 401, "{odd}");
     }
     assert_eq!(site.reached(), 1);
+}
+
+#[tokio::test]
+async fn j52_a_verdict_is_of_one_token_on_one_route_and_of_nothing_else() {
+    let provider = Provider::start(CLIENT);
+    let with = async |further: Value| {
+        let mut conf = json!({"bearer_only": true, "use_jwks": true});
+        conf.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+        guarded(shared(), &provider, conf).await
+    };
+    let open = with(json!({})).await;
+    let other_audience =
+        with(json!({"claim_validator": {"audience": {"values": ["https://other.example/"]}}})).await;
+    let scoped = with(json!({"required_scopes": ["admin"]})).await;
+    let other_issuer =
+        with(json!({"claim_validator": {"issuer": {"valid_issuers": ["https://other.example/"]}}})).await;
+    let token = provider.access_token(&json!({"scope": "read not-admin"}));
+    for _ in 0..3 {
+        // Each route in turn, so that what one has judged is remembered when the next is asked.
+        assert_eq!(open.with_token(&token).await.status, 200);
+        assert_eq!(other_audience.with_token(&token).await.status, 403);
+        assert_eq!(scoped.with_token(&token).await.status, 403);
+        assert_eq!(other_issuer.with_token(&token).await.status, 401);
+    }
+    for at in [0, token.len() / 3, token.len() / 2, token.len() - 1] {
+        let mut bent = token.clone().into_bytes();
+        bent[at] = if bent[at] == b'A' { b'B' } else { b'A' };
+        let bent = String::from_utf8(bent).unwrap();
+        expect_refused(&open, &format!("one letter at {at}"), &bent).await;
+    }
+    let endpoint = format!("{}introspect", provider.issuer());
+    let opaque = with(json!({"use_jwks": false, "introspection_endpoint": endpoint})).await;
+    let good = unique("opaque-token-");
+    let known = good.clone();
+    provider.lie("/introspect", move |seen| {
+        let is_known = form(seen).get("token") == Some(&known);
+        Answer::json(&json!({"active": is_known, "sub": "user-1", "exp": tokens::now() + 600}))
+    });
+    assert_eq!(opaque.with_token(&good).await.status, 200);
+    for bad in [&good[..good.len() - 1], &format!("{good}0"), &good[1..], &good.to_uppercase()] {
+        expect_refused(&opaque, bad, bad).await;
+    }
+    assert_eq!(opaque.with_token(&good).await.status, 200);
+    assert_eq!(
+        (open.reached(), other_audience.reached() + scoped.reached() + other_issuer.reached()),
+        (3, 0)
+    );
 }

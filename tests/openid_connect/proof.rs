@@ -73,6 +73,22 @@ fn expect_unproven(site: &Site, reached: usize, what: &str, answer: &Response, e
     assert_eq!(site.reached(), reached, "{what} reached the upstream");
 }
 
+/// Access tokens are made to be used more than once, and no route asks for otherwise. What is for one use is taken once:
+/// here a proof; a logout token and a `state` have tests that carry this number as well, on one node and on two.
+#[tokio::test]
+async fn j35_a_proof_counts_once_and_the_token_it_is_for_again_and_again() {
+    let provider = Provider::start(CLIENT);
+    let site = guarded(shared(), &provider, json!({"bearer_only": true, "use_jwks": true})).await;
+    let client = Prover::new();
+    let token = provider.access_token(&client.cnf());
+    for round in 1..=3 {
+        let proof = client.good(&site, &token);
+        assert_eq!(send(&site, "DPoP", &token, &[&proof]).await.status, 200);
+        let again = send(&site, "DPoP", &token, &[&proof]).await;
+        expect_unproven(&site, round, "a proof that was used", &again, "invalid_dpop_proof");
+    }
+}
+
 #[tokio::test]
 async fn j54_a_token_that_is_bound_to_a_key_needs_a_fresh_proof_for_every_request() {
     let provider = Provider::start(CLIENT);

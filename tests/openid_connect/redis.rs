@@ -116,7 +116,7 @@ async fn r25_r28_a_shared_session_is_one_on_all_nodes_from_login_to_logout() {
 }
 
 #[tokio::test]
-async fn r02_r20_states_and_logout_tokens_count_once_among_all_nodes() {
+async fn j35_r02_r20_states_and_logout_tokens_count_once_among_all_nodes() {
     let (redis, provider) = (Redis::start(), Provider::start(CLIENT));
     provider.claim(json!({"sid": "s1"}));
     let sites = on_all(&nodes(), &provider, redis.settings(), json!({})).await;

@@ -74,10 +74,20 @@ async fn r35_a_discovery_document_that_lies_is_not_used_and_the_last_good_one_st
         assert!(provider.hits(DISCOVERY).len() > asked, "it was looked at");
         assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200, "{:.80}", lie);
     }
-    let bomb = Answer::with(200, &[("Content-Encoding", "gzip")], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-    provider.lie(DISCOVERY, move |_| bomb.clone());
-    gate.advance(Duration::from_secs(61)).await;
-    assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200);
+    let truth = provider.described().to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", truth.len());
+    for (what, lie) in [
+        ("a bomb", Answer::bomb(10)),
+        ("a drip", Answer::Drip(head.into_bytes(), truth.into_bytes(), Duration::from_millis(500))),
+        (
+            "a document that breaks off",
+            Answer::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".into()),
+        ),
+    ] {
+        provider.lie(DISCOVERY, move |_| lie.clone());
+        gate.advance(Duration::from_secs(61)).await;
+        assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200, "{what}");
+    }
 }
 
 #[tokio::test]
@@ -138,6 +148,80 @@ async fn j40_j41_a_key_set_that_is_hostile_opens_nothing_and_hurts_nobody() {
     provider.lie("/jwks", move |_| Answer::json(&own));
     gate.advance(Duration::from_secs(61)).await;
     assert_eq!(site.with_token(&good()).await.status, 200);
+}
+
+#[tokio::test]
+async fn j41_a_key_set_that_is_packed_or_comes_byte_by_byte_leaves_the_last_good_one() {
+    let gate = Arc::new(Portcullis::dev());
+    let provider = Provider::start(CLIENT);
+    let mut further = tokens_only();
+    further["jwk_expires_in"] = json!(60);
+    let site = guarded(Arc::clone(&gate), &provider, further).await;
+    let good = provider.access_token(&json!({"exp": tokens::now() + 100_000}));
+    assert_eq!(site.with_token(&good).await.status, 200);
+    let before = gate.resident();
+    let keys = provider.published_keys().to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", keys.len());
+    for (what, lie) in [
+        ("a bomb", Answer::bomb(64)),
+        ("a drip", Answer::Drip(head.into_bytes(), keys.into_bytes(), Duration::from_millis(500))),
+        (
+            "one that breaks off",
+            Answer::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".into()),
+        ),
+        (
+            "one without end",
+            Answer::Flood(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+                b"400\r\n".iter().copied().chain([b' '; 1024]).chain(*b"\r\n").collect(),
+            ),
+        ),
+    ] {
+        let asked = provider.hits("/jwks").len();
+        provider.lie("/jwks", move |_| lie.clone());
+        let begun = std::time::Instant::now();
+        gate.advance(Duration::from_secs(61)).await;
+        assert!(provider.hits("/jwks").len() > asked, "{what}: it was looked at");
+        assert_eq!(site.with_token(&good).await.status, 200, "{what}: the last good set stays");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{what}: {:?}", begun.elapsed());
+    }
+    let grown = gate.resident().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes more");
+}
+
+#[tokio::test]
+async fn j40_a_token_that_names_no_key_is_tried_with_eight_that_fit_at_most() {
+    let own = tokens::key(jose::Alg::ES256, "own");
+    let strangers: Vec<Value> =
+        (0..100).map(|n| tokens::key(jose::Alg::ES256, &format!("key-{n}")).public_jwk()).collect();
+    let others: Vec<Value> =
+        (0..20).map(|n| tokens::key(jose::Alg::EdDSA, &format!("other-{n}")).public_jwk()).collect();
+    for (before, status) in [(0, 200), (4, 200), (7, 200), (8, 401), (99, 401)] {
+        let provider = Provider::start(CLIENT);
+        let mut keys = others.clone();
+        keys.extend(strangers[..before].iter().cloned());
+        keys.push(own.public_jwk());
+        let set = json!({ "keys": keys });
+        provider.lie("/jwks", move |_| Answer::json(&set));
+        let site = guarded(shared(), &provider, tokens_only()).await;
+        let now = tokens::now();
+        let claims = json!({"iss": provider.issuer(), "sub": "user-1", "aud": provider.audience(), "iat": now,
+                            "exp": now + 600});
+        let nameless = json!({"kid": null});
+        let payload = claims.to_string();
+        let token = own.sign_with_header(nameless.as_object().unwrap(), payload.as_bytes()).unwrap();
+        assert_eq!(
+            site.with_token(&token).await.status,
+            status,
+            "behind {before} that fit, and 20 that do not"
+        );
+        assert_eq!(
+            site.with_token(&tokens::mint(&own, &claims)).await.status,
+            200,
+            "by its name it is found"
+        );
+        assert_eq!(site.reached(), 1 + usize::from(status == 200));
+    }
 }
 
 #[tokio::test]

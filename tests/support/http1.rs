@@ -298,6 +298,38 @@ impl Connection {
     }
 }
 
+/// Requests one after the other on one connection, which is opened anew when the other side has closed it.
+pub(crate) struct Line {
+    port: u16,
+    connection: Connection,
+}
+
+impl Line {
+    /// To a port of this machine.
+    pub(crate) async fn to(port: u16) -> Self {
+        Self { port, connection: Connection::open(port).await }
+    }
+
+    /// One request, and its answer.
+    pub(crate) async fn send(&mut self, request: &Request) -> Response {
+        let bytes = request.bytes();
+        for _ in 0..2 {
+            self.connection.send(&bytes).await;
+            let answer = self.connection.response().await;
+            let ends = |answer: &Response| {
+                answer.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
+            };
+            if answer.as_ref().is_none_or(ends) {
+                self.connection = Connection::open(self.port).await;
+            }
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+        panic!("no answer to {:?}", String::from_utf8_lossy(&bytes));
+    }
+}
+
 /// A well-formed request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {

@@ -14,6 +14,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod browser;
+pub(crate) mod fuzz;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod peer;
@@ -31,7 +32,7 @@ use std::time::Duration;
 pub(crate) use self::{
     admin::Admin,
     browser::Browser,
-    http1::{Connection, Request, Response},
+    http1::{Connection, Line, Request, Response},
     process::{Options, Portcullis, shared},
     provider::Provider,
     server::{Answer, Seen, Upstream},

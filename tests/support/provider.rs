@@ -5,12 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jose::{Alg, CompactJws, SigningKey};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use super::{Answer, Seen, Upstream, process::locked, tokens};
 
 type Override = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+type IdTokens = Arc<dyn Fn(Value) -> String + Send + Sync>;
 
 /// The provider.
 pub(crate) struct Provider {
@@ -34,6 +38,12 @@ struct State {
     nonces: Mutex<BTreeMap<String, (u16, String)>>,
     /// The nonce of the last authorization request.
     nonce: Mutex<Option<String>>,
+    /// Codes that were given out and not yet redeemed, with what was asked for.
+    codes: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// How many codes were given out.
+    given: Mutex<usize>,
+    /// Makes ID tokens of their claims in place of the provider.
+    id_tokens: Mutex<Option<IdTokens>>,
     client: String,
     audience: String,
 }
@@ -41,6 +51,15 @@ struct State {
 impl Provider {
     /// A new one with one ES256 key. `client` is whom it issues to.
     pub(crate) fn start(client: &str) -> Self {
+        Self::listen(client, None)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn over_tls(client: &str, config: Arc<ServerConfig>) -> Self {
+        Self::listen(client, Some(config))
+    }
+
+    fn listen(client: &str, tls: Option<Arc<ServerConfig>>) -> Self {
         let state = Arc::new(State {
             issuer: Mutex::default(),
             keys: Mutex::new(vec![tokens::key(Alg::ES256, "key-1")]),
@@ -51,12 +70,20 @@ impl Provider {
             pushed: Mutex::default(),
             nonces: Mutex::default(),
             nonce: Mutex::default(),
+            codes: Mutex::default(),
+            given: Mutex::default(),
+            id_tokens: Mutex::default(),
             client: client.to_owned(),
             audience: "https://api.example/".to_owned(),
         });
         let answering = Arc::clone(&state);
-        let server = Upstream::scripted(move |seen| answering.answer(seen));
-        *locked(&state.issuer) = format!("http://localhost:{}/", server.port());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let script = move |seen: &Seen| answering.answer(seen);
+        let server = match tls {
+            Some(config) => Upstream::scripted_over_tls(config, script),
+            None => Upstream::scripted(script),
+        };
+        *locked(&state.issuer) = format!("{scheme}://localhost:{}/", server.port());
         Self { server, state }
     }
 
@@ -129,6 +156,32 @@ impl Provider {
         *locked(&self.state.claims) = claims;
     }
 
+    /// Makes ID tokens of their claims in this way from now on.
+    pub(crate) fn make_id_tokens(&self, make: impl Fn(Value) -> String + Send + Sync + 'static) {
+        *locked(&self.state.id_tokens) = Some(Arc::new(make));
+    }
+
+    /// Makes them itself again.
+    pub(crate) fn make_good_id_tokens(&self) {
+        *locked(&self.state.id_tokens) = None;
+    }
+
+    /// A JWT of its own over these claims and no others.
+    pub(crate) fn signed(&self, typ: &str, claims: &Value) -> String {
+        self.state.sign_as(typ, claims)
+    }
+
+    /// What signs as the provider does, for [`Provider::make_id_tokens`].
+    pub(crate) fn signer(&self) -> impl Fn(&Value) -> String + Send + Sync + use<> {
+        let state = Arc::clone(&self.state);
+        move |claims| state.sign_as("JWT", claims)
+    }
+
+    /// How many connections it has accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
     /// Says more in its metadata from now on, or something else.
     pub(crate) fn publish(&self, members: Value) {
         *locked(&self.state.published) = members;
@@ -172,7 +225,7 @@ impl State {
             }
             "/authorize" => self.authorize(seen),
             "/par" => self.push(seen),
-            "/token" => Answer::json(&self.token()),
+            "/token" => self.redeem(seen),
             "/userinfo" => Answer::json(&json!({"sub": "user-1", "name": "A User"})),
             "/introspect" => {
                 let mut claims = self.access_claims();
@@ -235,22 +288,58 @@ impl State {
         let (Some(back), Some(state)) = (asked.get("redirect_uri"), asked.get("state")) else {
             return Answer::with(400, &[], "redirect_uri and state are needed");
         };
+        let code = {
+            let mut given = locked(&self.given);
+            *given += 1;
+            format!("code-{given}")
+        };
+        locked(&self.codes).insert(code.clone(), asked.clone());
         let answer = form_urlencoded::Serializer::new(String::new())
-            .append_pair("code", "code-1")
+            .append_pair("code", &code)
             .append_pair("state", state)
             .finish();
         Answer::with(302, &[("Location", &format!("{back}?{answer}"))], "")
     }
 
-    fn token(&self) -> Value {
+    /// Tokens for a code, which counts once and with the verifier of its challenge (RFC 7636 section 4.6), or for a
+    /// refresh token.
+    fn redeem(&self, seen: &Seen) -> Answer {
+        let form: BTreeMap<_, _> = form_urlencoded::parse(&seen.message.body).into_owned().collect();
+        if form.get("grant_type").is_none_or(|grant| grant != "authorization_code") {
+            let nonce = locked(&self.nonce).clone();
+            return Answer::json(&self.token(nonce.as_deref()));
+        }
+        let asked = form.get("code").and_then(|code| locked(&self.codes).remove(code));
+        let proven = asked.filter(|asked| match (asked.get("code_challenge"), form.get("code_verifier")) {
+            (Some(challenge), Some(verifier)) => {
+                let digest = digest::digest(&digest::SHA256, verifier.as_bytes());
+                URL_SAFE_NO_PAD.encode(digest) == *challenge
+            }
+            (challenge, verifier) => challenge.is_none() && verifier.is_none(),
+        });
+        match proven {
+            Some(asked) => Answer::json(&self.token(asked.get("nonce").map(String::as_str))),
+            None => {
+                let json = [("Content-Type", "application/json")];
+                Answer::with(400, &json, r#"{"error":"invalid_grant"}"#)
+            }
+        }
+    }
+
+    fn token(&self, nonce: Option<&str>) -> Value {
         let mut id = self.access_claims();
         id["aud"] = json!(self.client);
-        if let Some(nonce) = locked(&self.nonce).clone() {
+        if let Some(nonce) = nonce {
             id["nonce"] = json!(nonce);
         }
+        let make = locked(&self.id_tokens).clone();
+        let id_token = match make {
+            Some(make) => make(self.claims_with(&id, &json!({}))),
+            None => self.sign(&id, &json!({})),
+        };
         let mut answer = json!({
             "access_token": self.sign(&self.access_claims(), &json!({})),
-            "id_token": self.sign(&id, &json!({})),
+            "id_token": id_token,
             "refresh_token": "refresh-1",
             "token_type": "Bearer",
             "expires_in": 3600,
@@ -266,12 +355,22 @@ impl State {
     }
 
     fn sign(&self, claims: &Value, on_top: &Value) -> String {
+        self.sign_as("JWT", &self.claims_with(claims, on_top))
+    }
+
+    fn sign_as(&self, typ: &str, claims: &Value) -> String {
+        let keys = locked(&self.keys);
+        let key = keys.first().expect("the provider has a key");
+        key.sign(Some(typ), claims.to_string().as_bytes()).unwrap()
+    }
+
+    fn claims_with(&self, claims: &Value, on_top: &Value) -> Value {
         let mut claims = claims.clone();
         let always = locked(&self.claims).clone();
         for (name, value) in [always.as_object(), on_top.as_object()].into_iter().flatten().flatten() {
             claims[name] = value.clone();
         }
-        tokens::mint(locked(&self.keys).first().expect("the provider has a key"), &claims)
+        claims
     }
 }
 

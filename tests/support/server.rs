@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use rustls::ServerConfig;
@@ -54,6 +55,8 @@ pub(crate) enum Answer {
     SendAndClose(Vec<u8>),
     /// Sends the first bytes once, then the others until the peer is gone, 100,000 times at most.
     Flood(Vec<u8>, Vec<u8>),
+    /// Sends the first bytes at once and the others one by one, with this pause before each.
+    Drip(Vec<u8>, Vec<u8>, Duration),
     /// Sends nothing and keeps the connection.
     Stall,
     /// Closes without a byte.
@@ -74,6 +77,12 @@ impl Answer {
         Self::Send(out)
     }
 
+    /// `200` with JSON that is packed a hundred and fifty to one: zeros, `mebibytes` of them.
+    pub(crate) fn bomb(mebibytes: usize) -> Self {
+        let headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
+        Self::with(200, &headers, packed_zeros(mebibytes << 20))
+    }
+
     /// `200` with a text.
     pub(crate) fn text(body: &str) -> Self {
         Self::with(200, &[("Content-Type", "text/plain")], body)
@@ -88,6 +97,24 @@ impl Answer {
     pub(crate) fn raw(bytes: impl AsRef<[u8]>) -> Self {
         Self::Send(bytes.as_ref().to_vec())
     }
+}
+
+/// Zeros by gzip (RFC 1951 section 3.2.6, RFC 1952): one literal, then copies of 258 bytes from one byte back. The checksum
+/// at the end is not theirs: whoever unpacks that far has the damage already.
+fn packed_zeros(length: usize) -> Vec<u8> {
+    let mut bits: Vec<u8> = vec![1, 1, 0];
+    let mut code = |code: u16, width: u16| bits.extend((0..width).rev().map(|at| (code >> at & 1) as u8));
+    code(0x30, 8);
+    for _ in 0..length / 258 {
+        // Length 258 is symbol 285, distance 1 is symbol 0.
+        code(0xc5, 8);
+        code(0, 5);
+    }
+    code(0, 7);
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    out.extend(bits.chunks(8).map(|byte| byte.iter().enumerate().fold(0, |sum, (at, bit)| sum | bit << at)));
+    out.extend_from_slice(&[0; 8]);
+    out
 }
 
 type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
@@ -122,7 +149,15 @@ impl Upstream {
 
     /// One that speaks TLS.
     pub(crate) fn over_tls(config: Arc<ServerConfig>) -> Self {
-        Self::listen(Arc::new(|_| Answer::text("ok")), Some(config))
+        Self::scripted_over_tls(config, |_| Answer::text("ok"))
+    }
+
+    /// One that speaks TLS and answers what `script` says.
+    pub(crate) fn scripted_over_tls(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Arc::new(script), Some(config))
     }
 
     fn listen(script: Script, tls: Option<Arc<ServerConfig>>) -> Self {
@@ -272,6 +307,13 @@ fn obey(stream: &mut (impl std::io::Read + Write), answer: Answer) -> bool {
             false
         }
         Answer::Flood(first, again) => send(&first) && (0..100_000).all(|_| send(&again)),
+        Answer::Drip(first, slowly, pause) => {
+            send(&first)
+                && slowly.iter().all(|byte| {
+                    thread::sleep(pause);
+                    send(&[*byte])
+                })
+        }
         Answer::Stall => true,
         Answer::Close => false,
     }

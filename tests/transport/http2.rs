@@ -33,7 +33,7 @@ async fn t23_http2_works_by_prior_knowledge_and_by_alpn() {
 }
 
 #[tokio::test]
-async fn t23_bodies_and_trailers_cross_from_http2_to_http1() {
+async fn h06_t23_bodies_and_trailers_cross_from_http2_to_http1() {
     let site = Site::new().await;
     let client = Client::open(site.gate.port(9080)).await;
     let request = HttpRequest::post(format!("http://localhost{}", site.target("body")))
@@ -51,7 +51,7 @@ async fn t23_bodies_and_trailers_cross_from_http2_to_http1() {
 }
 
 #[tokio::test]
-async fn t23_cookie_crumbs_become_one_line() {
+async fn h06_t23_cookie_crumbs_become_one_line() {
     let site = Site::new().await;
     let mut frames = Frames::open(site.gate.port(9080)).await;
     let target = site.target("crumbs");
@@ -63,7 +63,7 @@ async fn t23_cookie_crumbs_become_one_line() {
 }
 
 #[tokio::test]
-async fn t23_what_would_split_a_request_in_http1_is_refused_in_http2() {
+async fn h06_t23_what_would_split_a_request_in_http1_is_refused_in_http2() {
     let site = Site::new().await;
     let target = site.target("split");
     let smuggle =
