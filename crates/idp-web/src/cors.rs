@@ -82,7 +82,7 @@ pub(crate) async fn open(
     };
     if known {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let exposed = HeaderValue::from_static("www-authenticate, retry-after");
+        let exposed = HeaderValue::from_static("www-authenticate, retry-after, dpop-nonce");
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     response

@@ -4,7 +4,8 @@
 //! not: nothing is decided here about who may have which token, and nothing is stored. The binary serves [`router`] on
 //! the provider's listeners, plain and TLS alike: the host and port of a request pick the tenant's origin, and the
 //! origin's scheme is the configured one. `axum::extract::ConnectInfo<SocketAddr>` among a request's extensions, where
-//! there is one, tells the address that failed logins are counted by.
+//! there is one, tells the address that failed logins are counted by; [`PeerCertificate`] tells what the client has
+//! shown in its handshake.
 //!
 //! The way of a request: [`visit`] finds its origin and adds the headers that every answer has, then `routes` lead to
 //! one file per endpoint, or to [`management`] for everything below `/api/v2/`.
@@ -21,6 +22,7 @@ mod origin;
 mod pages;
 mod par;
 mod peer;
+mod proof;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -45,18 +47,22 @@ use serde_json::json;
 
 use crate::cors::Origins;
 
+pub use crate::proof::PeerCertificate;
+
 /// What the endpoints share.
 #[derive(Clone)]
 pub struct IdpState {
     idp: Arc<Idp>,
     origins: Arc<Origins>,
     proxies: Arc<[IpNet]>,
+    forwarded_certificates: bool,
 }
 
 impl IdpState {
     /// The face of `idp`. The clock ages what is remembered about browsers' origins.
     pub fn new(idp: Arc<Idp>, clock: Clock) -> Self {
-        Self { idp, origins: Arc::new(Origins::new(clock)), proxies: Arc::default() }
+        let origins = Arc::new(Origins::new(clock));
+        Self { idp, origins, proxies: Arc::default(), forwarded_certificates: false }
     }
 
     /// Believes these peers what they say in `X-Forwarded-For`. Behind a proxy that is not among them all users come
@@ -64,6 +70,13 @@ impl IdpState {
     #[must_use]
     pub fn trusting(self, proxies: &[IpNet]) -> Self {
         Self { proxies: proxies.into(), ..self }
+    }
+
+    /// Believes those peers too what they say of client certificates, in the headers `client-certificate` and
+    /// `client-certificate-ca-verified`. They must take these headers off what comes to them.
+    #[must_use]
+    pub fn with_forwarded_certificates(self, forwarded_certificates: bool) -> Self {
+        Self { forwarded_certificates, ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use idp::EndpointError;
 use oauth::ErrorCode;
 use serde_json::json;
 
-use crate::{IdpState, answer, fields, visit::Visit};
+use crate::{IdpState, answer, fields, proof, visit::Visit};
 
 /// `POST /oauth/par`.
 pub(crate) async fn push(
@@ -21,20 +21,21 @@ pub(crate) async fn push(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let site = &visit.site;
+    let (site, url) = (&visit.site, visit.url("/oauth/par"));
     if query.is_some_and(|query| !query.is_empty()) {
         let error = fields::refused("the parameters must be in the body, none in the query");
         return answer::refusal(site, &error, false);
     }
-    let authorization = match answer::authorization(&headers) {
-        Ok(authorization) => authorization,
+    let presented = match proof::presented(&visit, &headers, "POST", &url) {
+        Ok(presented) => presented,
         Err(error) => return answer::refusal(site, &error, false),
     };
+    let basic = presented.authorization.is_some();
     let params = match fields::of_form_body(&headers, body).await {
         Ok(params) => params,
-        Err(error) => return answer::refusal(site, &error, authorization.is_some()),
+        Err(error) => return answer::refusal(site, &error, basic),
     };
-    match state.idp.pushed_requests.push(site, authorization, &params).await {
+    let response = match state.idp.pushed_requests.push(site, presented, &params).await {
         Ok(pushed) => {
             let body = json!({ "request_uri": pushed.request_uri, "expires_in": pushed.expires_in });
             answer::uncached((StatusCode::CREATED, Json(body)).into_response())
@@ -43,8 +44,9 @@ pub(crate) async fn push(
         Err(EndpointError::OAuth(error)) if is_disabled(&error.code) => {
             (StatusCode::NOT_FOUND, Json(&error)).into_response()
         }
-        Err(error) => answer::endpoint_error(site, error, authorization.is_some()),
-    }
+        Err(error) => answer::endpoint_error(site, error, basic),
+    };
+    proof::with_nonce(&state, &headers, response)
 }
 
 fn is_disabled(code: &ErrorCode) -> bool {

@@ -7,9 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use idp::Presented;
 use oauth::{OAuthError, Params};
 
-use crate::{IdpState, answer, cors, fields, visit::Visit};
+use crate::{IdpState, answer, cors, fields, proof, visit::Visit};
 
 /// `POST /oauth/token` (RFC 6749 section 3.2).
 pub(crate) async fn token(
@@ -19,14 +20,15 @@ pub(crate) async fn token(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let site = &visit.site;
-    let response = match read(&headers, query.as_deref(), body).await {
-        Ok((authorization, params)) => match state.idp.token.answer(site, authorization, &params).await {
+    let (site, url) = (&visit.site, visit.url("/oauth/token"));
+    let response = match read(&visit, &headers, &url, query.as_deref(), body).await {
+        Ok((presented, params)) => match state.idp.token.answer(site, presented, &params).await {
             Ok(tokens) => answer::uncached(Json(tokens.to_wire()).into_response()),
-            Err(error) => answer::endpoint_error(site, error, authorization.is_some()),
+            Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
         },
         Err(error) => answer::refusal(site, &error, false),
     };
+    let response = proof::with_nonce(&state, &headers, response);
     cors::open(&state, &visit, &headers, response).await
 }
 
@@ -38,14 +40,12 @@ pub(crate) async fn introspect(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let site = &visit.site;
-    match read(&headers, query.as_deref(), body).await {
-        Ok((authorization, params)) => {
-            match state.idp.introspection.answer(site, authorization, &params).await {
-                Ok(answer) => answer::uncached(Json(answer).into_response()),
-                Err(error) => answer::endpoint_error(site, error, authorization.is_some()),
-            }
-        }
+    let (site, url) = (&visit.site, visit.url("/oauth/introspect"));
+    match read(&visit, &headers, &url, query.as_deref(), body).await {
+        Ok((presented, params)) => match state.idp.introspection.answer(site, presented, &params).await {
+            Ok(answer) => answer::uncached(Json(answer).into_response()),
+            Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
+        },
         Err(error) => answer::refusal(site, &error, false),
     }
 }
@@ -58,14 +58,12 @@ pub(crate) async fn revoke(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let site = &visit.site;
-    let response = match read(&headers, query.as_deref(), body).await {
-        Ok((authorization, params)) => {
-            match state.idp.revocation.revoke(site, authorization, &params).await {
-                Ok(()) => answer::uncached(StatusCode::OK.into_response()),
-                Err(error) => answer::endpoint_error(site, error, authorization.is_some()),
-            }
-        }
+    let (site, url) = (&visit.site, visit.url("/oauth/revoke"));
+    let response = match read(&visit, &headers, &url, query.as_deref(), body).await {
+        Ok((presented, params)) => match state.idp.revocation.revoke(site, presented, &params).await {
+            Ok(()) => answer::uncached(StatusCode::OK.into_response()),
+            Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
+        },
         Err(error) => answer::refusal(site, &error, false),
     };
     cors::open(&state, &visit, &headers, response).await
@@ -73,14 +71,16 @@ pub(crate) async fn revoke(
 
 /// The credentials and parameters of a request. Parameters in the query are refused: URLs are logged
 /// (RFC 6749 section 2.3.1).
-async fn read<'h>(
+pub(crate) async fn read<'h>(
+    visit: &'h Visit,
     headers: &'h HeaderMap,
+    url: &'h str,
     query: Option<&str>,
     body: Body,
-) -> Result<(Option<&'h str>, Params<'static>), OAuthError> {
+) -> Result<(Presented<'h>, Params<'static>), OAuthError> {
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(fields::refused("the parameters must be in the body, none in the query"));
     }
-    let authorization = answer::authorization(headers)?;
-    Ok((authorization, fields::of_body(headers, body).await?))
+    let presented = proof::presented(visit, headers, "POST", url)?;
+    Ok((presented, fields::of_body(headers, body).await?))
 }

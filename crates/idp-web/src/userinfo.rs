@@ -7,13 +7,14 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idp::{EndpointError, Site};
+use idp::{EndpointError, PresentedToken, Site};
 use oauth::{
     ErrorCode, OAuthError,
     bearer::{self, Authorization},
+    dpop,
 };
 
-use crate::{IdpState, answer, cors, fields, visit::Visit};
+use crate::{IdpState, answer, cors, fields, proof, visit::Visit};
 
 /// `GET /userinfo`.
 pub(crate) async fn by_header(
@@ -21,8 +22,8 @@ pub(crate) async fn by_header(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Response {
-    let token = header_token(&headers).map(|token| token.map(str::to_owned));
-    answer_with(&state, &visit, &headers, token).await
+    let token = header_token(&headers);
+    answer_with(&state, &visit, &headers, "GET", token).await
 }
 
 /// `POST /userinfo`.
@@ -33,20 +34,24 @@ pub(crate) async fn by_form(
     body: Body,
 ) -> Response {
     let token = posted_token(&headers, body).await;
-    answer_with(&state, &visit, &headers, token).await
+    answer_with(&state, &visit, &headers, "POST", token).await
 }
 
-fn header_token(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+/// A token, and whether it came under the scheme `DPoP`.
+type Token = (String, bool);
+
+fn header_token(headers: &HeaderMap) -> Result<Option<Token>, OAuthError> {
     let values = headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     match bearer::parse(values) {
-        Ok(Authorization::Bearer(token)) => Ok(Some(token)),
-        Ok(Authorization::Absent | Authorization::Other | Authorization::Dpop(_)) => Ok(None),
+        Ok(Authorization::Bearer(token)) => Ok(Some((token.to_owned(), false))),
+        Ok(Authorization::Dpop(token)) => Ok(Some((token.to_owned(), true))),
+        Ok(Authorization::Absent | Authorization::Other) => Ok(None),
         Err(error) => Err(fields::refused(&error.to_string())),
     }
 }
 
-async fn posted_token(headers: &HeaderMap, body: Body) -> Result<Option<String>, OAuthError> {
-    let in_header = header_token(headers)?.map(str::to_owned);
+async fn posted_token(headers: &HeaderMap, body: Body) -> Result<Option<Token>, OAuthError> {
+    let in_header = header_token(headers)?;
     // A POST with the token in its header needs no body, and then has no media type.
     if fields::media_type(headers).is_none() {
         return Ok(in_header);
@@ -54,7 +59,7 @@ async fn posted_token(headers: &HeaderMap, body: Body) -> Result<Option<String>,
     let form = fields::of_form_body(headers, body).await?;
     match (in_header, form.value("access_token")) {
         (Some(_), Some(_)) => Err(fields::refused("there is a token in the header and another in the form")),
-        (in_header, in_form) => Ok(in_header.or_else(|| in_form.map(str::to_owned))),
+        (in_header, in_form) => Ok(in_header.or_else(|| in_form.map(|token| (token.to_owned(), false)))),
     }
 }
 
@@ -62,25 +67,33 @@ async fn answer_with(
     state: &IdpState,
     visit: &Visit,
     headers: &HeaderMap,
-    token: Result<Option<String>, OAuthError>,
+    method: &str,
+    token: Result<Option<Token>, OAuthError>,
 ) -> Response {
-    let site = &visit.site;
-    let response = match token {
-        Ok(Some(token)) => match state.idp.userinfo.claims(site, &token).await {
-            Ok(claims) => answer::uncached(Json(claims).into_response()),
-            Err(EndpointError::OAuth(error)) => refused(site, Some(&error)),
-            Err(error) => answer::endpoint_error(site, error, false),
-        },
-        Ok(None) => refused(site, None),
-        Err(error) => refused(site, Some(&error)),
+    let (site, url) = (&visit.site, visit.url("/userinfo"));
+    let by_proof = matches!(&token, Ok(Some((_, true))));
+    let shown = token.and_then(|token| Ok((token, proof::presented(visit, headers, method, &url)?)));
+    let response = match shown {
+        Ok((Some((token, dpop)), request)) => {
+            let presented = PresentedToken { token: &token, dpop, request };
+            match state.idp.userinfo.claims(site, presented).await {
+                Ok(claims) => answer::uncached(Json(claims).into_response()),
+                Err(EndpointError::OAuth(error)) => refused(site, Some(&error), dpop),
+                Err(error) => answer::endpoint_error(site, error, false),
+            }
+        }
+        Ok((None, _)) => refused(site, None, false),
+        Err(error) => refused(site, Some(&error), by_proof),
     };
-    cors::open(state, visit, headers, response).await
+    cors::open(state, visit, headers, proof::with_nonce(state, headers, response)).await
 }
 
-/// RFC 6750 section 3.1. Who sent no token learns only how to send one.
-fn refused(site: &Site, error: Option<&OAuthError>) -> Response {
+/// RFC 6750 section 3.1 and RFC 9449 section 7.1. Who sent no token learns only how to send one.
+fn refused(site: &Site, error: Option<&OAuthError>, by_proof: bool) -> Response {
     let status = match error.map(|error| &error.code) {
-        None | Some(ErrorCode::InvalidToken) => StatusCode::UNAUTHORIZED,
+        None | Some(ErrorCode::InvalidToken | ErrorCode::UseDpopNonce | ErrorCode::InvalidDpopProof) => {
+            StatusCode::UNAUTHORIZED
+        }
         Some(ErrorCode::InsufficientScope) => StatusCode::FORBIDDEN,
         Some(_) => StatusCode::BAD_REQUEST,
     };
@@ -89,13 +102,20 @@ fn refused(site: &Site, error: Option<&OAuthError>) -> Response {
         params.push(("error", error.code.as_str()));
         params.extend(error.description.as_deref().map(|description| ("error_description", description)));
     }
-    let challenge = bearer::challenge(&site.issuer(), &params);
+    let bearer = bearer::challenge(&site.issuer(), &params);
+    let challenges = match error {
+        None => vec![bearer, dpop::challenge(&[])],
+        Some(_) if by_proof => vec![dpop::challenge(&params)],
+        Some(_) => vec![bearer],
+    };
     let mut response = match error {
         Some(error) => (status, Json(error)).into_response(),
         None => status.into_response(),
     };
-    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    for challenge in challenges {
+        if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+            response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+        }
     }
     answer::uncached(response)
 }

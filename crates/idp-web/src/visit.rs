@@ -10,9 +10,11 @@ use axum::{
     response::Response,
 };
 use base::Secret;
-use idp::{Browser, Site};
+use idp::{Browser, ClientCertificate, Site};
 
-use crate::{IdpState, answer, cookies::Cookie, headers, origin::Destination, pages, peer};
+use crate::{
+    IdpState, PeerCertificate, answer, cookies::Cookie, headers, origin::Destination, pages, peer, proof,
+};
 
 /// Characters of a browser's own name that are kept.
 const MAX_AGENT: usize = 512;
@@ -24,9 +26,24 @@ pub(crate) struct Visit {
     pub(crate) site: Site,
     /// The connection's other end, or who a trusted proxy there says is behind it.
     peer: Option<IpAddr>,
+    /// What the client has proven to have.
+    certificate: Option<ClientCertificate>,
+    /// Host and port as the client named them.
+    authority: String,
 }
 
 impl Visit {
+    /// The URL of a path as the client sees it: proofs of possession name it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let scheme = if self.site.is_https() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+
+    /// The client's certificate.
+    pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
+    }
+
     /// What the request says about the browser behind it.
     pub(crate) fn browser(&self, headers: &HeaderMap) -> Browser {
         let secret = |cookie: Cookie| {
@@ -63,7 +80,12 @@ pub(crate) async fn arrive(State(state): State<IdpState>, mut request: Request, 
                 let connected = request.extensions().get::<ConnectInfo<SocketAddr>>();
                 let peer =
                     connected.map(|info| peer::address(info.0.ip(), request.headers(), &state.proxies));
-                request.extensions_mut().insert(Visit { site, peer });
+                let shown = request.extensions().get::<PeerCertificate>().map(|shown| shown.0.clone());
+                let said = connected
+                    .filter(|_| state.forwarded_certificates)
+                    .and_then(|info| proof::forwarded(info.0.ip(), request.headers(), &state.proxies));
+                let (certificate, authority) = (shown.or(said), destination.to_string());
+                request.extensions_mut().insert(Visit { site, peer, certificate, authority });
                 next.run(request).await
             }
         },

@@ -3,9 +3,12 @@ use std::sync::Arc;
 use base::Secret;
 use jose::{Alg, CompactJws, VerifyingKey};
 use oauth::{ErrorCode, Scopes};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{EndpointError, IdpError, Site, idp::Core, keys::SIGNING_ALGS};
+use crate::{
+    EndpointError, IdpError, PresentedToken, Site, idp::Core, keys::SIGNING_ALGS, model::Confirmation,
+};
 
 /// Access tokens as the provider's own resources accept them: `/userinfo`, `/oauth/introspect`, `/api/v2`.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub struct AccessClaims {
     pub audiences: Vec<String>,
     /// Seconds since the epoch.
     pub expires_at: i64,
+    /// The key that whoever uses it must prove to have.
+    pub confirmation: Option<Confirmation>,
     /// Whether it is opaque.
     pub opaque: bool,
 }
@@ -50,9 +55,14 @@ impl Bearer {
     ///
     /// # Errors
     ///
-    /// `invalid_token`, with one description for every cause.
-    pub async fn verify(&self, site: &Site, token: &str) -> Result<AccessClaims, EndpointError> {
-        self.core.access_token(site, token).await?.ok_or_else(invalid_token)
+    /// `invalid_token`, with one description for every cause; of a token that is bound to a key also what is wrong with
+    /// the proof.
+    pub async fn verify<'a>(
+        &self,
+        site: &Site,
+        token: impl Into<PresentedToken<'a>>,
+    ) -> Result<AccessClaims, EndpointError> {
+        self.core.proven_token(site, &token.into()).await
     }
 }
 
@@ -123,10 +133,18 @@ impl Core {
         let scope = Scopes::parse(text("scope").unwrap_or_default()).unwrap_or_default();
         let expires_at = claims.get("exp").and_then(Value::as_i64).unwrap_or(0);
         let audiences = audiences(&claims);
-        Ok(Some((
-            AccessClaims { claims, subject, client_id, scope, audiences, expires_at, opaque: false },
-            family,
-        )))
+        let Ok(confirmation) = confirmation(&claims) else { return Ok(None) };
+        let access = AccessClaims {
+            claims,
+            subject,
+            client_id,
+            scope,
+            audiences,
+            expires_at,
+            confirmation,
+            opaque: false,
+        };
+        Ok(Some((access, family)))
     }
 
     async fn stored_access_token(
@@ -155,6 +173,9 @@ impl Core {
             claims.insert("exp".to_owned(), json!(expires_at));
             claims.insert("scope".to_owned(), json!(grant.scope.to_string()));
             claims.insert("azp".to_owned(), json!(grant.client_id));
+            if let Some(confirmation) = &grant.confirmation {
+                claims.insert("cnf".to_owned(), json!(confirmation));
+            }
             let access = AccessClaims {
                 claims,
                 subject: grant.user_id,
@@ -162,6 +183,7 @@ impl Core {
                 scope: grant.scope,
                 audiences: vec![audience],
                 expires_at,
+                confirmation: grant.confirmation,
                 opaque: true,
             };
             return Ok(Some((access, grant.family)));
@@ -236,6 +258,11 @@ impl Core {
             claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= self.clock.now().secs());
         Ok(Some(IdTokenHint { subject, client_id, sid: text("sid"), expired }))
     }
+}
+
+/// What a token is bound to. A binding that cannot be read is not the same as none.
+fn confirmation(claims: &Map<String, Value>) -> Result<Option<Confirmation>, serde_json::Error> {
+    claims.get("cnf").map(Confirmation::deserialize).transpose()
 }
 
 fn by_secret(site: &Site, jws: &CompactJws<'_>, secret: &Secret<String>) -> Option<Map<String, Value>> {

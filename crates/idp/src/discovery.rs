@@ -1,26 +1,33 @@
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
     Site,
     authorization::{request::IDENTITY_SCOPES, request_object::REQUEST_ALGS},
     client_authentication::{ASSERTION_ALGS, METHODS},
+    idp::Core,
     keys::SIGNING_ALGS,
     model::ResponseType,
     token_endpoint::GRANT_TYPES,
 };
 
 /// `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: only what works is listed.
-#[derive(Clone, Default)]
-pub struct Discovery {}
+#[derive(Clone)]
+pub struct Discovery {
+    core: Arc<Core>,
+}
 
 impl Discovery {
-    pub(crate) fn new() -> Self {
-        Self {}
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// The document of one origin.
     pub fn document(&self, site: &Site) -> Map<String, Value> {
-        let methods: Vec<&str> = METHODS.iter().map(|method| method.as_str()).collect();
+        let certificates = self.core.mtls_origin(site).is_some();
+        let methods = METHODS.iter().filter(|method| certificates || !method.is_certificate());
+        let methods: Vec<&str> = methods.map(|method| method.as_str()).collect();
         let confidential: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
         let signing: Vec<&str> = SIGNING_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
         let assertions: Vec<&str> = ASSERTION_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
@@ -70,17 +77,43 @@ impl Discovery {
             "require_request_uri_registration": true,
             "request_object_signing_alg_values_supported": requests,
         });
-        if let (true, Some(document)) =
-            (settings.pushed_authorization_requests_supported, document.as_object_mut())
-        {
-            document
-                .insert("pushed_authorization_request_endpoint".to_owned(), json!(site.url("/oauth/par")));
-            let required = settings.flags.require_pushed_authorization_requests;
-            document.insert("require_pushed_authorization_requests".to_owned(), json!(required));
-        }
-        match document {
+        let mut document = match document {
             Value::Object(document) => document,
             _ => Map::new(),
+        };
+        if settings.pushed_authorization_requests_supported {
+            let required = settings.flags.require_pushed_authorization_requests;
+            document
+                .insert("pushed_authorization_request_endpoint".to_owned(), json!(site.url("/oauth/par")));
+            document.insert("require_pushed_authorization_requests".to_owned(), json!(required));
         }
+        self.add_possession(site, &mut document);
+        document
+    }
+
+    /// How tokens are bound to keys (RFC 9449 section 5.1, RFC 8705 sections 3.3 and 5).
+    fn add_possession(&self, site: &Site, document: &mut Map<String, Value>) {
+        let algs: Vec<&str> = oauth::dpop::ALGS.split(' ').collect();
+        document.insert("dpop_signing_alg_values_supported".to_owned(), json!(algs));
+        let Some(origin) = self.core.mtls_origin(site) else { return };
+        document.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+        let moved = |name: &str| {
+            let url = document.get(name)?.as_str()?;
+            Some((name.to_owned(), json!(format!("{origin}{}", url.strip_prefix(&*site.origin)?))))
+        };
+        let aliases: Map<String, Value> = ALIASED.into_iter().filter_map(moved).collect();
+        document.insert("mtls_endpoint_aliases".to_owned(), Value::Object(aliases));
     }
 }
+
+/// Endpoints where a certificate says something.
+const ALIASED: [&str; 8] = [
+    "token_endpoint",
+    "userinfo_endpoint",
+    "revocation_endpoint",
+    "introspection_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+    "backchannel_authentication_endpoint",
+    "registration_endpoint",
+];

@@ -5,7 +5,7 @@ use base::{Clock, Keyring, Random};
 use crate::{
     Authorization, Bearer, ClientAuthentication, ConsentPages, Discovery, IdpError, Introspection, Keys,
     Login, Logout, Outbound, PasswordHasher, PushedRequests, Revocation, Site, TokenEndpoint, Userinfo,
-    attempts::Attempts, client_keys::ClientKeys, digest::Digester, management::Management,
+    attempts::Attempts, client_keys::ClientKeys, digest::Digester, management::Management, possession::Nonces,
     repository::Repository,
 };
 
@@ -25,6 +25,8 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// The tenant that answers for hosts nobody configured; `None` refuses them.
     pub fallback_tenant: Option<String>,
+    /// The port of the server that asks for client certificates; `None`: there is none.
+    pub mtls_port: Option<u16>,
 }
 
 /// The identity provider: one value per process, shared by everything that serves it.
@@ -69,8 +71,10 @@ pub(crate) struct Core {
     pub(crate) hasher: Arc<dyn PasswordHasher>,
     pub(crate) attempts: Attempts,
     pub(crate) keys: Keys,
+    pub(crate) nonces: Nonces,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) client_keys: ClientKeys,
+    mtls_port: Option<u16>,
     fallback_tenant: Option<String>,
 }
 
@@ -81,6 +85,10 @@ impl Idp {
         let core = Arc::new(Core {
             digester: Digester::new(&parts.keyring),
             attempts: Attempts::new(),
+            nonces: Nonces::new(&parts.keyring),
+            outbound: parts.outbound,
+            client_keys: ClientKeys::default(),
+            mtls_port: parts.mtls_port,
             keys: keys.clone(),
             repository: parts.repository,
             clock: parts.clock,
@@ -101,7 +109,7 @@ impl Idp {
             introspection: Introspection::new(core.clone(), client_authentication.clone()),
             revocation: Revocation::new(core.clone(), client_authentication.clone()),
             logout: Logout::new(core.clone()),
-            discovery: Discovery::new(),
+            discovery: Discovery::new(core.clone()),
             bearer: Bearer::new(core.clone()),
             management: Management::new(core.clone()),
             client_authentication,
@@ -116,6 +124,19 @@ impl Idp {
     pub async fn site(&self, host: &str) -> Result<Option<Site>, IdpError> {
         let host = host.to_ascii_lowercase();
         let tenants = self.core.repository.tenants().await?;
+        // The server that asks for certificates stands beside an origin that is https under the same name.
+        if let Some(name) = self.core.mtls_port.and_then(|port| host.strip_suffix(&format!(":{port}"))) {
+            for tenant in &tenants {
+                let is =
+                    |origin: &&String| origin.starts_with("https://") && host_name(authority(origin)) == name;
+                if let Some(origin) = tenant.origins.iter().find(is) {
+                    return Ok(Some(Site {
+                        origin: origin.as_str().into(),
+                        tenant: Arc::new(tenant.clone()),
+                    }));
+                }
+            }
+        }
         for tenant in &tenants {
             if let Some(origin) =
                 tenant.origins.iter().find(|origin| authority(origin) == without_default_port(&host, origin))
@@ -132,6 +153,11 @@ impl Idp {
             tenant.origins.iter().find(|origin| port.is_some() && self::port(authority(origin)) == port);
         let Some(origin) = same_port.or(tenant.origins.first()) else { return Ok(None) };
         Ok(Some(Site { origin: origin.as_str().into(), tenant: Arc::new(tenant) }))
+    }
+
+    /// The nonce that DPoP proofs must have at this moment, for the header `DPoP-Nonce` (RFC 9449 section 8).
+    pub fn dpop_nonce(&self) -> String {
+        self.core.nonces.current(self.core.clock.now())
     }
 
     /// The site of one configured origin of a tenant, for work that no request asked for.
@@ -168,6 +194,24 @@ fn authority(origin: &str) -> &str {
 fn without_default_port<'h>(host: &'h str, origin: &str) -> &'h str {
     let default = if origin.starts_with("https://") { ":443" } else { ":80" };
     host.strip_suffix(default).unwrap_or(host)
+}
+
+/// An authority without its port.
+fn host_name(authority: &str) -> &str {
+    match port(authority) {
+        Some(port) => {
+            authority.strip_suffix(port).and_then(|name| name.strip_suffix(':')).unwrap_or(authority)
+        }
+        None => authority,
+    }
+}
+
+impl Core {
+    /// Where the endpoints of a site that ask for client certificates are; `None` where there are none.
+    pub(crate) fn mtls_origin(&self, site: &Site) -> Option<String> {
+        let port = self.mtls_port.filter(|_| site.is_https())?;
+        Some(format!("https://{}:{port}", host_name(authority(&site.origin))))
+    }
 }
 
 fn port(authority: &str) -> Option<&str> {

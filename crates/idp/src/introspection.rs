@@ -4,9 +4,9 @@ use oauth::{ErrorCode, Params};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AccessClaims, ClientAuthentication, EndpointError, Site,
+    AccessClaims, ClientAuthentication, EndpointError, Presented, Site,
     idp::Core,
-    model::{Client, RefreshTokenRecord},
+    model::{Client, Confirmation, RefreshTokenRecord},
 };
 
 /// `/oauth/introspect` (RFC 7662).
@@ -23,13 +23,13 @@ impl Introspection {
 
     /// The answer, `{"active": false}` for every token the caller has no business with. The caller must authenticate
     /// with more than its name.
-    pub async fn answer(
+    pub async fn answer<'a>(
         &self,
         site: &Site,
-        authorization: Option<&str>,
+        presented: impl Into<Presented<'a>>,
         params: &Params<'_>,
     ) -> Result<Map<String, Value>, EndpointError> {
-        let caller = self.clients.authenticate(site, authorization, params).await?;
+        let caller = self.clients.authenticate(site, presented, params).await?;
         if caller.is_public() {
             return Err(EndpointError::oauth(
                 ErrorCode::InvalidClient,
@@ -96,7 +96,8 @@ fn describe_access_token(access: AccessClaims) -> Map<String, Value> {
     let mut answer = active();
     answer.extend(access.claims);
     answer.insert("client_id".to_owned(), json!(access.client_id));
-    answer.insert("token_type".to_owned(), json!("Bearer"));
+    let token_type = access.confirmation.as_ref().map_or("Bearer", Confirmation::token_type);
+    answer.insert("token_type".to_owned(), json!(token_type));
     answer
 }
 

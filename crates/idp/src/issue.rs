@@ -8,11 +8,15 @@ use serde_json::{Map, Value, json};
 use crate::{
     EndpointError, IdpError, Site,
     idp::Core,
-    model::{AccessTokenRecord, Client, Grant, ResourceServer, User, iso8601},
+    model::{AccessTokenRecord, Client, Confirmation, Grant, ResourceServer, User, iso8601},
+    possession::check_possession,
 };
 
 /// Seconds an opaque access token is good for.
 pub(crate) const OPAQUE_LIFETIME: i64 = 86_400;
+
+/// Where a client's access tokens are bound to keys, and somebody wants one in an authorization response.
+const UNBOUND: &str = "The client's access tokens are bound to a key, which the request does not name.";
 
 /// An access token for an API, before it is signed.
 pub(crate) struct AccessToken<'a> {
@@ -31,6 +35,8 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) gty: Option<&'a str>,
     /// What is revoked together.
     pub(crate) family: &'a str,
+    /// What it is bound to.
+    pub(crate) confirmation: Option<&'a Confirmation>,
 }
 
 /// An access token of a user flow.
@@ -93,6 +99,9 @@ impl Core {
         if let (false, Some(gty)) = (rfc9068, order.gty) {
             claims.insert("gty".to_owned(), json!(gty));
         }
+        if let Some(confirmation) = order.confirmation {
+            claims.insert("cnf".to_owned(), json!(confirmation));
+        }
         if api.token_dialect.has_permissions() {
             claims.insert("permissions".to_owned(), order.permissions.iter().collect());
         }
@@ -130,6 +139,9 @@ impl Core {
     ) -> Result<UserAccessToken, EndpointError> {
         let Holder { issuer, client, grant, user } = *holder;
         let refused = |text: &str| EndpointError::oauth(ErrorCode::InvalidGrant, text);
+        if client.needs_possession() && grant.confirmation.is_none() {
+            return Err(EndpointError::oauth(ErrorCode::InvalidRequest, UNBOUND));
+        }
         let Some(audience) = grant.audience.as_deref() else {
             let grant = Grant { scope: scope.clone(), issuer: issuer.to_owned(), ..grant.clone() };
             let (token, expires_in) = self.opaque_access_token(site, grant).await?;
@@ -137,6 +149,7 @@ impl Core {
         };
         let api = self.api(site, Some(audience)).await?;
         let api = api.ok_or_else(|| refused("The API of this grant does not exist any more."))?;
+        check_possession(&api, grant.confirmation.as_ref())?;
         // The grant may be months old: what the API gives users by now is what counts.
         let scope = self.user_scope(site, client, &api, scope).await?.map_err(refused)?;
         let permissions = self.permissions(site, &api, user).await?;
@@ -151,6 +164,7 @@ impl Core {
             permissions: &permissions,
             gty,
             family: &grant.family,
+            confirmation: grant.confirmation.as_ref(),
         };
         let (token, expires_in) = self.sign_access_token(site, &order).await?;
         Ok(UserAccessToken { token, expires_in, scope })

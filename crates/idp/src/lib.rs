@@ -10,6 +10,7 @@
 mod attempts;
 mod authorization;
 mod bearer;
+mod certificate;
 mod client_authentication;
 mod client_keys;
 mod consent;
@@ -27,6 +28,8 @@ pub mod model;
 mod outbound;
 mod password;
 mod policy;
+mod possession;
+mod presented;
 mod refresh;
 pub mod repository;
 mod revocation;
@@ -41,6 +44,7 @@ pub use authorization::{
     Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, Interaction, Pushed, PushedRequests,
 };
 pub use bearer::{AccessClaims, Bearer};
+pub use certificate::ClientCertificate;
 pub use client_authentication::ClientAuthentication;
 pub use consent::{ConsentPage, ConsentPages};
 pub use discovery::Discovery;
@@ -52,6 +56,7 @@ pub use login::{Login, LoginOutcome, LoginPage, NewSession, SignUpError, SignUpO
 pub use logout::{Logout, LogoutOutcome};
 pub use outbound::{Call, Exchange, Outbound, OutboundError, Reply};
 pub use password::{Argon2Pool, Cost, Hashing, PasswordHasher};
+pub use presented::{Presented, PresentedToken};
 pub use revocation::Revocation;
 pub use site::Site;
 pub use token_endpoint::{IssuedTokens, TokenEndpoint};

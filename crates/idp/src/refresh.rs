@@ -28,7 +28,10 @@ impl Core {
         let now = self.clock.now();
         let policy = &client.refresh_token;
         // The code's own members are of no more use.
-        let grant = Grant { nonce: None, code_challenge: None, ..grant };
+        // A confidential client proves itself at every use; a public one's tokens are bound to the key it has shown
+        // (RFC 9449 section 5, RFC 8705 section 4).
+        let confirmation = grant.confirmation.clone().filter(|_| client.is_public());
+        let grant = Grant { nonce: None, code_challenge: None, confirmation, ..grant };
         let expires_at = end(policy, policy.infinite_token_lifetime, now, policy.token_lifetime);
         let (token, record) = self.new_refresh_token(policy, grant, expires_at, None, now);
         self.repository.create_refresh_token(&site.tenant.id, &record).await?;

@@ -4,7 +4,7 @@ use base::UnixMillis;
 use oauth::{ErrorCode, Params};
 use serde_json::Value;
 
-use crate::{ClientAuthentication, EndpointError, Site, idp::Core};
+use crate::{ClientAuthentication, EndpointError, Presented, Site, idp::Core};
 
 /// `/oauth/revoke` (RFC 7009).
 #[derive(Clone)]
@@ -20,13 +20,13 @@ impl Revocation {
 
     /// Revokes the form's `token` if it is the caller's: a refresh token with everything made from it, or one access
     /// token. Success (200 with an empty body) says nothing about whether there was one.
-    pub async fn revoke(
+    pub async fn revoke<'a>(
         &self,
         site: &Site,
-        authorization: Option<&str>,
+        presented: impl Into<Presented<'a>>,
         params: &Params<'_>,
     ) -> Result<(), EndpointError> {
-        let caller = self.clients.authenticate(site, authorization, params).await?;
+        let caller = self.clients.authenticate(site, presented, params).await?;
         let token = params.value("token").ok_or_else(|| {
             EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: token")
         })?;

@@ -5,11 +5,12 @@ use oauth::{Challenge, ErrorCode, Params, Scopes, Verifier};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ClientAuthentication, EndpointError, Site,
+    ClientAuthentication, EndpointError, Presented, Site,
     authorization::request::IDENTITY_SCOPES,
     idp::Core,
     issue::{AccessToken, Hashed, Holder, UserAccessToken},
-    model::{Client, Grant, ResourceServer, SubjectType, User},
+    model::{Client, Confirmation, Grant, ResourceServer, SubjectType, User},
+    possession::check_possession,
     repository::{ClientGrantFilter, Page, Redemption},
 };
 
@@ -28,6 +29,8 @@ pub struct TokenEndpoint {
 pub struct IssuedTokens {
     /// A JWT for an API, or an opaque token for `/userinfo`.
     pub access_token: Secret<String>,
+    /// `DPoP` where the access token is bound to a key that way, else `Bearer`.
+    pub token_type: &'static str,
     /// Seconds.
     pub expires_in: i64,
     /// With `openid`.
@@ -57,7 +60,7 @@ impl IssuedTokens {
             wire.insert("scope".to_owned(), json!(self.scope.to_string()));
         }
         wire.insert("expires_in".to_owned(), json!(self.expires_in));
-        wire.insert("token_type".to_owned(), json!("Bearer"));
+        wire.insert("token_type".to_owned(), json!(self.token_type));
         wire
     }
 }
@@ -68,16 +71,17 @@ impl TokenEndpoint {
     }
 
     /// Answers a token request. A JSON body comes as the parameters it holds.
-    pub async fn answer(
+    pub async fn answer<'a>(
         &self,
         site: &Site,
-        authorization: Option<&str>,
+        presented: impl Into<Presented<'a>>,
         params: &Params<'_>,
     ) -> Result<IssuedTokens, EndpointError> {
+        let presented = presented.into();
         let grant_type = params.value("grant_type").ok_or_else(|| {
             EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: grant_type")
         })?;
-        let client = self.clients.authenticate(site, authorization, params).await?;
+        let client = self.clients.authenticate(site, presented, params).await?;
         if !GRANT_TYPES.contains(&grant_type) {
             return Err(EndpointError::oauth(ErrorCode::UnsupportedGrantType, "Unsupported grant type"));
         }
@@ -85,10 +89,11 @@ impl TokenEndpoint {
             let text = format!("Grant type '{grant_type}' not allowed for the client.");
             return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, &text));
         }
+        let bound = self.core.possession(site, &client, &presented).await?;
         match grant_type {
-            "authorization_code" => self.authorization_code(site, &client, params).await,
-            "client_credentials" => self.client_credentials(site, &client, params).await,
-            _ => self.refresh_token(site, &client, params).await,
+            "authorization_code" => self.authorization_code(site, &client, params, bound).await,
+            "client_credentials" => self.client_credentials(site, &client, params, bound).await,
+            _ => self.refresh_token(site, &client, params, bound).await,
         }
     }
 
@@ -97,11 +102,13 @@ impl TokenEndpoint {
         site: &Site,
         client: &Client,
         params: &Params<'_>,
+        bound: Option<Confirmation>,
     ) -> Result<IssuedTokens, EndpointError> {
         let code = required(params, "code")?;
         let grant = self.redeem(site, client, code).await?;
         check_redirect_uri(&grant, params.value("redirect_uri"))?;
         check_verifier(&grant, params.value("code_verifier"))?;
+        let grant = take_possession(grant, bound)?;
         let user = self.user(site, &grant).await?;
         // The issuer that was asked for the code: the client knows no other.
         let holder = Holder { issuer: &grant.issuer, client, grant: &grant, user: &user };
@@ -142,6 +149,7 @@ impl TokenEndpoint {
         site: &Site,
         client: &Client,
         params: &Params<'_>,
+        bound: Option<Confirmation>,
     ) -> Result<IssuedTokens, EndpointError> {
         if client.is_public() {
             let text = "A public client cannot use client credentials.";
@@ -168,9 +176,12 @@ impl TokenEndpoint {
             permissions: &scope,
             gty: Some("client-credentials"),
             family: &family,
+            confirmation: bound.as_ref(),
         };
+        check_possession(&api, bound.as_ref())?;
         let (access_token, expires_in) = self.core.sign_access_token(site, &order).await?;
-        Ok(IssuedTokens { access_token, expires_in, id_token: None, refresh_token: None, scope })
+        let token_type = token_type(bound.as_ref());
+        Ok(IssuedTokens { access_token, token_type, expires_in, id_token: None, refresh_token: None, scope })
     }
 
     /// The scopes that the client grant gives, of those the API still has.
@@ -202,10 +213,11 @@ impl TokenEndpoint {
         site: &Site,
         client: &Client,
         params: &Params<'_>,
+        bound: Option<Confirmation>,
     ) -> Result<IssuedTokens, EndpointError> {
         let token = required(params, "refresh_token")?;
         let found = self.core.refresh_token(site, client, token).await?;
-        let grant = found.grant.clone();
+        let grant = take_possession(found.grant.clone(), bound)?;
         let scope = match params.value("scope") {
             None => grant.scope.clone(),
             Some(text) => {
@@ -238,7 +250,8 @@ impl TokenEndpoint {
     ) -> Result<IssuedTokens, EndpointError> {
         let issued = self.core.user_access_token(site, holder, scope, gty).await?;
         let UserAccessToken { token: access_token, expires_in, scope } = issued;
-        Ok(IssuedTokens { access_token, expires_in, id_token: None, refresh_token: None, scope })
+        let token_type = token_type(holder.grant.confirmation.as_ref());
+        Ok(IssuedTokens { access_token, token_type, expires_in, id_token: None, refresh_token: None, scope })
     }
 
     async fn user(&self, site: &Site, grant: &Grant) -> Result<User, EndpointError> {
@@ -251,6 +264,19 @@ fn required<'p>(params: &'p Params<'_>, name: &str) -> Result<&'p str, EndpointE
     params.value(name).ok_or_else(|| {
         EndpointError::oauth(ErrorCode::InvalidRequest, &format!("Missing required parameter: {name}"))
     })
+}
+
+/// The grant with what its access tokens are bound to; not where it is itself bound to something else (RFC 9449 sections
+/// 5 and 10).
+fn take_possession(grant: Grant, bound: Option<Confirmation>) -> Result<Grant, EndpointError> {
+    if grant.confirmation.is_some() && grant.confirmation != bound {
+        return Err(grant_error("The request does not prove the key that this grant is bound to."));
+    }
+    Ok(Grant { confirmation: bound, ..grant })
+}
+
+fn token_type(bound: Option<&Confirmation>) -> &'static str {
+    bound.map_or("Bearer", Confirmation::token_type)
 }
 
 /// RFC 6749 section 4.1.3.

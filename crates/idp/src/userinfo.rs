@@ -3,7 +3,7 @@ use std::sync::Arc;
 use oauth::ErrorCode;
 use serde_json::{Map, Value, json};
 
-use crate::{EndpointError, Site, bearer::invalid_token, idp::Core, issue::user_claims};
+use crate::{EndpointError, PresentedToken, Site, bearer::invalid_token, idp::Core, issue::user_claims};
 
 /// `/userinfo` (OpenID Connect Core 5.3).
 #[derive(Clone)]
@@ -21,8 +21,12 @@ impl Userinfo {
     /// # Errors
     ///
     /// `invalid_token` (401) or `insufficient_scope` (403), both with `WWW-Authenticate: Bearer`.
-    pub async fn claims(&self, site: &Site, token: &str) -> Result<Map<String, Value>, EndpointError> {
-        let access = self.core.access_token(site, token).await?.ok_or_else(invalid_token)?;
+    pub async fn claims<'a>(
+        &self,
+        site: &Site,
+        token: impl Into<PresentedToken<'a>>,
+    ) -> Result<Map<String, Value>, EndpointError> {
+        let access = self.core.proven_token(site, &token.into()).await?;
         let own = site.userinfo_audience();
         let user = self.core.repository.user(&site.tenant.id, &access.subject).await?;
         let (Some(user), true) = (user, access.audiences.contains(&own)) else { return Err(invalid_token()) };

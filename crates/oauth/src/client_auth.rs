@@ -61,6 +61,11 @@ impl ClientAuthMethod {
         }
     }
 
+    /// Whether a client certificate is the proof (RFC 8705).
+    pub const fn is_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
+    }
+
     /// The method with this registered name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str() == name)

@@ -20,7 +20,7 @@ use crate::{
     serve::{Server, Transport},
     services,
     start::{Plan, over_tls},
-    tls::ClientCertificates,
+    tls::{Authorities, ClientCertificates},
 };
 
 /// Name of the application that the configuration file gives a tenant's administrators.
@@ -30,6 +30,8 @@ const MANAGEMENT_NAME: &str = "Management API (configuration file)";
 pub(crate) struct Provider {
     pub(crate) idp: Arc<Idp>,
     router: Router,
+    /// Who vouches for clients.
+    authorities: Arc<Authorities>,
     /// What `dev` seeded its tenant with.
     pub(crate) demo: Option<DevCredentials>,
 }
@@ -45,6 +47,7 @@ impl Provider {
             keyring: plan.config.keyring.clone(),
             hasher: Argon2Pool::start(plan.random.clone()),
             outbound: Arc::new(Guarded(fetcher)),
+            mtls_port: identity.mtls.as_ref().map(|server| server.listen.port()),
             fallback_tenant: plan
                 .dev
                 .as_ref()
@@ -60,8 +63,11 @@ impl Provider {
             }
         }
         let state = IdpState::new(Arc::clone(&idp), plan.clock.clone());
-        let router = idp_web::router(state.trusting(&plan.config.trusted_proxies));
-        Ok(Self { idp, router, demo })
+        let state = state
+            .trusting(&plan.config.trusted_proxies)
+            .with_forwarded_certificates(identity.forwarded_certificates);
+        let authorities = Authorities::read(identity.client_ca.as_deref(), plan.clock.clone())?;
+        Ok(Self { idp, router: idp_web::router(state), authorities: Arc::new(authorities), demo })
     }
 
     /// Its servers, bound and not yet running.
@@ -72,7 +78,8 @@ impl Provider {
             servers.push(over_tls(name, tls, ClientCertificates::Unasked, self.router.clone())?);
         }
         if let Some(tls) = &identity.mtls {
-            servers.push(over_tls(name, tls, ClientCertificates::Any, self.router.clone())?);
+            let server = over_tls(name, tls, ClientCertificates::Any, self.router.clone())?;
+            servers.push(server.telling_certificates(Arc::clone(&self.authorities)));
         }
         Ok(servers)
     }

@@ -25,6 +25,7 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use idp_web::PeerCertificate;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,6 +35,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceExt;
+
+use crate::tls::Authorities;
 
 /// Handshake and protocol detection have so long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -55,6 +58,8 @@ pub(crate) struct Server {
     listener: StdListener,
     transport: Transport,
     router: Router,
+    /// Judges client certificates for the router; `None`: it is told of none.
+    authorities: Option<Arc<Authorities>>,
 }
 
 /// What a server speaks below HTTP.
@@ -80,7 +85,13 @@ impl Server {
             || format!("cannot listen on {address} ({name}); stop what uses the port, or choose another one");
         let listener = StdListener::bind(address).with_context(failed)?;
         listener.set_nonblocking(true).with_context(failed)?;
-        Ok(Self { listener, transport, router: router.layer(DefaultBodyLimit::max(BODY_BYTES)) })
+        let router = router.layer(DefaultBodyLimit::max(BODY_BYTES));
+        Ok(Self { listener, transport, router, authorities: None })
+    }
+
+    /// Tells the router which certificate a client has shown, and whether one of `authorities` vouches for it.
+    pub(crate) fn telling_certificates(self, authorities: Arc<Authorities>) -> Self {
+        Self { authorities: Some(authorities), ..self }
     }
 
     /// Serves until `stop` turns true, then until the requests in flight are done.
@@ -105,7 +116,13 @@ impl Server {
                     continue;
                 }
             };
-            let connection = Connection { peer, router: self.router.clone(), stop: stop.clone() };
+            let connection = Connection {
+                peer,
+                router: self.router.clone(),
+                authorities: self.authorities.clone(),
+                certificate: None,
+                stop: stop.clone(),
+            };
             let transport = self.transport.clone();
             tokio::spawn(async move {
                 let _place = place;
@@ -129,6 +146,9 @@ pub(crate) fn cannot_listen(name: &str, address: SocketAddr) -> String {
 struct Connection {
     peer: SocketAddr,
     router: Router,
+    authorities: Option<Arc<Authorities>>,
+    /// What the client has shown in its handshake.
+    certificate: Option<PeerCertificate>,
     stop: watch::Receiver<bool>,
 }
 
@@ -142,6 +162,9 @@ impl Connection {
         match begun {
             Begun::Plain { stream, h2 } => self.exchange(stream, h2).await,
             Begun::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates();
+                self.certificate =
+                    self.authorities.as_ref().and_then(|authorities| authorities.judge(shown?));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 self.exchange(*stream, h2).await
             }
@@ -153,9 +176,12 @@ impl Connection {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         h2: bool,
     ) -> anyhow::Result<()> {
-        let Self { peer, router, mut stop } = self;
+        let Self { peer, router, certificate, mut stop, .. } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
             answer(router.clone(), request.map(Body::new), REQUEST)
         });
         let io = TokioIo::new(stream);

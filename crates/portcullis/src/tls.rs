@@ -1,14 +1,20 @@
 //! TLS of the servers beside the gateway.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use base::Clock;
+use idp::ClientCertificate;
+use idp_web::PeerCertificate;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 
 use crate::config::Certificate;
@@ -20,6 +26,43 @@ pub(crate) enum ClientCertificates {
     Unasked,
     /// They may give any; see [`AnyCertificate`].
     Any,
+}
+
+/// The authorities that vouch for certificates of clients.
+pub(crate) struct Authorities {
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    clock: Clock,
+}
+
+impl Authorities {
+    /// Those in `file`; without one nobody vouches for anybody.
+    pub(crate) fn read(file: Option<&Path>, clock: Clock) -> anyhow::Result<Self> {
+        let Some(file) = file else { return Ok(Self { verifier: None, clock }) };
+        let mut roots = RootCertStore::empty();
+        let shown = file.display();
+        let text = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        for certificate in CertificateDer::pem_slice_iter(&text) {
+            let certificate = certificate.with_context(|| format!("{shown} holds no certificates in PEM"))?;
+            roots.add(certificate).with_context(|| format!("{shown} cannot be used"))?;
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .with_context(|| format!("{shown} cannot be used"))?;
+        Ok(Self { verifier: Some(verifier), clock })
+    }
+
+    /// The certificate at the beginning of `chain`, and whether the chain is good at this moment.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Option<PeerCertificate> {
+        let (certificate, intermediates) = chain.split_first()?;
+        let now = Duration::from_secs(self.clock.now().secs().try_into().unwrap_or(0));
+        let now = UnixTime::since_unix_epoch(now);
+        let trusted = self
+            .verifier
+            .as_ref()
+            .is_some_and(|verifier| verifier.verify_client_cert(certificate, intermediates, now).is_ok());
+        Some(PeerCertificate(ClientCertificate::new(certificate.to_vec(), trusted)))
+    }
 }
 
 /// TLS 1.2 and 1.3 with HTTP/2 and HTTP/1.1.

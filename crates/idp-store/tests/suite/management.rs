@@ -112,7 +112,7 @@ async fn a_new_api_comes_with_a_test_application(world: World) {
     let test = clients.into_iter().find(|client| client.name == "Things (Test Application)").unwrap();
     let header = basic(&test.client_id, test.client_secret.as_ref().unwrap());
     let form = params(&[("grant_type", "client_credentials"), ("audience", "urn:things")]);
-    let issued = world.idp.token.answer(&world.site, Some(&header), &form).await.unwrap();
+    let issued = world.idp.token.answer(&world.site, Some(header.as_str()), &form).await.unwrap();
     assert_eq!(issued.scope.to_string(), "read:it");
     let again = management.resource_servers.create(&world.site, body).await.unwrap_err();
     assert_eq!(again.status(), 409);
@@ -125,7 +125,7 @@ async fn a_new_api_comes_with_a_test_application(world: World) {
         400
     );
     management.resource_servers.delete(&world.site, &api.id).await.unwrap();
-    assert!(world.idp.token.answer(&world.site, Some(&header), &form).await.is_err());
+    assert!(world.idp.token.answer(&world.site, Some(header.as_str()), &form).await.is_err());
     let system = management.resource_servers.delete(&world.site, &world.site.management_audience()).await;
     assert_eq!(system.unwrap_err().status(), 403);
 }
@@ -238,7 +238,7 @@ async fn o42_the_caller_needs_a_management_token_and_its_scope(world: World) {
     let audience = world.site.management_audience();
     let form =
         params(&[("grant_type", "client_credentials"), ("audience", &audience), ("scope", "read:users")]);
-    let issued = world.idp.token.answer(&world.site, Some(&header), &form).await.unwrap();
+    let issued = world.idp.token.answer(&world.site, Some(header.as_str()), &form).await.unwrap();
     let bearer = format!("bearer {}", issued.access_token.expose());
     let caller = ask(Some(&bearer)).await.unwrap();
     assert!(caller.require_any(&["read:clients", "read:users"]).is_ok());

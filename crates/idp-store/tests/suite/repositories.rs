@@ -60,6 +60,7 @@ fn grant(family: &str) -> Grant {
         redirect_uri: "http://localhost/cb".to_owned(),
         redirect_uri_given: true,
         code_challenge: None,
+        confirmation: None,
     }
 }
 

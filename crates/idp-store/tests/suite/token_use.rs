@@ -55,7 +55,7 @@ async fn o45_introspection_tells_only_who_has_to_do_with_the_token(world: World)
     let grant = json!({"client_id": id, "audience": AUDIENCE, "scope": ["read:things"]});
     world.idp.management.client_grants.create(&world.site, grant.as_object().unwrap().clone()).await.unwrap();
     let form = params(&[("grant_type", "client_credentials"), ("audience", AUDIENCE)]);
-    let other = world.idp.token.answer(&world.site, Some(&theirs), &form).await.unwrap();
+    let other = world.idp.token.answer(&world.site, Some(theirs.as_str()), &form).await.unwrap();
     let answer = introspect(&world, &mine, other.access_token.expose()).await.unwrap();
     assert_eq!((&answer["active"], &answer["client_id"]), (&json!(true), &json!(id)));
     world.advance(86_400);
@@ -242,13 +242,13 @@ async fn each_origin_is_an_issuer_of_its_own(world: World) {
     let secure = world.idp.site("localhost:9401").await.unwrap().unwrap();
     assert_eq!(secure.issuer(), "https://localhost:9401/");
     let form = params(&[("grant_type", "client_credentials"), ("audience", AUDIENCE)]);
-    let issued = world.idp.token.answer(&secure, Some(&world.basic()), &form).await.unwrap();
+    let issued = world.idp.token.answer(&secure, Some(world.basic().as_str()), &form).await.unwrap();
     assert_eq!(claims(issued.access_token.expose())["iss"], "https://localhost:9401/");
     // The Management API goes by every origin's name.
     let login = basic(&world.demo.management_client_id, &world.demo.management_client_secret);
     for audience in ["http://localhost:9400/api/v2/", "https://localhost:9401/api/v2/"] {
         let form = params(&[("grant_type", "client_credentials"), ("audience", audience)]);
-        let issued = world.idp.token.answer(&world.site, Some(&login), &form).await.unwrap();
+        let issued = world.idp.token.answer(&world.site, Some(login.as_str()), &form).await.unwrap();
         assert!(
             issued.access_token.expose().len() < jose::MAX_TOKEN_BYTES,
             "{}",

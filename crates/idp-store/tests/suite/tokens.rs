@@ -146,7 +146,7 @@ async fn o07_a_refresh_token_is_its_clients_alone(world: World) {
     let (id, secret) = other_client(&world).await;
     let token = issued.refresh_token.unwrap();
     let form = params(&[("grant_type", "refresh_token"), ("refresh_token", token.expose())]);
-    let stolen = world.idp.token.answer(&world.site, Some(&basic(&id, &secret)), &form).await;
+    let stolen = world.idp.token.answer(&world.site, Some(basic(&id, &secret).as_str()), &form).await;
     assert_eq!(refusal(stolen), "invalid_grant");
     assert!(world.refresh(token.expose()).await.is_ok(), "it is still the owner's");
 }
@@ -294,7 +294,7 @@ async fn futures_of(world: &World, token: &str, count: usize) -> Vec<bool> {
             let (idp, site, basic, token) = (idp.clone(), site.clone(), basic.clone(), token.to_owned());
             tokio::spawn(async move {
                 let form = params(&[("grant_type", "refresh_token"), ("refresh_token", &token)]);
-                idp.token.answer(&site, Some(&basic), &form).await.is_ok()
+                idp.token.answer(&site, Some(basic.as_str()), &form).await.is_ok()
             })
         })
         .collect();

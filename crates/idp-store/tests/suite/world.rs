@@ -105,7 +105,7 @@ impl World {
 
     /// A token request of the demo application.
     pub(crate) async fn token(&self, form: &[(&str, &str)]) -> Result<IssuedTokens, EndpointError> {
-        self.idp.token.answer(&self.site, Some(&self.basic()), &params(form)).await
+        self.idp.token.answer(&self.site, Some(self.basic().as_str()), &params(form)).await
     }
 
     /// Redeems a code of the demo application.
@@ -148,6 +148,7 @@ pub(crate) fn provider(repository: Arc<dyn Repository>, keyring: Keyring, clock:
         keyring,
         hasher,
         outbound: Arc::new(Offline),
+        mtls_port: None,
         fallback_tenant,
     }))
 }

@@ -1,11 +1,13 @@
 //! The router driven as a browser or a client would, over the domain and a store in a file.
 
 mod accounts;
+mod client_authentication;
 mod code_flow;
 mod front_channel;
 mod logout;
 mod management;
 mod pages;
+mod possession;
 mod pushed;
 mod request_objects;
 mod response_modes;

@@ -14,12 +14,15 @@ use axum::{
 use base::{Clock, Keyring, Random, Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt;
-use idp::{Call, Exchange, Hashing, Idp, Outbound, OutboundError, Parts, PasswordHasher, Reply, seed};
+use idp::{
+    Call, ClientCertificate, Exchange, Hashing, Idp, Outbound, OutboundError, Parts, PasswordHasher, Reply,
+    model::Client, repository::Page, seed,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{IdpState, router};
+use crate::{IdpState, PeerCertificate, router};
 
 pub(super) const HTTP: &str = "localhost:9400";
 pub(super) const HTTPS: &str = "localhost:9401";
@@ -40,12 +43,17 @@ pub(super) struct World {
     _directory: TempDir,
 }
 
-/// What lies at the addresses that the provider asks, and what it asked.
+/// What lies at the addresses that the provider asks, what it asked, and what it told.
 #[derive(Default)]
 pub(super) struct Network {
     documents: Mutex<BTreeMap<String, String>>,
     asked: Mutex<Vec<String>>,
+    told: Mutex<Vec<Told>>,
+    arrived: tokio::sync::Notify,
 }
+
+/// URL, headers and body of a message.
+pub(super) type Told = (String, BTreeMap<String, String>, Vec<u8>);
 
 impl Network {
     /// Puts `body` at `url`.
@@ -57,6 +65,16 @@ impl Network {
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
+
+    /// The last message that somebody is told.
+    pub(super) async fn told(&self) -> Told {
+        loop {
+            if let Some(told) = self.told.lock().unwrap().pop() {
+                return told;
+            }
+            self.arrived.notified().await;
+        }
+    }
 }
 
 impl Outbound for Network {
@@ -64,6 +82,14 @@ impl Outbound for Network {
         self.asked.lock().unwrap().push(call.url.to_owned());
         let found = self.documents.lock().unwrap().get(call.url).cloned();
         Box::pin(async move {
+            if let Some(body) = call.body {
+                let headers = call.headers.iter();
+                let headers =
+                    headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+                self.told.lock().unwrap().push((call.url.to_owned(), headers, body.to_vec()));
+                self.arrived.notify_one();
+                return Ok(Reply { status: 204, body: Vec::new() });
+            }
             match found {
                 Some(body) => Ok(Reply { status: 200, body: body.into_bytes() }),
                 None => Err(OutboundError("nobody answers".to_owned())),
@@ -104,7 +130,7 @@ impl World {
 
     /// A browser without cookies.
     pub(super) fn agent(&self) -> Agent<'_> {
-        Agent { world: self, host: HTTP, cookies: BTreeMap::new(), extra: Vec::new() }
+        Agent { world: self, host: HTTP, cookies: BTreeMap::new(), extra: Vec::new(), certificate: None }
     }
 
     /// The query of an authorization request of the demo application.
@@ -228,6 +254,7 @@ fn build(
         keyring,
         hasher: Arc::new(PlainHasher),
         outbound,
+        mtls_port: Some(9402),
         fallback_tenant: Some("dev".to_owned()),
     })
 }
@@ -283,6 +310,8 @@ pub(super) struct Agent<'w> {
     pub(super) cookies: BTreeMap<String, String>,
     /// Headers of every request.
     pub(super) extra: Vec<(&'static str, String)>,
+    /// What it has shown in its handshake.
+    pub(super) certificate: Option<ClientCertificate>,
 }
 
 /// What came back.
@@ -307,6 +336,9 @@ impl Agent<'_> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.host);
         for (name, value) in &self.extra {
             request = request.header(*name, value);
+        }
+        if let Some(certificate) = &self.certificate {
+            request = request.extension(PeerCertificate(certificate.clone()));
         }
         if !self.cookies.is_empty() {
             let cookies: Vec<_> =
@@ -443,4 +475,48 @@ impl PasswordHasher for PlainHasher {
     fn verify(&self, password: Secret<String>, hash: Option<String>) -> Hashing<'_, bool> {
         Box::pin(async move { Ok(hash.is_some_and(|hash| hash == format!("plain:{}", password.expose()))) })
     }
+}
+
+impl World {
+    /// Makes a client by the Management API's service: `body` over what every client has.
+    pub(super) async fn client(&self, body: Value) -> Client {
+        let site = self.idp.site(HTTP).await.unwrap().unwrap();
+        let mut object = json!({"name": "A client", "callbacks": [CALLBACK], "oidc_conformant": true});
+        object.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let made = self.idp.management.clients.create(&site, object.as_object().unwrap().clone()).await;
+        let client = made.unwrap();
+        let connections = self.idp.repository().connections("dev", Page::ALL).await.unwrap().items;
+        for mut connection in connections {
+            connection.enabled_clients.push(client.client_id.clone());
+            assert!(self.idp.repository().update_connection("dev", &connection).await.unwrap());
+        }
+        client
+    }
+
+    /// Lets a client have these scopes of the demo API in its own name.
+    pub(super) async fn grant(&self, client: &Client) {
+        let site = self.idp.site(HTTP).await.unwrap().unwrap();
+        let body = json!({
+            "client_id": client.client_id, "audience": self.seeded.audience, "scope": ["read:things"],
+        });
+        self.idp.management.client_grants.create(&site, body.as_object().unwrap().clone()).await.unwrap();
+    }
+
+    /// Changes the demo API.
+    pub(super) async fn change_api(&self, change: Value) {
+        let site = self.idp.site(HTTP).await.unwrap().unwrap();
+        let change = change.as_object().unwrap().clone();
+        self.idp.management.resource_servers.update(&site, &self.seeded.audience, change).await.unwrap();
+    }
+}
+
+/// The claims of a compact JWS, unverified.
+pub(super) fn claims(token: &str) -> Value {
+    let jws = jose::CompactJws::parse(token).unwrap();
+    serde_json::from_slice(&jws.payload_unverified().unwrap()).unwrap()
+}
+
+/// A signature over `claims` with the header's members added.
+pub(super) fn signed(key: &jose::SigningKey, header: Value, claims: &Value) -> String {
+    key.sign_with_header(header.as_object().unwrap(), claims.to_string().as_bytes()).unwrap()
 }

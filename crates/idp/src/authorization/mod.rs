@@ -25,8 +25,8 @@ use crate::{
     idp::Core,
     issue::{Hashed, Holder},
     model::{
-        AuthorizeRequest, Client, Grant, Prompt, ResourceServer, ResponseType, Session, SubjectType,
-        Transaction, User,
+        AuthorizeRequest, Client, Confirmation, Grant, Prompt, ResourceServer, ResponseType, Session,
+        SubjectType, Transaction, User,
     },
     repository::{ClientGrantFilter, Page},
     urls,
@@ -454,6 +454,7 @@ impl Core {
             redirect_uri: request.redirect_uri.clone(),
             redirect_uri_given: request.redirect_uri_given,
             code_challenge: request.code_challenge.clone(),
+            confirmation: request.dpop_jkt.clone().map(Confirmation::Key),
         };
         let address = ReturnAddress::from(request);
         let code = request.response_type.code.then(|| self.random.token(32));

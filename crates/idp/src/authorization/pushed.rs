@@ -4,7 +4,7 @@ use oauth::{ErrorCode, Params};
 use url::form_urlencoded::Serializer;
 
 use super::{Authorization, reading::PUSHED_PREFIX, request::ReturnAddress};
-use crate::{ClientAuthentication, EndpointError, Site, idp::Core, model::PushedRequest};
+use crate::{ClientAuthentication, EndpointError, Presented, Site, idp::Core, model::PushedRequest};
 
 /// Seconds a pushed request is good for where its client says nothing: more than FAPI 2.0 needs, less than it forbids.
 const LIFETIME: i64 = 60;
@@ -40,17 +40,18 @@ impl PushedRequests {
     /// # Errors
     ///
     /// Those of `/authorize` and of client authentication; `endpoint_disabled` where the tenant has none.
-    pub async fn push(
+    pub async fn push<'a>(
         &self,
         site: &Site,
-        authorization: Option<&str>,
+        presented: impl Into<Presented<'a>>,
         params: &Params<'_>,
     ) -> Result<Pushed, EndpointError> {
+        let presented = presented.into();
         if !site.tenant.settings.pushed_authorization_requests_supported {
             let code = ErrorCode::parse("endpoint_disabled").unwrap_or(ErrorCode::InvalidRequest);
             return Err(EndpointError::oauth(code, "This tenant has no pushed authorization requests."));
         }
-        let client = self.clients.authenticate(site, authorization, params).await?;
+        let client = self.clients.authenticate(site, presented, params).await?;
         let reading = self.core.read_pushed(site, &client, params).await??;
         let named = reading.params.value("client_id").is_none_or(|named| named == client.client_id);
         if !named {
@@ -59,6 +60,18 @@ impl PushedRequests {
         }
         let address = ReturnAddress::parse(&client, &reading.params)?;
         self.authorization.judge(site, client.clone(), address, &reading).await??;
+        let mut kept = without_credentials(&reading.params);
+        // RFC 9449 section 10.1: a proof that comes with the request binds the code like `dpop_jkt`.
+        if let Some(thumbprint) = self.core.proven_key(site, &client, &presented, None).await? {
+            match reading.params.value("dpop_jkt") {
+                None => kept.push_str(&format!("&dpop_jkt={thumbprint}")),
+                Some(named) if named == thumbprint => {}
+                Some(_) => {
+                    let text = "The DPoP proof is not made with the key that dpop_jkt names.";
+                    return Err(EndpointError::oauth(ErrorCode::InvalidDpopProof, text));
+                }
+            }
+        }
         let seconds =
             client.par_request_expiry.unwrap_or(LIFETIME).clamp(*LIFETIMES.start(), *LIFETIMES.end());
         let handle = self.core.random.token(32);
@@ -66,7 +79,7 @@ impl PushedRequests {
         let request = PushedRequest {
             handle: self.core.digester.digest(&handle),
             client_id: client.client_id,
-            params: without_credentials(&reading.params),
+            params: kept,
             signed: reading.signed,
             expires_at: (self.core.clock.now() + lifetime).0,
         };

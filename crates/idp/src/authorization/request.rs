@@ -14,11 +14,10 @@ const MAX_OPAQUE: usize = 4096;
 pub(crate) const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
 /// Parameters whose effect a client relies on and that this build does not have: ignoring them would be a lie.
-const REFUSED: [(&str, ErrorCode); 7] = [
+const REFUSED: [(&str, ErrorCode); 6] = [
     ("registration", ErrorCode::RegistrationNotSupported),
     ("resource", ErrorCode::InvalidTarget),
     ("authorization_details", ErrorCode::InvalidRequest),
-    ("dpop_jkt", ErrorCode::InvalidRequest),
     ("organization", ErrorCode::InvalidRequest),
     ("invitation", ErrorCode::InvalidRequest),
     ("connection_scope", ErrorCode::InvalidRequest),
@@ -132,6 +131,7 @@ pub(crate) fn parse(
         state: address.state.clone(),
         nonce,
         code_challenge: code_challenge(client, response_type, params)?,
+        dpop_jkt: dpop_jkt(params)?,
         prompt: prompt(params)?,
         max_age: max_age(params)?,
         login_hint: params.value("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
@@ -202,6 +202,16 @@ fn code_challenge(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// RFC 9449 section 10: the thumbprint of the key that the code is to be redeemed with.
+fn dpop_jkt(params: &Params<'_>) -> Result<Option<String>, OAuthError> {
+    let Some(thumbprint) = params.value("dpop_jkt") else { return Ok(None) };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if thumbprint.len() != 43 || !thumbprint.bytes().all(plain) {
+        return Err(invalid("dpop_jkt must be the SHA-256 thumbprint of a key."));
+    }
+    Ok(Some(thumbprint.to_owned()))
 }
 
 fn prompt(params: &Params<'_>) -> Result<Vec<Prompt>, OAuthError> {

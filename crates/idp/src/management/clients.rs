@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Site,
     authorization::{pushed::LIFETIMES, request_object::REQUEST_ALGS},
+    client_authentication::ASSERTION_ALGS,
     idp::Core,
     keys::SIGNING_ALGS,
     model::{AppType, Client, RotationType},
@@ -25,7 +26,6 @@ const RULES: Rules = Rules {
     unsupported: &[
         "addons",
         "client_authentication_methods",
-        "compliance_level",
         "custom_login_page",
         "default_organization",
         "encryption_key",
@@ -37,7 +37,6 @@ const RULES: Rules = Rules {
         "organization_discovery_methods",
         "organization_require_behavior",
         "organization_usage",
-        "require_proof_of_possession",
         "session_transfer",
         "token_exchange",
         "token_quota",
@@ -248,8 +247,42 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
     if lifetimes.iter().any(|seconds| !(1..=157_788_000).contains(seconds)) {
         return Err(invalid("refresh_token", "Expected lifetimes of 1 to 157788000 seconds"));
     }
+    check_keys(client)?;
     if client.jwks.as_ref().is_some_and(|jwks| jose::KeySet::parse(jwks.to_string().as_bytes()).is_err()) {
         return Err(invalid("jwks", "Expected a JWK Set of public keys"));
+    }
+    Ok(())
+}
+
+/// How it proves who it is.
+fn check_keys(client: &Client) -> Result<(), ManagementError> {
+    if client.jwks.is_some() && client.jwks_uri.is_some() {
+        return Err(invalid("jwks_uri", "Expected either jwks or jwks_uri"));
+    }
+    let web =
+        |uri: &String| (uri.starts_with("https://") || uri.starts_with("http://")) && urls::is_callback(uri);
+    if client.jwks_uri.as_ref().is_some_and(|uri| !web(uri)) {
+        return Err(invalid("jwks_uri", "Expected an http or https URL"));
+    }
+    let known = |name: &String| {
+        Alg::from_str(name).is_ok_and(|alg| alg == Alg::HS256 || ASSERTION_ALGS.contains(&alg))
+    };
+    if client.token_endpoint_auth_signing_alg.as_ref().is_some_and(|name| !known(name)) {
+        let text = "Expected RS256, PS256, ES256, EdDSA or HS256";
+        return Err(invalid("token_endpoint_auth_signing_alg", text));
+    }
+    let names = [
+        &client.tls_client_auth_subject_dn,
+        &client.tls_client_auth_san_dns,
+        &client.tls_client_auth_san_uri,
+        &client.tls_client_auth_san_ip,
+        &client.tls_client_auth_san_email,
+    ];
+    let named = names.into_iter().flatten().count();
+    let by_name = client.token_endpoint_auth_method == Some(ClientAuthMethod::TlsClientAuth);
+    if named > 1 || (by_name && named == 0) {
+        // RFC 8705 section 2.1.2.
+        return Err(invalid("tls_client_auth_subject_dn", "Expected exactly one name of the certificate"));
     }
     Ok(())
 }

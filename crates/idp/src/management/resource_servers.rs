@@ -20,7 +20,7 @@ use crate::{
 const RULES: Rules = Rules {
     read_only: &["id", "is_system", "created_at", "introspection_clients"],
     merged: &["subject_type_authorization"],
-    unsupported: &["authorization_details", "consent_policy", "proof_of_possession", "token_encryption"],
+    unsupported: &["authorization_details", "consent_policy", "token_encryption"],
 };
 
 /// APIs. `id` is the id or the identifier.

@@ -93,6 +93,35 @@ pub struct Client {
     /// How signed authorization responses (JARM) are signed. `RS256` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_signed_response_alg: Option<String>,
+    /// The one algorithm of its assertions (OpenID Connect Dynamic Client Registration 2); any of those it can have
+    /// where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<String>,
+    /// The subject of its certificate as RFC 4514 writes it, for `tls_client_auth` (RFC 8705 section 2.1.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_subject_dn: Option<String>,
+    /// A DNS name in its certificate, in place of the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_dns: Option<String>,
+    /// A URI in its certificate, in place of the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_uri: Option<String>,
+    /// An address in its certificate, in place of the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_ip: Option<String>,
+    /// An e-mail address in its certificate, in place of the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth_san_email: Option<String>,
+    /// Its access tokens are bound to its certificate (RFC 8705 section 3.4): without one there are none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_client_certificate_bound_access_tokens: bool,
+    /// Its access tokens are bound to a key it proves to have, by DPoP or by its certificate: without one there are
+    /// none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_proof_of_possession: bool,
+    /// The profile that it follows, in Auth0's names, with `fapi2_sp_pkj_dpop` and `fapi2_sp_mtls_dpop` besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compliance_level: Option<ComplianceLevel>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
 }
@@ -117,6 +146,24 @@ pub enum AppType {
     RegularWeb,
     /// On a server, without users.
     NonInteractive,
+}
+
+/// `compliance_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComplianceLevel {
+    /// FAPI 2.0 Security Profile: assertions and certificate-bound tokens.
+    #[serde(rename = "fapi2_sp_pkj_mtls")]
+    Fapi2PkjMtls,
+    /// FAPI 2.0 Security Profile: certificates and certificate-bound tokens.
+    #[serde(rename = "fapi2_sp_mtls_mtls")]
+    Fapi2MtlsMtls,
+    /// FAPI 2.0 Security Profile: assertions and DPoP.
+    #[serde(rename = "fapi2_sp_pkj_dpop")]
+    Fapi2PkjDpop,
+    /// FAPI 2.0 Security Profile: certificates and DPoP.
+    #[serde(rename = "fapi2_sp_mtls_dpop")]
+    Fapi2MtlsDpop,
 }
 
 /// `jwt_configuration`: ID tokens of the client.
@@ -215,6 +262,15 @@ impl Default for Client {
             request_object_signing_alg: None,
             request_uris: Vec::new(),
             authorization_signed_response_alg: None,
+            token_endpoint_auth_signing_alg: None,
+            tls_client_auth_subject_dn: None,
+            tls_client_auth_san_dns: None,
+            tls_client_auth_san_uri: None,
+            tls_client_auth_san_ip: None,
+            tls_client_auth_san_email: None,
+            tls_client_certificate_bound_access_tokens: false,
+            require_proof_of_possession: false,
+            compliance_level: None,
             created_at: 0,
         }
     }
@@ -254,6 +310,16 @@ impl Client {
     /// Whether its authorization requests must be signed.
     pub fn requires_signed_requests(&self) -> bool {
         self.signed_request_object.as_ref().is_some_and(|object| object.required)
+    }
+
+    /// Whether it promised to keep to the FAPI 2.0 Security Profile.
+    pub fn is_fapi2(&self) -> bool {
+        self.compliance_level.is_some()
+    }
+
+    /// Whether its access tokens are bound to a key, whatever the API wants.
+    pub fn needs_possession(&self) -> bool {
+        self.require_proof_of_possession || self.tls_client_certificate_bound_access_tokens || self.is_fapi2()
     }
 
     /// The object as the Management API sends it. `tenant` is the tenant's name; the secret is in it only

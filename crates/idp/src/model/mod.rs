@@ -10,7 +10,8 @@ mod tenant;
 mod user;
 
 pub use client::{
-    AppType, Client, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType, SignedRequestObject,
+    AppType, Client, ComplianceLevel, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType,
+    SignedRequestObject,
 };
 pub use client_grant::{ClientGrant, SubjectType};
 pub use connection::{
@@ -18,11 +19,12 @@ pub use connection::{
     ValidationOptions,
 };
 pub use records::{
-    AccessTokenRecord, AuthorizeRequest, Consent, Digest, Grant, KeyState, Prompt, PushedRequest,
+    AccessTokenRecord, AuthorizeRequest, Confirmation, Consent, Digest, Grant, KeyState, Prompt, PushedRequest,
     RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
 };
 pub use resource_server::{
-    ResourceServer, ResourceServerScope, SubjectPolicy, SubjectTypeAuthorization, TokenDialect,
+    PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope, SubjectPolicy,
+    SubjectTypeAuthorization, TokenDialect,
 };
 pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};

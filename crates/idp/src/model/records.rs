@@ -36,6 +36,9 @@ pub struct AuthorizeRequest {
     pub nonce: Option<String>,
     /// S256 (RFC 7636).
     pub code_challenge: Option<String>,
+    /// Thumbprint of the key that the code is bound to (RFC 9449 section 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
     /// What the user must or must not be asked.
     pub prompt: Vec<Prompt>,
     /// Seconds the last login may lie back at most.
@@ -242,6 +245,32 @@ pub struct Grant {
     pub redirect_uri_given: bool,
     /// Codes only.
     pub code_challenge: Option<String>,
+    /// The key that whoever uses this must prove to have: of a code what `dpop_jkt` named, of a refresh token what a
+    /// public client proved first, of an opaque access token what it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+}
+
+/// A key that somebody proved to have, as `cnf` of a token names it (RFC 7800, RFC 8705 section 3.1, RFC 9449 section
+/// 6.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmation {
+    /// Thumbprint of the key of a DPoP proof.
+    #[serde(rename = "jkt")]
+    Key(String),
+    /// Thumbprint of a client certificate.
+    #[serde(rename = "x5t#S256")]
+    Certificate(String),
+}
+
+impl Confirmation {
+    /// `token_type` of an access token that is bound so.
+    pub const fn token_type(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "DPoP",
+            Self::Certificate(_) => "Bearer",
+        }
+    }
 }
 
 /// A refresh token.

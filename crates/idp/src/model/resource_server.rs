@@ -35,6 +35,9 @@ pub struct ResourceServer {
     /// Who may get tokens for it, and how.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_type_authorization: Option<SubjectTypeAuthorization>,
+    /// Whether its tokens are bound to a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_of_possession: Option<ProofOfPossession>,
     /// `true` for the Management API.
     pub is_system: bool,
     /// Clients that may introspect its tokens, beside the ones that got them: the gateways in front of it.
@@ -80,6 +83,27 @@ pub struct SubjectTypeAuthorization {
     pub client: SubjectPolicy,
 }
 
+/// `proof_of_possession`: how tokens of an API are bound to a key of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofOfPossession {
+    /// By what.
+    pub mechanism: PossessionMechanism,
+    /// Whether there are no other tokens.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// `mechanism` of `proof_of_possession`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PossessionMechanism {
+    /// A client certificate (RFC 8705).
+    Mtls,
+    /// DPoP (RFC 9449).
+    Dpop,
+}
+
 /// The policy for one kind of subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -106,6 +130,7 @@ impl Default for ResourceServer {
             enforce_policies: false,
             token_dialect: TokenDialect::AccessToken,
             subject_type_authorization: None,
+            proof_of_possession: None,
             is_system: false,
             introspection_clients: Vec::new(),
             created_at: 0,

@@ -45,6 +45,8 @@ pub struct Proven {
     pub thumbprint: String,
     /// The proof's own identifier.
     pub jti: String,
+    /// The nonce in it, whether or not one was expected.
+    pub nonce: Option<String>,
     /// When it is too old for anybody.
     pub until: UnixMillis,
 }
@@ -147,7 +149,8 @@ pub fn verify(proof: &str, expected: &Expected<'_>) -> Result<Proven, ProofError
         return Err(ProofError::Claim("jti"));
     }
     let thumbprint = thumbprint(&jwk).map_err(|_| ProofError::Key)?;
-    Ok(Proven { thumbprint, jti: jti.to_owned(), until })
+    let nonce = claims.get("nonce").and_then(Value::as_str).map(str::to_owned);
+    Ok(Proven { thumbprint, jti: jti.to_owned(), nonce, until })
 }
 
 /// The value of `WWW-Authenticate` for a resource that takes proofs (section 7.1).

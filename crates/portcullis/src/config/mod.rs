@@ -148,6 +148,10 @@ pub(crate) struct Identity {
     pub(crate) tls: Option<TlsServer>,
     /// A second TLS server that asks for client certificates.
     pub(crate) mtls: Option<TlsServer>,
+    /// Who vouches for certificates of `tls_client_auth` clients, PEM.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Whether trusted proxies tell of client certificates.
+    pub(crate) forwarded_certificates: bool,
     pub(crate) database: Database,
     pub(crate) tenants: Vec<Tenant>,
 }

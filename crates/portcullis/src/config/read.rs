@@ -304,16 +304,30 @@ fn read_proxy(outbound: &Section<'_>, findings: &mut Findings) -> Option<Proxies
 }
 
 fn read_identity(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Findings) -> Option<Identity> {
-    let section = top.section("identity", &["listen", "tls", "mtls", "database", "tenants"], findings)?;
+    let members = ["listen", "tls", "mtls", "client_ca", "forwarded_certificates", "database", "tenants"];
+    let section = top.section("identity", &members, findings)?;
     let listen = section.required("listen", findings);
     if let Some(listen) = &listen {
         ports.take(listen, &section.path_of("listen"), findings);
     }
     let tls = read_tls_server(&section, "tls", ports, findings);
     let mtls = read_tls_server(&section, "mtls", ports, findings);
+    let client_ca = section.optional::<PathBuf>("client_ca", findings);
+    if let Some(authorities) = &client_ca {
+        check::certificates(authorities, &section.path_of("client_ca"), findings);
+    }
+    let forwarded = section.optional::<bool>("forwarded_certificates", findings);
     let database = read_database(&section, findings);
     let tenants = read_tenants(&section, findings);
-    Some(Identity { listen: listen?.value, tls, mtls, database: database?, tenants })
+    Some(Identity {
+        listen: listen?.value,
+        tls,
+        mtls,
+        client_ca: client_ca.map(|authorities| authorities.value),
+        forwarded_certificates: forwarded.is_some_and(|forwarded| forwarded.value),
+        database: database?,
+        tenants,
+    })
 }
 
 fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<Database> {

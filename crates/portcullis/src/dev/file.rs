@@ -46,6 +46,7 @@ identity:
   listen: 127.0.0.1:{identity}
   tls: {{listen: "127.0.0.1:{identity_tls}", certificate: localhost.pem, key: localhost.key}}
   mtls: {{listen: "127.0.0.1:{identity_mutual}", certificate: localhost.pem, key: localhost.key}}
+  client_ca: ca.pem
   database: {{sqlite: identity.db}}
   tenants:
     - name: dev
