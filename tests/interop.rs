@@ -1,5 +1,5 @@
 //! The gate with a provider that nobody here wrote: panva's `oidc-provider`. It refuses what is not in the
-//! specifications, and so says whether the gate speaks them.
+//! specifications, and so says whether the gate speaks them. And our own provider with clients that nobody here wrote.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,8 @@
 
 mod support;
 
+#[path = "interop/clients.rs"]
+mod clients;
 #[path = "interop/logins.rs"]
 mod logins;
 #[path = "interop/logouts.rs"]

@@ -19,6 +19,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "postgresql", proof: "/usr/lib/postgresql" },
     Package { name: "nodejs", proof: "/usr/bin/node" },
     Package { name: "npm", proof: "/usr/bin/npm" },
+    Package { name: "python3-venv", proof: "/usr/share/doc/python3-venv" },
     Package { name: "redis-server", proof: "/usr/bin/redis-server" },
 ];
 
@@ -51,7 +52,9 @@ pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {
 pub(crate) fn build_peers() -> anyhow::Result<()> {
     let peers = std::env::current_dir()?.join("target/peers");
     build_h2spec(&peers.join("h2spec"))?;
-    install_oidc_provider(&peers.join("oidc-provider"))
+    install_from_npm("oidc-provider", &["server.mjs"], &peers)?;
+    install_from_npm("oauth-clients", &["browser.mjs", "openid-client.mjs", "auth0.mjs"], &peers)?;
+    install_authlib(&peers.join("authlib"))
 }
 
 fn build_h2spec(binary: &Path) -> anyhow::Result<()> {
@@ -73,24 +76,43 @@ fn build_h2spec(binary: &Path) -> anyhow::Result<()> {
     run(build.current_dir("tests/peers/h2spec"))
 }
 
-fn install_oidc_provider(folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
+/// Installs what the lock file of `tests/peers/NAME` names, and copies the programs that use it.
+fn install_from_npm(name: &str, programs: &[&str], peers: &Path) -> anyhow::Result<()> {
+    let (folder, source) = (peers.join(name), Path::new("tests/peers").join(name));
+    fs::create_dir_all(&folder)?;
     let installed = folder.join("package-lock.json");
-    let source = Path::new("tests/peers/oidc-provider");
     let current = fs::read(source.join("package-lock.json"))?;
-    fs::copy(source.join("server.mjs"), folder.join("server.mjs"))?;
+    for program in programs {
+        fs::copy(source.join(program), folder.join(program))?;
+    }
     if fs::read(&installed).is_ok_and(|text| text == current) {
         return Ok(());
     }
     fs::copy(source.join("package.json"), folder.join("package.json"))?;
     fs::write(&installed, current)?;
     let mut npm = Command::new("npm");
-    let done = run(npm.args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(folder));
+    let done = run(npm.args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder));
     if done.is_err() {
         // Or the next run would take it for installed.
         fs::remove_file(&installed)?;
     }
     done
+}
+
+/// Python's Authlib in an environment of its own.
+fn install_authlib(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let (installed, source) = (folder.join("requirements.txt"), Path::new("tests/peers/authlib"));
+    fs::copy(source.join("client.py"), folder.join("client.py"))?;
+    let current = fs::read(source.join("requirements.txt"))?;
+    if fs::read(&installed).is_ok_and(|text| text == current) {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "venv"]).current_dir(folder))?;
+    let wanted = fs::canonicalize(source.join("requirements.txt"))?;
+    let mut pip = Command::new("venv/bin/pip");
+    run(pip.args(["install", "--quiet", "--no-deps", "-r"]).arg(wanted).current_dir(folder))?;
+    Ok(fs::write(&installed, current)?)
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

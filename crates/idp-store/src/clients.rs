@@ -106,6 +106,7 @@ impl Clients for SqlRepository {
                 "DELETE FROM pushed_requests WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM refresh_tokens WHERE tenant_id = $1 AND client_id = $2",
                 "DELETE FROM access_tokens WHERE tenant_id = $1 AND client_id = $2",
+                "DELETE FROM deferred_requests WHERE tenant_id = $1 AND client_id = $2",
             ];
             let statement = |sql| Statement::new(sql, params![tenant, client_id]);
             let results = self.database.transact(statements.into_iter().map(statement).collect()).await?;

@@ -12,6 +12,7 @@ mod codes;
 mod connections;
 mod consents;
 mod database;
+mod deferred;
 mod migrate;
 mod postgres;
 mod pushed_requests;
@@ -107,6 +108,7 @@ impl Repository for SqlRepository {
             let remembered = [
                 "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM pushed_requests WHERE expires_at < $1 RETURNING expires_at",
+                "DELETE FROM deferred_requests WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM refresh_tokens
                  WHERE expires_at < $1 OR idle_expires_at < $1 OR revoked_at < $1 RETURNING id",
             ];

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_roles.sql"),
     include_str!("../migrations/0003_sessions.sql"),
     include_str!("../migrations/0004_pushed_requests.sql"),
+    include_str!("../migrations/0005_deferred_requests.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";

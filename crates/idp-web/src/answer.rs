@@ -72,6 +72,7 @@ fn status_of(site: &Site, code: &ErrorCode) -> StatusCode {
     let auth0 = site.tenant.settings.flags.auth0_status_codes;
     match code {
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::InvalidGrant
         | ErrorCode::AccessDenied
         | ErrorCode::UnauthorizedClient

@@ -100,6 +100,7 @@ pub(crate) fn next(site: &Site, status: StatusCode, outcome: AuthorizeOutcome) -
             show(site, status, if signup { "/u/signup" } else { "/u/login" }, &interaction)
         }
         AuthorizeOutcome::Consent(interaction) => show(site, status, "/u/consent", &interaction),
+        AuthorizeOutcome::Decided { allowed } => pages::page(StatusCode::OK, &pages::Decided { allowed }),
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-async fn bytes(body: Body) -> Result<Bytes, OAuthError> {
+pub(crate) async fn bytes(body: Body) -> Result<Bytes, OAuthError> {
     let collected = Limited::new(body, MAX_BYTES).collect().await;
     collected.map(|body| body.to_bytes()).map_err(|_| refused("the body is too long or broke off"))
 }

@@ -2,11 +2,11 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Pages load our style sheet and nothing else. There is no `form-action`: Chromium applies it to every redirect after
+/// Pages load our style sheet, and applications' logos from where those say they are. There is no `form-action`: Chromium applies it to every redirect after
 /// the POST, so it would have to list each client's callback and all that the callback redirects to in turn. Every
 /// value in a page is escaped, so that nobody else's form gets into one.
 pub(crate) const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; frame-ancestors 'none'";
 
 /// The same for the page that sends itself on.
 pub(crate) const SCRIPT_POLICY: &str =

@@ -14,6 +14,7 @@ mod answer;
 mod authorize;
 mod cookies;
 mod cors;
+mod deferred;
 mod fields;
 mod headers;
 mod logout;
@@ -23,6 +24,7 @@ mod pages;
 mod par;
 mod peer;
 mod proof;
+mod registration;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -56,13 +58,14 @@ pub struct IdpState {
     origins: Arc<Origins>,
     proxies: Arc<[IpNet]>,
     forwarded_certificates: bool,
+    development: bool,
 }
 
 impl IdpState {
     /// The face of `idp`. The clock ages what is remembered about browsers' origins.
     pub fn new(idp: Arc<Idp>, clock: Clock) -> Self {
         let origins = Arc::new(Origins::new(clock));
-        Self { idp, origins, proxies: Arc::default(), forwarded_certificates: false }
+        Self { idp, origins, proxies: Arc::default(), forwarded_certificates: false, development: false }
     }
 
     /// Believes these peers what they say in `X-Forwarded-For`. Behind a proxy that is not among them all users come
@@ -70,6 +73,12 @@ impl IdpState {
     #[must_use]
     pub fn trusting(self, proxies: &[IpNet]) -> Self {
         Self { proxies: proxies.into(), ..self }
+    }
+
+    /// Serves what only `dev` has: `/dev/ciba`, which decides backchannel requests in their users' place.
+    #[must_use]
+    pub fn for_development(self, development: bool) -> Self {
+        Self { development, ..self }
     }
 
     /// Believes those peers too what they say of client certificates, in the headers `client-certificate` and
@@ -99,6 +108,16 @@ pub fn router(state: IdpState) -> Router {
         .route("/oauth/token", post(token::token).options(cors::preflight))
         .route("/oauth/introspect", post(token::introspect))
         .route("/oauth/revoke", post(token::revoke).options(cors::preflight))
+        .route("/oauth/device/code", post(deferred::device_code).options(cors::preflight))
+        .route("/activate", get(deferred::activation_page).post(deferred::activate))
+        .route("/bc-authorize", post(deferred::backchannel))
+        .route("/u/requests", get(deferred::requests))
+        .route("/dev/ciba", get(deferred::decide))
+        .route("/oidc/register", post(registration::register))
+        .route(
+            "/oidc/register/{client_id}",
+            get(registration::read).put(registration::replace).delete(registration::delete),
+        )
         .route("/userinfo", get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight))
         .route("/v2/logout", get(logout::v2))
         .route("/oidc/logout", get(logout::oidc).post(logout::oidc_by_form))
@@ -112,8 +131,7 @@ pub fn router(state: IdpState) -> Router {
 }
 
 /// Auth0's protocol endpoints that are not served. Programs post to them, and read JSON.
-const UNSERVED: [&str; 6] =
-    ["/oauth/device/code", "/oidc/register", "/bc-authorize", "/dbconnections/", "/passwordless/", "/mfa/"];
+const UNSERVED: [&str; 3] = ["/dbconnections/", "/passwordless/", "/mfa/"];
 
 async fn not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();

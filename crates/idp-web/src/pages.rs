@@ -29,6 +29,15 @@ pub(crate) struct Login<'a> {
     /// Whether one may sign up here.
     pub(crate) signup: bool,
     pub(crate) problem: Option<&'a str>,
+    pub(crate) about: About<'a>,
+}
+
+/// What an application says of itself beside its name. Each is a URL of a harmless scheme.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) logo: Option<&'a str>,
+    pub(crate) policy: Option<&'a str>,
+    pub(crate) terms: Option<&'a str>,
 }
 
 /// `/u/signup`.
@@ -54,6 +63,23 @@ pub(crate) struct Consent<'a> {
     /// Scope and what it means.
     pub(crate) scopes: &'a [(String, String)],
     pub(crate) audience: Option<&'a str>,
+    /// What the person is to compare with what the client shows.
+    pub(crate) binding_message: Option<&'a str>,
+}
+
+/// `/activate`.
+#[derive(Template)]
+#[template(path = "activate.html")]
+pub(crate) struct Activate<'a> {
+    pub(crate) user_code: &'a str,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// After a deferred request was decided.
+#[derive(Template)]
+#[template(path = "decided.html")]
+pub(crate) struct Decided {
+    pub(crate) allowed: bool,
 }
 
 /// `/oidc/logout`, where the person is asked first.
@@ -166,6 +192,7 @@ mod tests {
                 usernames: true,
                 signup: true,
                 problem: Some(evil),
+                about: About { logo: Some(evil), policy: Some(evil), terms: Some(evil) },
             }
             .render(),
             Signup {
@@ -177,8 +204,16 @@ mod tests {
                 problem: Some(evil),
             }
             .render(),
-            Consent { application: evil, account: evil, state: evil, scopes: &scopes, audience: Some(evil) }
-                .render(),
+            Consent {
+                application: evil,
+                account: evil,
+                state: evil,
+                scopes: &scopes,
+                audience: Some(evil),
+                binding_message: Some(evil),
+            }
+            .render(),
+            Activate { user_code: evil, problem: Some(evil) }.render(),
             ConfirmLogout { confirmation: evil, carried: &[("state", evil)] }.render(),
             ErrorPage { code: evil, description: evil }.render(),
             FormPost { action: evil, params: &[("state", evil)] }.render(),
@@ -201,12 +236,22 @@ mod tests {
             usernames: false,
             signup: false,
             problem: None,
+            about: About::default(),
         };
         let signup =
             Signup { application: "a", state: "s", email: "", username: "", usernames: false, problem: None };
-        let consent = Consent { application: "a", account: "u", state: "s", scopes: &[], audience: None };
+        let consent = Consent {
+            application: "a",
+            account: "u",
+            state: "s",
+            scopes: &[],
+            audience: None,
+            binding_message: None,
+        };
+        let activate = Activate { user_code: "", problem: None };
         let confirm = ConfirmLogout { confirmation: "c", carried: &[] };
-        let pages: [(String, &[&str]); 6] = [
+        let pages: [(String, &[&str]); 7] = [
+            (activate.render().unwrap(), &["user_code", "submit-code"]),
             (login.render().unwrap(), &["login-title", "username", "password", "submit-login"]),
             (signup.render().unwrap(), &["email", "password", "submit-signup"]),
             (consent.render().unwrap(), &["allow", "deny"]),

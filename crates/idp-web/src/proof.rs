@@ -48,7 +48,7 @@ pub(crate) fn presented<'a>(
         (Some(_), Some(_)) => return Err(refused("There is more than one DPoP header")),
     };
     let authorization = answer::authorization(headers)?;
-    Ok(Presented { method, url, authorization, dpop, certificate: visit.certificate() })
+    Ok(Presented { method, url, authorization, dpop, ip: visit.peer(), certificate: visit.certificate() })
 }
 
 fn refused(text: &str) -> OAuthError {

@@ -154,6 +154,7 @@ pub(crate) async fn consent_page(
                 state: &handle,
                 scopes: &scopes,
                 audience: page.audience_name.as_deref(),
+                binding_message: page.binding_message.as_deref(),
             };
             pages::page(StatusCode::OK, &template)
         }
@@ -224,7 +225,7 @@ async fn posted(
 
 /// Whether the browser says that another site sends this (Fetch Metadata). `none` is a person at the address bar.
 /// `Origin` says nothing more: under our `Referrer-Policy` our own forms have `null` there.
-fn is_foreign(headers: &HeaderMap) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site");
     site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
@@ -243,6 +244,11 @@ fn login_form(
         usernames: wants_usernames(page),
         signup: page.signup,
         problem,
+        about: pages::About {
+            logo: page.client.logo_uri.as_deref().filter(|uri| uri.starts_with("https://")),
+            policy: page.client.policy_uri.as_deref(),
+            terms: page.client.tos_uri.as_deref(),
+        },
     };
     pages::page(status, &template)
 }

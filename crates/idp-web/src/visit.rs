@@ -39,6 +39,11 @@ impl Visit {
         format!("{scheme}://{}{path}", self.authority)
     }
 
+    /// Where the request comes from.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// The client's certificate.
     pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
         self.certificate.as_ref()

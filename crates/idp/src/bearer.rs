@@ -33,6 +33,8 @@ pub struct AccessClaims {
     pub expires_at: i64,
     /// The key that whoever uses it must prove to have.
     pub confirmation: Option<Confirmation>,
+    /// What is revoked together with it.
+    pub family: String,
     /// Whether it is opaque.
     pub opaque: bool,
 }
@@ -142,6 +144,7 @@ impl Core {
             audiences,
             expires_at,
             confirmation,
+            family: family.clone(),
             opaque: false,
         };
         Ok(Some((access, family)))
@@ -184,6 +187,7 @@ impl Core {
                 audiences: vec![audience],
                 expires_at,
                 confirmation: grant.confirmation,
+                family: grant.family.clone(),
                 opaque: true,
             };
             return Ok(Some((access, grant.family)));

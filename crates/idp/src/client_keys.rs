@@ -8,6 +8,7 @@ use std::{
 
 use base::UnixMillis;
 use jose::{Alg, CompactJws, JoseError, KeySet};
+use serde_json::Value;
 
 use crate::{idp::Core, model::Client};
 
@@ -28,7 +29,23 @@ pub(crate) struct ClientKeys {
 struct Fetched {
     at: UnixMillis,
     /// Absent where the address gave none.
-    keys: Option<Arc<KeySet>>,
+    keys: Option<Arc<Published>>,
+}
+
+/// A client's key set.
+pub(crate) struct Published {
+    /// What verifies its signatures.
+    pub(crate) verifying: KeySet,
+    /// The set as it was published, with the certificates that come with its keys.
+    pub(crate) document: Value,
+}
+
+impl Published {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let verifying = KeySet::parse(bytes).ok()?;
+        let document = jose::parse_json(bytes, 8).ok()?;
+        Some(Self { verifying, document })
+    }
 }
 
 impl ClientKeys {
@@ -47,7 +64,7 @@ impl ClientKeys {
 
 impl Core {
     /// The client's keys; `None` where it has none or they cannot be had at the moment.
-    pub(crate) async fn client_keys(&self, client: &Client) -> Option<Arc<KeySet>> {
+    pub(crate) async fn client_keys(&self, client: &Client) -> Option<Arc<Published>> {
         self.keys_no_older_than(client, FRESH).await
     }
 
@@ -60,19 +77,19 @@ impl Core {
         allowed: &[Alg],
     ) -> Option<Vec<u8>> {
         let keys = self.client_keys(client).await?;
-        match keys.verify(jws, allowed) {
+        match keys.verifying.verify(jws, allowed) {
             Ok(payload) => Some(payload),
             Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature) if client.jwks.is_none() => {
                 let again = self.keys_no_older_than(client, PAUSE).await?;
-                again.verify(jws, allowed).ok()
+                again.verifying.verify(jws, allowed).ok()
             }
             Err(_) => None,
         }
     }
 
-    async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<KeySet>> {
+    async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
         if let Some(jwks) = &client.jwks {
-            return KeySet::parse(jwks.to_string().as_bytes()).ok().map(Arc::new);
+            return Published::read(jwks.to_string().as_bytes()).map(Arc::new);
         }
         let url = client.jwks_uri.as_deref()?;
         let known = self.client_keys.known(url);
@@ -85,7 +102,7 @@ impl Core {
             return fetched.keys.clone();
         }
         let document = self.document(url, "application/jwk-set+json, application/json").await;
-        let keys = document.and_then(|bytes| KeySet::parse(&bytes).ok()).map(Arc::new);
+        let keys = document.and_then(|bytes| Published::read(&bytes)).map(Arc::new);
         // An address that is away for a moment does not take back what it said.
         let keys = keys.or_else(|| known.and_then(|known| known.keys));
         self.client_keys.remember(url, Fetched { at: now, keys: keys.clone() });

@@ -24,6 +24,8 @@ pub struct ConsentPage {
     pub user: User,
     /// The API's name, if any.
     pub audience_name: Option<String>,
+    /// What the person is to compare with what the client shows.
+    pub binding_message: Option<String>,
     /// What is asked for, with descriptions where there are any.
     pub scopes: Vec<ResourceServerScope>,
 }
@@ -50,7 +52,9 @@ impl ConsentPages {
             ResourceServerScope { value: name.to_owned(), description: own.or_else(|| standard(name)) }
         };
         let scopes = transaction.request.scope.iter().map(described).collect();
-        Ok(Some(ConsentPage { client, user, audience_name: api.map(|api| api.name), scopes }))
+        let binding_message = transaction.request.deferred.and_then(|deferred| deferred.binding_message);
+        let audience_name = api.map(|api| api.name);
+        Ok(Some(ConsentPage { client, user, audience_name, binding_message, scopes }))
     }
 
     /// Notes the user's decision on what the transaction asked for (nothing of it comes from the form) and finishes

@@ -40,7 +40,7 @@ impl Discovery {
         let settings = &site.tenant.settings;
         let unsigned = settings.flags.enable_unsigned_request_objects.then_some("none");
         let requests: Vec<&str> = REQUEST_ALGS.iter().map(|alg| alg.as_str()).chain(unsigned).collect();
-        let mut document = json!({
+        let document = json!({
             "issuer": site.issuer(),
             "authorization_endpoint": site.url("/authorize"),
             "token_endpoint": site.url("/oauth/token"),
@@ -81,6 +81,18 @@ impl Discovery {
             Value::Object(document) => document,
             _ => Map::new(),
         };
+        document.insert("device_authorization_endpoint".to_owned(), json!(site.url("/oauth/device/code")));
+        let backchannel = json!({
+            "backchannel_authentication_endpoint": site.url("/bc-authorize"),
+            "backchannel_token_delivery_modes_supported": ["poll", "ping"],
+            "backchannel_authentication_request_signing_alg_values_supported":
+                ASSERTION_ALGS.map(|alg| alg.as_str()),
+            "backchannel_user_code_parameter_supported": false,
+        });
+        document.extend(backchannel.as_object().cloned().unwrap_or_default());
+        if settings.flags.enable_dynamic_client_registration {
+            document.insert("registration_endpoint".to_owned(), json!(site.url("/oidc/register")));
+        }
         if settings.pushed_authorization_requests_supported {
             let required = settings.flags.require_pushed_authorization_requests;
             document

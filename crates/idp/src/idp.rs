@@ -3,10 +3,10 @@ use std::sync::Arc;
 use base::{Clock, Keyring, Random};
 
 use crate::{
-    Authorization, Bearer, ClientAuthentication, ConsentPages, Discovery, IdpError, Introspection, Keys,
-    Login, Logout, Outbound, PasswordHasher, PushedRequests, Revocation, Site, TokenEndpoint, Userinfo,
-    attempts::Attempts, client_keys::ClientKeys, digest::Digester, management::Management, possession::Nonces,
-    repository::Repository,
+    Authorization, Backchannel, Bearer, ClientAuthentication, ConsentPages, DeviceFlow, Discovery, IdpError,
+    Introspection, Keys, Login, Logout, Outbound, PasswordHasher, PushedRequests, Registration, Revocation,
+    Site, TokenEndpoint, Userinfo, attempts::Attempts, client_keys::ClientKeys, digest::Digester,
+    management::Management, possession::Nonces, repository::Repository,
 };
 
 /// What the provider is built from.
@@ -44,6 +44,12 @@ pub struct Idp {
     pub client_authentication: ClientAuthentication,
     /// `/oauth/token`.
     pub token: TokenEndpoint,
+    /// `/oauth/device/code` and `/activate`.
+    pub device: DeviceFlow,
+    /// `/bc-authorize`.
+    pub backchannel: Backchannel,
+    /// `/oidc/register`.
+    pub registration: Registration,
     /// `/userinfo`.
     pub userinfo: Userinfo,
     /// `/oauth/introspect`.
@@ -94,17 +100,20 @@ impl Idp {
             clock: parts.clock,
             random: parts.random,
             hasher: parts.hasher,
-            outbound: parts.outbound,
-            client_keys: ClientKeys::default(),
             fallback_tenant: parts.fallback_tenant,
         });
         let client_authentication = ClientAuthentication::new(core.clone());
+        let authorization = Authorization::new(core.clone());
+        let clients = &client_authentication;
         Self {
-            authorization: Authorization::new(core.clone()),
-            pushed_requests: PushedRequests::new(core.clone(), client_authentication.clone()),
+            device: DeviceFlow::new(core.clone(), clients.clone(), authorization.clone()),
+            backchannel: Backchannel::new(core.clone(), clients.clone(), authorization.clone()),
+            pushed_requests: PushedRequests::new(core.clone(), clients.clone()),
+            authorization,
             login: Login::new(core.clone()),
             consent: ConsentPages::new(core.clone()),
             token: TokenEndpoint::new(core.clone(), client_authentication.clone()),
+            registration: Registration::new(core.clone()),
             userinfo: Userinfo::new(core.clone()),
             introspection: Introspection::new(core.clone(), client_authentication.clone()),
             revocation: Revocation::new(core.clone(), client_authentication.clone()),

@@ -37,6 +37,10 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) family: &'a str,
     /// What it is bound to.
     pub(crate) confirmation: Option<&'a Confirmation>,
+    /// The end of what it was made from, seconds since the epoch.
+    pub(crate) until: Option<i64>,
+    /// Who acts for the subject (RFC 8693 section 4.1).
+    pub(crate) act: Option<&'a Value>,
 }
 
 /// An access token of a user flow.
@@ -78,6 +82,7 @@ impl Core {
         let rfc9068 = api.token_dialect.is_rfc9068();
         let lifetime = api.token_lifetime.clamp(1, 2_592_000);
         let issued = self.clock.now().secs();
+        let lifetime = order.until.map_or(lifetime, |until| lifetime.min(until - issued).max(1));
         let userinfo = format!("{}userinfo", order.issuer);
         let audience = if order.scope.contains("openid") {
             json!([order.audience, userinfo])
@@ -98,6 +103,9 @@ impl Core {
         claims.insert(if rfc9068 { "client_id" } else { "azp" }.to_owned(), json!(order.client_id));
         if let (false, Some(gty)) = (rfc9068, order.gty) {
             claims.insert("gty".to_owned(), json!(gty));
+        }
+        if let Some(act) = order.act {
+            claims.insert("act".to_owned(), act.clone());
         }
         if let Some(confirmation) = order.confirmation {
             claims.insert("cnf".to_owned(), json!(confirmation));
@@ -165,6 +173,8 @@ impl Core {
             gty,
             family: &grant.family,
             confirmation: grant.confirmation.as_ref(),
+            until: None,
+            act: None,
         };
         let (token, expires_in) = self.sign_access_token(site, &order).await?;
         Ok(UserAccessToken { token, expires_in, scope })
@@ -208,7 +218,9 @@ impl Core {
             json!(issued + client.jwt_configuration.lifetime_in_seconds.clamp(1, 2_592_000)),
         );
         claims.insert("sub".to_owned(), json!(user.user_id));
-        claims.insert("sid".to_owned(), json!(grant.sid));
+        if !grant.sid.is_empty() {
+            claims.insert("sid".to_owned(), json!(grant.sid));
+        }
         for (name, issued) in [("at_hash", hashed.access_token), ("c_hash", hashed.code)] {
             if let Some(issued) = issued {
                 claims.insert(name.to_owned(), json!(half_hash(alg, issued)));

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What tokens are signed with; the JWKS has keys for each. The first one is the default.
-pub(crate) const SIGNING_ALGS: [Alg; 3] = [Alg::RS256, Alg::PS256, Alg::ES256];
+pub(crate) const SIGNING_ALGS: [Alg; 4] = [Alg::RS256, Alg::PS256, Alg::ES256, Alg::EdDSA];
 
 /// How long a process may go on with keys that another one has rotated away. Harmless: the previous key stays in the JWKS
 /// and the next one has been in it before.

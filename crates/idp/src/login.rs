@@ -123,12 +123,12 @@ impl Login {
             return Ok(LoginOutcome::Expired);
         };
         let Some(connection) = connection else { return Ok(LoginOutcome::Wrong) };
-        let checked = self.check(site, &connection, browser, identifier, password).await?;
+        let checked = self.core.check_password(site, &connection, browser, identifier, password).await?;
         match checked {
-            Checked::Locked => Ok(LoginOutcome::Blocked),
-            Checked::Wrong => Ok(LoginOutcome::Wrong),
-            Checked::Right(user) if user.blocked => Ok(LoginOutcome::UserBlocked),
-            Checked::Right(user) => {
+            PasswordCheck::Locked => Ok(LoginOutcome::Blocked),
+            PasswordCheck::Wrong => Ok(LoginOutcome::Wrong),
+            PasswordCheck::Right(user) if user.blocked => Ok(LoginOutcome::UserBlocked),
+            PasswordCheck::Right(user) => {
                 Ok(LoginOutcome::Done(self.enter(site, &transaction, browser, &user).await?))
             }
         }
@@ -187,46 +187,6 @@ impl Login {
         Ok(Some(Asked { transaction, client, connection }))
     }
 
-    /// Every way out costs one look-up and one hash, but for a lock.
-    async fn check(
-        &self,
-        site: &Site,
-        connection: &Connection,
-        browser: &Browser,
-        identifier: &str,
-        password: &Secret<String>,
-    ) -> Result<Checked, IdpError> {
-        let identifier = fold(identifier);
-        let found = match identifier.len() {
-            1..=MAX_IDENTIFIER => {
-                self.core
-                    .repository
-                    .user_by_identifier(&site.tenant.id, &connection.name, &identifier)
-                    .await?
-            }
-            _ => None,
-        };
-        // A user who has an address and a username is one account (O20). What is too long to be anybody's counts as
-        // one name: it is remembered, and would fill the memory (O50).
-        let unknown = if identifier.len() <= MAX_IDENTIFIER { identifier.as_str() } else { "" };
-        let name = found.as_ref().map_or(unknown, |(user, _)| user.user_id.as_str());
-        let account = format!("{}/{}/{name}", site.tenant.id, connection.name);
-        let ip = browser.ip;
-        let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
-        let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
-        let limited = connection.options.brute_force_protection;
-        if limited && !self.core.attempts.begin(&account, ip, at_home, self.core.clock.now()) {
-            return Ok(Checked::Locked);
-        }
-        let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
-        let right = self.core.hasher.verify(password.clone(), hash).await?;
-        let Some(user) = user.filter(|_| right) else { return Ok(Checked::Wrong) };
-        if limited {
-            self.core.attempts.succeeded(&account, ip);
-        }
-        Ok(Checked::Right(Box::new(user)))
-    }
-
     /// Starts the session and notes it in the transaction.
     async fn enter(
         &self,
@@ -251,8 +211,49 @@ struct Asked {
     connection: Option<Connection>,
 }
 
-enum Checked {
+/// What became of a name and a password.
+pub(crate) enum PasswordCheck {
+    /// They belong together; whether the user is blocked is for the caller to see.
     Right(Box<User>),
     Wrong,
     Locked,
+}
+
+impl Core {
+    /// Every way out costs one look-up and one hash, but for a lock.
+    pub(crate) async fn check_password(
+        &self,
+        site: &Site,
+        connection: &Connection,
+        browser: &Browser,
+        identifier: &str,
+        password: &Secret<String>,
+    ) -> Result<PasswordCheck, IdpError> {
+        let identifier = fold(identifier);
+        let found = match identifier.len() {
+            1..=MAX_IDENTIFIER => {
+                self.repository.user_by_identifier(&site.tenant.id, &connection.name, &identifier).await?
+            }
+            _ => None,
+        };
+        // A user who has an address and a username is one account (O20). What is too long to be anybody's counts as
+        // one name: it is remembered, and would fill the memory (O50).
+        let unknown = if identifier.len() <= MAX_IDENTIFIER { identifier.as_str() } else { "" };
+        let name = found.as_ref().map_or(unknown, |(user, _)| user.user_id.as_str());
+        let account = format!("{}/{}/{name}", site.tenant.id, connection.name);
+        let ip = browser.ip;
+        let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
+        let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
+        let limited = connection.options.brute_force_protection;
+        if limited && !self.attempts.begin(&account, ip, at_home, self.clock.now()) {
+            return Ok(PasswordCheck::Locked);
+        }
+        let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
+        let right = self.hasher.verify(password.clone(), hash).await?;
+        let Some(user) = user.filter(|_| right) else { return Ok(PasswordCheck::Wrong) };
+        if limited {
+            self.attempts.succeeded(&account, ip);
+        }
+        Ok(PasswordCheck::Right(Box::new(user)))
+    }
 }

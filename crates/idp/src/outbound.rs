@@ -42,6 +42,8 @@ pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Reply, OutboundError>
 
 /// The way out.
 pub trait Outbound: Send + Sync {
+    /// Whether the guard lets a URL through, as far as it can be told without looking its host up.
+    fn permits(&self, url: &str) -> Result<(), OutboundError>;
     /// Sends one request and reads the whole answer.
     fn send<'a>(&'a self, call: Call<'a>) -> Exchange<'a>;
 }

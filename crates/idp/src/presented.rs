@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use crate::ClientCertificate;
 
 /// What a request shows of its sender, besides its parameters.
@@ -11,6 +13,8 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a str>,
     /// The value of its one `DPoP` header (RFC 9449 section 4.1).
     pub dpop: Option<&'a str>,
+    /// Where it comes from.
+    pub ip: Option<IpAddr>,
     /// The certificate of its TLS connection.
     pub certificate: Option<&'a ClientCertificate>,
 }

@@ -3,6 +3,7 @@
 //! A write is durable when its future is ready. Uniqueness is the store's to keep: a clash is
 //! [`RepositoryError::Conflict`](crate::RepositoryError::Conflict) with the field's name.
 
+mod deferred;
 mod pushed_requests;
 mod roles;
 
@@ -19,6 +20,7 @@ use crate::{
     },
 };
 
+pub use deferred::{DeferredRequests, Polled};
 pub use pushed_requests::PushedRequests;
 pub use roles::Roles;
 
@@ -66,6 +68,7 @@ pub trait Repository:
     + RefreshTokens
     + AccessTokens
     + Revocations
+    + DeferredRequests
     + Send
     + Sync
 {

@@ -1,3 +1,7 @@
+mod assertion;
+mod exchange;
+mod password;
+
 use std::sync::Arc;
 
 use base::Secret;
@@ -7,17 +11,28 @@ use serde_json::{Map, Value, json};
 use crate::{
     ClientAuthentication, EndpointError, Presented, Site,
     authorization::request::IDENTITY_SCOPES,
+    deferred::{CIBA, DEVICE_CODE},
     idp::Core,
     issue::{AccessToken, Hashed, Holder, UserAccessToken},
-    model::{Client, Confirmation, Grant, ResourceServer, SubjectType, User},
+    model::{Client, Confirmation, DeferredKind, Grant, ResourceServer, SubjectType, User},
     possession::check_possession,
     repository::{ClientGrantFilter, Page, Redemption},
 };
 
 /// The grant types that work, for discovery.
-pub(crate) const GRANT_TYPES: [&str; 3] = ["authorization_code", "client_credentials", "refresh_token"];
+pub(crate) const GRANT_TYPES: [&str; 9] = [
+    "authorization_code",
+    "client_credentials",
+    "refresh_token",
+    DEVICE_CODE,
+    CIBA,
+    exchange::GRANT_TYPE,
+    assertion::GRANT_TYPE,
+    "password",
+    password::REALM_GRANT_TYPE,
+];
 
-/// `/oauth/token`: authorization codes with PKCE, client credentials, refresh tokens.
+/// `/oauth/token`: every grant, one method or file each.
 #[derive(Clone)]
 pub struct TokenEndpoint {
     core: Arc<Core>,
@@ -37,6 +52,8 @@ pub struct IssuedTokens {
     pub id_token: Option<Secret<String>>,
     /// With `offline_access`.
     pub refresh_token: Option<Secret<String>>,
+    /// What kind of token it is, where the request left that open (RFC 8693 section 2.2.1).
+    pub issued_token_type: Option<&'static str>,
     /// What was granted.
     pub scope: Scopes,
 }
@@ -60,6 +77,9 @@ impl IssuedTokens {
             wire.insert("scope".to_owned(), json!(self.scope.to_string()));
         }
         wire.insert("expires_in".to_owned(), json!(self.expires_in));
+        if let Some(kind) = self.issued_token_type {
+            wire.insert("issued_token_type".to_owned(), json!(kind));
+        }
         wire.insert("token_type".to_owned(), json!(self.token_type));
         wire
     }
@@ -93,8 +113,33 @@ impl TokenEndpoint {
         match grant_type {
             "authorization_code" => self.authorization_code(site, &client, params, bound).await,
             "client_credentials" => self.client_credentials(site, &client, params, bound).await,
-            _ => self.refresh_token(site, &client, params, bound).await,
+            "refresh_token" => self.refresh_token(site, &client, params, bound).await,
+            DEVICE_CODE => self.polled(site, &client, DeferredKind::Device, params, bound).await,
+            CIBA => self.polled(site, &client, DeferredKind::Backchannel, params, bound).await,
+            exchange::GRANT_TYPE => self.exchange(site, &client, params, bound).await,
+            assertion::GRANT_TYPE => {
+                assertion::check_client(&client)?;
+                self.assertion(site, &client, params, bound).await
+            }
+            _ => self.password(site, &client, &presented, params, bound).await,
         }
+    }
+
+    /// RFC 8628 section 3.4 and CIBA 10.1.
+    async fn polled(
+        &self,
+        site: &Site,
+        client: &Client,
+        kind: DeferredKind,
+        params: &Params<'_>,
+        bound: Option<Confirmation>,
+    ) -> Result<IssuedTokens, EndpointError> {
+        let name = match kind {
+            DeferredKind::Device => "device_code",
+            DeferredKind::Backchannel => "auth_req_id",
+        };
+        let grant = self.core.polled_grant(site, client, kind, required(params, name)?).await?;
+        self.tokens_of(site, client, take_possession(grant, bound)?, None).await
     }
 
     async fn authorization_code(
@@ -109,10 +154,21 @@ impl TokenEndpoint {
         check_redirect_uri(&grant, params.value("redirect_uri"))?;
         check_verifier(&grant, params.value("code_verifier"))?;
         let grant = take_possession(grant, bound)?;
+        self.tokens_of(site, client, grant, None).await
+    }
+
+    /// Everything that a grant of a user gives the first time.
+    async fn tokens_of(
+        &self,
+        site: &Site,
+        client: &Client,
+        grant: Grant,
+        gty: Option<&str>,
+    ) -> Result<IssuedTokens, EndpointError> {
         let user = self.user(site, &grant).await?;
         // The issuer that was asked for the code: the client knows no other.
         let holder = Holder { issuer: &grant.issuer, client, grant: &grant, user: &user };
-        let mut issued = self.issue(site, &holder, &grant.scope, None).await?;
+        let mut issued = self.issue(site, &holder, &grant.scope, gty).await?;
         if grant.scope.contains("openid") {
             let (nonce, hashed) = (grant.nonce.as_deref(), issued.hashed());
             issued.id_token =
@@ -177,11 +233,21 @@ impl TokenEndpoint {
             gty: Some("client-credentials"),
             family: &family,
             confirmation: bound.as_ref(),
+            until: None,
+            act: None,
         };
         check_possession(&api, bound.as_ref())?;
         let (access_token, expires_in) = self.core.sign_access_token(site, &order).await?;
         let token_type = token_type(bound.as_ref());
-        Ok(IssuedTokens { access_token, token_type, expires_in, id_token: None, refresh_token: None, scope })
+        Ok(IssuedTokens {
+            access_token,
+            token_type,
+            expires_in,
+            id_token: None,
+            refresh_token: None,
+            issued_token_type: None,
+            scope,
+        })
     }
 
     /// The scopes that the client grant gives, of those the API still has.
@@ -251,7 +317,15 @@ impl TokenEndpoint {
         let issued = self.core.user_access_token(site, holder, scope, gty).await?;
         let UserAccessToken { token: access_token, expires_in, scope } = issued;
         let token_type = token_type(holder.grant.confirmation.as_ref());
-        Ok(IssuedTokens { access_token, token_type, expires_in, id_token: None, refresh_token: None, scope })
+        Ok(IssuedTokens {
+            access_token,
+            token_type,
+            expires_in,
+            id_token: None,
+            refresh_token: None,
+            issued_token_type: None,
+            scope,
+        })
     }
 
     async fn user(&self, site: &Site, grant: &Grant) -> Result<User, EndpointError> {

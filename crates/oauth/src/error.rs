@@ -75,6 +75,12 @@ codes! {
     InvalidRedirectUri = "invalid_redirect_uri",
     /// RFC 7591 3.2.2: another member of a registration is not acceptable.
     InvalidClientMetadata = "invalid_client_metadata",
+    /// CIBA 13: the hint names no user.
+    UnknownUserId = "unknown_user_id",
+    /// CIBA 13: the binding message cannot be shown.
+    InvalidBindingMessage = "invalid_binding_message",
+    /// Auth0's: too many failed logins.
+    TooManyAttempts = "too_many_attempts",
     /// RFC 8628 3.5: the user has not finished yet.
     AuthorizationPending = "authorization_pending",
     /// RFC 8628 3.5: poll more slowly.

@@ -65,6 +65,12 @@ impl Scopes {
         all
     }
 
+    /// All tokens but this one.
+    #[must_use]
+    pub fn without(&self, token: &str) -> Self {
+        Self(self.0.iter().filter(|known| ***known != *token).cloned().collect())
+    }
+
     /// The tokens in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)

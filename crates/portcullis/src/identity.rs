@@ -65,7 +65,8 @@ impl Provider {
         let state = IdpState::new(Arc::clone(&idp), plan.clock.clone());
         let state = state
             .trusting(&plan.config.trusted_proxies)
-            .with_forwarded_certificates(identity.forwarded_certificates);
+            .with_forwarded_certificates(identity.forwarded_certificates)
+            .for_development(plan.dev.is_some());
         let authorities = Authorities::read(identity.client_ca.as_deref(), plan.clock.clone())?;
         Ok(Self { idp, router: idp_web::router(state), authorities: Arc::new(authorities), demo })
     }

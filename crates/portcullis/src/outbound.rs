@@ -16,6 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Guarded(pub(crate) Fetcher);
 
 impl Outbound for Guarded {
+    fn permits(&self, url: &str) -> Result<(), OutboundError> {
+        self.0.permits(url).map_err(|refusal| OutboundError(refusal.to_string()))
+    }
+
     fn send<'a>(&'a self, call: Call<'a>) -> Exchange<'a> {
         Box::pin(async move {
             let mut request = match call.body {

@@ -5,12 +5,14 @@
 
 mod authorization;
 mod crash;
+mod deferred;
 mod logout;
 mod management;
 #[cfg(feature = "peers")]
 mod postgres;
 mod repositories;
 mod roles;
+mod token_crash;
 mod token_use;
 mod tokens;
 mod world;

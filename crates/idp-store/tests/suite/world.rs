@@ -27,6 +27,10 @@ static KEYS: OnceCell<Vec<SigningKeyRecord>> = OnceCell::const_new();
 struct Offline;
 
 impl Outbound for Offline {
+    fn permits(&self, _: &str) -> Result<(), OutboundError> {
+        Ok(())
+    }
+
     fn send<'a>(&'a self, _: Call<'a>) -> Exchange<'a> {
         Box::pin(async { Err(OutboundError("there is no network".to_owned())) })
     }
@@ -40,7 +44,7 @@ pub(crate) struct World {
     pub(crate) demo: DevCredentials,
     pub(crate) site: Site,
     pub(crate) path: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl World {
@@ -74,7 +78,17 @@ impl World {
         idp::repository::SigningKeys::add_signing_keys(&*repository, TENANT, keys).await.unwrap();
         let demo = seed::dev(&idp, &seed()).await.unwrap();
         let site = idp.site("localhost:9400").await.unwrap().unwrap();
-        Self { idp, repository, clock, keyring, demo, site, path, _folder: folder }
+        Self { idp, repository, clock, keyring, demo, site, path, _folder: Some(folder) }
+    }
+
+    /// On a file that another world has made.
+    pub(crate) async fn on_file(path: PathBuf, keyring: Keyring) -> Self {
+        let repository = idp_store::open_sqlite(&path, keyring.clone(), Random::system()).await.unwrap();
+        let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
+        let idp = provider(repository.clone(), keyring.clone(), clock.clone());
+        let demo = seed::dev(&idp, &seed()).await.unwrap();
+        let site = idp.site("localhost:9400").await.unwrap().unwrap();
+        Self { idp, repository, clock, keyring, demo, site, path, _folder: None }
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
@@ -179,6 +193,12 @@ pub(crate) fn claims(token: &str) -> Map<String, Value> {
         Value::Object(claims) => claims,
         other => panic!("{other}"),
     }
+}
+
+/// Revokes a token of the demo application.
+pub(crate) async fn revoke(world: &World, token: &str) {
+    let form = params(&[("token", token)]);
+    world.idp.revocation.revoke(&world.site, Some(world.basic().as_str()), &form).await.unwrap();
 }
 
 /// The code of an OAuth error.

@@ -3,12 +3,16 @@
 mod accounts;
 mod client_authentication;
 mod code_flow;
+mod deferred;
 mod front_channel;
+mod grants;
 mod logout;
 mod management;
 mod pages;
+mod parameters;
 mod possession;
 mod pushed;
+mod registration;
 mod request_objects;
 mod response_modes;
 mod roles;

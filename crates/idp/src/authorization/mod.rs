@@ -69,6 +69,11 @@ pub enum AuthorizeOutcome {
     Login(Interaction),
     /// The consent page of this transaction.
     Consent(Interaction),
+    /// A deferred request was decided; its client is elsewhere.
+    Decided {
+        /// Whether the user said yes.
+        allowed: bool,
+    },
 }
 
 /// A transaction that waits for a page.
@@ -256,6 +261,24 @@ impl Authorization {
         }
     }
 
+    /// The page that decides a deferred request, after a login where one is needed.
+    pub(crate) async fn start_deferred(
+        &self,
+        site: &Site,
+        request: AuthorizeRequest,
+        browser: &Browser,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let known = self.core.repository.client(&site.tenant.id, &request.client_id).await?;
+        let Some(client) = known else { return Ok(expired()) };
+        match self.usable_session(site, &client, &request, browser).await? {
+            None => Ok(AuthorizeOutcome::Login(self.begin(site, request, None, browser).await?)),
+            Some((session, _)) => {
+                let sid = Some(session.sid);
+                Ok(AuthorizeOutcome::Consent(self.begin(site, request, sid, browser).await?))
+            }
+        }
+    }
+
     /// The browser's session, if it will do for this request.
     async fn usable_session(
         &self,
@@ -404,6 +427,9 @@ impl Core {
         if !self.repository.finish_transaction(&site.tenant.id, &transaction.handle, now).await? {
             return Ok(expired());
         }
+        if let Some(deferred) = &transaction.request.deferred {
+            return self.settle_deferred(site, &transaction.request, deferred, Some(session)).await;
+        }
         self.respond(site, client, &transaction.request, session).await
     }
 
@@ -420,6 +446,9 @@ impl Core {
             return Ok(expired());
         }
         let request = &transaction.request;
+        if let Some(deferred) = &request.deferred {
+            return self.settle_deferred(site, request, deferred, None).await;
+        }
         if !self.settle(site, request).await? {
             return Ok(response::answered());
         }

@@ -140,6 +140,7 @@ pub(crate) fn parse(
         connection: params.value("connection").map(str::to_owned),
         expected_user: None,
         pushed: None,
+        deferred: None,
     })
 }
 

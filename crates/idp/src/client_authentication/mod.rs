@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base::{Secret, same_bytes};
 use oauth::{BasicCredentials, ClientAssertion, ClientAuthMethod, ErrorCode, Params};
 
-pub(crate) use self::assertion::ASSERTION_ALGS;
+pub(crate) use self::assertion::{ASSERTION_ALGS, MAX_ASSERTION, SKEW, moment};
 use crate::{EndpointError, Presented, Site, idp::Core, model::Client};
 
 /// The methods that work, for discovery.

@@ -15,13 +15,21 @@ use crate::{
     client_authentication::ASSERTION_ALGS,
     idp::Core,
     keys::SIGNING_ALGS,
-    model::{AppType, Client, RotationType},
+    model::{AppType, BackchannelDelivery, Client, RotationType},
     repository::{Listing, Page},
     urls,
 };
 
 const RULES: Rules = Rules {
-    read_only: &["client_id", "tenant", "global", "created_at", "signing_keys", "callback_url_template"],
+    read_only: &[
+        "client_id",
+        "tenant",
+        "global",
+        "created_at",
+        "signing_keys",
+        "callback_url_template",
+        "registration_token",
+    ],
     merged: &["client_metadata", "jwt_configuration", "refresh_token", "signed_request_object"],
     unsupported: &[
         "addons",
@@ -153,7 +161,8 @@ fn take_secret(body: &mut Object) -> Result<Option<Secret<String>>, ManagementEr
     }
 }
 
-fn check(client: &Client) -> Result<(), ManagementError> {
+/// Whether a client can be kept.
+pub(crate) fn check(client: &Client) -> Result<(), ManagementError> {
     let name = client.name.trim();
     if name.is_empty() || client.name.len() > 255 || client.name.contains(['<', '>']) {
         return Err(invalid("name", "Expected 1 to 255 characters without < and >"));
@@ -172,6 +181,17 @@ fn check(client: &Client) -> Result<(), ManagementError> {
     }
     let image =
         |uri: &String| (uri.starts_with("https://") || uri.starts_with("http://")) && urls::is_callback(uri);
+    let pages = [
+        ("client_uri", &client.client_uri),
+        ("policy_uri", &client.policy_uri),
+        ("tos_uri", &client.tos_uri),
+    ];
+    if let Some((name, _)) = pages.into_iter().find(|(_, uri)| uri.as_ref().is_some_and(|uri| !image(uri))) {
+        return Err(invalid(name, "Expected an http or https URL"));
+    }
+    if client.contacts.len() > 10 || client.contacts.iter().any(|contact| contact.len() > 320) {
+        return Err(invalid("contacts", "Expected up to 10 addresses"));
+    }
     if client.logo_uri.as_ref().is_some_and(|uri| !uri.is_empty() && !image(uri)) {
         return Err(invalid("logo_uri", "Expected an http or https URL"));
     }
@@ -230,7 +250,7 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
         |name: &String| Alg::from_str(name).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
     let jwt = &client.jwt_configuration;
     if jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
-        return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256 or HS256"));
+        return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256, EdDSA or HS256"));
     }
     if client.authorization_signed_response_alg.as_ref().is_some_and(|alg| !signs(alg)) {
         let text = "Expected RS256, PS256, ES256 or HS256";
@@ -270,6 +290,17 @@ fn check_keys(client: &Client) -> Result<(), ManagementError> {
     if client.token_endpoint_auth_signing_alg.as_ref().is_some_and(|name| !known(name)) {
         let text = "Expected RS256, PS256, ES256, EdDSA or HS256";
         return Err(invalid("token_endpoint_auth_signing_alg", text));
+    }
+    let backchannel = client.backchannel_authentication_request_signing_alg.as_ref();
+    if backchannel.is_some_and(|name| !known(name) || name == "HS256") {
+        let text = "Expected RS256, PS256, ES256 or EdDSA";
+        return Err(invalid("backchannel_authentication_request_signing_alg", text));
+    }
+    let endpoint = client.backchannel_client_notification_endpoint.as_ref();
+    let ping = client.backchannel_token_delivery_mode == Some(BackchannelDelivery::Ping);
+    if endpoint.is_some_and(|uri| !web(uri)) || (ping && endpoint.is_none()) {
+        let text = "Expected an http or https URL";
+        return Err(invalid("backchannel_client_notification_endpoint", text));
     }
     let names = [
         &client.tls_client_auth_subject_dn,

@@ -2,7 +2,7 @@
 //! object for the answer; paths, paging and status lines are the web's.
 
 mod client_grants;
-mod clients;
+pub(crate) mod clients;
 mod connections;
 mod error;
 mod identities;

@@ -174,7 +174,7 @@ fn check(api: &ResourceServer) -> Result<(), ManagementError> {
     let signs =
         Alg::from_str(&api.signing_alg).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
     if !signs {
-        return Err(invalid("signing_alg", "Expected RS256, PS256, ES256 or HS256"));
+        return Err(invalid("signing_alg", "Expected RS256, PS256, ES256, EdDSA or HS256"));
     }
     if ![api.token_lifetime, api.token_lifetime_for_web]
         .iter()

@@ -52,10 +52,6 @@ impl TenantService {
             // Auth0 writes none as an empty string.
             *name = name.take().filter(|name| !name.is_empty());
         }
-        if settings.flags.enable_dynamic_client_registration {
-            let text = "Dynamic client registration is not supported.";
-            return Err(ManagementError::Unsupported(text.to_owned()));
-        }
         if !(0.0..=8760.0).contains(&settings.session_lifetime) {
             return Err(invalid("session_lifetime", "Expected up to 8760 hours"));
         }

@@ -3,6 +3,8 @@ use oauth::ClientAuthMethod;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::Digest;
+
 /// An application, in Auth0's shape. The secret is no part of the serialised form: [`Client::to_wire`] adds it where
 /// the reader may see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,21 @@ pub struct Client {
     /// Shown on login and consent pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logo_uri: Option<String>,
+    /// Its home page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    /// What it does with data of its users. Shown on the login page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    /// Its terms of service. Shown on the login page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+    /// Who answers for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
+    /// Of the token that manages its registration, where it registered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_token: Option<Digest>,
     /// ID tokens.
     pub jwt_configuration: JwtConfiguration,
     /// Refresh tokens.
@@ -119,6 +136,15 @@ pub struct Client {
     /// none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_proof_of_possession: bool,
+    /// How it learns of decisions of its backchannel requests (CIBA 4); it polls where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_token_delivery_mode: Option<BackchannelDelivery>,
+    /// Where it is told of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_client_notification_endpoint: Option<String>,
+    /// The one algorithm of its backchannel requests, which are then signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_authentication_request_signing_alg: Option<String>,
     /// The profile that it follows, in Auth0's names, with `fapi2_sp_pkj_dpop` and `fapi2_sp_mtls_dpop` besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compliance_level: Option<ComplianceLevel>,
@@ -146,6 +172,16 @@ pub enum AppType {
     RegularWeb,
     /// On a server, without users.
     NonInteractive,
+}
+
+/// `backchannel_token_delivery_mode`. There is no push: FAPI forbids it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackchannelDelivery {
+    /// It asks.
+    Poll,
+    /// It is told to ask.
+    Ping,
 }
 
 /// `compliance_level`.
@@ -249,6 +285,11 @@ impl Default for Client {
             allowed_clients: Vec::new(),
             initiate_login_uri: None,
             logo_uri: None,
+            client_uri: None,
+            policy_uri: None,
+            tos_uri: None,
+            contacts: Vec::new(),
+            registration_token: None,
             jwt_configuration: JwtConfiguration::default(),
             refresh_token: RefreshTokenPolicy::default(),
             client_metadata: Map::new(),
@@ -270,6 +311,9 @@ impl Default for Client {
             tls_client_auth_san_email: None,
             tls_client_certificate_bound_access_tokens: false,
             require_proof_of_possession: false,
+            backchannel_token_delivery_mode: None,
+            backchannel_client_notification_endpoint: None,
+            backchannel_authentication_request_signing_alg: None,
             compliance_level: None,
             created_at: 0,
         }
@@ -330,6 +374,7 @@ impl Client {
             _ => Map::new(),
         };
         wire.remove("created_at");
+        wire.remove("registration_token");
         wire.insert("tenant".to_owned(), json!(tenant));
         if let (true, Some(secret)) = (with_secret, &self.client_secret) {
             wire.insert("client_secret".to_owned(), json!(secret.expose()));

@@ -3,6 +3,7 @@
 mod client;
 mod client_grant;
 mod connection;
+mod deferred;
 mod records;
 mod resource_server;
 mod role;
@@ -10,17 +11,18 @@ mod tenant;
 mod user;
 
 pub use client::{
-    AppType, Client, ComplianceLevel, ExpirationType, JwtConfiguration, RefreshTokenPolicy, RotationType,
-    SignedRequestObject,
+    AppType, BackchannelDelivery, Client, ComplianceLevel, ExpirationType, JwtConfiguration,
+    RefreshTokenPolicy, RotationType, SignedRequestObject,
 };
 pub use client_grant::{ClientGrant, SubjectType};
 pub use connection::{
     Connection, ConnectionOptions, PasswordComplexity, PasswordPolicy, Switch, UsernameLengths,
     ValidationOptions,
 };
+pub use deferred::{Deferred, DeferredKind, DeferredRequest, DeferredState};
 pub use records::{
-    AccessTokenRecord, AuthorizeRequest, Confirmation, Consent, Digest, Grant, KeyState, Prompt, PushedRequest,
-    RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
+    AccessTokenRecord, AuthorizeRequest, Confirmation, Consent, Digest, Grant, KeyState, Prompt,
+    PushedRequest, RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
 };
 pub use resource_server::{
     PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope, SubjectPolicy,

@@ -3,12 +3,14 @@ use oauth::Scopes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Deferred;
+
 /// The keyed hash under which a bearer-like value is stored: who reads the database can use none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 /// An authorization request that was found good.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AuthorizeRequest {
     /// The issuer that was asked, with its slash.
     pub issuer: String,
@@ -56,6 +58,9 @@ pub struct AuthorizeRequest {
     /// The pushed request that this is, to be used up by its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Digest>,
+    /// The deferred request that it decides: nothing goes to a redirect URI then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Deferred>,
 }
 
 /// An authorization request that its client left at `/oauth/par` (RFC 9126). Found by the digest of its `request_uri`.
@@ -217,7 +222,7 @@ pub struct Consent {
 }
 
 /// What a user's login gave a client: what codes and refresh tokens stand for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grant {
     /// One id for a code and everything made from it; a reused code or refresh token ends them all.
     pub family: String,
@@ -225,7 +230,7 @@ pub struct Grant {
     pub client_id: String,
     /// By whom.
     pub user_id: String,
-    /// The session it happened in.
+    /// The session it happened in; empty where there was none.
     pub sid: String,
     /// The issuer that was asked, with its slash.
     pub issuer: String,

@@ -15,7 +15,7 @@ pub struct ResourceServer {
     pub identifier: String,
     /// What can be asked for.
     pub scopes: Vec<ResourceServerScope>,
-    /// How its access tokens are signed: `RS256`, `RS512`, `PS256`, `ES256` or `HS256`.
+    /// How its access tokens are signed: `RS256`, `PS256`, `ES256`, `EdDSA` or `HS256`.
     pub signing_alg: String,
     /// The key of `HS256`, as it reads.
     #[serde(skip)]

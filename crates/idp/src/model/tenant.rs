@@ -85,7 +85,7 @@ pub struct TenantFlags {
     pub auth0_claims: bool,
     /// Auth0's status codes where they differ from the RFCs' (403 for `invalid_grant` …).
     pub auth0_status_codes: bool,
-    /// Dynamic client registration: does not exist yet, so only `false` works.
+    /// Whether strangers may register clients at `/oidc/register`.
     pub enable_dynamic_client_registration: bool,
     /// Access tokens in authorization responses, and authorization responses without a code (RFC 6749 section 4.2, RFC
     /// 9700 section 2.1.2), for clients with the grant type `implicit`.

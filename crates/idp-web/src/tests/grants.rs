@@ -1,0 +1,208 @@
+//! Grants besides codes and refresh tokens: token exchange, JWT bearer, passwords.
+
+use axum::http::StatusCode;
+use idp::model::Client;
+use jose::{Alg, SigningKey};
+use serde_json::{Value, json};
+
+use super::world::{Agent, Answer, World, basic, claims, signed};
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const ASSERTION: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const REALM: &str = "http://auth0.com/oauth/grant-type/password-realm";
+const CONNECTION: &str = "Username-Password-Authentication";
+const ORDERS: &str = "https://orders.example/";
+
+fn caller<'w>(world: &'w World, client: &Client) -> Agent<'w> {
+    let mut agent = world.agent();
+    let secret = client.client_secret.as_ref().unwrap().expose();
+    agent.extra.push(("authorization", basic(&client.client_id, secret)));
+    agent
+}
+
+#[track_caller]
+fn is_refused(answer: &Answer, error: &str) {
+    assert!(answer.status.is_client_error(), "{answer:?}");
+    assert_eq!(answer.json()["error"], error, "{}", answer.body);
+}
+
+/// A token of the demo user for the demo API, by the demo application.
+async fn user_token(world: &World) -> String {
+    let audience = world.seeded.audience.clone();
+    let code = world.agent().code(&[("audience", &audience), ("scope", "openid read:things")]).await;
+    world.redeem(&code).await.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn o31_a_token_is_exchanged_by_whom_it_was_made_for_and_for_nothing_more() {
+    let world = World::new().await;
+    let client = world.client(json!({"grant_types": [EXCHANGE, "client_credentials"]})).await;
+    world.grant(&client).await;
+    let demo = world.idp.repository().client("dev", &world.seeded.client_id).await.unwrap().unwrap();
+    let mut gateway = demo.clone();
+    gateway.grant_types.push(EXCHANGE.to_owned());
+    assert!(world.idp.repository().update_client("dev", &gateway).await.unwrap());
+    let site = world.idp.site("localhost:9400").await.unwrap().unwrap();
+    let api = json!({"identifier": ORDERS, "scopes": [{"value": "read:orders"}, {"value": "write:orders"}]});
+    world.idp.management.resource_servers.create(&site, api.as_object().unwrap().clone()).await.unwrap();
+    let grant = json!({"client_id": gateway.client_id, "audience": ORDERS, "scope": ["read:orders"]});
+    world.idp.management.client_grants.create(&site, grant.as_object().unwrap().clone()).await.unwrap();
+
+    let token = user_token(&world).await;
+    let form = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", token.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("audience", ORDERS),
+    ];
+    let exchanged = caller(&world, &gateway).post("/oauth/token", &form).await;
+    assert_eq!(exchanged.status, StatusCode::OK, "{}", exchanged.body);
+    let exchanged = exchanged.json();
+    assert_eq!(exchanged["issued_token_type"], ACCESS_TOKEN);
+    assert!(exchanged.get("refresh_token").is_none() && exchanged.get("id_token").is_none());
+    let (old, new) = (claims(&token), claims(exchanged["access_token"].as_str().unwrap()));
+    assert_eq!(
+        (&new["sub"], &new["aud"], &new["scope"]),
+        (&old["sub"], &json!(ORDERS), &json!("read:orders"))
+    );
+    assert!(new["exp"].as_i64() <= old["exp"].as_i64());
+
+    let wider = [form[0], form[1], form[2], form[3], ("scope", "write:orders")];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &wider).await, "invalid_scope");
+    let management = [form[0], form[1], form[2], ("audience", "http://localhost:9400/api/v2/")];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &management).await, "invalid_target");
+    let unknown = [form[0], form[1], form[2], ("audience", "https://nowhere.example/")];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &unknown).await, "invalid_target");
+    is_refused(&caller(&world, &client).post("/oauth/token", &form).await, "invalid_request");
+    let kind = [form[0], form[1], ("subject_token_type", "urn:x"), form[3]];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &kind).await, "invalid_request");
+    let spoilt = format!("{}x", &token[..token.len() - 2]);
+    let spoilt = [form[0], ("subject_token", spoilt.as_str()), form[2], form[3]];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &spoilt).await, "invalid_request");
+
+    let own = [("grant_type", "client_credentials"), ("audience", world.seeded.audience.as_str())];
+    let actor = caller(&world, &gateway).post("/oauth/token", &own).await.json();
+    let actor = actor["access_token"].as_str().unwrap();
+    let acting = [&form[..], &[("actor_token", actor), ("actor_token_type", ACCESS_TOKEN)]].concat();
+    let acted = caller(&world, &gateway).post("/oauth/token", &acting).await;
+    assert_eq!(acted.status, StatusCode::OK, "{}", acted.body);
+    let acted = claims(acted.json()["access_token"].as_str().unwrap());
+    assert_eq!(acted["act"], json!({"sub": format!("{}@clients", gateway.client_id)}));
+
+    // What the old token was made from ends the new one too.
+    let introspect = [("token", exchanged["access_token"].as_str().unwrap())];
+    let alive = caller(&world, &gateway).post("/oauth/introspect", &introspect).await.json();
+    assert_eq!(alive["active"], true);
+    caller(&world, &gateway).post("/oauth/revoke", &[("token", &token)]).await;
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &form).await, "invalid_request");
+}
+
+#[tokio::test]
+async fn o31_a_client_s_own_signature_speaks_for_itself_and_for_who_allowed_it() {
+    let world = World::new().await;
+    let key = SigningKey::generate(Alg::ES256, "k".to_owned()).unwrap();
+    let body = json!({"grant_types": [ASSERTION], "jwks": {"keys": [key.public_jwk()]}});
+    let client = world.client(body).await;
+    world.grant(&client).await;
+    let now = world.clock.now().secs();
+    let good = |jti: &str, subject: &str| {
+        json!({
+            "iss": client.client_id, "sub": subject, "aud": "http://localhost:9400/oauth/token", "exp": now + 60,
+            "iat": now, "jti": jti,
+        })
+    };
+    let audience = world.seeded.audience.clone();
+    let send = async |assertion: &str, scope: &str| {
+        let form = [
+            ("grant_type", ASSERTION),
+            ("assertion", assertion),
+            ("audience", audience.as_str()),
+            ("scope", scope),
+        ];
+        caller(&world, &client).post("/oauth/token", &form).await
+    };
+    let own = signed(&key, json!({}), &good("1", &client.client_id));
+    let issued = send(&own, "read:things").await;
+    assert_eq!(issued.status, StatusCode::OK, "{}", issued.body);
+    is_refused(&send(&own, "read:things").await, "invalid_grant");
+
+    let user = claims(&user_token(&world).await)["sub"].as_str().unwrap().to_owned();
+    let theirs = signed(&key, json!({}), &good("2", &user));
+    is_refused(&send(&theirs, "read:things").await, "invalid_grant");
+    let consent = idp::model::Consent {
+        id: "c".repeat(24),
+        user_id: user.clone(),
+        client_id: client.client_id.clone(),
+        audience: audience.clone(),
+        scope: oauth::Scopes::parse("read:things").unwrap(),
+    };
+    world.idp.repository().put_consent("dev", &consent, world.clock.now()).await.unwrap();
+    let theirs = signed(&key, json!({}), &good("3", &user));
+    let issued = send(&theirs, "read:things").await;
+    assert_eq!(issued.status, StatusCode::OK, "{}", issued.body);
+    let issued = issued.json();
+    assert_eq!(claims(issued["access_token"].as_str().unwrap())["sub"], user.as_str());
+    assert!(issued.get("refresh_token").is_none());
+    let wider = signed(&key, json!({}), &good("4", &user));
+    is_refused(&send(&wider, "read:things write:things").await, "invalid_grant");
+
+    let spoilt: [(&str, Value); 8] = [
+        ("iss", json!("somebody")),
+        ("aud", json!("https://elsewhere.example/")),
+        ("aud", Value::Null),
+        ("exp", json!(now - 1)),
+        ("exp", Value::Null),
+        ("iat", json!(now + 600)),
+        ("nbf", json!(now + 600)),
+        ("jti", Value::Null),
+    ];
+    for (place, (name, value)) in spoilt.into_iter().enumerate() {
+        let mut claims = good(&format!("bad {place}"), &client.client_id);
+        claims[name] = value;
+        is_refused(&send(&signed(&key, json!({}), &claims), "read:things").await, "invalid_grant");
+    }
+    let foreign = SigningKey::generate(Alg::ES256, "k".to_owned()).unwrap();
+    is_refused(&send(&signed(&foreign, json!({}), &good("5", &user)), "").await, "invalid_grant");
+}
+
+#[tokio::test]
+async fn passwords_are_taken_from_clients_that_were_given_the_grant() {
+    let world = World::new().await;
+    let client = world.client(json!({"grant_types": ["password", REALM, "refresh_token"]})).await;
+    let (user, password) = (world.seeded.user.clone(), world.seeded.password.expose().clone());
+    let form = |kind, password| {
+        [
+            ("grant_type", kind),
+            ("username", world.seeded.user.as_str()),
+            ("password", password),
+            ("scope", "openid offline_access"),
+        ]
+    };
+    let demo = world.token(&form("password", password.as_str())).await;
+    is_refused(&demo, "unauthorized_client");
+    is_refused(
+        &caller(&world, &client).post("/oauth/token", &form("password", &password)).await,
+        "invalid_request",
+    );
+    let realm = |password| [&form(REALM, password)[..], &[("realm", CONNECTION)]].concat();
+    let tokens = caller(&world, &client).post("/oauth/token", &realm(password.as_str())).await;
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    let tokens = tokens.json();
+    let id_token = claims(tokens["id_token"].as_str().unwrap());
+    assert_eq!(id_token["aud"], client.client_id.as_str());
+    assert!(tokens["refresh_token"].is_string() && id_token.get("sid").is_none());
+    for missing in ["username", "password", "realm"] {
+        let mut form = realm(password.as_str());
+        form.retain(|(name, _)| *name != missing);
+        is_refused(&caller(&world, &client).post("/oauth/token", &form).await, "invalid_request");
+    }
+    // Wrong ones count together with those of the login page.
+    for _ in 0..10 {
+        is_refused(&caller(&world, &client).post("/oauth/token", &realm("wrong")).await, "invalid_grant");
+    }
+    let locked = caller(&world, &client).post("/oauth/token", &realm(password.as_str())).await;
+    assert_eq!(locked.status, StatusCode::TOO_MANY_REQUESTS);
+    is_refused(&locked, "too_many_attempts");
+    let _ = user;
+}

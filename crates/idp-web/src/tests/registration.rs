@@ -1,0 +1,206 @@
+//! Dynamic client registration and its management.
+
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::world::{Agent, Answer, Payload, World, basic};
+
+const CALLBACK: &str = "https://client.example/cb";
+
+async fn open_world() -> World {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let flags = json!({"flags": {"enable_dynamic_client_registration": true}});
+    let set = world.call(&token, "PATCH", "tenants/settings", Some(flags)).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    world
+}
+
+async fn register(world: &World, metadata: &Value) -> Answer {
+    world.agent().send(Method::POST, "/oidc/register", Some(Payload::Json(metadata))).await
+}
+
+fn manager<'w>(world: &'w World, registered: &Value) -> (Agent<'w>, String) {
+    let mut agent = world.agent();
+    let token = registered["registration_access_token"].as_str().unwrap();
+    agent.extra.push(("authorization", format!("Bearer {token}")));
+    let url = registered["registration_client_uri"].as_str().unwrap();
+    (agent, url.strip_prefix("http://localhost:9400").unwrap().to_owned())
+}
+
+#[track_caller]
+fn is_refused(answer: &Answer, error: &str) {
+    let shown = (answer.status, answer.json()["error"].as_str().unwrap_or_default().to_owned());
+    assert_eq!(shown, (StatusCode::BAD_REQUEST, error.to_owned()), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn registration_is_off_until_the_tenant_has_it() {
+    let world = World::new().await;
+    let answer = register(&world, &json!({"redirect_uris": [CALLBACK]})).await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]),
+        (StatusCode::NOT_FOUND, &json!("endpoint_disabled"))
+    );
+    let document = world.agent().get("/.well-known/openid-configuration").await.json();
+    assert!(document.get("registration_endpoint").is_none());
+}
+
+#[tokio::test]
+async fn a_client_registers_is_used_and_manages_itself() {
+    let world = open_world().await;
+    let document = world.agent().get("/.well-known/openid-configuration").await.json();
+    assert_eq!(document["registration_endpoint"], "http://localhost:9400/oidc/register");
+    let metadata = json!({
+        "redirect_uris": [CALLBACK], "client_name": "Stranger", "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        "token_endpoint_auth_method": "client_secret_post", "contacts": ["a@client.example"],
+        "logo_uri": "https://client.example/logo.png", "policy_uri": "https://client.example/policy",
+        "tos_uri": "https://client.example/tos", "unknown_member": {"x": 1},
+    });
+    let registered = register(&world, &metadata).await;
+    assert_eq!(registered.status, StatusCode::CREATED, "{}", registered.body);
+    assert_eq!(registered.header("cache-control"), Some("no-store"));
+    let registered = registered.json();
+    for name in
+        ["client_name", "grant_types", "redirect_uris", "contacts", "tos_uri", "token_endpoint_auth_method"]
+    {
+        assert_eq!(registered[name], metadata[name], "{name}");
+    }
+    assert!(registered.get("unknown_member").is_none());
+    assert_eq!(registered["client_secret_expires_at"], 0);
+    let (id, secret) =
+        (registered["client_id"].as_str().unwrap(), registered["client_secret"].as_str().unwrap());
+
+    // Known from now on, though nobody granted it an API.
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("audience", world.seeded.audience.as_str()),
+        ("client_id", id),
+        ("client_secret", secret),
+    ];
+    is_refused(&world.agent().post("/oauth/token", &form).await, "access_denied");
+    let page = world.agent().open(&world.authorize(&[("client_id", id), ("redirect_uri", CALLBACK)])).await;
+    assert!(page.body.contains("https://client.example/policy"), "{}", page.body);
+    assert!(page.body.contains("https://client.example/tos"), "{}", page.body);
+    assert!(page.body.contains("https://client.example/logo.png"), "{}", page.body);
+
+    let (mut manager, path) = manager(&world, &registered);
+    let read = manager.get(&path).await;
+    assert_eq!(read.status, StatusCode::OK, "{}", read.body);
+    assert_eq!(read.json(), registered);
+    let mut change = json!({"client_id": id, "redirect_uris": ["https://client.example/other"]});
+    let changed = manager.send(Method::PUT, &path, Some(Payload::Json(&change))).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.body);
+    let changed = changed.json();
+    assert_eq!(changed["redirect_uris"], change["redirect_uris"]);
+    assert_eq!(changed["token_endpoint_auth_method"], "client_secret_basic");
+    assert!(changed.get("contacts").is_none());
+    assert_eq!(changed["client_secret"], registered["client_secret"]);
+    change["client_secret"] = json!("mine");
+    is_refused(
+        &manager.send(Method::PUT, &path, Some(Payload::Json(&change))).await,
+        "invalid_client_metadata",
+    );
+    change = json!({"redirect_uris": [CALLBACK]});
+    is_refused(
+        &manager.send(Method::PUT, &path, Some(Payload::Json(&change))).await,
+        "invalid_client_metadata",
+    );
+    assert_eq!(manager.send(Method::DELETE, &path, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(manager.get(&path).await.status, StatusCode::UNAUTHORIZED);
+    let mut gone = world.agent();
+    gone.extra.push(("authorization", basic(id, secret)));
+    assert_eq!(gone.post("/oauth/token", &form[..2]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn o44_a_registration_is_managed_with_its_own_token_alone() {
+    let world = open_world().await;
+    let one = register(&world, &json!({"redirect_uris": [CALLBACK]})).await.json();
+    let two = register(&world, &json!({"redirect_uris": [CALLBACK]})).await.json();
+    let ((mut first, own), (_, other)) = (manager(&world, &one), manager(&world, &two));
+    assert_eq!(first.get(&own).await.status, StatusCode::OK);
+    let change = json!({"client_id": two["client_id"], "redirect_uris": [CALLBACK]});
+    for (method, body) in [(Method::GET, None), (Method::PUT, Some(&change)), (Method::DELETE, None)] {
+        let answer = first.send(method, &other, body.map(Payload::Json)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}", answer.body);
+        assert!(answer.header("www-authenticate").unwrap().contains("invalid_token"));
+    }
+    assert_eq!(world.agent().get(&own).await.status, StatusCode::UNAUTHORIZED);
+    let management = world.management_token("").await;
+    let mut administrator = world.agent();
+    administrator.extra.push(("authorization", format!("Bearer {management}")));
+    assert_eq!(administrator.get(&own).await.status, StatusCode::UNAUTHORIZED);
+    let path = format!("clients/{}", one["client_id"].as_str().unwrap());
+    let seen = world.call(&management, "GET", &path, None).await;
+    assert!(seen.status == StatusCode::OK && !seen.body.contains("registration_token"), "{}", seen.body);
+    assert_eq!(seen.json()["is_first_party"], false);
+}
+
+#[tokio::test]
+async fn o44_metadata_that_cannot_be_kept_is_refused_with_the_codes_of_rfc_7591() {
+    let world = open_world().await;
+    let misdirected = [
+        json!([]),
+        json!(null),
+        json!("https://client.example/cb"),
+        json!([1]),
+        json!(["http://client.example/cb"]),
+        json!(["https://client.example/cb#fragment"]),
+        json!(["https://192.0.2.1/cb"]),
+        json!(["javascript:alert(1)"]),
+        json!(["https://*.client.example/cb"]),
+        json!(["com.example.app:/cb"]),
+    ];
+    for uris in misdirected {
+        is_refused(&register(&world, &json!({"redirect_uris": uris})).await, "invalid_redirect_uri");
+    }
+    let key = jose::SigningKey::generate(jose::Alg::ES256, "k".to_owned()).unwrap().public_jwk();
+    let unfit = [
+        json!({"grant_types": ["password"]}),
+        json!({"grant_types": ["made-up"]}),
+        json!({"grant_types": "authorization_code"}),
+        json!({"response_types": ["magic"]}),
+        json!({"grant_types": ["authorization_code"], "response_types": ["code id_token"]}),
+        json!({"application_type": "toaster"}),
+        json!({"token_endpoint_auth_method": "magic"}),
+        json!({"token_endpoint_auth_method": "private_key_jwt"}),
+        json!({"token_endpoint_auth_method": "tls_client_auth"}),
+        json!({"id_token_signed_response_alg": "none"}),
+        json!({"id_token_signed_response_alg": 256}),
+        json!({"jwks": {"keys": [key.clone()]}, "jwks_uri": "https://client.example/keys"}),
+        json!({"jwks": {"keys": "none"}}),
+        json!({"jwks_uri": "file:///etc/passwd"}),
+        json!({"jwks_uri": "http://169.254.169.254/keys"}),
+        json!({"logo_uri": "javascript:alert(1)"}),
+        json!({"policy_uri": "javascript:alert(1)"}),
+        json!({"initiate_login_uri": "http://client.example/login"}),
+        json!({"post_logout_redirect_uris": ["https://*.client.example/"]}),
+        json!({"subject_type": "made-up"}),
+        json!({"software_statement": "a.b.c"}),
+        json!({"client_name": 1}),
+        json!({"client_name": "<script>"}),
+        json!({"dpop_bound_access_tokens": "yes"}),
+    ];
+    for mut metadata in unfit {
+        metadata["redirect_uris"] = json!([CALLBACK]);
+        is_refused(&register(&world, &metadata).await, "invalid_client_metadata");
+    }
+    let bodies: [(&str, Vec<u8>); 6] = [
+        ("application/json", b"{".to_vec()),
+        ("application/json", b"[]".to_vec()),
+        ("application/json", b"{\"redirect_uris\":[],\"redirect_uris\":[]}".to_vec()),
+        ("application/json", vec![b' '; 1 << 20]),
+        ("application/json", b"{\"client_name\":\"a\\u0000b\"}".to_vec()),
+        ("text/plain", b"{}".to_vec()),
+    ];
+    for (kind, body) in bodies {
+        let answer = world.agent().send(Method::POST, "/oidc/register", Some(Payload::Raw(kind, body))).await;
+        is_refused(&answer, "invalid_client_metadata");
+    }
+    let management = world.management_token("").await;
+    let clients = world.call(&management, "GET", "clients?per_page=100", None).await.json();
+    let strangers = clients.as_array().unwrap().iter().filter(|client| client["is_first_party"] == false);
+    assert_eq!(strangers.count(), 0);
+}
