@@ -221,8 +221,9 @@ mod tests {
         ];
         for page in pages {
             let page = page.unwrap();
-            let raw =
-                page.matches(evil).count() + page.matches("<script>").count() + page.matches("<img").count();
+            let raw = page.matches(evil).count()
+                + page.matches("<script>").count()
+                + page.matches("<img src=x").count();
             assert_eq!(raw, 0, "{page}");
         }
     }

@@ -16,7 +16,7 @@ on_every_database! {
     o06_pkce_is_required_of_public_clients_and_plain_is_refused,
     o12_unknown_scopes_are_left_out_and_an_unknown_api_is_refused,
     o13_response_types_modes_and_prompts_that_do_not_work_are_refused,
-    o14_request_objects_are_refused_by_name,
+    o14_requests_with_what_does_not_work_are_refused_by_name,
     o16_third_parties_ask_once_and_denying_tells_the_client,
     o17_a_transaction_belongs_to_its_browser_and_a_login_makes_a_new_session,
     o19_a_wrong_name_and_a_wrong_password_look_the_same,
@@ -129,7 +129,7 @@ async fn o13_response_types_modes_and_prompts_that_do_not_work_are_refused(world
     assert_eq!(error(&hybrid), "unauthorized_client", "the demo application has no implicit grant");
     assert_eq!(error(&Person::new().authorize(&world, &[("response_type", "")]).await), "invalid_request");
     assert!(page_error(&Person::new().authorize(&world, &[("response_mode", "web_message")]).await));
-    assert!(page_error(&Person::new().authorize(&world, &[("response_mode", "jwt")]).await));
+    assert!(page_error(&Person::new().authorize(&world, &[("response_mode", "magic")]).await));
     assert_eq!(error(&Person::new().authorize(&world, &[("prompt", "none login")]).await), "invalid_request");
     assert_eq!(error(&Person::new().authorize(&world, &[("prompt", "other")]).await), "invalid_request");
     assert_eq!(error(&Person::new().authorize(&world, &[("prompt", "none")]).await), "login_required");
@@ -139,10 +139,9 @@ async fn o13_response_types_modes_and_prompts_that_do_not_work_are_refused(world
     assert_eq!(error(&Person::new().authorize(&world, &[]).await), "unauthorized_client");
 }
 
-async fn o14_request_objects_are_refused_by_name(world: World) {
+async fn o14_requests_with_what_does_not_work_are_refused_by_name(world: World) {
     let cases = [
-        ("request", "request_not_supported"),
-        ("request_uri", "request_uri_not_supported"),
+        ("request", "invalid_request_object"),
         ("registration", "registration_not_supported"),
         ("resource", "invalid_target"),
     ];

@@ -361,7 +361,7 @@ async fn client_credentials_give_what_was_granted(mut world: World) {
     assert_eq!(refusal(world.token(&[grant, ("audience", "urn:nobody")]).await), "access_denied");
     let management = world.site.management_audience();
     assert_eq!(refusal(world.token(&[grant, ("audience", &management)]).await), "access_denied");
-    assert_eq!(refusal(world.token(&[("grant_type", "password")]).await), "unsupported_grant_type");
+    assert_eq!(refusal(world.token(&[("grant_type", "magic")]).await), "unsupported_grant_type");
     assert_eq!(refusal(world.token(&[("audience", AUDIENCE)]).await), "invalid_request");
     let body = json!({ "default_audience": AUDIENCE });
     world.idp.management.tenants.update(&world.site, body.as_object().unwrap().clone()).await.unwrap();

@@ -108,9 +108,7 @@ async fn o53_the_key_set_is_public_and_for_every_listed_algorithm() {
 #[tokio::test]
 async fn unknown_paths_and_methods_get_error_pages() {
     let world = World::new().await;
-    for path in
-        ["/", "/nothing", "/oauth/device/code", "/oidc/register", "/u", "/api/v1/x", "/api/v20", "/%ff"]
-    {
+    for path in ["/", "/nothing", "/oauth/device", "/oidc/other", "/u", "/api/v1/x", "/api/v20", "/%ff"] {
         let answer = world.agent().get(path).await;
         answer.is_error_page();
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
@@ -170,7 +168,7 @@ async fn localhost_is_never_pinned_to_https() {
 #[tokio::test]
 async fn endpoints_that_are_not_served_say_so_to_programs() {
     let world = World::new().await;
-    for path in ["/oauth/device/code", "/oidc/register", "/dbconnections/signup", "/mfa/challenge"] {
+    for path in ["/oidc/register", "/dbconnections/signup", "/mfa/challenge"] {
         let answer = world.agent().post(path, &[("client_id", "x")]).await;
         assert_eq!(
             (answer.status, &answer.json()["error"]),
