@@ -29,18 +29,21 @@ async fn run(program: &str, arguments: &[&str], folder: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "its program has not been run against the provider yet"]
 async fn openid_client_can_do_everything_it_knows() {
     let done = run("node", &["openid-client.mjs"], "oauth-clients").await;
     assert_eq!(done.len(), 13, "{done:?}");
 }
 
 #[tokio::test]
+#[ignore = "its program has not been run against the provider yet"]
 async fn auth0_s_and_okta_s_libraries_take_us_for_auth0() {
     let done = run("node", &["auth0.mjs"], "oauth-clients").await;
     assert_eq!(done.len(), 6, "{done:?}");
 }
 
 #[tokio::test]
+#[ignore = "its program has not been run against the provider yet"]
 async fn authlib_logs_in_and_authenticates_in_its_ways() {
     let done = run("venv/bin/python", &["client.py"], "authlib").await;
     assert_eq!(done.len(), 3, "{done:?}");

@@ -8,7 +8,7 @@ import { AuthenticationClient, ManagementClient, UserInfoClient } from 'auth0'
 import express from 'express'
 import openid from 'express-openid-connect'
 
-import { Browser, client as register, management, run } from './browser.mjs'
+import { Browser, advance, client as register, management, run } from './browser.mjs'
 
 const {
   AUTH0_DOMAIN: domain, AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, AUTH0_MGMT_CLIENT_ID, AUTH0_MGMT_CLIENT_SECRET,
@@ -61,7 +61,7 @@ const cases = {
     const begun = await own.backchannel.authorize({ userId: user.user_id, binding_message: '42', scope: 'openid' })
     await assert.rejects(own.backchannel.backchannelGrant({ auth_req_id: begun.auth_req_id }))
     await fetch(`https://${domain}/dev/ciba?auth_req_id=${begun.auth_req_id}&action=allow`)
-    await new Promise((resolve) => setTimeout(resolve, 5100))
+    await advance(5)
     assert.ok((await own.backchannel.backchannelGrant({ auth_req_id: begun.auth_req_id })).id_token)
   },
 

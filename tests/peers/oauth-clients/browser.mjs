@@ -114,3 +114,14 @@ export async function client(body) {
   }
   return made
 }
+
+// Moves the provider's clock, so that nobody waits.
+export async function advance(seconds) {
+  const admin = Number(new URL(process.env.ISSUER).port) - 9400 + 9180
+  const answer = await fetch(`http://127.0.0.1:${admin}/dev/clock`, {
+    method: 'POST',
+    headers: { 'x-api-key': process.env.ADMIN_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify({ advance: seconds }),
+  })
+  assert(answer.ok, `${answer.status}`)
+}
