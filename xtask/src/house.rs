@@ -24,7 +24,7 @@ mod tests {
         ("gateway", &["base", "expr"]),
         ("fetch", &["base"]),
         ("rp", &["base", "jose", "oauth", "fetch"]),
-        ("plugins", &["base", "jose", "oauth", "expr", "rp", "gateway"]),
+        ("plugins", &["base", "jose", "oauth", "expr", "fetch", "rp", "gateway"]),
         ("store", &["base"]),
         // Second floor: dialects and the identity provider.
         ("apisix", &["base", "jose", "expr", "gateway", "fetch", "rp", "plugins", "store"]),

@@ -12,4 +12,4 @@ mod variable;
 pub use compile::{ExprError, Fault};
 pub use expression::Expression;
 pub use template::{NoCapture, Part, Template};
-pub use variable::{Variable, VariableError, Variables};
+pub use variable::{ExchangeVariable, Variable, VariableError, Variables};

@@ -84,6 +84,11 @@ impl Template {
         Ok(Self(parts.0))
     }
 
+    /// A template of these pieces.
+    pub const fn of(parts: Vec<Part>) -> Self {
+        Self(parts)
+    }
+
     /// Its pieces in order.
     pub fn parts(&self) -> &[Part] {
         &self.0

@@ -50,6 +50,29 @@ pub enum Variable {
     Status,
     /// `upstream_status`: of the upstream's answer; missing until there is one, and where the gate itself answers.
     UpstreamStatus,
+    /// `sent_http_NAME`: a header of the answer by its lower-case name, all values joined by `, `.
+    SentHeader(Box<str>),
+    /// `upstream_addr`: the target that answered.
+    UpstreamAddr,
+    /// What is known when request and answer have ended.
+    Exchange(ExchangeVariable),
+}
+
+/// A measure of a request and its answer, known when both have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExchangeVariable {
+    /// `request_time`: seconds from the request's head to the end of the answer, with milliseconds.
+    RequestTime,
+    /// `upstream_response_time`: seconds until the target's answer began, with milliseconds.
+    UpstreamResponseTime,
+    /// `body_bytes_sent`, `bytes_sent`: bytes of the answer's body.
+    BodyBytesSent,
+    /// `request_length`: bytes of the request's body.
+    RequestLength,
+    /// `time_iso8601`: when the request's head was read, in UTC.
+    TimeIso8601,
+    /// `msec`: the same in seconds since 1970, with milliseconds.
+    Msec,
 }
 
 /// A request, as far as conditions see it.
@@ -89,7 +112,6 @@ const UNSUPPORTED: &[&str] = &[
     "hostname",
     "mqtt_",
     "resp_",
-    "sent_http_",
     "time_",
 ];
 
@@ -116,6 +138,14 @@ impl Variable {
             "service_id" => Self::ServiceId,
             "consumer_name" => Self::ConsumerName,
             "consumer_group_id" => Self::ConsumerGroupId,
+            "status" => Self::Status,
+            "upstream_addr" => Self::UpstreamAddr,
+            "request_time" => Self::Exchange(ExchangeVariable::RequestTime),
+            "upstream_response_time" => Self::Exchange(ExchangeVariable::UpstreamResponseTime),
+            "body_bytes_sent" | "bytes_sent" => Self::Exchange(ExchangeVariable::BodyBytesSent),
+            "request_length" => Self::Exchange(ExchangeVariable::RequestLength),
+            "time_iso8601" => Self::Exchange(ExchangeVariable::TimeIso8601),
+            "msec" => Self::Exchange(ExchangeVariable::Msec),
             other => return Self::parse_prefixed(other),
         })
     }
@@ -140,6 +170,11 @@ impl Variable {
             let header = header.to_ascii_lowercase().replace('_', "-");
             let good = fits(&header) && header.bytes().all(is_token);
             return if good { Ok(Self::Header(header.into())) } else { Err(bad()) };
+        }
+        if let Some(header) = name.strip_prefix("sent_http_") {
+            let header = header.to_ascii_lowercase().replace('_', "-");
+            let good = fits(&header) && header.bytes().all(is_token);
+            return if good { Ok(Self::SentHeader(header.into())) } else { Err(bad()) };
         }
         if let Some(cookie) = name.strip_prefix("cookie_") {
             let good = fits(cookie) && cookie.bytes().all(is_token);

@@ -1,14 +1,14 @@
 //! A request while its route is looked for: the conditions a route can put on it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use expr::{Variable, Variables};
+use expr::{ExchangeVariable, Variable, Variables};
 use http::{HeaderMap, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::{
     consumer::Consumer,
-    plugin::{Peer, RequestHead},
+    plugin::{Exchange, Peer, RequestHead},
     route::Route,
 };
 
@@ -37,17 +37,16 @@ pub(crate) struct Seen<'a> {
     pub(crate) route: &'a Route,
     /// Who it was found to come from: nobody while its route is looked for.
     pub(crate) consumer: Option<&'a Consumer>,
-    /// What it was answered with; `None`: nothing yet.
-    pub(crate) answer: Option<AnswerStatus>,
+    /// The answer, once there is one.
+    pub(crate) answer: Option<Answer<'a>>,
 }
 
-/// The status of an answer.
-#[derive(Clone, Copy)]
-pub(crate) struct AnswerStatus {
-    /// What the client gets.
-    pub(crate) sent: StatusCode,
-    /// What the upstream said.
-    pub(crate) upstream: Option<StatusCode>,
+/// The head of an answer as conditions see it.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) upstream_status: Option<StatusCode>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) upstream: Option<&'a str>,
 }
 
 impl Variables for Seen<'_> {
@@ -73,11 +72,68 @@ impl Variables for Seen<'_> {
             Variable::RouteName => Cow::Borrowed(self.route.name.as_deref()?),
             Variable::ServiceId => Cow::Borrowed(self.route.service_id.as_deref()?),
             Variable::ConsumerName => Cow::Borrowed(self.consumer?.name()),
-            Variable::Status => Cow::Owned(self.answer?.sent.as_str().to_owned()),
-            Variable::UpstreamStatus => Cow::Owned(self.answer?.upstream?.as_str().to_owned()),
+            Variable::UpstreamStatus => {
+                Cow::Owned(self.answer.as_ref()?.upstream_status?.as_str().to_owned())
+            }
             Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
+            Variable::Status => Cow::Owned(self.answer.as_ref()?.status.as_str().to_owned()),
+            Variable::SentHeader(name) => joined(self.answer.as_ref()?.headers, name)?,
+            Variable::UpstreamAddr => Cow::Borrowed(self.answer.as_ref()?.upstream?),
+            Variable::Exchange(_) => return None,
         })
     }
+}
+
+/// An exchange that has ended, as texts of variables see it.
+pub(crate) struct Ended<'a>(pub(crate) &'a Exchange<'a>);
+
+impl Variables for Ended<'_> {
+    fn value<'a>(&'a self, name: &Variable) -> Option<Cow<'a, str>> {
+        let exchange = self.0;
+        match name {
+            Variable::Exchange(measure) => measured(exchange, *measure).map(Cow::Owned),
+            Variable::Status => Some(Cow::Owned(exchange.status.as_str().to_owned())),
+            Variable::UpstreamAddr => exchange.upstream.map(Cow::Borrowed),
+            Variable::SentHeader(name) => joined(exchange.headers?, name),
+            name => {
+                let seen = Seen {
+                    head: exchange.head?,
+                    peer: exchange.peer,
+                    route: exchange.route,
+                    consumer: exchange.consumer.map(Arc::as_ref),
+                    answer: None,
+                };
+                seen.value(name).map(|value| Cow::Owned(value.into_owned()))
+            }
+        }
+    }
+}
+
+fn measured(exchange: &Exchange<'_>, measure: ExchangeVariable) -> Option<String> {
+    let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
+    Some(match measure {
+        ExchangeVariable::RequestTime => seconds(exchange.took),
+        ExchangeVariable::UpstreamResponseTime => seconds(exchange.upstream_took?),
+        ExchangeVariable::BodyBytesSent => exchange.sent.to_string(),
+        ExchangeVariable::RequestLength => exchange.received.to_string(),
+        ExchangeVariable::TimeIso8601 => iso8601(exchange.at.secs()),
+        ExchangeVariable::Msec => {
+            format!("{}.{:03}", exchange.at.secs(), exchange.at.0.rem_euclid(1000))
+        }
+    })
+}
+
+/// A moment in UTC, as nginx writes it. The days are counted from 0000-03-01, so that a leap day ends its year.
+fn iso8601(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00", era * 400 + year)
 }
 
 const fn protocol(version: Version) -> &'static str {
@@ -109,4 +165,18 @@ fn joined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = values.next()?;
     Some(values.fold(first, |joined, value| Cow::Owned(format!("{joined}, {value}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_nginx_writes_them() {
+        assert_eq!(iso8601(0), "1970-01-01T00:00:00+00:00");
+        assert_eq!(iso8601(951_782_399), "2000-02-28T23:59:59+00:00");
+        assert_eq!(iso8601(951_782_400), "2000-02-29T00:00:00+00:00");
+        assert_eq!(iso8601(1_800_000_000), "2027-01-15T08:00:00+00:00");
+        assert_eq!(iso8601(4_102_444_799), "2099-12-31T23:59:59+00:00");
+    }
 }

@@ -2,17 +2,27 @@
 
 use std::{
     error::Error,
+    fmt,
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use bytes::Bytes;
+use base::UnixMillis;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     access_log::Record,
+    chain::Observers,
+    consumer::Consumer,
     core::Core,
+    plugin::{Exchange, Peer, RequestHead},
+    route::Route,
     upstream::{H1Body, H2Body},
 };
 
@@ -31,11 +41,81 @@ pub(crate) enum Source {
     H2(H2Body),
 }
 
+impl Source {
+    /// All of it, where that is not more than `limit` bytes; trailers are left out.
+    pub(crate) async fn whole(self, limit: usize) -> Result<Bytes, String> {
+        if let Self::Full(bytes) = self {
+            return Ok(bytes.unwrap_or_default());
+        }
+        let mut body = GateBody::new(self, None);
+        let mut whole = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > limit - whole.len() {
+                return Err(format!("the answer is longer than {limit} bytes"));
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Note {
     pub(crate) core: Rc<Core>,
     /// Present until this is dropped.
     pub(crate) record: Option<Box<Record>>,
+    /// What plugins are told, where any of them asked.
+    pub(crate) observed: Option<Box<Observed>>,
+}
+
+/// What plugins are told when the answer has ended.
+pub(crate) struct Observed {
+    pub(crate) plugins: Observers,
+    pub(crate) at: UnixMillis,
+    /// By the clock that nobody moves.
+    pub(crate) began: Duration,
+    pub(crate) head: Option<Box<RequestHead>>,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) peer: Peer,
+    pub(crate) route: Arc<Route>,
+    pub(crate) consumer: Option<Arc<Consumer>>,
+    pub(crate) status: StatusCode,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) upstream_took: Option<Duration>,
+    pub(crate) upstream: Option<Box<str>>,
+    pub(crate) failure: Option<Box<str>>,
+}
+
+impl Observed {
+    fn tell(&self, now: Duration) {
+        let exchange = Exchange {
+            at: self.at,
+            head: self.head.as_deref(),
+            headers: self.headers.as_ref(),
+            peer: &self.peer,
+            route: &self.route,
+            consumer: self.consumer.as_ref(),
+            status: self.status,
+            received: self.received,
+            sent: self.sent,
+            took: now.saturating_sub(self.began),
+            upstream_took: self.upstream_took,
+            upstream: self.upstream.as_deref(),
+            failure: self.failure.as_deref(),
+        };
+        for plugin in &self.plugins {
+            plugin.log(&exchange);
+        }
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("route", &self.route.id).finish_non_exhaustive()
+    }
 }
 
 impl GateBody {
@@ -44,10 +124,30 @@ impl GateBody {
     }
 }
 
+impl Note {
+    fn see(&mut self, frame: &Result<Frame<Bytes>, BoxedError>) {
+        match frame {
+            Ok(frame) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.record.iter_mut().for_each(|record| record.bytes += bytes);
+                self.observed.iter_mut().for_each(|observed| observed.sent += bytes);
+            }
+            Err(error) => {
+                let failure: Box<str> = error.to_string().into();
+                self.observed.iter_mut().for_each(|observed| observed.failure = Some(failure.clone()));
+                self.record.iter_mut().for_each(|record| record.failure = Some(failure.clone()));
+            }
+        }
+    }
+}
+
 impl Drop for Note {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             self.core.log.add(*record, &self.core.metrics);
+        }
+        if let Some(observed) = self.observed.take() {
+            observed.tell(self.core.settings.clock.monotonic());
         }
     }
 }
@@ -74,13 +174,8 @@ impl Body for GateBody {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxedError::from)))
             }
         };
-        let record = this.note.as_mut().and_then(|note| note.record.as_mut());
-        if let (Some(record), Poll::Ready(frame)) = (record, &frame) {
-            match frame {
-                Some(Ok(frame)) => record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-                Some(Err(error)) => record.failure = Some(error.to_string().into()),
-                None => {}
-            }
+        if let (Some(note), Poll::Ready(Some(frame))) = (this.note.as_mut(), &frame) {
+            note.see(frame);
         }
         frame
     }

@@ -19,8 +19,8 @@ use crate::{
     consumer::{Attached, Consumers},
     core::Core,
     plugin::{
-        BodyInspector, BodyReader, Flow, Peer, Plugin, PluginRequest, PluginResponse, Reply, RequestHead,
-        Verdict,
+        BodyChange, BodyInspector, BodyReader, Flow, Notes, Peer, Plugin, PluginRequest, PluginResponse,
+        Reply, RequestHead, Verdict,
     },
     route::{Layer, Plan, Route},
     snapshot::Part,
@@ -28,6 +28,9 @@ use crate::{
 
 /// Plans that one core remembers together with what a consumer brings.
 const MERGED: usize = 4096;
+
+/// Plugins that are told when the answer has ended.
+pub(crate) type Observers = SmallVec<[Arc<dyn Plugin>; 2]>;
 
 type Phase = fn(&(dyn Plugin + 'static), &mut PluginRequest<'_>) -> Flow;
 const REWRITE: Phase = |plugin, request| plugin.rewrite(request);
@@ -58,6 +61,10 @@ pub(crate) enum End {
 pub(crate) struct Ran<'s> {
     /// Who the request was found to come from.
     pub(crate) attached: Option<Attached>,
+    /// What plugins remember until the answer comes.
+    notes: Notes,
+    /// The request as it was matched, where somebody logs it.
+    pub(crate) arrived: Option<Box<RequestHead>>,
     /// The dialects whose rules for every request ran.
     parts: SmallVec<[&'s Part; 2]>,
     /// What the route's plan became with the plugins of the consumer.
@@ -75,6 +82,10 @@ pub(crate) struct Answered<'a> {
     pub(crate) upstream_status: Option<StatusCode>,
     pub(crate) status: &'a mut StatusCode,
     pub(crate) headers: &'a mut HeaderMap,
+    /// The target that was asked, where that is known.
+    pub(crate) upstream: Option<&'a str>,
+    /// What is to become of the body.
+    pub(crate) body: &'a mut Vec<BodyChange>,
 }
 
 impl<'s> Chain<'_, 's> {
@@ -86,6 +97,9 @@ impl<'s> Chain<'_, 's> {
             return None;
         }
         let consumers = part.map(|part| &part.consumers).unwrap_or(&NOBODY);
+        if route.plan.logs_heads || global.is_some_and(|global| global.logs_heads) {
+            self.ran.arrived = Some(Box::new(self.head.clone()));
+        }
         if let (Some(global), Some(part)) = (global, part) {
             self.ran.parts.push(part);
             if let Some(end) = self.phase(&global.rewrite, REWRITE, route, consumers).await {
@@ -100,6 +114,9 @@ impl<'s> Chain<'_, 's> {
             (!layer.entries.is_empty()).then(|| self.core.merged.find(&route.plan, layer))
         });
         let merged = self.ran.merged.clone();
+        if self.ran.arrived.is_none() && merged.as_ref().is_some_and(|merged| merged.plan.logs_heads) {
+            self.ran.arrived = Some(Box::new(self.head.clone()));
+        }
         if let Some(merged) = &merged
             && let Some(end) = self.phase(&merged.new, REWRITE, route, consumers).await
         {
@@ -118,6 +135,9 @@ impl<'s> Chain<'_, 's> {
     pub(crate) async fn run_nowhere(mut self, parts: &'s [Part]) -> Option<End> {
         self.ran.parts = parts.iter().filter(|part| !part.global.is_empty()).collect();
         let parts = self.ran.parts.clone();
+        if parts.iter().any(|part| part.global.logs_heads) {
+            self.ran.arrived = Some(Box::new(self.head.clone()));
+        }
         for part in &parts {
             if let Some(end) = self.phase(&part.global.rewrite, REWRITE, &part.nowhere, &part.consumers).await
             {
@@ -149,6 +169,7 @@ impl<'s> Chain<'_, 's> {
                     response: self.added,
                     consumers,
                     attached: &mut self.ran.attached,
+                    notes: &mut self.ran.notes,
                     decided: &mut self.ran.decided,
                 },
             );
@@ -185,9 +206,10 @@ impl<'s> Chain<'_, 's> {
 impl Ran<'_> {
     /// Shows the head of the answer to the plugins that take part in it.
     pub(crate) fn on_response(&mut self, route: Option<&Arc<Route>>, answered: Answered<'_>) {
-        let Answered { peer, head, upstream_status, status, headers } = answered;
+        let Answered { peer, head, upstream_status, status, headers, upstream, body } = answered;
         let attached = self.attached.as_ref();
         let decided = &mut self.decided;
+        let notes = &self.notes;
         let mut show = |plugins: &[Arc<dyn Plugin>], route: &Arc<Route>| {
             for plugin in plugins {
                 plugin.response_headers(&mut PluginResponse {
@@ -198,6 +220,9 @@ impl Ran<'_> {
                     head,
                     attached,
                     upstream_status,
+                    upstream,
+                    notes,
+                    body,
                     decided,
                 });
             }
@@ -208,6 +233,25 @@ impl Ran<'_> {
         let Some(route) = route else { return };
         let plan = self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
         show(&plan.response_headers, route);
+    }
+
+    /// The plugins that are told when the answer has ended, and of which route.
+    pub(crate) fn observers(&self, route: Option<&Arc<Route>>) -> Option<(Observers, Arc<Route>)> {
+        let own = route.map(|route| self.plan(route).log.as_slice()).unwrap_or_default();
+        let global = self.parts.iter().flat_map(|part| &part.global.log);
+        let plugins: Observers = global.chain(own).cloned().collect();
+        let route = route.or_else(|| self.parts.first().map(|part| &part.nowhere))?;
+        (!plugins.is_empty()).then(|| (plugins, Arc::clone(route)))
+    }
+
+    /// Whether any plugin looks at the answer.
+    pub(crate) fn is_watched(&self, route: &Route) -> bool {
+        let watches = |plan: &Plan| !plan.response_headers.is_empty() || !plan.log.is_empty();
+        watches(self.plan(route)) || self.parts.iter().any(|part| watches(&part.global))
+    }
+
+    fn plan<'a>(&'a self, route: &'a Route) -> &'a Plan {
+        self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan)
     }
 }
 

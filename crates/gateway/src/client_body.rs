@@ -22,7 +22,8 @@ const REMEMBERED: usize = 16 * 1024;
 /// A streamed request body whose beginning can be sent again.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    incoming: Incoming,
+    /// Nothing where the body was read already.
+    incoming: Option<Incoming>,
     ended: bool,
     /// What was handed out so far, until it grew too long to keep.
     seen: SmallVec<[Bytes; 1]>,
@@ -58,7 +59,7 @@ impl ClientBody {
     /// At most `limit` bytes of `incoming`, which has not ended; `signs` learn of it when it has.
     pub(crate) fn new(incoming: Incoming, limit: u64, signs: Arc<Signs>) -> Self {
         Self {
-            incoming,
+            incoming: Some(incoming),
             ended: false,
             seen: SmallVec::new(),
             seen_bytes: 0,
@@ -71,9 +72,36 @@ impl ClientBody {
         }
     }
 
+    /// A body that was read already.
+    pub(crate) fn read_already(bytes: Bytes, signs: Arc<Signs>) -> Self {
+        let total = bytes.len() as u64;
+        Self {
+            incoming: None,
+            ended: true,
+            seen_bytes: bytes.len(),
+            seen: SmallVec::from_buf([bytes]),
+            forgotten: false,
+            place: 0,
+            trailers: None,
+            limit: u64::MAX,
+            total,
+            signs,
+        }
+    }
+
+    /// Bytes that came so far.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Takes less than before.
+    pub(crate) fn limit_to(&mut self, limit: u64) {
+        self.limit = self.limit.min(limit);
+    }
+
     /// How many bytes it says that it has, at least.
     pub(crate) fn announced(&self) -> u64 {
-        self.incoming.size_hint().lower()
+        self.incoming.as_ref().map_or(self.total, |incoming| incoming.size_hint().lower())
     }
 
     /// All of it: at most `limit` bytes, within `patience`. It is handed out again from its beginning.
@@ -123,7 +151,8 @@ impl ClientBody {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+            let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
                 None => {
                     self.end();
                     continue;
@@ -154,7 +183,7 @@ impl ClientBody {
         if self.total > self.limit {
             return Err(BodyError::TooLarge);
         }
-        if self.incoming.is_end_stream() {
+        if self.incoming.as_ref().is_none_or(Body::is_end_stream) {
             self.end();
         }
         if !self.forgotten {

@@ -15,7 +15,7 @@ use crate::{
     host::HostName,
     listener::ConnectionInfo,
     path,
-    plugin::{Peer, RequestHead},
+    plugin::{Peer, RequestHead, Sending},
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,6 +49,7 @@ pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<Req
         headers: parts.headers,
         version: parts.version,
         websocket: upgrade,
+        sending: Sending::default(),
     })
 }
 

@@ -38,5 +38,6 @@ pub mod upstream;
 
 pub use client_policy::{ClientPolicy, authority_digest};
 pub use hygiene::{is_identity, is_same_header, is_the_gates};
+pub use path::{Refused as PathRefused, normalise as normalise_path};
 pub use ranked::path_pattern;
 pub use tls::{KeyPairPem, TlsAcceptance, TlsVersions};

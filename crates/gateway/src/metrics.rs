@@ -100,7 +100,7 @@ pub(crate) fn render(cores: &[Arc<CoreMetrics>], broken: usize) -> String {
         })
         .collect();
     let total = by_status.iter().map(|(_, count)| count).sum::<u64>();
-    metric("apisix_http_status", "counter", "Answers by status code.", &by_status);
+    metric("portcullis_http_status", "counter", "Answers by status code.", &by_status);
     metric("apisix_http_requests_total", "counter", "Requests answered.", &[(String::new(), total)]);
     let mut below = 0;
     let mut buckets: Vec<(String, u64)> = BUCKETS
@@ -114,7 +114,7 @@ pub(crate) fn render(cores: &[Arc<CoreMetrics>], broken: usize) -> String {
     buckets.push(("_bucket{le=\"+Inf\"}".to_owned(), total));
     buckets.push(("_sum".to_owned(), sum(&|core| load(&core.latency_sum_us)) / 1000));
     buckets.push(("_count".to_owned(), total));
-    metric("apisix_http_latency", "histogram", "Time to the answer's head, milliseconds.", &buckets);
+    metric("portcullis_http_latency", "histogram", "Time to the answer's head, milliseconds.", &buckets);
     let open = sum(&|core| load(&core.connections_open));
     metric(
         "apisix_nginx_http_current_connections",
@@ -163,9 +163,9 @@ mod tests {
         cores[0].answered(StatusCode::OK, Duration::from_millis(3));
         cores[1].answered(StatusCode::OK, Duration::from_millis(700));
         let text = render(&cores, 1);
-        assert!(text.contains("apisix_http_status{code=\"200\"} 2\n"), "{text}");
-        assert!(text.contains("apisix_http_latency_bucket{le=\"5\"} 1\n"), "{text}");
-        assert!(text.contains("apisix_http_latency_bucket{le=\"+Inf\"} 2\n"), "{text}");
+        assert!(text.contains("portcullis_http_status{code=\"200\"} 2\n"), "{text}");
+        assert!(text.contains("portcullis_http_latency_bucket{le=\"5\"} 1\n"), "{text}");
+        assert!(text.contains("portcullis_http_latency_bucket{le=\"+Inf\"} 2\n"), "{text}");
         assert!(text.contains("portcullis_broken_resources 1\n"), "{text}");
     }
 }

@@ -4,14 +4,14 @@ use std::{borrow::Cow, fmt::Write};
 
 /// Why a path has no form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused(pub(crate) &'static str);
+pub struct Refused(pub &'static str);
 
 /// Brings `path` into its one form: unreserved percent-escapes are decoded, the other escapes are kept in upper case
 /// (`%2F` and `%5C` among them), runs of slashes become one, dot segments are resolved. Refused are broken escapes,
 /// an escaped NUL, escapes that are not UTF-8, a backslash, and what some servers drop or resolve and others do not:
 /// empty or dot segments that carry parameters (`/;x/`, `..;x`), dot segments beside an escaped separator (`..%2F`). A
 /// path already in this form is returned as it is.
-pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
+pub fn normalise(path: &str) -> Result<Cow<'_, str>, Refused> {
     if is_normal(path) {
         return Ok(Cow::Borrowed(path));
     }

@@ -1,14 +1,15 @@
 //! What a plugin is to the engine: phases that run on a request, synchronously unless they say otherwise.
 
-use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, ptr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
+use base::UnixMillis;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
 
 use crate::{
-    arrival::{AnswerStatus, Seen},
+    arrival::{Answer, Ended, Seen},
     condition::Decided,
     consumer::{Attached, Consumer, Consumers},
     error::{ErrorBody, Failure},
@@ -49,6 +50,9 @@ pub trait Plugin: Send + Sync {
     /// When the head of the answer is known, whoever made it.
     fn response_headers(&self, _response: &mut PluginResponse<'_>) {}
 
+    /// When the answer has ended, however it ended. Runs on the core that served the request, so it must not wait.
+    fn log(&self, _exchange: &Exchange<'_>) {}
+
     /// For downcasts in tests and status pages.
     fn as_any(&self) -> &dyn Any;
 }
@@ -64,6 +68,10 @@ impl Phases {
     pub const ACCESS: Self = Self(1 << 1);
     /// [`Plugin::response_headers`].
     pub const RESPONSE_HEADERS: Self = Self(1 << 2);
+    /// [`Plugin::log`].
+    pub const LOG: Self = Self(1 << 3);
+    /// [`Plugin::log`], with the heads of request and answer, which cost a copy.
+    pub const LOG_HEADS: Self = Self(1 << 3 | 1 << 4);
 
     /// Both sets together.
     pub const fn and(self, other: Self) -> Self {
@@ -186,6 +194,8 @@ pub struct PluginRequest<'a> {
     pub consumers: &'a Arc<Consumers>,
     /// Who the request was found to come from.
     pub attached: &'a mut Option<Attached>,
+    /// What plugins remember until the answer comes.
+    pub notes: &'a mut Notes,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
 }
@@ -235,16 +245,143 @@ pub struct PluginResponse<'a> {
     pub attached: Option<&'a Attached>,
     /// The status that the upstream answered with; `None`: the answer is not its own.
     pub upstream_status: Option<StatusCode>,
+    /// The target that was asked, where that is known.
+    pub upstream: Option<&'a str>,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
+    /// What plugins remembered of the request.
+    pub notes: &'a Notes,
+    /// What is to become of the body, in order.
+    pub body: &'a mut Vec<BodyChange>,
 }
 
 impl PluginResponse<'_> {
-    /// Request and answer, for conditions over their variables.
+    /// Request and answer for conditions over their variables.
     pub fn variables(&self) -> impl expr::Variables {
         let consumer = self.attached.map(Attached::consumer).map(Arc::as_ref);
-        let answer = Some(AnswerStatus { sent: *self.status, upstream: self.upstream_status });
+        let answer = Some(Answer {
+            status: *self.status,
+            upstream_status: self.upstream_status,
+            headers: self.headers,
+            upstream: self.upstream,
+        });
         Seen { head: self.head, peer: self.peer, route: self.route, consumer, answer }
+    }
+}
+
+/// What a plugin makes of an answer's body. The length is the engine's business; whoever changes a body takes out the
+/// headers that describe the old one.
+pub enum BodyChange {
+    /// This one takes its place.
+    Replace(Bytes),
+    /// It is read whole and made into another.
+    Transform {
+        /// Bytes that it may have; a longer one makes the answer a 502.
+        limit: usize,
+        /// Makes the new one; `None`: it cannot, and the answer is a 502.
+        apply: Box<dyn FnOnce(Bytes) -> Option<Bytes>>,
+    },
+}
+
+impl fmt::Debug for BodyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replace(bytes) => f.debug_tuple("Replace").field(&bytes.len()).finish(),
+            Self::Transform { limit, .. } => f.debug_tuple("Transform").field(limit).finish(),
+        }
+    }
+}
+
+/// What plugin instances remember of a request until its answer comes.
+#[derive(Default)]
+pub struct Notes(SmallVec<[(usize, Box<dyn Any>); 1]>);
+
+impl Notes {
+    /// Remembers `value` for this instance, in place of what it remembered before.
+    pub fn set<P, T: Any>(&mut self, plugin: &P, value: T) {
+        let key = ptr::from_ref(plugin).addr();
+        self.0.retain(|(owner, _)| *owner != key);
+        self.0.push((key, Box::new(value)));
+    }
+
+    /// What this instance remembers.
+    pub fn get<P, T: Any>(&self, plugin: &P) -> Option<&T> {
+        let key = ptr::from_ref(plugin).addr();
+        self.0.iter().find(|(owner, _)| *owner == key)?.1.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notes").field("plugins", &self.0.len()).finish()
+    }
+}
+
+/// What plugins decide of how a request is sent.
+#[derive(Clone, Debug, Default)]
+pub struct Sending {
+    /// `Host` in place of the client's. An upstream that names its own host still does, unless the next member says no.
+    pub host: Option<HeaderValue>,
+    /// Whether `host` goes before an upstream's own.
+    pub overrides_upstream_host: bool,
+    /// Whether the path is the upstream's already: nothing is taken off it or put before it.
+    pub is_upstream_path: bool,
+    /// Bytes that its body may have, where that is less than the listener allows.
+    pub body_limit: Option<u64>,
+    /// Changes to the body, which is then read whole before it is sent.
+    pub body: Vec<BodyEdit>,
+}
+
+/// A change to the body of a request.
+#[derive(Clone)]
+pub struct BodyEdit {
+    /// Bytes that the body may have; a longer one is answered with 413.
+    pub limit: usize,
+    /// Makes the new one.
+    pub apply: Arc<dyn Fn(Bytes) -> Bytes>,
+}
+
+impl fmt::Debug for BodyEdit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyEdit").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// A request and its answer, when both have ended.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// When the request's head was read.
+    pub at: UnixMillis,
+    /// The request as it was matched, before any plugin; only for [`Phases::LOG_HEADS`].
+    pub head: Option<&'a RequestHead>,
+    /// Headers of the answer; only for [`Phases::LOG_HEADS`].
+    pub headers: Option<&'a HeaderMap>,
+    /// Where it came from.
+    pub peer: &'a Peer,
+    /// The route that matched.
+    pub route: &'a Arc<Route>,
+    /// Who it was found to come from.
+    pub consumer: Option<&'a Arc<Consumer>>,
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
+    /// From the request's head to the end of the answer.
+    pub took: Duration,
+    /// From the beginning of the first try to the head of the answer; `None`: no target was asked.
+    pub upstream_took: Option<Duration>,
+    /// The target that answered.
+    pub upstream: Option<&'a str>,
+    /// What went wrong.
+    pub failure: Option<&'a str>,
+}
+
+impl Exchange<'_> {
+    /// Request, answer and what they took, for texts of variables.
+    pub fn variables(&self) -> impl expr::Variables {
+        Ended(self)
     }
 }
 
@@ -264,6 +401,8 @@ pub struct RequestHead {
     pub version: Version,
     /// Whether the client asks for a WebSocket.
     pub websocket: bool,
+    /// What plugins decided of how it is sent.
+    pub sending: Sending,
 }
 
 impl RequestHead {
@@ -400,6 +539,7 @@ mod tests {
             headers,
             version: Version::HTTP_11,
             websocket: false,
+            sending: Sending::default(),
         }
     }
 

@@ -3,8 +3,10 @@
 use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
+use base::Clock;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     access_log::Record,
     arrival::Arrival,
-    body::{GateBody, Note, Source},
+    body::{GateBody, Note, Observed, Source},
     chain::{Answered, Chain, End, Ran},
     client_body::{BodyError, ClientBody},
     client_policy,
@@ -25,7 +27,7 @@ use crate::{
     error::{ErrorBody, Failure},
     hygiene,
     listener::ConnectionInfo,
-    plugin::{Peer, Reply, RequestHead},
+    plugin::{BodyChange, Peer, Reply, RequestHead},
     route::{Backend, Route},
     tunnel,
     upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
@@ -92,7 +94,9 @@ pub(crate) async fn serve(
                 }
                 Some(found) => {
                     route = Some(found);
-                    match chain.run(found, snapshot.part(found)).await {
+                    let end = chain.run(found, snapshot.part(found)).await;
+                    outcome.traced = core.log.is_on() || ran.is_watched(found);
+                    match end {
                         Some(end) => client.end(end, found.errors, head, &mut outcome).await,
                         None => client.follow(found, head, &mut outcome).await,
                     }
@@ -100,11 +104,11 @@ pub(crate) async fn serve(
             }
         }
     }
+    outcome.headers.insert(header::SERVER, SERVER);
     if let Ok(head) = &admitted {
-        let Outcome { status, headers, upstream_status, .. } = &mut outcome;
-        ran.on_response(route, Answered { peer, head, upstream_status: *upstream_status, status, headers });
+        show_answer(&core, route, (peer, head), &mut outcome, &mut ran).await;
     }
-    finish(core, route, outcome, &ran, log, began)
+    finish(core, route, peer, outcome, ran, log, began)
 }
 
 /// What the request came to.
@@ -116,6 +120,12 @@ struct Outcome {
     /// Headers that plugins add to whatever is answered.
     added: Vec<(HeaderName, HeaderValue)>,
     upstream: Option<Box<str>>,
+    /// Whether anybody asks who answered, and when.
+    traced: bool,
+    /// How long the target's answer took to begin.
+    upstream_took: Option<Duration>,
+    /// Bytes of the request's body that were sent on.
+    received: u64,
     /// What the upstream itself answered with.
     upstream_status: Option<StatusCode>,
     failure: Option<Box<str>>,
@@ -129,6 +139,9 @@ impl Default for Outcome {
             source: Source::Full(None),
             added: Vec::new(),
             upstream: None,
+            traced: false,
+            upstream_took: None,
+            received: 0,
             upstream_status: None,
             failure: None,
         }
@@ -194,6 +207,7 @@ impl Client<'_> {
         // Over HTTP/2 any success opens the tunnel (RFC 8441 section 5): only a target that switched may cause one.
         let tunnel_or_nothing = asked && head.version == Version::HTTP_2;
         let limit = self.core.settings.limits.body_bytes;
+        let limit = head.sending.body_limit.map_or(limit, |less| limit.min(less));
         let refused = if tunnel_or_nothing && !tunnelled {
             Some(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this route has no WebSockets"))
         } else if self.body.as_ref().is_some_and(|body| body.announced() > limit) {
@@ -205,13 +219,42 @@ impl Client<'_> {
             outcome.fail(&failure, route.errors, head);
             return;
         }
-        let body = self.body;
+        let signs = || Arc::clone(&self.connection.signs);
+        let edits = std::mem::take(&mut head.sending.body);
+        let mut body = self.body;
+        if let Some(body) = &mut body {
+            body.limit_to(limit);
+        }
+        if !edits.is_empty() {
+            let limit = edits.iter().map(|edit| edit.limit as u64).fold(limit, u64::min);
+            let whole = match &mut body {
+                None => Ok(Bytes::new()),
+                Some(body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await,
+            };
+            match whole {
+                Ok(whole) => {
+                    let whole = edits.iter().fold(whole, |whole, edit| (edit.apply)(whole));
+                    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+                    body = (!whole.is_empty()).then(|| ClientBody::read_already(whole, signs()));
+                }
+                Err(failure) => {
+                    outcome.fail(&failure, route.errors, head);
+                    return;
+                }
+            }
+        }
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
+        let clock = outcome.traced.then_some(&self.core.settings.clock);
+        let began = clock.map(Clock::monotonic);
         let delivered = delivery.deliver().await;
-        outcome.upstream =
-            delivered.target.filter(|_| self.core.log.is_on()).map(|target| target.label.clone());
+        if let (Some(clock), Some(began)) = (clock, began) {
+            outcome.upstream_took = Some(clock.monotonic().saturating_sub(began));
+            outcome.upstream = delivered.target.map(|target| target.label.clone());
+            outcome.received =
+                delivery.body.as_ref().map_or_else(|| declared_length(head), ClientBody::total);
+        }
         outcome.upstream_status = delivered.answer.as_ref().ok().map(Delivered::status);
         match delivered.answer {
             Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
@@ -336,10 +379,13 @@ impl<'a> Delivery<'a> {
     }
 
     async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Delivered, Broken> {
-        let host = match &self.upstream.host {
-            SentHost::Pass => self.head.host.as_header(),
-            SentHost::Node => &target.authority,
-            SentHost::Fixed(host) => host,
+        let sending = &self.head.sending;
+        let host = match (&sending.host, &self.upstream.host) {
+            (Some(host), _) if sending.overrides_upstream_host => host,
+            (Some(host), SentHost::Pass) => host,
+            (None, SentHost::Pass) => self.head.host.as_header(),
+            (_, SentHost::Node) => &target.authority,
+            (_, SentHost::Fixed(host)) => host,
         };
         let client_silence = self.core.settings.limits.body;
         let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts, client_silence };
@@ -374,16 +420,89 @@ fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap)
     (StatusCode::SWITCHING_PROTOCOLS, headers)
 }
 
-/// Puts the answer together, and lets the log learn of it.
+/// Shows the head of the answer to the plugins that take part in it, and does with its body what they say.
+async fn show_answer(
+    core: &Core,
+    route: Option<&Arc<Route>>,
+    (peer, head): (&Peer, &RequestHead),
+    outcome: &mut Outcome,
+    ran: &mut Ran<'_>,
+) {
+    let mut changes = Vec::new();
+    let Outcome { status, headers, upstream, upstream_status, .. } = outcome;
+    let (upstream, upstream_status) = (upstream.as_deref(), *upstream_status);
+    let body = &mut changes;
+    ran.on_response(route, Answered { peer, head, upstream_status, status, headers, upstream, body });
+    if changes.is_empty() || outcome.status == StatusCode::SWITCHING_PROTOCOLS || head.websocket {
+        return;
+    }
+    outcome.headers.remove(header::CONTENT_LENGTH);
+    let bodiless = head.method == Method::HEAD
+        || matches!(outcome.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless {
+        outcome.source = Source::default();
+        return;
+    }
+    let source = std::mem::take(&mut outcome.source);
+    match Box::pin(change_body(source, changes)).await {
+        Ok(body) => outcome.source = Source::Full(Some(body)),
+        Err(why) => {
+            core.metrics.upstream_failed();
+            outcome.failure = Some(why.into());
+            let errors = route.map_or(ErrorBody { member: "message" }, |route| route.errors);
+            let text = "the upstream's answer cannot be changed as this route says";
+            let reply = errors.reply(StatusCode::BAD_GATEWAY, text, head.prefers_html());
+            let (parts, body) = reply.into_parts();
+            outcome.status = parts.status;
+            // What plugins said to the client stays; what described the body does not.
+            REPRESENTATION.iter().for_each(|name| {
+                outcome.headers.remove(name);
+            });
+            outcome.headers.extend(parts.headers);
+            outcome.source = Source::Full(Some(body));
+        }
+    }
+}
+
+/// What describes a body.
+const REPRESENTATION: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+/// What the plugins make of a body.
+async fn change_body(mut source: Source, changes: Vec<BodyChange>) -> Result<Bytes, String> {
+    let mut body = None;
+    for change in changes {
+        body = Some(match change {
+            BodyChange::Replace(bytes) => bytes,
+            BodyChange::Transform { limit, apply } => {
+                let whole = match body.take() {
+                    Some(body) => body,
+                    None => std::mem::take(&mut source).whole(limit).await?,
+                };
+                apply(whole).ok_or("the answer cannot be changed within its limits")?
+            }
+        });
+    }
+    Ok(body.unwrap_or_default())
+}
+
+/// Puts the answer together, and has the log and the plugins that asked for it told when it has ended.
 fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
     outcome: Outcome,
-    ran: &Ran<'_>,
+    mut ran: Ran<'_>,
     log: Option<Box<Record>>,
-    began: std::time::Duration,
+    began: Duration,
 ) -> Response<GateBody> {
-    let Outcome { status, mut headers, source, added, upstream, failure, .. } = outcome;
+    let Outcome { status, mut headers, source, added, upstream, upstream_took, received, failure, .. } =
+        outcome;
     for (name, value) in added {
         if name == header::CACHE_CONTROL {
             // Of two lines a cache may read the first alone.
@@ -392,22 +511,47 @@ fn finish(
             headers.append(name, value);
         }
     }
-    headers.insert(header::SERVER, SERVER);
     let took = core.settings.clock.monotonic().saturating_sub(began);
     core.metrics.answered(status, took);
-    let note = log.map(|mut record| {
+    let record = log.map(|mut record| {
         record.status = status;
         record.took = took;
         record.route = route.cloned();
         record.consumer = ran.attached.as_ref().map(|attached| Arc::clone(attached.consumer()));
-        record.upstream = upstream;
-        record.failure = failure;
-        Note { core, record: Some(record) }
+        record.upstream.clone_from(&upstream);
+        record.failure.clone_from(&failure);
+        record
     });
+    let observed = ran.observers(route).map(|(plugins, route)| {
+        let head = ran.arrived.take();
+        Box::new(Observed {
+            plugins,
+            at: core.settings.clock.now() - took,
+            began,
+            headers: head.is_some().then(|| headers.clone()),
+            head,
+            peer: peer.clone(),
+            route,
+            consumer: ran.attached.take().map(|attached| Arc::clone(attached.consumer())),
+            status,
+            received,
+            sent: 0,
+            upstream_took,
+            upstream,
+            failure,
+        })
+    });
+    let note = (record.is_some() || observed.is_some()).then(|| Note { core, record, observed });
     let mut response = Response::new(GateBody::new(source, note));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// How long the client said its body is.
+fn declared_length(head: &RequestHead) -> u64 {
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// The log's view of a request before anything is known of it.
@@ -423,7 +567,7 @@ fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
         target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
         status: StatusCode::OK,
         bytes: 0,
-        took: std::time::Duration::ZERO,
+        took: Duration::ZERO,
         route: None,
         consumer: None,
         upstream: None,

@@ -161,6 +161,9 @@ pub struct Plan {
     pub(crate) rewrite: Vec<Arc<dyn Plugin>>,
     pub(crate) access: Vec<Arc<dyn Plugin>>,
     pub(crate) response_headers: Vec<Arc<dyn Plugin>>,
+    pub(crate) log: Vec<Arc<dyn Plugin>>,
+    /// Whether any of those that log want the heads.
+    pub(crate) logs_heads: bool,
 }
 
 impl Plan {
@@ -170,7 +173,9 @@ impl Plan {
         let of = |phase| in_phase(&entries, phase).collect();
         let (rewrite, access) = (of(Phases::REWRITE), of(Phases::ACCESS));
         let response_headers = of(Phases::RESPONSE_HEADERS);
-        Self { entries, place: Binding::default(), rewrite, access, response_headers }
+        let log = of(Phases::LOG);
+        let logs_heads = in_phase(&entries, Phases::LOG_HEADS).next().is_some();
+        Self { entries, place: Binding::default(), rewrite, access, response_headers, log, logs_heads }
     }
 
     /// The plan of this route, for what consumers bring to some routes only.

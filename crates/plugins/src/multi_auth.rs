@@ -173,6 +173,7 @@ mod tests {
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
             websocket: false,
+            sending: Default::default(),
         };
         let route = Arc::new(Route {
             id: "1".into(),
@@ -193,6 +194,7 @@ mod tests {
             response: &mut Vec::new(),
             consumers: &Arc::default(),
             attached: &mut None,
+            notes: &mut Default::default(),
             decided: &mut gateway::condition::Decided::default(),
         });
         let verdict = match flow {

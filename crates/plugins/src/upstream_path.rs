@@ -80,6 +80,9 @@ impl Plugin for UpstreamPath {
     }
 
     fn access(&self, request: &mut PluginRequest<'_>) -> Flow {
+        if request.head.sending.is_upstream_path {
+            return Flow::Continue;
+        }
         match self.rewrite_head(request.head) {
             Ok(()) => Flow::Continue,
             Err(why) => Flow::respond(request.error(StatusCode::BAD_REQUEST, why)),
@@ -146,7 +149,8 @@ impl UpstreamPath {
     }
 }
 
-fn has_dot_segment(path: &str) -> bool {
+/// Whether a server would resolve part of `path` away.
+pub(crate) fn has_dot_segment(path: &str) -> bool {
     path.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
@@ -165,6 +169,7 @@ mod tests {
             headers: HeaderMap::from_iter([(X_FORWARDED_PREFIX, HeaderValue::from_static("/evil"))]),
             version: Version::HTTP_11,
             websocket: false,
+            sending: Default::default(),
         };
         let one = |text: &&str| match text.strip_prefix('~') {
             Some(pattern) => Strip::Pattern(gateway::path_pattern(pattern).unwrap()),

@@ -105,6 +105,7 @@ mod tests {
             headers: map,
             version: Version::HTTP_11,
             websocket: false,
+            sending: Default::default(),
         }
     }
 

@@ -127,6 +127,7 @@ mod tests {
             headers,
             version: Version::HTTP_11,
             websocket: false,
+            sending: Default::default(),
         }
     }
 

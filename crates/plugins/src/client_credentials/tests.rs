@@ -104,6 +104,7 @@ fn get(target: &str, headers: &[(&str, &str)]) -> RequestHead {
         headers: headers.iter().map(pair).collect(),
         version: Version::HTTP_11,
         websocket: false,
+        sending: Default::default(),
     }
 }
 
@@ -139,6 +140,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         response: &mut added,
         consumers: &Arc::default(),
         attached: &mut None,
+        notes: &mut Default::default(),
         decided: &mut gateway::condition::Decided::default(),
     });
     let (verdict, waited) = match flow {

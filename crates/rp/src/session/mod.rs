@@ -29,7 +29,7 @@ pub use logout_token::{LogoutToken, LogoutTokenError, LogoutTokenRules, Unusable
 pub use marks::{Mark, Marks};
 pub use refresh::{REFRESH_KEPT, RefreshError, Refreshes};
 pub use shared::{
-    RedisLinks, RedisSettings, RedisTls, SharedProofs, SharedSessions, StorageError, Stored, Ticket,
-    TlsChoices, Turn,
+    RedisLinks, RedisScripts, RedisSettings, RedisTls, SharedProofs, SharedSessions, StorageError, Stored,
+    Ticket, TlsChoices, Turn,
 };
 pub use used::UsedStates;

@@ -290,6 +290,7 @@ impl Gate {
                 response: &mut response,
                 consumers: &consumers,
                 attached: &mut attached,
+                notes: &mut Default::default(),
                 decided: &mut gateway::condition::Decided::default(),
             })
         };
@@ -370,6 +371,7 @@ impl Asking {
             headers: self.headers.clone(),
             version: Version::HTTP_11,
             websocket: false,
+            sending: Default::default(),
         }
     }
 }

@@ -134,7 +134,7 @@ impl Link {
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(redis = %self.settings, code = error.code(), "the session storage refuses a command");
+                    tracing::error!(redis = %self.settings, code = error.code(), "Redis refuses a command");
                     return Err(StorageError);
                 }
                 Err(_) => {
@@ -154,7 +154,7 @@ impl Link {
         match refusal {
             None => Ok(answers),
             Some(code) => {
-                tracing::error!(redis = %self.settings, code, "the session storage refuses a command");
+                tracing::error!(redis = %self.settings, code, "Redis refuses a command");
                 Err(StorageError)
             }
         }
@@ -224,7 +224,7 @@ impl Link {
     /// Opens the circuit, and tries in the background until there is an answer.
     fn give_up(self: &Arc<Self>, error: &dyn fmt::Display) -> StorageError {
         if !self.is_broken.swap(true, Ordering::Relaxed) {
-            tracing::error!(redis = %self.settings, %error, "the session storage does not answer");
+            tracing::error!(redis = %self.settings, %error, "Redis does not answer");
             let link = Arc::downgrade(self);
             self.links.runtime.spawn(async move {
                 loop {
@@ -232,7 +232,7 @@ impl Link {
                     // Nobody needs it any more.
                     let Some(link) = link.upgrade() else { return };
                     if link.answers().await {
-                        tracing::info!(redis = %link.settings, "the session storage answers again");
+                        tracing::info!(redis = %link.settings, "Redis answers again");
                         link.is_broken.store(false, Ordering::Relaxed);
                         return;
                     }

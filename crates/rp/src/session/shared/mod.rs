@@ -3,6 +3,7 @@
 
 mod link;
 mod proofs;
+mod scripts;
 mod settings;
 mod ticket;
 
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use link::{RedisLinks, StorageError, TlsChoices};
 pub use proofs::SharedProofs;
+pub use scripts::RedisScripts;
 pub use settings::{RedisSettings, RedisTls};
 pub use ticket::Ticket;
 

@@ -1,0 +1,243 @@
+//! Changes a request on its way to the upstream: method, path, host, headers, query and body.
+//!
+//! Nothing that a client chose becomes more than the text it is: a path stays in its one form and never climbs, a header
+//! ends where it ends, an argument stays one argument, and no header by which upstreams know the caller is filled with it.
+
+mod body;
+mod list;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::{any::Any, sync::Arc};
+
+use expr::Part;
+use gateway::{
+    error::ConfigError,
+    is_identity,
+    plugin::{BodyEdit, Flow, Phases, Plugin, PluginRequest},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use regex::Regex;
+
+use self::{body::BodyRules, list::Query, target::Target};
+pub use self::{body::MAX_BODY, list::Edit, target::TargetEdit};
+use crate::text::{Text, request_header, settable_header};
+
+/// What changes.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Another method.
+    pub method: Option<String>,
+    /// Another path.
+    pub target: Option<TargetEdit>,
+    /// `Host` where the upstream does not say its own.
+    pub host: Option<String>,
+    /// Headers, in the order of the list.
+    pub headers: Vec<Edit>,
+    /// Arguments of the query, in the order of the list.
+    pub query: Vec<Edit>,
+    /// Members of a form or JSON body, in the order of the list.
+    pub body: Vec<Edit>,
+    /// Whether it works in the second round, after the plugins that find out who is calling.
+    pub late: bool,
+    /// Whether path and host are the upstream's, whatever route and upstream say.
+    pub is_final: bool,
+}
+
+/// The compiled form.
+struct RequestEdit {
+    method: Option<Method>,
+    target: Option<Target>,
+    host: Option<HeaderValue>,
+    headers: Vec<HeaderEdit>,
+    query: Query,
+    body: Option<Arc<BodyRules>>,
+    late: bool,
+    is_final: bool,
+}
+
+enum HeaderEdit {
+    Remove(HeaderName),
+    Rename(HeaderName, HeaderName),
+    Replace(HeaderName, Text),
+    Set(HeaderName, Text),
+    Add(HeaderName, Text),
+    Append(HeaderName, Text),
+}
+
+/// Compiles `config`.
+///
+/// # Errors
+///
+/// Names the field at fault: a method, path, host or header that is none or not to be set, and variables that are not
+/// built.
+pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
+    let Config { method, target, host, headers, query, body, late, is_final } = config;
+    let method = method.map(|method| Method::from_bytes(method.as_bytes())).transpose();
+    let method = method.map_err(|_| ConfigError::new("method", "not a method"))?;
+    if let Some(forbidden @ (Method::CONNECT | Method::TRACE)) = &method {
+        return Err(ConfigError::new("method", format!("{forbidden} goes to no upstream")));
+    }
+    let host = host.map(|host| {
+        let value = HeaderValue::from_str(&host).ok();
+        value.filter(|value| gateway::plugin::HostName::parse(value).is_some())
+    });
+    let host = match host {
+        Some(None) => return Err(ConfigError::new("host", "not a host, with or without a port")),
+        Some(host) => host,
+        None => None,
+    };
+    Ok(Arc::new(RequestEdit {
+        method,
+        target: target.map(Target::compile).transpose()?,
+        host,
+        headers: headers.into_iter().map(header_edit).collect::<Result<_, _>>()?,
+        query: Query::compile(query)?,
+        body: BodyRules::compile(body)?.map(Arc::new),
+        late,
+        is_final,
+    }))
+}
+
+fn header_edit(edit: Edit) -> Result<HeaderEdit, ConfigError> {
+    let named = |name: &str, text: &Text| settable_header("headers", name, text);
+    Ok(match edit {
+        Edit::Remove(name) => HeaderEdit::Remove(request_header("headers", &name)?),
+        Edit::Rename(from, to) => {
+            let (from, to) = (request_header("headers", &from)?, request_header("headers", &to)?);
+            if is_identity(to.as_str()) {
+                let why =
+                    format!("upstreams take {to} for the caller's identity, which no client may choose");
+                return Err(ConfigError::new("headers", why));
+            }
+            HeaderEdit::Rename(from, to)
+        }
+        Edit::Replace(name, text) => HeaderEdit::Replace(named(&name, &text)?, text),
+        Edit::Set(name, text) => HeaderEdit::Set(named(&name, &text)?, text),
+        Edit::Add(name, text) => HeaderEdit::Add(named(&name, &text)?, text),
+        Edit::Append(name, text) => HeaderEdit::Append(named(&name, &text)?, text),
+    })
+}
+
+impl Plugin for RequestEdit {
+    fn name(&self) -> &'static str {
+        "request-edit"
+    }
+
+    fn phases(&self) -> Phases {
+        if self.late { Phases::ACCESS } else { Phases::REWRITE }
+    }
+
+    fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
+        self.edit(request)
+    }
+
+    fn access(&self, request: &mut PluginRequest<'_>) -> Flow {
+        self.edit(request)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl RequestEdit {
+    fn edit(&self, request: &mut PluginRequest<'_>) -> Flow {
+        // Texts are filled with the request as it came, and put in place together.
+        let path = request.head.path().to_owned();
+        let captures = self.target.as_ref().and_then(|target| target.captures(&path));
+        let (target, values, query) = {
+            let variables = request.variables();
+            let target = self.target.as_ref().map(|target| target.of(&path, &variables, captures.as_ref()));
+            let values: Vec<Option<HeaderValue>> = self
+                .headers
+                .iter()
+                .map(|edit| edit.text().and_then(|text| text.header(&variables, captures.as_ref())))
+                .collect();
+            (target, values, self.query.fill(&variables))
+        };
+        let target = match target.transpose() {
+            Ok(target) => target.flatten(),
+            Err(why) => return Flow::respond(request.error(StatusCode::BAD_REQUEST, why)),
+        };
+        if target.is_some() {
+            request.head.sending.is_upstream_path = self.is_final;
+        }
+        if let Err(why) = target::put(request.head, target, &query, &self.query) {
+            return Flow::respond(request.error(StatusCode::BAD_REQUEST, why));
+        }
+        for (edit, value) in self.headers.iter().zip(values) {
+            edit.apply(&mut request.head.headers, value);
+        }
+        if let Some(method) = &self.method {
+            request.head.method = method.clone();
+        }
+        if let Some(host) = &self.host {
+            request.head.sending.host = Some(host.clone());
+            request.head.sending.overrides_upstream_host = self.is_final;
+        }
+        if let Some(rules) = self.body.as_ref().filter(|rules| rules.concern(&request.head.headers)) {
+            let values = rules.fill(&request.variables());
+            let rules = Arc::clone(rules);
+            let kind = request.head.headers.get(http::header::CONTENT_TYPE).cloned();
+            request.head.sending.body.push(BodyEdit {
+                limit: MAX_BODY,
+                apply: Arc::new(move |body| rules.apply(kind.as_ref(), &values, body)),
+            });
+        }
+        Flow::Continue
+    }
+}
+
+impl HeaderEdit {
+    fn text(&self) -> Option<&Text> {
+        match self {
+            Self::Remove(_) | Self::Rename(..) => None,
+            Self::Replace(_, text) | Self::Set(_, text) | Self::Add(_, text) | Self::Append(_, text) => {
+                Some(text)
+            }
+        }
+    }
+
+    /// A value that no header can carry takes away what it would have replaced.
+    fn apply(&self, headers: &mut HeaderMap, value: Option<HeaderValue>) {
+        match self {
+            Self::Remove(name) => {
+                headers.remove(name);
+            }
+            Self::Rename(from, to) => {
+                let values: Vec<HeaderValue> = headers.get_all(from).iter().cloned().collect();
+                if !values.is_empty() && from != to {
+                    headers.remove(from);
+                    headers.remove(to);
+                    values.into_iter().for_each(|value| {
+                        headers.append(to, value);
+                    });
+                }
+            }
+            Self::Replace(name, _) if !headers.contains_key(name) => {}
+            Self::Add(name, _) if headers.contains_key(name) => {}
+            Self::Replace(name, _) | Self::Set(name, _) | Self::Add(name, _) => {
+                headers.remove(name);
+                headers.extend(value.map(|value| (name.clone(), value)));
+            }
+            Self::Append(name, _) => {
+                if let Some(value) = value {
+                    headers.append(name, value);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a text names a group of a pattern.
+fn has_captures(text: &Text) -> bool {
+    text.parts().iter().any(|part| matches!(part, Part::Capture(_)))
+}
+
+/// A pattern in linear time.
+fn pattern(member: &str, text: &str) -> Result<Regex, ConfigError> {
+    let built = regex::RegexBuilder::new(text).size_limit(1 << 20).build();
+    built.map_err(|error| ConfigError::new(member, error.to_string()))
+}
