@@ -10,7 +10,21 @@
 
 mod support;
 
+#[path = "plugins/answers.rs"]
+mod answers;
+#[path = "plugins/cors.rs"]
+mod cors;
+#[path = "plugins/kong.rs"]
+mod kong;
+#[path = "plugins/limits.rs"]
+mod limits;
+#[path = "plugins/logs.rs"]
+mod logs;
 #[path = "plugins/meta.rs"]
 mod meta;
 #[path = "plugins/redirect.rs"]
 mod redirect;
+#[path = "plugins/requests.rs"]
+mod requests;
+#[path = "plugins/responses.rs"]
+mod responses;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use gateway::{error::ErrorBody, snapshot::Publisher, upstream::Live};
+use plugins::{exchange_log, prometheus, rate_limit};
 use rp::provider::Providers;
 use serde_json::json;
 use store::{MemoryStore, Store};
+use tokio::runtime::Handle;
 
 use crate::{
     config::{Config, Declared, Rejected},
@@ -26,6 +28,8 @@ pub(crate) struct Configuration {
     pub(crate) assertions: AssertionUpkeep,
     pub(crate) apisix: Arc<apisix::Dialect>,
     pub(crate) kong: Arc<kong::Dialect>,
+    /// What plugins count for Prometheus.
+    pub(crate) series: Arc<prometheus::Registry>,
 }
 
 impl Configuration {
@@ -35,6 +39,7 @@ impl Configuration {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
+        let limits = rate_limit::Services { counters: Arc::default(), clock: plan.clock.clone() };
         let Services { sessions, clients, assertions, fetcher } =
             Services::open(config, &plan.clock, &plan.random, &store).await?;
         let providers = sessions.providers.clone();
@@ -42,21 +47,38 @@ impl Configuration {
             Some(_) => Arc::new(MemoryStore::new(plan.clock.clone())),
             None => store,
         };
-        let references = apisix::References::new(environment(config), Some(fetcher), plan.clock.clone());
+        let references =
+            apisix::References::new(environment(config), Some(fetcher.clone()), plan.clock.clone());
         let failed = || format!("cannot load {}", config.store.display());
+        let series = Arc::<prometheus::Registry>::default();
+        let logs = exchange_log::Services {
+            fetcher,
+            runtime: Handle::current(),
+            hostname: crate::start::hostname().into(),
+        };
+        let mut kong_plugins = kong::plugins::shipped(&plan.random, &plan.clock);
+        kong_plugins.push(Arc::new(kong::plugins::rate_limiting::RateLimiting::new(
+            limits.clone(),
+            sessions.redis.clone(),
+        )));
+        kong_plugins.push(Arc::new(kong::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
+        kong_plugins.push(Arc::new(kong::plugins::http_log::HttpLog::new(logs.clone())));
+        kong_plugins.push(Arc::new(kong::plugins::file_log::FileLog::new(logs.clone())));
+        kong_plugins.push(Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients)));
+        let mut plugins = apisix::plugins::shipped(&plan.random, &plan.clock);
+        plugins.push(Arc::new(apisix::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
+        plugins.push(Arc::new(apisix::plugins::http_logger::HttpLogger::new(logs.clone())));
+        plugins.push(Arc::new(apisix::plugins::file_logger::FileLogger::new(logs)));
+        plugins.push(Arc::new(apisix::plugins::limit_count::LimitCount::new(limits, sessions.redis.clone())));
+        plugins.push(Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions)));
+        plugins.push(Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(config))));
         let apisix = apisix::Dialect::open(apisix::Options {
             store: Arc::clone(&store),
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: apisix::plugins::Registry::with_consumers(
-                vec![
-                    Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions)),
-                    Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(config))),
-                ],
-                &plan.clock,
-            )
-            .with_references(references),
+            registry: apisix::plugins::Registry::with_consumers(plugins, &plan.clock)
+                .with_references(references),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         });
@@ -66,10 +88,7 @@ impl Configuration {
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: kong::plugins::Registry::with_built_in(
-                vec![Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients))],
-                &plan.clock,
-            ),
+            registry: kong::plugins::Registry::with_built_in(kong_plugins, &plan.clock),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
             environment: Arc::from(environment(config)),
@@ -78,7 +97,7 @@ impl Configuration {
         if let Some(declared) = &config.resources {
             declare(config, declared, &apisix).await?;
         }
-        Ok(Self { live, publisher, providers, assertions, apisix, kong })
+        Ok(Self { live, publisher, providers, assertions, apisix, kong, series })
     }
 
     /// Resources that do not serve, and why.

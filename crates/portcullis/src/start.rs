@@ -19,6 +19,7 @@ use axum::{
 };
 use base::{Clock, Random};
 use gateway::engine::{Running, StartError};
+use plugins::prometheus::Registry as Series;
 use store::{MemoryStore, SqliteStore, Store, StoreError};
 use tokio::{
     runtime::Builder,
@@ -227,7 +228,12 @@ fn other_servers(
 ) -> anyhow::Result<Vec<Server>> {
     let mut servers = admin::servers(plan, configuration, readiness, upkeep)?;
     if let Some(address) = plan.config.metrics {
-        servers.push(Server::bind("metrics", address, Transport::Plain, metrics(Arc::clone(engine)))?);
+        servers.push(Server::bind(
+            "metrics",
+            address,
+            Transport::Plain,
+            metrics(Arc::clone(engine), Arc::clone(&configuration.series)),
+        )?);
     }
     if let Some(address) = plan.config.control {
         let state = apisix::control::ControlState {
@@ -245,7 +251,7 @@ fn other_servers(
 }
 
 /// What the machine calls itself.
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost" } else { name }.to_owned()
@@ -263,9 +269,11 @@ pub(crate) fn over_tls(
 }
 
 /// Prometheus text under the two names that scrapers know.
-fn metrics(engine: Engine) -> Router {
-    let text = async |State(engine): State<Engine>| {
-        let text = lock(&engine).as_ref().map(|engine| engine.metrics_text() + &crate::metrics::caches());
+fn metrics(engine: Engine, series: Arc<Series>) -> Router {
+    let text = async |State((engine, series)): State<(Engine, Arc<Series>)>| {
+        let text = lock(&engine).as_ref().map(|engine| {
+            engine.metrics_text() + &crate::metrics::caches() + &crate::metrics::logs() + &series.render()
+        });
         #[cfg(feature = "count-allocations")]
         let text = text.map(|text| text + &allocation_metrics());
         match text {
@@ -278,7 +286,7 @@ fn metrics(engine: Engine) -> Router {
     Router::new()
         .route("/metrics", get(text))
         .route("/apisix/prometheus/metrics", get(text))
-        .with_state(engine)
+        .with_state((engine, series))
 }
 
 /// What the counting allocator of a benchmark has seen.

@@ -91,7 +91,8 @@ impl Compiler {
         if prepared.disabled {
             return Ok(entry);
         }
-        let content = content(&[name, &prepared.conf.value.to_string()]);
+        let place = if prepared.plugin.is_placed() { resource } else { "" };
+        let content = content(&[name, &prepared.conf.value.to_string(), place]);
         let cx = CompileContext { resource };
         let compiled = self.plugins.find_or(content, || prepared.compile(&cx))?;
         Ok(Entry { plugin: Some(prepared.terms.apply(compiled)), ..entry })

@@ -3,18 +3,34 @@
 pub mod attach_consumer_label;
 pub mod authentication;
 pub mod basic_auth;
+pub mod client_control;
+mod conf;
 pub mod consumer_restriction;
+pub mod cors;
+pub mod fault_injection;
+pub mod file_logger;
 pub mod hmac_auth;
+pub mod http_logger;
+pub mod ip_restriction;
 pub mod jwt_auth;
 pub mod key_auth;
+pub mod limit_count;
+mod log_shape;
 pub(crate) mod meta;
+pub mod mocking;
 pub mod multi_auth;
 pub mod openid_connect;
+pub mod prometheus;
+pub mod proxy_rewrite;
 pub mod redirect;
+pub mod request_id;
+pub mod response_rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
-use base::Clock;
+use base::{Clock, Random};
 use gateway::{condition::Terms, consumer::CompiledCredential, error::ConfigError, plugin::Plugin};
 use serde_json::{Map, Value};
 
@@ -83,9 +99,28 @@ pub trait DialectPlugin: Send + Sync {
         Ok(())
     }
 
+    /// Whether it matters in which resource a configuration stands. Otherwise one instance serves all that say the same.
+    fn is_placed(&self) -> bool {
+        false
+    }
+
     /// Translates a checked configuration, aliases resolved and secrets in the clear, and compiles it. One instance
-    /// serves every route on which this very configuration stands.
+    /// serves every route on which this very configuration stands, unless the place matters.
     fn compile(&self, conf: &Value, cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError>;
+}
+
+/// The plugins that need nothing of the process but its dice and its clock.
+pub fn shipped(random: &Random, clock: &Clock) -> Vec<Arc<dyn DialectPlugin>> {
+    vec![
+        Arc::new(client_control::ClientControl::default()),
+        Arc::new(cors::Cors::default()),
+        Arc::new(fault_injection::FaultInjection::new(random.clone())),
+        Arc::new(ip_restriction::IpRestriction::default()),
+        Arc::new(mocking::Mocking::new(random.clone())),
+        Arc::new(proxy_rewrite::ProxyRewrite::default()),
+        Arc::new(request_id::RequestId::new(random.clone(), clock.clone())),
+        Arc::new(response_rewrite::ResponseRewrite::default()),
+    ]
 }
 
 /// Where a configuration stands.

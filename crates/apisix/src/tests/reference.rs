@@ -11,9 +11,10 @@ use std::{
 
 use crate::{
     plugins::{
-        attach_consumer_label, authentication::Scheme, basic_auth::BasicAuth, consumer_restriction,
-        hmac_auth::HmacAuth, jwt_auth::JwtAuth, key_auth::KeyAuth, meta, multi_auth, openid_connect,
-        redirect,
+        attach_consumer_label, authentication::Scheme, basic_auth::BasicAuth, client_control,
+        consumer_restriction, cors, fault_injection, file_logger, hmac_auth::HmacAuth, http_logger,
+        ip_restriction, jwt_auth::JwtAuth, key_auth::KeyAuth, limit_count, meta, mocking, multi_auth,
+        openid_connect, prometheus, proxy_rewrite, redirect, request_id, response_rewrite,
     },
     references::ManagerKind,
     resources::{Kind, secret_of},
@@ -155,9 +156,26 @@ fn the_pages_of_the_plugins_that_know_consumers_are_what_their_schemas_say() {
 }
 
 #[test]
-fn the_page_of_redirect_is_what_its_schema_says() {
-    let text = include_str!("reference/redirect.md").trim_end().to_owned() + "\n";
-    compare("plugins/redirect.md", &text.replace("{{attributes}}", table(&redirect::schema()).trim_end()));
+fn the_pages_of_the_plugins_of_traffic_are_what_their_schemas_say() {
+    let pages = [
+        ("client-control", include_str!("reference/client-control.md"), client_control::schema()),
+        ("cors", include_str!("reference/cors.md"), cors::schema()),
+        ("fault-injection", include_str!("reference/fault-injection.md"), fault_injection::schema()),
+        ("file-logger", include_str!("reference/file-logger.md"), file_logger::schema()),
+        ("http-logger", include_str!("reference/http-logger.md"), http_logger::schema()),
+        ("ip-restriction", include_str!("reference/ip-restriction.md"), ip_restriction::schema()),
+        ("limit-count", include_str!("reference/limit-count.md"), limit_count::schema()),
+        ("mocking", include_str!("reference/mocking.md"), mocking::schema()),
+        ("prometheus", include_str!("reference/prometheus.md"), prometheus::schema()),
+        ("proxy-rewrite", include_str!("reference/proxy-rewrite.md"), proxy_rewrite::schema()),
+        ("redirect", include_str!("reference/redirect.md"), redirect::schema()),
+        ("request-id", include_str!("reference/request-id.md"), request_id::schema()),
+        ("response-rewrite", include_str!("reference/response-rewrite.md"), response_rewrite::schema()),
+    ];
+    for (name, page, schema) in pages {
+        let text = format!("{}\n", page.trim_end());
+        compare(&format!("plugins/{name}.md"), &text.replace("{{attributes}}", table(&schema).trim_end()));
+    }
 }
 
 #[test]

@@ -86,8 +86,9 @@ impl Compiler {
         let plugin = Arc::clone(self.registry.demand(name)?);
         let empty = Map::new();
         let config = entity.get("config").and_then(Value::as_object).unwrap_or(&empty);
-        let content = content(&[name, &Value::Object(config.clone()).to_string()]);
-        let compiled = self.plugins.find_or(content, || plugin.compile(config));
+        let place = if plugin.is_placed() { place(entity) } else { String::new() };
+        let content = content(&[name, &Value::Object(config.clone()).to_string(), &place]);
+        let compiled = self.plugins.find_or(content, || plugin.compile_at(config, &place));
         let compiled = compiled
             .map_err(|error: ConfigError| Violations::of(&error.path, error.reason).within("config"))?;
         Ok((plugin, compiled))
@@ -144,6 +145,13 @@ impl Pass<'_> {
         }
         Ok(value)
     }
+}
+
+/// What a plugin is bound to.
+fn place(plugin: &Map<String, Value>) -> String {
+    let id =
+        |kind: &str| plugin.get(kind).and_then(|of| of.get("id")).and_then(Value::as_str).unwrap_or_default();
+    format!("{}:{}:{}", id("route"), id("service"), id("consumer"))
 }
 
 fn text<'a>(entity: &'a Map<String, Value>, field: &str) -> Option<&'a str> {

@@ -3,15 +3,26 @@
 mod acl;
 mod authentication;
 mod basic_auth;
+mod conf;
+mod correlation_id;
+mod cors;
+pub mod file_log;
 mod hmac_auth;
+pub mod http_log;
+mod ip_restriction;
 mod jwt;
 mod key_auth;
 pub mod openid_connect;
+pub mod prometheus;
+pub mod rate_limiting;
+mod request_size_limiting;
+mod request_termination;
+mod request_transformer;
+mod response_transformer;
 
 use std::{fmt, sync::Arc};
 
-use base::Clock;
-
+use base::{Clock, Random};
 use gateway::{error::ConfigError, plugin::Plugin};
 use serde_json::{Map, Value};
 
@@ -21,19 +32,14 @@ use crate::{
 };
 
 /// Plugins that Kong ships and this build does not have.
-const ABSENT: [&str; 35] = [
+const ABSENT: [&str; 24] = [
     "acme",
     "aws-lambda",
     "azure-functions",
     "bot-detection",
-    "correlation-id",
-    "cors",
     "datadog",
-    "file-log",
     "grpc-gateway",
     "grpc-web",
-    "http-log",
-    "ip-restriction",
     "ldap-auth",
     "loggly",
     "oauth2",
@@ -41,15 +47,9 @@ const ABSENT: [&str; 35] = [
     "opentelemetry",
     "post-function",
     "pre-function",
-    "prometheus",
     "proxy-cache",
-    "rate-limiting",
     "redirect",
-    "request-size-limiting",
-    "request-termination",
-    "request-transformer",
     "response-ratelimiting",
-    "response-transformer",
     "saml",
     "session",
     "statsd",
@@ -96,6 +96,29 @@ pub trait DialectPlugin: Send + Sync {
     /// Translates a config that fits the schema, secrets in the clear, and compiles it. One instance serves every
     /// route on which this very config stands. The error's path is a field of `config`.
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError>;
+
+    /// Whether it matters what a config is bound to. Otherwise one instance serves all that say the same.
+    fn is_placed(&self) -> bool {
+        false
+    }
+
+    /// Compiles a config that is bound to `place`: the ids of route and service, where it is bound to them.
+    fn compile_at(&self, config: &Map<String, Value>, _place: &str) -> Result<Arc<dyn Plugin>, ConfigError> {
+        self.compile(config)
+    }
+}
+
+/// The plugins that need nothing of the process but its dice and its clock.
+pub fn shipped(random: &Random, clock: &Clock) -> Vec<Arc<dyn DialectPlugin>> {
+    vec![
+        Arc::new(correlation_id::CorrelationId { random: random.clone(), clock: clock.clone() }),
+        Arc::new(cors::Cors),
+        Arc::new(ip_restriction::IpRestriction),
+        Arc::new(request_size_limiting::RequestSizeLimiting),
+        Arc::new(request_termination::RequestTermination(random.clone())),
+        Arc::new(request_transformer::RequestTransformer),
+        Arc::new(response_transformer::ResponseTransformer),
+    ]
 }
 
 /// All plugins of the dialect.

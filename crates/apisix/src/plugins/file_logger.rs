@@ -1,0 +1,85 @@
+//! APISIX's `file-logger`: what may be written, and what it means.
+
+use std::{sync::Arc, time::Duration};
+
+use expr::Expression;
+use gateway::{error::ConfigError, plugin::Plugin};
+use plugins::exchange_log::{Batches, Config, Services, Target, compile};
+use serde_json::Value;
+
+use super::{
+    CompileContext, DialectPlugin,
+    conf::text,
+    log_shape::{body_fields, format_fields, shape},
+};
+use crate::schema::Schema;
+
+/// The plugin of the dialect.
+pub struct FileLogger {
+    schema: Schema,
+    services: Services,
+}
+
+impl FileLogger {
+    /// With this place to work.
+    pub fn new(services: Services) -> Self {
+        Self { schema: schema(), services }
+    }
+}
+
+impl DialectPlugin for FileLogger {
+    fn name(&self) -> &'static str {
+        "file-logger"
+    }
+
+    fn priority(&self) -> i64 {
+        399
+    }
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
+        let condition = conf.get("match").map(|lists| {
+            let lists = lists.as_array().into_iter().flatten().map(Expression::compile);
+            let lists = lists.collect::<Result<Vec<_>, _>>();
+            lists.map_err(|error| ConfigError::new("match", error.to_string()))
+        });
+        let config = Config {
+            name: "file-logger",
+            shape: shape(conf)?,
+            only: condition.transpose()?.unwrap_or_default(),
+            target: Target::File(text(conf, "path").unwrap_or_default().to_owned()),
+            batches: FILE,
+        };
+        compile(config, &self.services)
+    }
+}
+
+/// Lines are written soon, and those that come together in one go.
+const FILE: Batches = Batches {
+    most: 1000,
+    idle: Duration::from_millis(50),
+    oldest: Duration::from_millis(500),
+    retries: 0,
+    retry_delay: Duration::ZERO,
+    waiting: 8192,
+};
+
+pub(crate) fn schema() -> Schema {
+    let schema = Schema::object()
+        .required(
+            "path",
+            Schema::string()
+                .length(1, 4096)
+                .doc("the file; `/dev/stdout` and `/dev/stderr` are the process's own"),
+        )
+        .field(
+            "match",
+            Schema::array(Schema::array(Schema::any()))
+                .at_most(20)
+                .doc("lists of conditions; only requests of which any list holds are logged"),
+        );
+    body_fields(format_fields(schema))
+}

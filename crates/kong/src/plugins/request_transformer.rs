@@ -1,0 +1,223 @@
+//! Kong's `request-transformer`.
+
+use std::sync::{Arc, LazyLock};
+
+use expr::{Part, Template, Variable};
+use gateway::{error::ConfigError, plugin::Plugin};
+use plugins::{
+    request_edit::{Config, Edit, TargetEdit, compile},
+    text::Text,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    DialectPlugin,
+    conf::{excerpt, record, text, texts},
+};
+use crate::schema::{Field, Schema};
+
+/// The plugin of the dialect.
+pub(super) struct RequestTransformer;
+
+impl DialectPlugin for RequestTransformer {
+    fn name(&self) -> &'static str {
+        "request-transformer"
+    }
+
+    fn priority(&self) -> i64 {
+        801
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
+        Arc::clone(&SCHEMA)
+    }
+
+    fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
+        let mut headers = edits(config, "headers")?;
+        let host = host(&mut headers)?;
+        let target = record(config, "replace").and_then(|replace| text(replace, "uri"));
+        let target = target.map(|uri| Ok::<_, ConfigError>(TargetEdit::Path(template("replace.uri", uri)?)));
+        compile(Config {
+            method: text(config, "http_method").map(str::to_owned),
+            target: target.transpose()?,
+            host,
+            headers,
+            query: edits(config, "querystring")?,
+            body: edits(config, "body")?,
+            late: true,
+            is_final: true,
+        })
+    }
+}
+
+/// The edits of one list, in the order in which Kong makes them.
+fn edits(config: &Map<String, Value>, list: &str) -> Result<Vec<Edit>, ConfigError> {
+    let mut edits = Vec::new();
+    let of = |what: &str| {
+        let items = record(config, what).map(|record| texts(record, list)).unwrap_or_default();
+        items.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for name in of("remove") {
+        edits.push(Edit::Remove(name));
+    }
+    for pair in of("rename") {
+        let (from, to) = split("rename", list, &pair)?;
+        edits.push(Edit::Rename(from.to_owned(), to.to_owned()));
+    }
+    type Make = fn(String, Text) -> Edit;
+    let rest: [(&str, Make); 3] = [("replace", Edit::Replace), ("add", Edit::Add), ("append", Edit::Append)];
+    for (what, make) in rest {
+        for pair in of(what) {
+            let (name, value) = split(what, list, &pair)?;
+            edits.push(make(name.to_owned(), template(&format!("{what}.{list}"), value)?));
+        }
+    }
+    Ok(edits)
+}
+
+/// `Host` is no header like the others: it is what the upstream is called.
+fn host(edits: &mut Vec<Edit>) -> Result<Option<String>, ConfigError> {
+    let mut host = None;
+    let mut wrong = None;
+    edits.retain(|edit| match edit {
+        Edit::Replace(name, value) | Edit::Add(name, value) if name.eq_ignore_ascii_case("host") => {
+            match value.constant() {
+                Some(text) => host = Some(text.to_owned()),
+                None => wrong = Some("a `Host` of variables is not implemented in this build"),
+            }
+            false
+        }
+        _ => true,
+    });
+    match wrong {
+        None => Ok(host),
+        Some(why) => Err(ConfigError::new("replace.headers", why)),
+    }
+}
+
+fn split<'a>(what: &str, list: &str, pair: &'a str) -> Result<(&'a str, &'a str), ConfigError> {
+    pair.split_once(':')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| ConfigError::new(format!("{what}.{list}"), "expected the form 'name:value'"))
+}
+
+/// Reads `$(headers.name)`, `$(headers["name"])` and the same of `query_params`; Kong's other templates are Lua.
+fn template(member: &str, written: &str) -> Result<Text, ConfigError> {
+    let mut parts = Vec::new();
+    let mut rest = written;
+    while let Some(at) = rest.find("$(") {
+        let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        let inside = after.get(2..).unwrap_or_default();
+        let closed = inside.split_once(')');
+        let (name, further) =
+            closed.ok_or_else(|| ConfigError::new(member, "a template is not closed: `)` is missing"))?;
+        if !before.is_empty() {
+            parts.push(Part::Text(before.into()));
+        }
+        let variable = variable(name.trim()).ok_or_else(|| {
+            let why = format!(
+                "the template `$({})` is not implemented in this build: only headers and query_params are",
+                excerpt(name)
+            );
+            ConfigError::new(member, why)
+        })?;
+        parts.push(Part::Variable(variable));
+        rest = further;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.into()));
+    }
+    Text::of(member, Template::of(parts))
+}
+
+fn variable(inside: &str) -> Option<Variable> {
+    let of = |table: &str| {
+        let rest = inside.strip_prefix(table)?;
+        let quoted = |open: &str, close: &str| rest.strip_prefix(open)?.strip_suffix(close);
+        let name = quoted("[\"", "\"]").or_else(|| quoted("['", "']")).or_else(|| rest.strip_prefix('.'))?;
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (!name.is_empty() && name.bytes().all(known)).then_some(name)
+    };
+    if let Some(name) = of("headers") {
+        return Some(Variable::Header(name.to_ascii_lowercase().replace('_', "-").into()));
+    }
+    of("query_params").map(|name| Variable::Arg(name.into()))
+}
+
+fn pair(text: &str) -> Result<(), String> {
+    match text.split_once(':') {
+        Some((name, _)) if !name.is_empty() => Ok(()),
+        _ => Err(format!("invalid value: {}", excerpt(text))),
+    }
+}
+
+fn schema() -> Schema {
+    let names = || Field::array(Field::string()).required().default(json!([]));
+    let pairs = || Field::array(Field::string().text(pair)).required().default(json!([]));
+    let lists = |field: fn(Schema) -> Schema, each: &dyn Fn() -> Field| {
+        let schema = Schema::new()
+            .field("body", each().doc("members of a form or JSON body"))
+            .field("headers", each().doc("headers"))
+            .field("querystring", each().doc("arguments of the query"));
+        Field::record(Arc::new(field(schema))).required()
+    };
+    let plain = |schema: Schema| schema;
+    Schema::new()
+        .field("http_method", Field::string().text(method).doc("the method for the upstream"))
+        .field("remove", lists(plain, &names).doc("what is taken out"))
+        .field("rename", lists(plain, &pairs).doc("what gets another name, `old:new`"))
+        .field(
+            "replace",
+            lists(|schema| schema.field("uri", Field::string().doc("the path for the upstream")), &pairs)
+                .doc("what takes the place of something, `name:value`"),
+        )
+        .field("add", lists(plain, &pairs).doc("what is put where there is nothing, `name:value`"))
+        .field("append", lists(plain, &pairs).doc("what is put beside, `name:value`"))
+}
+
+fn method(text: &str) -> Result<(), String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    Err("invalid value: ".to_owned() + excerpt(text).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(config: Value) -> Result<(), ConfigError> {
+        RequestTransformer.compile(config.as_object().unwrap()).map(drop)
+    }
+
+    #[test]
+    fn templates_are_headers_and_arguments() {
+        assert_eq!(variable("headers.x_foo"), Some(Variable::Header("x-foo".into())));
+        assert_eq!(variable("headers[\"X-Foo\"]"), Some(Variable::Header("x-foo".into())));
+        assert_eq!(variable("query_params['a']"), Some(Variable::Arg("a".into())));
+        for lua in ["os.time()", "uri_captures[1]", "shared.x", "headers", "headers.", "headers.a .. 'b'"] {
+            assert_eq!(variable(lua), None, "{lua}");
+        }
+        let error = compiled(json!({"add": {"headers": ["X-A:$(shared.x)"]}})).unwrap_err();
+        assert!(error.path == "add.headers" && error.reason.contains("shared.x"), "{error}");
+    }
+
+    #[test]
+    fn r06_no_identity_is_made_of_what_a_client_says() {
+        for config in [
+            json!({"rename": {"headers": ["X-Mine:X-Consumer-Username"]}}),
+            json!({"add": {"headers": ["X-Consumer-Id:$(headers.x_mine)"]}}),
+            json!({"replace": {"headers": ["X-Credential-Identifier:$(query_params.a)"]}}),
+            json!({"append": {"headers": ["X-Forwarded-For:1.1.1.1"]}}),
+            json!({"add": {"headers": ["Content-Length:1"]}}),
+        ] {
+            assert!(compiled(config.clone()).is_err(), "{config}");
+        }
+        assert!(compiled(json!({"add": {"headers": ["X-Consumer-Tier:gold"]}})).is_ok());
+        assert!(
+            compiled(json!({"replace": {"headers": ["Host:other.example"], "uri": "/a/$(headers.x)"}}))
+                .is_ok()
+        );
+    }
+}
