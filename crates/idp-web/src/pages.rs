@@ -62,7 +62,10 @@ pub(crate) struct Consent<'a> {
     pub(crate) state: &'a str,
     /// Scope and what it means.
     pub(crate) scopes: &'a [(String, String)],
-    pub(crate) audience: Option<&'a str>,
+    /// The APIs.
+    pub(crate) audiences: &'a [String],
+    /// What exactly is to be done: its type, and all of it as JSON.
+    pub(crate) details: &'a [(String, String)],
     /// What the person is to compare with what the client shows.
     pub(crate) binding_message: Option<&'a str>,
 }
@@ -209,7 +212,8 @@ mod tests {
                 account: evil,
                 state: evil,
                 scopes: &scopes,
-                audience: Some(evil),
+                audiences: &[evil.to_owned()],
+                details: &scopes,
                 binding_message: Some(evil),
             }
             .render(),
@@ -246,7 +250,8 @@ mod tests {
             account: "u",
             state: "s",
             scopes: &[],
-            audience: None,
+            audiences: &[],
+            details: &[],
             binding_message: None,
         };
         let activate = Activate { user_code: "", problem: None };

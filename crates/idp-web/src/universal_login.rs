@@ -14,6 +14,7 @@ use axum::{
 use base::Secret;
 use idp::{LoginOutcome, LoginPage, NewSession, SignUpOutcome, Site};
 use oauth::{OAuthError, Params};
+use serde_json::Value;
 
 use crate::{
     IdpState, answer,
@@ -148,12 +149,18 @@ pub(crate) async fn consent_page(
                 (scope.value.clone(), scope.description.clone().unwrap_or_default())
             };
             let scopes: Vec<_> = page.scopes.iter().map(meaning).collect();
+            let whole = |detail: &Value| {
+                let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+                (kind, serde_json::to_string_pretty(detail).unwrap_or_default())
+            };
+            let details: Vec<_> = page.details.iter().map(whole).collect();
             let template = pages::Consent {
                 application: &page.client.name,
                 account: page.user.display_name(),
                 state: &handle,
                 scopes: &scopes,
-                audience: page.audience_name.as_deref(),
+                audiences: &page.audience_names,
+                details: &details,
                 binding_message: page.binding_message.as_deref(),
             };
             pages::page(StatusCode::OK, &template)

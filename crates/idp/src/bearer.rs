@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    EndpointError, IdpError, PresentedToken, Site, idp::Core, keys::SIGNING_ALGS, model::Confirmation,
+    EndpointError, IdpError, PresentedToken, Site, idp::Core, issue::USERINFO_CLAIMS, keys::SIGNING_ALGS,
+    model::Confirmation,
 };
 
 /// Access tokens as the provider's own resources accept them: `/userinfo`, `/oauth/introspect`, `/api/v2`.
@@ -40,6 +41,12 @@ pub struct AccessClaims {
 }
 
 impl AccessClaims {
+    /// The single claims that `/userinfo` is to give for it.
+    pub(crate) fn asked_claims(&self) -> impl Iterator<Item = &str> {
+        let asked = self.claims.get(USERINFO_CLAIMS).and_then(Value::as_array);
+        asked.into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// Whether it stands for a client and no user.
     pub fn is_machine(&self) -> bool {
         // An administrator may give a user an id that ends so too.
@@ -178,6 +185,10 @@ impl Core {
             claims.insert("azp".to_owned(), json!(grant.client_id));
             if let Some(confirmation) = &grant.confirmation {
                 claims.insert("cnf".to_owned(), json!(confirmation));
+            }
+            if !grant.claims.userinfo.is_empty() {
+                let names: Vec<&String> = grant.claims.userinfo.keys().collect();
+                claims.insert(USERINFO_CLAIMS.to_owned(), json!(names));
             }
             let access = AccessClaims {
                 claims,

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use oauth::{ErrorCode, OAuthError};
+use oauth::{ErrorCode, OAuthError, Scopes};
+use serde_json::Value;
 
 use crate::{
     AuthorizeOutcome, Browser, IdpError, Site,
-    authorization::expired,
+    authorization::{expired, identity_scopes, targets::Targets},
     idp::Core,
-    model::{Client, Consent, ResourceServerScope, Session, Transaction, User},
+    model::{AuthorizeRequest, Client, Consent, ResourceServerScope, Session, Transaction, User},
+    standard_claims,
 };
 
 /// The consent page of a transaction.
@@ -22,12 +24,14 @@ pub struct ConsentPage {
     pub client: Client,
     /// Who is asked.
     pub user: User,
-    /// The API's name, if any.
-    pub audience_name: Option<String>,
+    /// The names of the APIs.
+    pub audience_names: Vec<String>,
     /// What the person is to compare with what the client shows.
     pub binding_message: Option<String>,
-    /// What is asked for, with descriptions where there are any.
+    /// What is asked for, scopes and single claims, with descriptions where there are any.
     pub scopes: Vec<ResourceServerScope>,
+    /// What exactly is to be done (RFC 9396), each an object with a `type`.
+    pub details: Vec<Value>,
 }
 
 impl ConsentPages {
@@ -45,16 +49,19 @@ impl ConsentPages {
         let Some(Asked { transaction, user, client, .. }) = self.asked(site, handle, browser).await? else {
             return Ok(None);
         };
-        let api = self.core.api(site, transaction.request.audience.as_deref()).await?;
+        let request = &transaction.request;
+        let targets = self.core.targets_of(site, request.audiences()).await?;
         let described = |name: &str| {
-            let known = api.iter().flat_map(|api| &api.scopes).find(|scope| scope.value == name);
+            let known = targets.apis().flat_map(|api| &api.scopes).find(|scope| scope.value == name);
             let own = known.and_then(|scope| scope.description.clone());
             ResourceServerScope { value: name.to_owned(), description: own.or_else(|| standard(name)) }
         };
-        let scopes = transaction.request.scope.iter().map(described).collect();
-        let binding_message = transaction.request.deferred.and_then(|deferred| deferred.binding_message);
-        let audience_name = api.map(|api| api.name);
-        Ok(Some(ConsentPage { client, user, audience_name, binding_message, scopes }))
+        let single = standard_claims::beyond(&request.scope, request.claims.names());
+        let scopes = request.scope.iter().chain(single).map(described).collect();
+        let audience_names = targets.apis().map(|api| api.name.clone()).collect();
+        let details = request.authorization_details.clone();
+        let binding_message = request.deferred.as_ref().and_then(|deferred| deferred.binding_message.clone());
+        Ok(Some(ConsentPage { client, user, audience_names, binding_message, scopes, details }))
     }
 
     /// Notes the user's decision on what the transaction asked for (nothing of it comes from the form) and finishes
@@ -79,16 +86,18 @@ impl ConsentPages {
             return self.core.refuse(site, &client, &transaction, &error).await;
         }
         let (tenant, repository) = (&site.tenant.id, &self.core.repository);
-        let audience = request.audience.clone().unwrap_or_default();
-        let known = repository.consent(tenant, &user.user_id, &client.client_id, &audience).await?;
-        let consent = Consent {
-            id: known.as_ref().map_or_else(|| self.core.random.hex(12), |known| known.id.clone()),
-            user_id: user.user_id,
-            client_id: client.client_id.clone(),
-            audience,
-            scope: known.map_or_else(|| request.scope.clone(), |known| known.scope.union(&request.scope)),
-        };
-        repository.put_consent(tenant, &consent, self.core.clock.now()).await?;
+        let targets = self.core.targets_of(site, request.audiences()).await?;
+        for (audience, scope) in shares(request, &targets) {
+            let known = repository.consent(tenant, &user.user_id, &client.client_id, &audience).await?;
+            let consent = Consent {
+                id: known.as_ref().map_or_else(|| self.core.random.hex(12), |known| known.id.clone()),
+                user_id: user.user_id.clone(),
+                client_id: client.client_id.clone(),
+                audience,
+                scope: known.map_or_else(|| scope.clone(), |known| known.scope.union(&scope)),
+            };
+            repository.put_consent(tenant, &consent, self.core.clock.now()).await?;
+        }
         self.core.finish(site, &client, &transaction, &session).await
     }
 
@@ -100,6 +109,26 @@ impl ConsentPages {
         let client = self.core.client_of(site, &transaction).await?;
         Ok(client.map(|client| Asked { transaction, session, user, client }))
     }
+}
+
+/// What a consent says for each API of a request, or without one: its own scopes and, each time, the identity scopes and
+/// the single claims that these do not give.
+pub(crate) fn shares(request: &AuthorizeRequest, targets: &Targets) -> Vec<(String, Scopes)> {
+    let single = standard_claims::beyond(&request.scope, request.claims.names());
+    let single: Vec<String> = single.iter().map(|claim| format!("claim:{claim}")).collect();
+    let single = Scopes::parse(&single.join(" ")).unwrap_or_default();
+    let identity = identity_scopes();
+    let mut shares: Vec<_> = targets
+        .iter()
+        .map(|(name, api)| {
+            let scope = request.scope.intersection(&identity.union(&api.scope_names()));
+            (name.to_owned(), scope.union(&single))
+        })
+        .collect();
+    if shares.is_empty() {
+        shares.push((String::new(), request.scope.union(&single)));
+    }
+    shares
 }
 
 /// A consent page's transaction with all that belongs to it.
@@ -116,6 +145,11 @@ fn standard(scope: &str) -> Option<String> {
         "openid" => "Know who you are",
         "profile" => "See your name and picture",
         "email" => "See your e-mail address",
+        "address" => "See your postal address",
+        "phone" | "phone_number" => "See your phone number",
+        "name" | "given_name" | "family_name" | "middle_name" => "See your name",
+        "picture" => "See your picture",
+        "birthdate" => "See your date of birth",
         "offline_access" => "Stay connected when you are away",
         _ => return None,
     };

@@ -4,11 +4,15 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Site,
-    authorization::{request::IDENTITY_SCOPES, request_object::REQUEST_ALGS},
+    authorization::{
+        request::{ACR, IDENTITY_SCOPES},
+        request_object::REQUEST_ALGS,
+    },
     client_authentication::{ASSERTION_ALGS, METHODS},
     idp::Core,
     keys::SIGNING_ALGS,
     model::ResponseType,
+    standard_claims,
     token_endpoint::GRANT_TYPES,
 };
 
@@ -37,6 +41,8 @@ impl Discovery {
         let response_types: Vec<&str> = response_types.map(|(name, _)| name).collect();
         // OpenID Connect Dynamic Client Registration 2: `code id_token` takes it too.
         let grant_types: Vec<&str> = GRANT_TYPES.into_iter().chain(["implicit"]).collect();
+        let own = ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "amr", "sid"];
+        let claims: Vec<&str> = own.into_iter().chain(standard_claims::all()).collect();
         let settings = &site.tenant.settings;
         let unsigned = settings.flags.enable_unsigned_request_objects.then_some("none");
         let requests: Vec<&str> = REQUEST_ALGS.iter().map(|alg| alg.as_str()).chain(unsigned).collect();
@@ -66,12 +72,12 @@ impl Discovery {
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": assertions,
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
-            "claims_supported": [
-                "aud", "auth_time", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss",
-                "name", "nickname", "picture", "preferred_username", "sid", "sub", "updated_at",
-            ],
+            "acr_values_supported": [ACR],
+            "display_values_supported": ["page", "popup", "touch", "wap"],
+            "claims_supported": claims,
+            "claim_types_supported": ["normal"],
             "authorization_response_iss_parameter_supported": true,
-            "claims_parameter_supported": false,
+            "claims_parameter_supported": true,
             "request_parameter_supported": true,
             "request_uri_parameter_supported": true,
             "require_request_uri_registration": true,

@@ -7,11 +7,15 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     EndpointError, IdpError, Site,
+    authorization::request::ACR,
     idp::Core,
-    model::{AccessTokenRecord, Client, Confirmation, Grant, ResourceServer, User, iso8601},
+    model::{AccessTokenRecord, Client, Confirmation, Grant, ResourceServer, User},
     possession::check_possession,
+    standard_claims::{self, user_claims},
 };
 
+/// The claim of an access token that names the single claims `/userinfo` is to give for it (OpenID Connect Core 5.5).
+pub(crate) const USERINFO_CLAIMS: &str = "userinfo_claims";
 /// Seconds an opaque access token is good for.
 pub(crate) const OPAQUE_LIFETIME: i64 = 86_400;
 
@@ -41,6 +45,10 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) until: Option<i64>,
     /// Who acts for the subject (RFC 8693 section 4.1).
     pub(crate) act: Option<&'a Value>,
+    /// What exactly was allowed (RFC 9396).
+    pub(crate) authorization_details: &'a [Value],
+    /// Single claims that `/userinfo` is to give for this token.
+    pub(crate) userinfo_claims: Vec<&'static str>,
 }
 
 /// An access token of a user flow.
@@ -110,6 +118,12 @@ impl Core {
         if let Some(confirmation) = order.confirmation {
             claims.insert("cnf".to_owned(), json!(confirmation));
         }
+        if !order.authorization_details.is_empty() {
+            claims.insert("authorization_details".to_owned(), json!(order.authorization_details));
+        }
+        if !order.userinfo_claims.is_empty() {
+            claims.insert(USERINFO_CLAIMS.to_owned(), json!(order.userinfo_claims));
+        }
         if api.token_dialect.has_permissions() {
             claims.insert("permissions".to_owned(), order.permissions.iter().collect());
         }
@@ -175,6 +189,11 @@ impl Core {
             confirmation: grant.confirmation.as_ref(),
             until: None,
             act: None,
+            authorization_details: &details_for(grant, &api),
+            userinfo_claims: match scope.contains("openid") {
+                true => standard_claims::beyond(&scope, grant.claims.userinfo.keys().map(String::as_str)),
+                false => Vec::new(),
+            },
         };
         let (token, expires_in) = self.sign_access_token(site, &order).await?;
         Ok(UserAccessToken { token, expires_in, scope })
@@ -209,7 +228,7 @@ impl Core {
         let alg: Alg = name.parse()?;
         let issued = self.clock.now().secs();
         let mut claims = Map::new();
-        user_claims(site, user, scope, &mut claims);
+        user_claims(site, user, scope, grant.claims.id_token.keys().map(String::as_str), &mut claims);
         claims.insert("iss".to_owned(), json!(issuer));
         claims.insert("aud".to_owned(), json!(client.client_id));
         claims.insert("iat".to_owned(), json!(issued));
@@ -228,6 +247,12 @@ impl Core {
         }
         if let Some(nonce) = nonce {
             claims.insert("nonce".to_owned(), json!(nonce));
+        }
+        if grant.acr_requested {
+            claims.insert("acr".to_owned(), json!(ACR));
+        }
+        if grant.claims.id_token.contains_key("amr") {
+            claims.insert("amr".to_owned(), json!(["pwd"]));
         }
         if grant.auth_time_requested {
             claims.insert("auth_time".to_owned(), json!(grant.auth_time));
@@ -272,26 +297,11 @@ pub(crate) fn held_scope(api: &ResourceServer, scope: Scopes, permissions: &Scop
     Scopes::parse(&kept.join(" ")).unwrap_or_default()
 }
 
-/// The claims about the user that the scopes give (OpenID Connect Core 5.4, with Auth0's).
-pub(crate) fn user_claims(site: &Site, user: &User, scope: &Scopes, claims: &mut Map<String, Value>) {
-    let mut put = |name: &str, value: Value| {
-        if !value.is_null() {
-            claims.insert(name.to_owned(), value);
-        }
+/// The details of a grant whose types an API has.
+fn details_for(grant: &Grant, api: &ResourceServer) -> Vec<Value> {
+    let knows = |detail: &&Value| {
+        let kind = detail.get("type").and_then(Value::as_str);
+        api.authorization_details.iter().any(|known| Some(known.kind.as_str()) == kind)
     };
-    if scope.contains("profile") {
-        put("given_name", json!(user.given_name));
-        put("family_name", json!(user.family_name));
-        put("nickname", json!(user.nickname()));
-        put("preferred_username", json!(user.username));
-        put("name", json!(user.display_name()));
-        put("picture", json!(user.picture));
-        let updated = base::UnixMillis(user.updated_at);
-        let auth0 = site.tenant.settings.flags.auth0_claims;
-        put("updated_at", if auth0 { json!(iso8601(updated)) } else { json!(updated.secs()) });
-    }
-    if let (true, Some(email)) = (scope.contains("email"), &user.email) {
-        put("email", json!(email));
-        put("email_verified", json!(user.email_verified));
-    }
+    grant.authorization_details.iter().filter(knows).cloned().collect()
 }

@@ -38,12 +38,14 @@ mod revocation;
 pub mod seed;
 mod session;
 mod site;
+mod standard_claims;
 mod token_endpoint;
 mod urls;
 mod userinfo;
 
 pub use authorization::{
-    Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, Interaction, Pushed, PushedRequests,
+    Authorization, AuthorizationResponse, AuthorizeOutcome, Browser, ClaimsRequest, Interaction, Pushed,
+    PushedRequests,
 };
 pub use bearer::{AccessClaims, Bearer};
 pub use certificate::ClientCertificate;

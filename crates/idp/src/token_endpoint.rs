@@ -56,6 +56,8 @@ pub struct IssuedTokens {
     pub issued_token_type: Option<&'static str>,
     /// What was granted.
     pub scope: Scopes,
+    /// What exactly was allowed (RFC 9396).
+    pub authorization_details: Vec<Value>,
 }
 
 impl IssuedTokens {
@@ -75,6 +77,9 @@ impl IssuedTokens {
         }
         if !self.scope.is_empty() {
             wire.insert("scope".to_owned(), json!(self.scope.to_string()));
+        }
+        if !self.authorization_details.is_empty() {
+            wire.insert("authorization_details".to_owned(), json!(self.authorization_details));
         }
         wire.insert("expires_in".to_owned(), json!(self.expires_in));
         if let Some(kind) = self.issued_token_type {
@@ -139,7 +144,7 @@ impl TokenEndpoint {
             DeferredKind::Backchannel => "auth_req_id",
         };
         let grant = self.core.polled_grant(site, client, kind, required(params, name)?).await?;
-        self.tokens_of(site, client, take_possession(grant, bound)?, None).await
+        self.tokens_of(site, client, params, take_possession(grant, bound)?, None).await
     }
 
     async fn authorization_code(
@@ -154,7 +159,7 @@ impl TokenEndpoint {
         check_redirect_uri(&grant, params.value("redirect_uri"))?;
         check_verifier(&grant, params.value("code_verifier"))?;
         let grant = take_possession(grant, bound)?;
-        self.tokens_of(site, client, grant, None).await
+        self.tokens_of(site, client, params, grant, None).await
     }
 
     /// Everything that a grant of a user gives the first time.
@@ -162,12 +167,14 @@ impl TokenEndpoint {
         &self,
         site: &Site,
         client: &Client,
+        params: &Params<'_>,
         grant: Grant,
         gty: Option<&str>,
     ) -> Result<IssuedTokens, EndpointError> {
         let user = self.user(site, &grant).await?;
+        let part = grant.aimed(params)?.narrowed(params)?;
         // The issuer that was asked for the code: the client knows no other.
-        let holder = Holder { issuer: &grant.issuer, client, grant: &grant, user: &user };
+        let holder = Holder { issuer: &grant.issuer, client, grant: &part, user: &user };
         let mut issued = self.issue(site, &holder, &grant.scope, gty).await?;
         if grant.scope.contains("openid") {
             let (nonce, hashed) = (grant.nonce.as_deref(), issued.hashed());
@@ -213,7 +220,8 @@ impl TokenEndpoint {
         }
         let own = client.default_audience.as_deref().filter(|audience| !audience.is_empty());
         let default = own.or(site.tenant.settings.default_audience.as_deref());
-        let audience = params.value("audience").or(default).ok_or_else(|| {
+        let named = client_target(params)?;
+        let audience = named.or(default).ok_or_else(|| {
             denied("No audience parameter was provided, and no default audience has been configured")
         })?;
         let api = self.core.api(site, Some(audience)).await?;
@@ -235,6 +243,8 @@ impl TokenEndpoint {
             confirmation: bound.as_ref(),
             until: None,
             act: None,
+            authorization_details: &[],
+            userinfo_claims: Vec::new(),
         };
         check_possession(&api, bound.as_ref())?;
         let (access_token, expires_in) = self.core.sign_access_token(site, &order).await?;
@@ -247,6 +257,7 @@ impl TokenEndpoint {
             refresh_token: None,
             issued_token_type: None,
             scope,
+            authorization_details: Vec::new(),
         })
     }
 
@@ -295,8 +306,9 @@ impl TokenEndpoint {
             }
         };
         let user = self.user(site, &grant).await?;
+        let part = grant.aimed(params)?.narrowed(params)?;
         let next = self.core.use_refresh_token(site, client, found).await?;
-        let holder = Holder { issuer: &site.issuer(), client, grant: &grant, user: &user };
+        let holder = Holder { issuer: &site.issuer(), client, grant: &part, user: &user };
         let mut issued = self.issue(site, &holder, &scope, Some("refresh_token")).await?;
         if scope.contains("openid") {
             // OpenID Connect Core 12.2: no nonce.
@@ -325,6 +337,7 @@ impl TokenEndpoint {
             refresh_token: None,
             issued_token_type: None,
             scope,
+            authorization_details: holder.grant.authorization_details.clone(),
         })
     }
 
@@ -397,6 +410,22 @@ fn requested(params: &Params<'_>, api: &ResourceServer, granted: Scopes) -> Resu
         return Err(scope_error("None of the requested scopes has been granted to the client."));
     }
     Ok(given)
+}
+
+/// The API that a client names for itself: by `audience`, or by `resource` (RFC 8707).
+fn client_target<'p>(params: &'p Params<'_>) -> Result<Option<&'p str>, EndpointError> {
+    let mut resources = params.values("resource");
+    match (params.value("audience"), resources.next(), resources.next()) {
+        (_, _, Some(_)) => Err(target_error("A token is for one resource: name one at a time.")),
+        (Some(audience), Some(resource), None) if audience != resource => {
+            Err(target_error("audience and resource name two APIs."))
+        }
+        (audience, resource, None) => Ok(audience.or(resource)),
+    }
+}
+
+fn target_error(text: &str) -> EndpointError {
+    EndpointError::oauth(ErrorCode::InvalidTarget, text)
 }
 
 fn denied(text: &str) -> EndpointError {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use oauth::ErrorCode;
 use serde_json::{Map, Value, json};
 
-use crate::{EndpointError, PresentedToken, Site, bearer::invalid_token, idp::Core, issue::user_claims};
+use crate::{
+    EndpointError, PresentedToken, Site, bearer::invalid_token, idp::Core, standard_claims::user_claims,
+};
 
 /// `/userinfo` (OpenID Connect Core 5.3).
 #[derive(Clone)]
@@ -38,7 +40,7 @@ impl Userinfo {
         }
         let mut claims = Map::new();
         claims.insert("sub".to_owned(), json!(user.user_id));
-        user_claims(site, &user, &access.scope, &mut claims);
+        user_claims(site, &user, &access.scope, access.asked_claims(), &mut claims);
         Ok(claims)
     }
 }

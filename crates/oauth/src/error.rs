@@ -71,6 +71,8 @@ codes! {
     UnsupportedTokenType = "unsupported_token_type",
     /// RFC 8707 2: the `resource` is not acceptable.
     InvalidTarget = "invalid_target",
+    /// RFC 9396 5: the `authorization_details` are malformed, or of a type that is not known.
+    InvalidAuthorizationDetails = "invalid_authorization_details",
     /// RFC 7591 3.2.2: a redirect URI of a registration is not acceptable.
     InvalidRedirectUri = "invalid_redirect_uri",
     /// RFC 7591 3.2.2: another member of a registration is not acceptable.

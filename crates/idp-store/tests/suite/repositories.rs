@@ -61,6 +61,10 @@ fn grant(family: &str) -> Grant {
         redirect_uri_given: true,
         code_challenge: None,
         confirmation: None,
+        resources: Vec::new(),
+        authorization_details: Vec::new(),
+        claims: idp::ClaimsRequest::default(),
+        acr_requested: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The router driven as a browser or a client would, over the domain and a store in a file.
 
 mod accounts;
+mod claims;
 mod client_authentication;
 mod code_flow;
 mod deferred;
@@ -17,6 +18,7 @@ mod request_objects;
 mod response_modes;
 mod roles;
 mod sessions;
+mod targets;
 mod tokens;
 mod users;
 mod world;

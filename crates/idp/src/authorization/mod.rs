@@ -1,11 +1,14 @@
 //! `/authorize` and `/oauth/par`: which parameters a request has (`reading`, `request_object`, `pushed`), whether they will
-//! do (`request`), what the browser gets to see, and how the answer travels (`response`).
+//! do (`request`, `claims_request`, `targets`, `details`), what the browser gets to see, and how the answer travels (`response`).
 
+mod claims_request;
+mod details;
 pub(crate) mod pushed;
 mod reading;
 pub(crate) mod request;
 pub(crate) mod request_object;
 mod response;
+pub(crate) mod targets;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,15 +16,17 @@ use base::Secret;
 use oauth::{ErrorCode, OAuthError, Params, Scopes};
 
 pub use self::{
+    claims_request::ClaimsRequest,
     pushed::{Pushed, PushedRequests},
     response::AuthorizationResponse,
 };
 use self::{
     reading::Reading,
     request::{IDENTITY_SCOPES, ReturnAddress, invalid},
+    targets::Targets,
 };
 use crate::{
-    EndpointError, IdpError, Site,
+    EndpointError, IdpError, Site, consent,
     idp::Core,
     issue::{Hashed, Holder},
     model::{
@@ -93,7 +98,7 @@ struct Judged {
     client: Client,
     address: ReturnAddress,
     request: AuthorizeRequest,
-    api: Option<ResourceServer>,
+    targets: Targets,
 }
 
 impl Authorization {
@@ -177,8 +182,8 @@ impl Authorization {
                 OAuthError::new(ErrorCode::LoginRequired, "Another user than the requested one logged in.");
             return self.core.refuse(site, &client, &transaction, &error).await;
         }
-        let api = self.core.api(site, request.audience.as_deref()).await?;
-        if self.core.needs_consent(site, &client, api.as_ref(), request, &user).await? {
+        let targets = self.core.targets_of(site, request.audiences()).await?;
+        if self.core.needs_consent(site, &client, &targets, request, &user).await? {
             return Ok(AuthorizeOutcome::Consent(again));
         }
         self.core.finish(site, &client, &transaction, &session).await
@@ -193,31 +198,36 @@ impl Authorization {
         reading: &Reading,
     ) -> Result<Result<Judged, OAuthError>, IdpError> {
         let params = &reading.params;
-        let default = site.tenant.settings.default_audience.as_deref();
-        // Auth0's libraries name /userinfo as audience for a token that is good for it alone.
-        let audience = params.value("audience").or(default).filter(|name| *name != site.userinfo_audience());
-        let api = self.core.api(site, audience).await?;
-        if let (Some(name), None) = (audience, &api) {
-            let text = format!("Service not found: {name}");
-            return Ok(Err(OAuthError::new(ErrorCode::AccessDenied, &text)));
-        }
-        let mut request = match request::parse(site, &client, &address, api.as_ref(), audience, params) {
+        let targets = match self.core.targets(site, params).await? {
+            Ok(targets) => targets,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut request = match request::parse(site, &client, &address, &targets, params) {
             Ok(request) => AuthorizeRequest { pushed: reading.pushed, ..request },
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(api) = &api {
+        let mut scope = request.scope.intersection(&identity_scopes());
+        for api in targets.apis() {
             match self.core.user_scope(site, &client, api, &request.scope).await? {
-                Ok(scope) => request.scope = scope,
+                Ok(allowed) => scope = scope.union(&allowed),
                 Err(reason) => return Ok(Err(OAuthError::new(ErrorCode::AccessDenied, reason))),
             }
         }
+        request.scope = scope;
+        match request.claims.subject() {
+            Ok(subject) => request.expected_user = subject,
+            Err(error) => return Ok(Err(error)),
+        }
         if let Some(hint) = params.value("id_token_hint") {
             match self.core.id_token_hint(site, hint).await? {
+                Some(hint) if request.expected_user.as_ref().is_some_and(|user| *user != hint.subject) => {
+                    return Ok(Err(invalid("id_token_hint and claims name two users.")));
+                }
                 Some(hint) => request.expected_user = Some(hint.subject),
                 None => return Ok(Err(invalid("The id_token_hint is not an ID token of this issuer."))),
             }
         }
-        Ok(Ok(Judged { client, address, request, api }))
+        Ok(Ok(Judged { client, address, request, targets }))
     }
 
     async fn proceed(
@@ -226,7 +236,7 @@ impl Authorization {
         judged: Judged,
         browser: &Browser,
     ) -> Result<AuthorizeOutcome, IdpError> {
-        let Judged { client, address, request, api } = judged;
+        let Judged { client, address, request, targets } = judged;
         let silent = request.prompt.contains(&Prompt::None);
         let Some((session, user)) = self.usable_session(site, &client, &request, browser).await? else {
             if silent {
@@ -235,7 +245,7 @@ impl Authorization {
             }
             return Ok(AuthorizeOutcome::Login(self.begin(site, request, None, browser).await?));
         };
-        if self.core.needs_consent(site, &client, api.as_ref(), &request, &user).await? {
+        if self.core.needs_consent(site, &client, &targets, &request, &user).await? {
             if silent {
                 let error = OAuthError::new(ErrorCode::ConsentRequired, "Consent required");
                 return self.refuse_silently(site, &client, &address, &request, &error).await;
@@ -330,6 +340,11 @@ impl Authorization {
     }
 }
 
+/// The scopes that no API has to know.
+pub(crate) fn identity_scopes() -> Scopes {
+    Scopes::parse(&IDENTITY_SCOPES.join(" ")).unwrap_or_default()
+}
+
 pub(crate) fn expired() -> AuthorizeOutcome {
     AuthorizeOutcome::ErrorPage(invalid(
         "This login has expired, was finished already, or was started in another browser. Go back to the application and try again.",
@@ -361,7 +376,7 @@ impl Core {
         api: &ResourceServer,
         scope: &Scopes,
     ) -> Result<Result<Scopes, &'static str>, IdpError> {
-        let identity = Scopes::parse(&IDENTITY_SCOPES.join(" ")).unwrap_or_default();
+        let identity = identity_scopes();
         let known = scope.intersection(&identity.union(&api.scope_names()));
         match api.user_policy() {
             "allow_all" => Ok(Ok(known)),
@@ -390,29 +405,34 @@ impl Core {
         Ok(self.repository.client(&site.tenant.id, &transaction.request.client_id).await?)
     }
 
-    /// Whether the user must be asked: third parties once for each scope, everybody with `prompt=consent`, first parties
-    /// where the API wants it.
+    /// Whether the user must be asked: third parties once for each scope, everybody with `prompt=consent` or with
+    /// details, which stand for one act, first parties where an API wants it.
     pub(crate) async fn needs_consent(
         &self,
         site: &Site,
         client: &Client,
-        api: Option<&ResourceServer>,
+        targets: &Targets,
         request: &AuthorizeRequest,
         user: &User,
     ) -> Result<bool, IdpError> {
-        if request.prompt.contains(&Prompt::Consent) {
+        if request.prompt.contains(&Prompt::Consent) || !request.authorization_details.is_empty() {
             return Ok(true);
         }
         let verifiable =
             !site.tenant.settings.flags.consent_on_localhost || !urls::is_loopback(&request.redirect_uri);
-        let skips = api.is_none_or(|api| api.skip_consent_for_verifiable_first_party_clients && verifiable);
+        let mut apis = targets.apis();
+        let skips = apis.all(|api| api.skip_consent_for_verifiable_first_party_clients && verifiable);
         if client.is_first_party && skips {
             return Ok(false);
         }
-        let audience = request.audience.as_deref().unwrap_or_default();
-        let consent =
-            self.repository.consent(&site.tenant.id, &user.user_id, &client.client_id, audience).await?;
-        Ok(consent.is_none_or(|consent| !consent.scope.contains_all(&request.scope)))
+        for (audience, scope) in consent::shares(request, targets) {
+            let consent =
+                self.repository.consent(&site.tenant.id, &user.user_id, &client.client_id, &audience).await?;
+            if consent.is_none_or(|consent| !consent.scope.contains_all(&scope)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Ends the transaction with a code.
@@ -477,8 +497,14 @@ impl Core {
             issuer: request.issuer.clone(),
             scope: request.scope.clone(),
             audience: request.audience.clone(),
+            resources: request.resources.clone(),
+            authorization_details: request.authorization_details.clone(),
+            claims: request.claims.clone(),
+            acr_requested: request.acr_requested,
             auth_time: session.authenticated_at.div_euclid(1000),
-            auth_time_requested: request.max_age.is_some() || request.prompt.contains(&Prompt::Login),
+            auth_time_requested: request.max_age.is_some()
+                || request.prompt.contains(&Prompt::Login)
+                || request.claims.id_token.contains_key("auth_time"),
             nonce: request.nonce.clone(),
             redirect_uri: request.redirect_uri.clone(),
             redirect_uri_given: request.redirect_uri_given,

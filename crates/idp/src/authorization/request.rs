@@ -1,9 +1,10 @@
 use oauth::{Challenge, ErrorCode, OAuthError, Params, Scopes};
 use url::Url;
 
+use super::{ClaimsRequest, details, targets::Targets};
 use crate::{
     Site,
-    model::{AuthorizeRequest, Client, Prompt, ResourceServer, ResponseMode, ResponseType},
+    model::{AuthorizeRequest, Client, Prompt, ResponseMode, ResponseType},
     urls,
 };
 
@@ -11,13 +12,22 @@ use crate::{
 const MAX_OPAQUE: usize = 4096;
 
 /// Scopes that stand for claims and refresh tokens rather than for an API.
-pub(crate) const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+pub(crate) const IDENTITY_SCOPES: [&str; 6] =
+    ["openid", "profile", "email", "address", "phone", "offline_access"];
+
+/// How well a user is known who gave a password: the lowest level of ISO/IEC 29115 above none, and the only one there is.
+pub(crate) const ACR: &str = "1";
+/// The value of `acr_values` by which Auth0's clients demand a second factor. There is none, and without it such a client
+/// must not be let through.
+const MULTI_FACTOR: &str = "http://schemas.openid.net/pape/policies/2007/06/multi-factor";
+/// What a page may be shown as (OpenID Connect Core 3.1.2.1). Ours fit them all.
+const DISPLAYS: [&str; 4] = ["page", "popup", "touch", "wap"];
+/// Bytes of `acr_values`.
+const MAX_ACR_VALUES: usize = 1024;
 
 /// Parameters whose effect a client relies on and that this build does not have: ignoring them would be a lie.
-const REFUSED: [(&str, ErrorCode); 6] = [
+const REFUSED: [(&str, ErrorCode); 4] = [
     ("registration", ErrorCode::RegistrationNotSupported),
-    ("resource", ErrorCode::InvalidTarget),
-    ("authorization_details", ErrorCode::InvalidRequest),
     ("organization", ErrorCode::InvalidRequest),
     ("invitation", ErrorCode::InvalidRequest),
     ("connection_scope", ErrorCode::InvalidRequest),
@@ -90,13 +100,12 @@ fn may_message(client: &Client, redirect_uri: &str) -> bool {
     Url::parse(redirect_uri).is_ok_and(|url| client.web_origins.contains(&urls::origin_of(&url)))
 }
 
-/// Judges everything that needs no store but the API. `expected_user` comes from a verified `id_token_hint`.
+/// Judges everything that needs no store but the APIs. `expected_user` comes from a verified `id_token_hint`.
 pub(crate) fn parse(
     site: &Site,
     client: &Client,
     address: &ReturnAddress,
-    api: Option<&ResourceServer>,
-    audience: Option<&str>,
+    targets: &Targets,
     params: &Params<'_>,
 ) -> Result<AuthorizeRequest, OAuthError> {
     if let Some((name, code)) = REFUSED.into_iter().find(|(name, _)| params.value(name).is_some()) {
@@ -118,6 +127,19 @@ pub(crate) fn parse(
             return Err(invalid("Missing required parameter: nonce"));
         }
     }
+    if params.value("display").is_some_and(|display| !DISPLAYS.contains(&display)) {
+        return Err(invalid("Unknown value of display."));
+    }
+    if response_type.token && targets.names().count() > 1 {
+        let text = "An access token in the authorization response is for one resource.";
+        return Err(OAuthError::new(ErrorCode::InvalidTarget, text));
+    }
+    let claims = match params.value("claims") {
+        Some(text) => ClaimsRequest::parse(text)?,
+        None => ClaimsRequest::default(),
+    };
+    let acr_requested = acr(params, &claims)?;
+    let mut names = targets.names().map(str::to_owned);
     Ok(AuthorizeRequest {
         issuer: site.issuer(),
         client_id: client.client_id.clone(),
@@ -126,8 +148,12 @@ pub(crate) fn parse(
         response_type,
         response_mode: address.mode,
         response_jwt: address.jwt,
-        scope: grantable(&asked, client, api, response_type),
-        audience: audience.map(str::to_owned),
+        scope: grantable(&asked, client, targets, response_type),
+        audience: names.next(),
+        resources: names.collect(),
+        authorization_details: details::parse(params, targets)?,
+        claims,
+        acr_requested,
         state: address.state.clone(),
         nonce,
         code_challenge: code_challenge(client, response_type, params)?,
@@ -169,22 +195,37 @@ fn response_type(site: &Site, client: &Client, params: &Params<'_>) -> Result<Re
 }
 
 /// What of the scopes asked for can be granted at all: the rest is left out, and the answer says what was given.
-fn grantable(
-    asked: &Scopes,
-    client: &Client,
-    api: Option<&ResourceServer>,
-    response_type: ResponseType,
-) -> Scopes {
-    let mut allowed: Vec<&str> = vec!["openid", "profile", "email"];
+fn grantable(asked: &Scopes, client: &Client, targets: &Targets, response_type: ResponseType) -> Scopes {
     // OpenID Connect Core 11: without a code there is no refresh token.
-    if response_type.code
+    let offline = response_type.code
         && client.allows_grant("refresh_token")
-        && api.is_none_or(|api| api.allow_offline_access)
-    {
-        allowed.push("offline_access");
-    }
+        && targets.apis().all(|api| api.allow_offline_access);
+    let allowed: Vec<&str> =
+        IDENTITY_SCOPES.into_iter().filter(|scope| offline || *scope != "offline_access").collect();
     let identity = Scopes::parse(&allowed.join(" ")).unwrap_or_default();
-    asked.intersection(&identity.union(&api.map(ResourceServer::scope_names).unwrap_or_default()))
+    let known = targets.apis().fold(identity, |known, api| known.union(&api.scope_names()));
+    asked.intersection(&known)
+}
+
+/// Whether the ID token is to say how well the user is known. What cannot be reached is refused before anybody logs in
+/// (OpenID Connect Core 5.5.1.1).
+fn acr(params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> {
+    let unmet = |text: &str| Err(OAuthError::new(ErrorCode::UnmetAuthenticationRequirements, text));
+    let values = params.value("acr_values").unwrap_or_default();
+    if values.len() > MAX_ACR_VALUES {
+        return Err(invalid("The parameter acr_values is too long."));
+    }
+    let wanted: Vec<&str> = values.split(' ').filter(|value| !value.is_empty()).collect();
+    if wanted.contains(&MULTI_FACTOR) && !wanted.contains(&ACR) {
+        return unmet("There is no second factor.");
+    }
+    if let Some(values) = claims.insists("acr")
+        && !values.is_empty()
+        && !values.iter().any(|value| value.as_str() == Some(ACR))
+    {
+        return unmet("The acr that the request insists on cannot be reached.");
+    }
+    Ok(!wanted.is_empty() || claims.id_token.contains_key("acr"))
 }
 
 fn code_challenge(

@@ -20,7 +20,7 @@ use crate::{
 const RULES: Rules = Rules {
     read_only: &["id", "is_system", "created_at", "introspection_clients"],
     merged: &["subject_type_authorization"],
-    unsupported: &["authorization_details", "consent_policy", "token_encryption"],
+    unsupported: &["consent_policy", "token_encryption"],
 };
 
 /// APIs. `id` is the id or the identifier.
@@ -181,6 +181,13 @@ fn check(api: &ResourceServer) -> Result<(), ManagementError> {
         .all(|seconds| (1..=2_592_000).contains(seconds))
     {
         return Err(invalid("token_lifetime", "Expected 1 to 2592000"));
+    }
+    let kind = |kind: &str| !kind.is_empty() && kind.len() <= 255 && visible(kind);
+    if api.authorization_details.len() > 10
+        || !api.authorization_details.iter().all(|known| kind(&known.kind))
+    {
+        let text = "Expected up to 10 types of up to 255 characters without blanks";
+        return Err(invalid("authorization_details", text));
     }
     if !matches!(api.user_policy(), "allow_all" | "deny_all" | "require_client_grant")
         || !matches!(api.client_policy(), "deny_all" | "require_client_grant")

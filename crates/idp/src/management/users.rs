@@ -27,13 +27,7 @@ const RULES: Rules = Rules {
         "linked",
     ],
     merged: &["user_metadata", "app_metadata"],
-    unsupported: &[
-        "phone_number",
-        "phone_verified",
-        "verify_phone_number",
-        "verify_email",
-        "verify_password",
-    ],
+    unsupported: &["verify_phone_number", "verify_email", "verify_password"],
 };
 
 /// Users.
@@ -102,6 +96,7 @@ impl UserService {
             return Err(additional("user_id"));
         }
         let verified_given = body.contains_key("email_verified");
+        let phone_verified_given = body.contains_key("phone_verified");
         let current = self.read(site, id).await?;
         if named.is_some_and(|name| name != current.connection) {
             return Err(invalid("connection", "The user is not in this connection"));
@@ -111,6 +106,9 @@ impl UserService {
         user.updated_at = self.core.clock.now().0;
         if user.email != current.email && !verified_given {
             user.email_verified = false;
+        }
+        if user.phone_number != current.phone_number && !phone_verified_given {
+            user.phone_verified = false;
         }
         if user.email.as_ref().is_some_and(|email| !policy::is_email(email)) {
             return Err(refuse(&SignUpError::Email));
@@ -214,6 +212,14 @@ fn check(user: &User) -> Result<(), ManagementError> {
         if name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 300) {
             return Err(invalid(member, "Expected 1 to 300 characters"));
         }
+    }
+    // E.164.
+    let phone = |number: &String| {
+        let digits = number.strip_prefix('+').unwrap_or_default();
+        (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if user.phone_number.as_ref().is_some_and(|number| !phone(number)) {
+        return Err(invalid("phone_number", "Expected a plus sign and 2 to 15 digits"));
     }
     let web = |url: &String| {
         url.len() <= 2048 && url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))

@@ -25,8 +25,8 @@ pub use records::{
     PushedRequest, RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
 };
 pub use resource_server::{
-    PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope, SubjectPolicy,
-    SubjectTypeAuthorization, TokenDialect,
+    AuthorizationDetailsType, PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope,
+    SubjectPolicy, SubjectTypeAuthorization, TokenDialect,
 };
 pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};

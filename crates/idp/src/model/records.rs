@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Deferred;
+use crate::authorization::ClaimsRequest;
 
 /// The keyed hash under which a bearer-like value is stored: who reads the database can use none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,6 +33,18 @@ pub struct AuthorizeRequest {
     pub scope: Scopes,
     /// The API's identifier, if any.
     pub audience: Option<String>,
+    /// Identifiers of further APIs (RFC 8707).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// What exactly the user is to allow (RFC 9396).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Value>,
+    /// Single claims asked for.
+    #[serde(default, skip_serializing_if = "ClaimsRequest::is_empty")]
+    pub claims: ClaimsRequest,
+    /// Whether the ID token is to say how well the user is known.
+    #[serde(default)]
+    pub acr_requested: bool,
     /// Returned as it came.
     pub state: Option<String>,
     /// For the ID token.
@@ -92,6 +105,13 @@ pub struct ResponseType {
 impl Default for ResponseType {
     fn default() -> Self {
         Self::CODE
+    }
+}
+
+impl AuthorizeRequest {
+    /// Identifiers of all APIs that it is for.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        self.audience.iter().chain(&self.resources).map(String::as_str)
     }
 }
 
@@ -238,6 +258,18 @@ pub struct Grant {
     pub scope: Scopes,
     /// For which API, if any.
     pub audience: Option<String>,
+    /// For which further APIs (RFC 8707).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// What exactly was allowed (RFC 9396).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Value>,
+    /// Single claims asked for.
+    #[serde(default, skip_serializing_if = "ClaimsRequest::is_empty")]
+    pub claims: ClaimsRequest,
+    /// Whether ID tokens say how well the user is known.
+    #[serde(default)]
+    pub acr_requested: bool,
     /// When the user authenticated, seconds since the epoch.
     pub auth_time: i64,
     /// Whether ID tokens say so.

@@ -38,6 +38,9 @@ pub struct ResourceServer {
     /// Whether its tokens are bound to a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_of_possession: Option<ProofOfPossession>,
+    /// The types that `authorization_details` of requests for it may have (RFC 9396).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<AuthorizationDetailsType>,
     /// `true` for the Management API.
     pub is_system: bool,
     /// Clients that may introspect its tokens, beside the ones that got them: the gateways in front of it.
@@ -56,6 +59,15 @@ pub struct ResourceServerScope {
     /// What the consent page says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// One of an API's `authorization_details`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationDetailsType {
+    /// The name of the type.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// `token_dialect`.
@@ -131,6 +143,7 @@ impl Default for ResourceServer {
             token_dialect: TokenDialect::AccessToken,
             subject_type_authorization: None,
             proof_of_possession: None,
+            authorization_details: Vec::new(),
             is_system: false,
             introspection_clients: Vec::new(),
             created_at: 0,

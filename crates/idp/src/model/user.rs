@@ -30,6 +30,10 @@ pub struct User {
     pub email_verified: bool,
     /// Compared in lower case.
     pub username: Option<String>,
+    /// A plus sign and digits.
+    pub phone_number: Option<String>,
+    /// Whether it was proven.
+    pub phone_verified: bool,
     /// The full name; the e-mail address where absent.
     pub name: Option<String>,
     /// The e-mail address's local part where absent.
@@ -129,6 +133,10 @@ impl User {
         }
         put("identities", Value::Array(self.identities()));
         put("username", json!(self.username));
+        put("phone_number", json!(self.phone_number));
+        if self.phone_number.is_some() {
+            put("phone_verified", json!(self.phone_verified));
+        }
         put("name", json!(self.display_name()));
         put("nickname", json!(self.nickname()));
         put("picture", json!(self.picture));

@@ -48,7 +48,7 @@ impl TokenEndpoint {
             confirmation: bound,
             ..Grant::default()
         };
-        self.tokens_of(site, client, grant, Some(GRANT_TYPE)).await
+        self.tokens_of(site, client, params, grant, Some(GRANT_TYPE)).await
     }
 
     /// Whom a good assertion is about (section 3).

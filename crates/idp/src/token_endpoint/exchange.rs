@@ -98,6 +98,8 @@ impl TokenEndpoint {
             confirmation: bound.as_ref(),
             until: Some(subject.expires_at),
             act: act.as_ref(),
+            authorization_details: &[],
+            userinfo_claims: Vec::new(),
         };
         let (access_token, expires_in) = self.core.sign_access_token(site, &order).await?;
         Ok(IssuedTokens {
@@ -108,6 +110,7 @@ impl TokenEndpoint {
             refresh_token: None,
             issued_token_type: Some(ACCESS_TOKEN),
             scope,
+            authorization_details: Vec::new(),
         })
     }
 

@@ -66,6 +66,6 @@ impl TokenEndpoint {
             confirmation: bound,
             ..Grant::default()
         };
-        self.tokens_of(site, client, grant, Some("password")).await
+        self.tokens_of(site, client, params, grant, Some("password")).await
     }
 }
