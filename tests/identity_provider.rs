@@ -17,6 +17,8 @@ mod login;
 mod machines;
 #[path = "identity_provider/management.rs"]
 mod management;
+#[path = "identity_provider/tenant.rs"]
+mod tenant;
 
 use std::{collections::BTreeMap, sync::Arc};
 

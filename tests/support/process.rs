@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) real_clock: bool,
     /// Added to the environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// What `tenant.yaml` of the directory given as `--tenant` says; none is given without.
+    pub(crate) tenant: Option<String>,
     /// `run` with this file instead of `dev`. `{9080}` stands for that port of the contract, moved; the log's level
     /// must be `info`, because its line `ready` is waited for.
     pub(crate) config: Option<String>,
@@ -118,7 +120,7 @@ impl Portcullis {
         let config = format!("{PRODUCTION}{extra}\n");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let environment = vec![pair("KEYRING", &keyring), pair("ADMIN", &admin), pair("VIEWER", &viewer)];
-        let gate = Self::start(Options { config: Some(config), environment, real_clock: true });
+        let gate = Self::start(Options { config: Some(config), environment, real_clock: true, tenant: None });
         locked(&gate.variables).insert("ADMIN_KEY".to_owned(), admin);
         let viewer = Admin::new(gate.port(9180), viewer);
         (gate, viewer)
@@ -256,6 +258,12 @@ impl Portcullis {
                 .arg("--dir")
                 .arg(self.state())
                 .args(["--port-offset", &self.offset.to_string()]);
+            if let Some(tenant) = &self.options.tenant {
+                let folder = self.folder.path().join("tenant");
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join("tenant.yaml"), tenant).unwrap();
+                command.arg("--tenant").arg(folder);
+            }
             if !self.options.real_clock {
                 command.arg("--test-clock");
             }

@@ -25,7 +25,7 @@ impl Codes for SqlRepository {
             let (client, user) = (&grant.client_id, &grant.user_id);
             let statements = vec![
                 Statement::new(sql, params![tenant, code, client, user, json(grant)?, expires_at]),
-                Statement::new(ADD_CLIENT, params![tenant, &grant.sid, client]),
+                Statement::new(ADD_CLIENT, params![tenant, &grant.sid, client, &grant.issuer]),
             ];
             self.database.transact(statements).await?;
             Ok(())

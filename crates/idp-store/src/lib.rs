@@ -6,6 +6,7 @@
 //! hashes already. A write is on the disk before it is answered.
 
 mod access_tokens;
+mod attempts;
 mod cells;
 mod clients;
 mod codes;
@@ -13,6 +14,8 @@ mod connections;
 mod consents;
 mod database;
 mod deferred;
+mod logouts;
+mod logs;
 mod migrate;
 mod postgres;
 mod pushed_requests;
@@ -25,6 +28,7 @@ mod sessions;
 mod signing_keys;
 mod sqlite;
 mod tenants;
+mod tickets;
 mod transactions;
 mod users;
 
@@ -94,6 +98,7 @@ impl Repository for SqlRepository {
         Box::pin(async move {
             let statements = [
                 "DELETE FROM sessions WHERE expires_at < $1 OR idle_expires_at < $1 OR ended_at < $1 RETURNING sid",
+                "DELETE FROM tickets WHERE expires_at < $1 RETURNING kind",
                 "DELETE FROM login_transactions WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM access_tokens WHERE expires_at < $1 OR revoked_at < $1 RETURNING expires_at",
                 "DELETE FROM revocations WHERE expires_at < $1 RETURNING id",
@@ -105,6 +110,8 @@ impl Repository for SqlRepository {
             let orphans = "DELETE FROM session_clients WHERE NOT EXISTS (SELECT 1 FROM sessions s
                            WHERE s.tenant_id = session_clients.tenant_id AND s.sid = session_clients.sid)";
             self.database.write(orphans, params![]).await?;
+            let sql = "DELETE FROM login_attempts WHERE since < $1 RETURNING since";
+            deleted += self.database.write(sql, params![now.0 - DAY_MS]).await?.len() as u64;
             let remembered = [
                 "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",
                 "DELETE FROM pushed_requests WHERE expires_at < $1 RETURNING expires_at",

@@ -12,6 +12,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_sessions.sql"),
     include_str!("../migrations/0004_pushed_requests.sql"),
     include_str!("../migrations/0005_deferred_requests.sql"),
+    include_str!("../migrations/0006_logs.sql"),
+    include_str!("../migrations/0007_tickets.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";

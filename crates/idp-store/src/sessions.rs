@@ -27,7 +27,7 @@ fn session_of(row: &Row) -> Result<Session, RepositoryError> {
 
 /// Notes that a client got something from a session.
 pub(crate) const ADD_CLIENT: &str =
-    "INSERT INTO session_clients (tenant_id, sid, client_id) VALUES ($1, $2, $3)
+    "INSERT INTO session_clients (tenant_id, sid, client_id, issuer) VALUES ($1, $2, $3, $4)
     ON CONFLICT DO NOTHING";
 
 impl Sessions for SqlRepository {
@@ -97,19 +97,25 @@ impl Sessions for SqlRepository {
         })
     }
 
-    fn add_session_client<'a>(&'a self, tenant: &'a str, sid: &'a str, client_id: &'a str) -> Fut<'a, ()> {
+    fn add_session_client<'a>(
+        &'a self,
+        tenant: &'a str,
+        sid: &'a str,
+        client_id: &'a str,
+        issuer: &'a str,
+    ) -> Fut<'a, ()> {
         Box::pin(async move {
-            self.database.write(ADD_CLIENT, params![tenant, sid, client_id]).await?;
+            self.database.write(ADD_CLIENT, params![tenant, sid, client_id, issuer]).await?;
             Ok(())
         })
     }
 
-    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<String>> {
+    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<(String, String)>> {
         Box::pin(async move {
-            let sql =
-                "SELECT client_id FROM session_clients WHERE tenant_id = $1 AND sid = $2 ORDER BY client_id";
+            let sql = "SELECT client_id, issuer FROM session_clients
+                       WHERE tenant_id = $1 AND sid = $2 ORDER BY client_id";
             let rows = self.database.read(sql, params![tenant, sid]).await?;
-            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+            rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).collect()
         })
     }
 

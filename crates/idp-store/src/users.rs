@@ -238,6 +238,7 @@ impl Users for SqlRepository {
             let statements = [
                 "DELETE FROM users WHERE tenant_id = $1 AND user_id = $2 AND linked_to IS NULL RETURNING user_id",
                 "DELETE FROM users WHERE tenant_id = $1 AND linked_to = $2",
+                "DELETE FROM tickets WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_permissions WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2",

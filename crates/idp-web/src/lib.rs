@@ -14,6 +14,7 @@ mod answer;
 mod authorize;
 mod cookies;
 mod cors;
+mod dbconnections;
 mod deferred;
 mod fields;
 mod headers;
@@ -27,6 +28,7 @@ mod proof;
 mod registration;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod token;
 mod universal_login;
 mod userinfo;
@@ -100,6 +102,14 @@ pub fn router(state: IdpState) -> Router {
         .route("/authorize/resume", get(authorize::resume))
         .route("/u/login", get(universal_login::login_page).post(universal_login::log_in))
         .route("/u/signup", get(universal_login::signup_page).post(universal_login::sign_up))
+        .route("/u/email-verification", get(tickets::verify_email))
+        .route("/u/reset-verify", get(tickets::reset_page).post(tickets::reset))
+        .route("/u/reset-password/request", get(tickets::request_page).post(tickets::request))
+        .route("/dbconnections/signup", post(dbconnections::sign_up).options(cors::preflight))
+        .route(
+            "/dbconnections/change_password",
+            post(dbconnections::change_password).options(cors::preflight),
+        )
         .route("/u/consent", get(universal_login::consent_page).post(universal_login::consent))
         .route("/u/style.css", get(async || pages::asset("text/css; charset=utf-8", pages::STYLE)))
         .route("/u/submit.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::SUBMIT)))
@@ -131,7 +141,7 @@ pub fn router(state: IdpState) -> Router {
 }
 
 /// Auth0's protocol endpoints that are not served. Programs post to them, and read JSON.
-const UNSERVED: [&str; 3] = ["/dbconnections/", "/passwordless/", "/mfa/"];
+const UNSERVED: [&str; 2] = ["/passwordless/", "/mfa/"];
 
 async fn not_found(method: Method, uri: Uri) -> Response {
     let path = uri.path();

@@ -28,6 +28,8 @@ pub(crate) struct Login<'a> {
     pub(crate) usernames: bool,
     /// Whether one may sign up here.
     pub(crate) signup: bool,
+    /// Whether one may ask for a new password by mail.
+    pub(crate) reset: bool,
     pub(crate) problem: Option<&'a str>,
     pub(crate) about: About<'a>,
 }
@@ -51,6 +53,32 @@ pub(crate) struct Signup<'a> {
     /// Whether the connection wants a user name too.
     pub(crate) usernames: bool,
     pub(crate) problem: Option<&'a str>,
+}
+
+/// `/u/reset-password/request`.
+#[derive(Template)]
+#[template(path = "reset_request.html")]
+pub(crate) struct ResetRequest<'a> {
+    pub(crate) state: &'a str,
+    /// Whether it was asked for already.
+    pub(crate) sent: bool,
+}
+
+/// `/u/reset-verify`.
+#[derive(Template)]
+#[template(path = "reset_password.html")]
+pub(crate) struct ResetPassword<'a> {
+    pub(crate) account: &'a str,
+    pub(crate) ticket: &'a str,
+    pub(crate) problem: Option<&'a str>,
+}
+
+/// Something that is done.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(crate) struct Message<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// `/u/consent`.
@@ -194,6 +222,7 @@ mod tests {
                 username: evil,
                 usernames: true,
                 signup: true,
+                reset: true,
                 problem: Some(evil),
                 about: About { logo: Some(evil), policy: Some(evil), terms: Some(evil) },
             }
@@ -220,6 +249,9 @@ mod tests {
             Activate { user_code: evil, problem: Some(evil) }.render(),
             ConfirmLogout { confirmation: evil, carried: &[("state", evil)] }.render(),
             ErrorPage { code: evil, description: evil }.render(),
+            ResetRequest { state: evil, sent: false }.render(),
+            ResetPassword { account: evil, ticket: evil, problem: Some(evil) }.render(),
+            Message { title: evil, text: evil }.render(),
             FormPost { action: evil, params: &[("state", evil)] }.render(),
             WebMessage { origin: evil, response: evil }.render(),
         ];
@@ -240,6 +272,7 @@ mod tests {
             username: "",
             usernames: false,
             signup: false,
+            reset: false,
             problem: None,
             about: About::default(),
         };

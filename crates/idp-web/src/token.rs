@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use idp::Presented;
-use oauth::{OAuthError, Params};
+use oauth::{BasicCredentials, OAuthError, Params};
 
 use crate::{IdpState, answer, cors, fields, proof, visit::Visit};
 
@@ -22,10 +22,18 @@ pub(crate) async fn token(
 ) -> Response {
     let (site, url) = (&visit.site, visit.url("/oauth/token"));
     let response = match read(&visit, &headers, &url, query.as_deref(), body).await {
-        Ok((presented, params)) => match state.idp.token.answer(site, presented, &params).await {
-            Ok(tokens) => answer::uncached(Json(tokens.to_wire()).into_response()),
-            Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
-        },
+        Ok((presented, params)) => {
+            let outcome = state.idp.token.answer(site, presented, &params).await;
+            let header = presented.authorization;
+            let named = header.and_then(|header| BasicCredentials::parse(header.as_bytes()).ok().flatten());
+            let client = named.as_ref().map(|basic| basic.client_id.as_str());
+            let browser = visit.browser(&headers);
+            state.idp.note_token_request(site, &browser, client, &params, &outcome);
+            match outcome {
+                Ok(tokens) => answer::uncached(Json(tokens.to_wire()).into_response()),
+                Err(error) => answer::endpoint_error(site, error, header.is_some()),
+            }
+        }
         Err(error) => answer::refusal(site, &error, false),
     };
     let response = proof::with_nonce(&state, &headers, response);

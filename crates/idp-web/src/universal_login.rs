@@ -45,7 +45,7 @@ pub(crate) async fn login_page(
         Err(response) => return *response,
     };
     let username = page.login_hint.clone().unwrap_or_default();
-    login_form(StatusCode::OK, &handle, &page, &username, None)
+    login_form(&state, StatusCode::OK, &handle, &page, &username, None)
 }
 
 /// `POST /u/login`.
@@ -73,7 +73,7 @@ pub(crate) async fn log_in(
         Err(error) => return answer::failure_page(&error),
     };
     match state.idp.login.page(&visit.site, &handle, &browser).await {
-        Ok(Some(page)) => login_form(status, &handle, &page, name, Some(problem)),
+        Ok(Some(page)) => login_form(&state, status, &handle, &page, name, Some(problem)),
         Ok(None) => expired(),
         Err(error) => answer::failure_page(&error),
     }
@@ -196,7 +196,7 @@ pub(crate) async fn consent(
 }
 
 /// The transaction of a page that is asked for, and what the page shows.
-async fn page(
+pub(crate) async fn page(
     state: &IdpState,
     visit: &Visit,
     headers: &HeaderMap,
@@ -213,7 +213,7 @@ async fn page(
 }
 
 /// A form that was posted from one of our pages, and its transaction.
-async fn posted(
+pub(crate) async fn posted(
     headers: &HeaderMap,
     query: Option<&str>,
     body: Body,
@@ -238,6 +238,7 @@ pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
 }
 
 fn login_form(
+    state: &IdpState,
     status: StatusCode,
     handle: &str,
     page: &LoginPage,
@@ -250,6 +251,7 @@ fn login_form(
         username,
         usernames: wants_usernames(page),
         signup: page.signup,
+        reset: state.idp.tickets.mails() && page.connection.is_some(),
         problem,
         about: pages::About {
             logo: page.client.logo_uri.as_deref().filter(|uri| uri.starts_with("https://")),
@@ -290,6 +292,6 @@ fn resume(site: &Site, handle: &str, session: &NewSession) -> Response {
     response
 }
 
-fn expired() -> Response {
+pub(crate) fn expired() -> Response {
     pages::error_page(StatusCode::BAD_REQUEST, "invalid_request", EXPIRED)
 }

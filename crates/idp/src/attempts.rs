@@ -1,94 +1,80 @@
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use base::UnixMillis;
 
+use crate::{IdpError, Site, idp::Core, model::Digest};
+
 /// Failures of one account from one address before it is locked there: Auth0's `max_attempts`.
-const PER_ADDRESS: u32 = 10;
+pub(crate) const PER_ADDRESS: i64 = 10;
 /// Failures of one account from anywhere before addresses that are new to it are locked out.
-const PER_ACCOUNT: u32 = 50;
+pub(crate) const PER_ACCOUNT: i64 = 50;
 /// How long failures count, from the first one on.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Counters at most; beyond, old ones go first.
-const MAX_COUNTERS: usize = 100_000;
 
-/// Failed logins, counted by account and address and by account alone. In memory: they are forgotten when the process
-/// ends, and each process of several counts for itself.
-pub(crate) struct Attempts {
-    counters: Mutex<HashMap<Key, Counter>>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    account: String,
-    /// `None` counts the account as a whole.
-    address: Option<IpAddr>,
-}
-
-#[derive(Clone, Copy)]
-struct Counter {
-    failures: u32,
-    since: UnixMillis,
-}
-
-impl Attempts {
-    pub(crate) fn new() -> Self {
-        Self { counters: Mutex::new(HashMap::new()) }
-    }
-
-    /// Counts an attempt before its password is looked at, so that parallel guesses count too (CVE-2024-4629).
-    /// `false`: it must not be looked at. `at_home`: the account's last login came from this address, so that others
-    /// cannot lock its user out (O22).
-    pub(crate) fn begin(
+impl Core {
+    /// Counts an attempt before its password is looked at, so that parallel guesses count too (CVE-2024-4629), and on
+    /// whichever node. `false`: it must not be looked at. `at_home`: the account's last login came from this address, so
+    /// that others cannot lock its user out (O22).
+    pub(crate) async fn begin_attempt(
         &self,
+        site: &Site,
         account: &str,
         address: Option<IpAddr>,
         at_home: bool,
-        now: UnixMillis,
-    ) -> bool {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        if counters.len() >= MAX_COUNTERS {
-            shrink(&mut counters, now);
-        }
-        let here = count(&mut counters, account, Some(network(address)), now);
-        let anywhere = count(&mut counters, account, None, now);
-        here <= PER_ADDRESS && (at_home || anywhere <= PER_ACCOUNT)
+    ) -> Result<bool, IdpError> {
+        let (now, account) = (self.clock.now(), self.account(account));
+        let network = network(address).to_string();
+        let counted =
+            self.repository.count_attempt(&site.tenant.id, &account, &network, since(now), now).await?;
+        let (here, anywhere) = counted;
+        Ok(here <= PER_ADDRESS && (at_home || anywhere <= PER_ACCOUNT))
     }
 
     /// Forgets the failures of an account from this address: its password was right.
-    pub(crate) fn succeeded(&self, account: &str, address: Option<IpAddr>) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in [Some(network(address)), None] {
-            counters.remove(&Key { account: account.to_owned(), address });
-        }
+    pub(crate) async fn forget_attempts(
+        &self,
+        site: &Site,
+        account: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), IdpError> {
+        let network = network(address).to_string();
+        let account = self.account(account);
+        Ok(self.repository.forget_attempts(&site.tenant.id, &account, Some(&network)).await?)
+    }
+
+    /// Forgets them wherever they came from: an administrator says so.
+    pub(crate) async fn unlock(&self, site: &Site, account: &str) -> Result<(), IdpError> {
+        Ok(self.repository.forget_attempts(&site.tenant.id, &self.account(account), None).await?)
+    }
+
+    /// The addresses from which an account is locked at this moment; an empty one stands for all that are new to it.
+    pub(crate) async fn locks(&self, site: &Site, account: &str) -> Result<Vec<String>, IdpError> {
+        let (account, since) = (self.account(account), since(self.clock.now()));
+        let counted = self.repository.attempts(&site.tenant.id, &account, since).await?;
+        let locked = |(address, failures): &(String, i64)| {
+            *failures >= if address.is_empty() { PER_ACCOUNT } else { PER_ADDRESS }
+        };
+        Ok(counted.into_iter().filter(locked).map(|(address, _)| address).collect())
+    }
+
+    /// Counts something that is limited within the same time; how many that makes.
+    pub(crate) async fn count_of(&self, site: &Site, what: &str) -> Result<i64, IdpError> {
+        let (now, name) = (self.clock.now(), self.account(what));
+        let counted = self.repository.count_attempt(&site.tenant.id, &name, "all", since(now), now).await?;
+        Ok(counted.0)
+    }
+
+    /// What was typed may be anything, a password in the wrong field too: it is not kept as it is.
+    fn account(&self, name: &str) -> Digest {
+        self.digester.digest(&format!("login attempts/{name}"))
     }
 }
 
-fn count(
-    counters: &mut HashMap<Key, Counter>,
-    account: &str,
-    address: Option<IpAddr>,
-    now: UnixMillis,
-) -> u32 {
-    let key = Key { account: account.to_owned(), address };
-    let counter = counters.entry(key).or_insert(Counter { failures: 0, since: now });
-    if now.since(counter.since) > WINDOW {
-        *counter = Counter { failures: 0, since: now };
-    }
-    counter.failures = counter.failures.saturating_add(1);
-    counter.failures
-}
-
-fn shrink(counters: &mut HashMap<Key, Counter>, now: UnixMillis) {
-    counters.retain(|_, counter| now.since(counter.since) <= WINDOW);
-    if counters.len() >= MAX_COUNTERS {
-        // Only reached by an attack with very many names: counters that lock stay.
-        counters.retain(|_, counter| counter.failures >= PER_ADDRESS);
-    }
+fn since(now: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0.saturating_sub(i64::try_from(WINDOW.as_millis()).unwrap_or(0)))
 }
 
 /// Who has one IPv6 address has its /64. A request without an address counts as one place.
@@ -107,35 +93,13 @@ fn network(address: Option<IpAddr>) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn ip(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
-    }
-
-    #[test]
-    fn o20_ten_failures_lock_one_account_at_one_address_for_a_while() {
-        let attempts = Attempts::new();
-        let now = UnixMillis(0);
-        assert!((0..10).all(|_| attempts.begin("a", ip(1), false, now)));
-        assert!(!attempts.begin("a", ip(1), false, now));
-        assert!(attempts.begin("b", ip(1), false, now));
-        assert!(attempts.begin("a", ip(2), false, now));
-        assert!(attempts.begin("a", ip(1), false, now + WINDOW + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn o20_changing_addresses_does_not_help_and_o22_the_users_own_still_works() {
-        let attempts = Attempts::new();
-        let tried = (0..100).filter(|n| attempts.begin("a", ip(*n), false, UnixMillis(0))).count();
-        assert_eq!(tried, 50);
-        assert!(attempts.begin("a", ip(200), true, UnixMillis(0)));
-    }
-
     #[test]
     fn addresses_of_one_ipv6_network_count_together() {
         let a = "2001:db8::1".parse().ok();
         let b = "2001:db8::ffff".parse().ok();
+        let v4 = "192.0.2.2".parse().ok();
         assert_eq!(network(a), network(b));
         assert_ne!(network(a), network("2001:db8:0:1::1".parse().ok()));
-        assert_eq!(network("::ffff:192.0.2.1".parse().ok()), network(ip(1)));
+        assert_eq!(network("::ffff:192.0.2.2".parse().ok()), network(v4));
     }
 }

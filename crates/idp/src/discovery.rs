@@ -76,6 +76,8 @@ impl Discovery {
             "display_values_supported": ["page", "popup", "touch", "wap"],
             "claims_supported": claims,
             "claim_types_supported": ["normal"],
+            "backchannel_logout_supported": true,
+            "backchannel_logout_session_supported": true,
             "authorization_response_iss_parameter_supported": true,
             "claims_parameter_supported": true,
             "request_parameter_supported": true,

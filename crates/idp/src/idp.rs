@@ -1,13 +1,18 @@
 use std::sync::Arc;
 
-use base::{Clock, Keyring, Random};
+use base::{Clock, Keyring, Random, UnixMillis};
+use oauth::Params;
 
 use crate::{
-    Authorization, Backchannel, Bearer, ClientAuthentication, ConsentPages, DeviceFlow, Discovery, IdpError,
-    Introspection, Keys, Login, Logout, Outbound, PasswordHasher, PushedRequests, Registration, Revocation,
-    Site, TokenEndpoint, Userinfo, attempts::Attempts, client_keys::ClientKeys, digest::Digester,
-    management::Management, possession::Nonces, repository::Repository,
+    Authorization, Backchannel, Bearer, Browser, ClientAuthentication, ConsentPages, DeviceFlow, Discovery,
+    EndpointError, IdpError, Introspection, IssuedTokens, Keys, Login, Logout, Mailer, Outbound,
+    PasswordHasher, PushedRequests, Registration, Revocation, Site, Tickets, TokenEndpoint, Userinfo,
+    client_keys::ClientKeys, digest::Digester, logs::Waiting, management::Management, possession::Nonces,
+    repository::Repository,
 };
+
+/// Log entries are kept for 30 days, as long as Auth0 keeps them at most.
+const LOG_RETENTION_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// What the provider is built from.
 pub struct Parts {
@@ -23,6 +28,8 @@ pub struct Parts {
     pub hasher: Arc<dyn PasswordHasher>,
     /// The way to documents that clients name.
     pub outbound: Arc<dyn Outbound>,
+    /// Takes mail to users; `None`: there is none, and nothing that needs it.
+    pub mailer: Option<Arc<dyn Mailer>>,
     /// The tenant that answers for hosts nobody configured; `None` refuses them.
     pub fallback_tenant: Option<String>,
     /// The port of the server that asks for client certificates; `None`: there is none.
@@ -58,6 +65,8 @@ pub struct Idp {
     pub revocation: Revocation,
     /// `/oidc/logout` and `/v2/logout`.
     pub logout: Logout,
+    /// Links in mails.
+    pub tickets: Tickets,
     /// `/.well-known/jwks.json` and rotation.
     pub keys: Keys,
     /// `/.well-known/openid-configuration`.
@@ -75,7 +84,8 @@ pub(crate) struct Core {
     pub(crate) random: Random,
     pub(crate) digester: Digester,
     pub(crate) hasher: Arc<dyn PasswordHasher>,
-    pub(crate) attempts: Attempts,
+    pub(crate) waiting: Waiting,
+    pub(crate) mailer: Option<Arc<dyn Mailer>>,
     pub(crate) keys: Keys,
     pub(crate) nonces: Nonces,
     pub(crate) outbound: Arc<dyn Outbound>,
@@ -90,7 +100,8 @@ impl Idp {
         let keys = Keys::new(parts.repository.clone(), parts.clock.clone(), parts.random.clone());
         let core = Arc::new(Core {
             digester: Digester::new(&parts.keyring),
-            attempts: Attempts::new(),
+            waiting: Waiting::default(),
+            mailer: parts.mailer,
             nonces: Nonces::new(&parts.keyring),
             outbound: parts.outbound,
             client_keys: ClientKeys::default(),
@@ -119,6 +130,7 @@ impl Idp {
             revocation: Revocation::new(core.clone(), client_authentication.clone()),
             logout: Logout::new(core.clone()),
             discovery: Discovery::new(core.clone()),
+            tickets: Tickets::new(core.clone()),
             bearer: Bearer::new(core.clone()),
             management: Management::new(core.clone()),
             client_authentication,
@@ -184,13 +196,28 @@ impl Idp {
         &self.core.repository
     }
 
+    /// Notes what became of a token request.
+    pub fn note_token_request(
+        &self,
+        site: &Site,
+        browser: &Browser,
+        client_id: Option<&str>,
+        params: &Params<'_>,
+        outcome: &Result<IssuedTokens, EndpointError>,
+    ) {
+        self.core.note_token_request(site, browser, client_id, params, outcome);
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }
 
     /// Deletes what is long expired. To be called now and then.
     pub async fn purge(&self) -> Result<u64, IdpError> {
-        Ok(self.core.repository.purge(self.core.clock.now()).await?)
+        let now = self.core.clock.now();
+        let purged = self.core.repository.purge(now).await?;
+        let logs = self.core.repository.purge_logs(UnixMillis(now.0 - LOG_RETENTION_MS)).await?;
+        Ok(purged + logs)
     }
 }
 

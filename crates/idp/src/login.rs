@@ -3,10 +3,9 @@ use std::{sync::Arc, time::Duration};
 use base::Secret;
 
 use crate::{
-    Browser, IdpError, RepositoryError, Site,
+    Browser, IdpError, Site,
     idp::Core,
-    model::{AuthorizeRequest, Client, Connection, Transaction, User, fold},
-    policy,
+    model::{AuthorizeRequest, Client, Connection, LogEvent, Transaction, User, fold},
 };
 
 /// Bytes of the longest e-mail address (RFC 3696, erratum 1690), and more than any username.
@@ -119,19 +118,27 @@ impl Login {
         identifier: &str,
         password: &Secret<String>,
     ) -> Result<LoginOutcome, IdpError> {
-        let Some(Asked { transaction, connection, .. }) = self.asked(site, handle, browser).await? else {
+        let Some(Asked { transaction, connection, client }) = self.asked(site, handle, browser).await? else {
             return Ok(LoginOutcome::Expired);
         };
         let Some(connection) = connection else { return Ok(LoginOutcome::Wrong) };
         let checked = self.core.check_password(site, &connection, browser, identifier, password).await?;
-        match checked {
-            PasswordCheck::Locked => Ok(LoginOutcome::Blocked),
-            PasswordCheck::Wrong => Ok(LoginOutcome::Wrong),
-            PasswordCheck::Right(user) if user.blocked => Ok(LoginOutcome::UserBlocked),
-            PasswordCheck::Right(user) => {
-                Ok(LoginOutcome::Done(self.enter(site, &transaction, browser, &user).await?))
+        let (kind, user_id, outcome) = match checked {
+            PasswordCheck::Locked(user_id) => ("limit_wc", user_id, LoginOutcome::Blocked),
+            PasswordCheck::Wrong(Some(user_id)) => ("fp", Some(user_id), LoginOutcome::Wrong),
+            PasswordCheck::Wrong(None) => ("fu", None, LoginOutcome::Wrong),
+            PasswordCheck::Right(user) if user.blocked => {
+                ("f", Some(user.user_id), LoginOutcome::UserBlocked)
             }
-        }
+            PasswordCheck::Right(user) => {
+                let session = self.enter(site, &transaction, browser, &user).await?;
+                ("s", Some(user.user_id), LoginOutcome::Done(session))
+            }
+        };
+        let mut event = LogEvent::new(kind).by(&client.client_id).named(&fold(identifier));
+        event.user_id = user_id;
+        self.note(site, browser, event, &client, &connection);
+        Ok(outcome)
     }
 
     /// Makes a user and logs it in.
@@ -144,7 +151,7 @@ impl Login {
         username: Option<&str>,
         password: &Secret<String>,
     ) -> Result<SignUpOutcome, IdpError> {
-        let Some(Asked { transaction, connection, .. }) = self.asked(site, handle, browser).await? else {
+        let Some(Asked { transaction, connection, client }) = self.asked(site, handle, browser).await? else {
             return Ok(SignUpOutcome::Expired);
         };
         let Some(connection) = connection.filter(|connection| !connection.options.disable_signup) else {
@@ -162,21 +169,26 @@ impl Login {
             updated_at: now,
             ..User::default()
         };
-        if let Err(error) = policy::check_user(&connection, &user, password) {
-            return Ok(SignUpOutcome::Refused(error));
+        match self.register(site, browser, &client, &connection, user, password).await? {
+            Ok(user) => Ok(SignUpOutcome::Done(self.enter(site, &transaction, browser, &user).await?)),
+            Err(error) => Ok(SignUpOutcome::Refused(error)),
         }
-        // Also for an address that is taken: the answer must not come sooner (O19).
-        let hash = self.core.hasher.hash(password.clone()).await?;
-        match self.core.repository.create_user(&site.tenant.id, &user, Some(&hash)).await {
-            Ok(()) => {}
-            Err(RepositoryError::Conflict(_)) => {
-                let open = site.tenant.settings.flags.enable_public_signup_user_exists_error;
-                let error = if open { SignUpError::Exists } else { SignUpError::Rejected };
-                return Ok(SignUpOutcome::Refused(error));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(SignUpOutcome::Done(self.enter(site, &transaction, browser, &user).await?))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn note(
+        &self,
+        site: &Site,
+        browser: &Browser,
+        event: LogEvent,
+        client: &Client,
+        connection: &Connection,
+    ) {
+        let (client_name, connection) = (Some(client.name.clone()), Some(connection.name.clone()));
+        self.core.note(site, Some(browser), LogEvent { client_name, connection, ..event });
     }
 
     async fn asked(&self, site: &Site, handle: &str, browser: &Browser) -> Result<Option<Asked>, IdpError> {
@@ -204,6 +216,11 @@ impl Login {
     }
 }
 
+/// What failed logins are counted under: the user, whichever of its names was typed, or what was typed.
+pub(crate) fn account_of(connection: &str, user: Option<&User>, typed: &str) -> String {
+    format!("{connection}/{}", user.map_or(typed, |user| user.user_id.as_str()))
+}
+
 /// A login page's transaction with all that belongs to it.
 struct Asked {
     transaction: Transaction,
@@ -215,8 +232,9 @@ struct Asked {
 pub(crate) enum PasswordCheck {
     /// They belong together; whether the user is blocked is for the caller to see.
     Right(Box<User>),
-    Wrong,
-    Locked,
+    /// With the user's id, where there is such a user.
+    Wrong(Option<String>),
+    Locked(Option<String>),
 }
 
 impl Core {
@@ -239,20 +257,20 @@ impl Core {
         // A user who has an address and a username is one account (O20). What is too long to be anybody's counts as
         // one name: it is remembered, and would fill the memory (O50).
         let unknown = if identifier.len() <= MAX_IDENTIFIER { identifier.as_str() } else { "" };
-        let name = found.as_ref().map_or(unknown, |(user, _)| user.user_id.as_str());
-        let account = format!("{}/{}/{name}", site.tenant.id, connection.name);
+        let user_id = found.as_ref().map(|(user, _)| user.user_id.clone());
+        let account = account_of(&connection.name, found.as_ref().map(|(user, _)| user), unknown);
         let ip = browser.ip;
         let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
         let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
         let limited = connection.options.brute_force_protection;
-        if limited && !self.attempts.begin(&account, ip, at_home, self.clock.now()) {
-            return Ok(PasswordCheck::Locked);
+        if limited && !self.begin_attempt(site, &account, ip, at_home).await? {
+            return Ok(PasswordCheck::Locked(user_id));
         }
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
         let right = self.hasher.verify(password.clone(), hash).await?;
-        let Some(user) = user.filter(|_| right) else { return Ok(PasswordCheck::Wrong) };
+        let Some(user) = user.filter(|_| right) else { return Ok(PasswordCheck::Wrong(user_id)) };
         if limited {
-            self.attempts.succeeded(&account, ip);
+            self.forget_attempts(site, &account, ip).await?;
         }
         Ok(PasswordCheck::Right(Box::new(user)))
     }

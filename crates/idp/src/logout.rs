@@ -6,8 +6,13 @@ use oauth::{OAuthError, Params};
 use url::Url;
 
 use crate::{
-    Browser, IdpError, Site, authorization::request::invalid, bearer::IdTokenHint, idp::Core, model::Session,
-    repository::RefreshTokenFilter, urls::matches_logout,
+    Browser, IdpError, Site,
+    authorization::request::invalid,
+    bearer::IdTokenHint,
+    idp::Core,
+    model::{LogEvent, LogoutInitiator, Session},
+    repository::RefreshTokenFilter,
+    urls::matches_logout,
 };
 
 /// `/oidc/logout` (OpenID Connect RP-Initiated Logout 1.0) and Auth0's `/v2/logout`.
@@ -150,7 +155,15 @@ impl Logout {
     async fn end(&self, site: &Site, browser: &Browser, client_id: Option<&str>) -> Result<(), IdpError> {
         let Some((session, _)) = self.core.session(site, browser).await? else { return Ok(()) };
         let (tenant, repository, now) = (&site.tenant.id, &self.core.repository, self.core.clock.now());
-        repository.end_session(tenant, &session.sid, now).await?;
+        let why = match client_id {
+            Some(_) => LogoutInitiator::RpLogout,
+            None => LogoutInitiator::IdpLogout,
+        };
+        if self.core.end_session(site, &session, why).await? {
+            let event = LogEvent::new("slo").about(&session.user_id);
+            let event = client_id.map_or(event.clone(), |client| event.by(client));
+            self.core.note(site, Some(browser), event);
+        }
         if client_id.is_some() {
             let filter =
                 RefreshTokenFilter { sid: Some(&session.sid), client_id, ..RefreshTokenFilter::default() };

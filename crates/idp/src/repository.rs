@@ -3,9 +3,13 @@
 //! A write is durable when its future is ready. Uniqueness is the store's to keep: a clash is
 //! [`RepositoryError::Conflict`](crate::RepositoryError::Conflict) with the field's name.
 
+mod attempts;
 mod deferred;
+mod logouts;
+mod logs;
 mod pushed_requests;
 mod roles;
+mod tickets;
 
 use std::{future::Future, pin::Pin};
 
@@ -20,9 +24,13 @@ use crate::{
     },
 };
 
+pub use attempts::Attempts;
 pub use deferred::{DeferredRequests, Polled};
+pub use logouts::Logouts;
+pub use logs::{LogFilter, Logs};
 pub use pushed_requests::PushedRequests;
 pub use roles::Roles;
+pub use tickets::Tickets;
 
 /// The answer of a repository, in the making.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = Result<T, RepositoryError>> + Send + 'a>>;
@@ -61,6 +69,10 @@ pub trait Repository:
     + Roles
     + SigningKeys
     + Sessions
+    + Attempts
+    + Logs
+    + Logouts
+    + Tickets
     + Transactions
     + PushedRequests
     + Consents
@@ -262,10 +274,16 @@ pub trait Sessions {
         now: UnixMillis,
         page: Page,
     ) -> Fut<'a, Listing<Session>>;
-    /// Notes that a client got something from a session.
-    fn add_session_client<'a>(&'a self, tenant: &'a str, sid: &'a str, client_id: &'a str) -> Fut<'a, ()>;
-    /// The clients that got something from a session, also after its end.
-    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<String>>;
+    /// Notes that a client got something from a session, of this issuer.
+    fn add_session_client<'a>(
+        &'a self,
+        tenant: &'a str,
+        sid: &'a str,
+        client_id: &'a str,
+        issuer: &'a str,
+    ) -> Fut<'a, ()>;
+    /// The clients that got something from a session, also after its end, each with the issuer it asked.
+    fn session_clients<'a>(&'a self, tenant: &'a str, sid: &'a str) -> Fut<'a, Vec<(String, String)>>;
     /// Starts one.
     fn create_session<'a>(&'a self, tenant: &'a str, session: &'a Session) -> Fut<'a, ()>;
     /// A session that lives at `now`, by the cookie's digest.

@@ -66,6 +66,14 @@ impl IssuedTokens {
         Hashed { code: None, access_token: Some(self.access_token.expose()) }
     }
 
+    /// Whose tokens they are, as far as they say so.
+    pub(crate) fn subject(&self) -> Option<String> {
+        let told = self.id_token.as_ref().unwrap_or(&self.access_token);
+        let payload = jose::CompactJws::parse(told.expose()).ok()?.payload_unverified().ok()?;
+        let claims: Value = serde_json::from_slice(&payload).ok()?;
+        claims.get("sub").and_then(Value::as_str).map(str::to_owned)
+    }
+
     /// The JSON body (RFC 6749 section 5.1). To be sent with `Cache-Control: no-store`.
     pub fn to_wire(&self) -> Map<String, Value> {
         let mut wire = Map::new();

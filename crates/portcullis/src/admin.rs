@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::{self, AdminApi},
     configuration::Configuration,
+    dev::Mails,
     serve::{Server, Transport},
     start::{Plan, over_tls},
     tls::ClientCertificates,
@@ -102,7 +103,8 @@ fn apisix_router(
         .merge(status(Arc::clone(&configuration.publisher), Arc::clone(&access)));
     let Some(dev) = &plan.dev else { return Ok(router) };
     let (clock, upkeep) = (plan.clock.clone(), upkeep.clone());
-    Ok(router.merge(switches(access, dev.test_clock().then_some(TestClock { clock, upkeep }))))
+    let clock = dev.test_clock().then_some(TestClock { clock, upkeep });
+    Ok(router.merge(switches(access, Arc::clone(dev.outbox()), clock)))
 }
 
 fn kong_router(plan: &Plan, api: &AdminApi, configuration: &Configuration) -> anyhow::Result<Router> {
@@ -152,8 +154,8 @@ struct TestClock {
 }
 
 /// What `dev` adds, for whoever has the admin key: `GET /dev/mail` and, with `--test-clock`, `POST /dev/clock`.
-fn switches(access: Arc<Access>, clock: Option<TestClock>) -> Router {
-    let mut router = Router::new().route("/dev/mail", get(mail));
+fn switches(access: Arc<Access>, mails: Arc<Mails>, clock: Option<TestClock>) -> Router {
+    let mut router = Router::new().route("/dev/mail", get(mail)).with_state(mails);
     if let Some(clock) = clock {
         router = router.merge(Router::new().route("/dev/clock", post(advance)).with_state(clock));
     }
@@ -183,9 +185,9 @@ async fn advance(State(test): State<TestClock>, body: Bytes) -> Response {
     Json(json!({ "now": test.clock.now().secs() })).into_response()
 }
 
-/// The mail that would have been sent, the newest last. Nothing in this version sends any.
-async fn mail() -> Json<Value> {
-    Json(json!([]))
+/// The mail that would have been sent, the newest last.
+async fn mail(State(mails): State<Arc<Mails>>) -> Json<Value> {
+    Json(mails.to_wire())
 }
 
 fn refusal(status: StatusCode, reason: &str) -> Response {

@@ -20,6 +20,9 @@ pub(crate) enum Command {
     Run(ConfigFile),
     /// Says whether a configuration file, and what it points to, would load.
     Check(ConfigFile),
+    /// Tenants of the identity provider as directories of Auth0's deploy CLI.
+    #[command(subcommand)]
+    Tenant(Tenant),
     /// Verifies or decrypts a token with the code the gateway uses.
     #[command(subcommand)]
     Jose(Jose),
@@ -36,6 +39,34 @@ pub(crate) struct Dev {
     /// Lets `POST /dev/clock` move the clock of the process.
     #[arg(long)]
     pub(crate) test_clock: bool,
+    /// Brings the demo tenant to what this directory of Auth0's deploy CLI (`tenant.yaml`) says.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tenant: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// Writes a tenant to a directory, without ids and secrets.
+    Export(TenantExport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TenantExport {
+    /// The configuration file whose database the tenant is in.
+    #[arg(long, value_name = "FILE", conflicts_with = "dir", required_unless_present = "dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder of `portcullis dev` whose database the tenant is in.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The tenant's name, where there are several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+    /// The directory to write `tenant.yaml` to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replaces the file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use fetch::Fetcher;
 use idp::{
-    Argon2Pool, Idp, Parts,
+    Argon2Pool, Idp, Mailer, Parts,
     model::{AppType, Client, ClientGrant},
     repository::{ClientGrantFilter, Page, Repository},
     seed::DevCredentials,
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     config::{Database, Identity, ManagementClient, Tenant},
+    directory,
     outbound::Guarded,
     serve::{Server, Transport},
     services,
@@ -39,26 +40,17 @@ pub(crate) struct Provider {
 impl Provider {
     /// Opens the database and brings the tenants to what the configuration says.
     pub(crate) async fn open(plan: &Plan, identity: &Identity) -> anyhow::Result<Self> {
-        let fetcher = Fetcher::new(&services::policy(&plan.config)?, Handle::current(), plan.clock.clone())?;
-        let idp = Arc::new(Idp::new(Parts {
-            repository: repository(plan, identity).await?,
-            clock: plan.clock.clone(),
-            random: plan.random.clone(),
-            keyring: plan.config.keyring.clone(),
-            hasher: Argon2Pool::start(plan.random.clone()),
-            outbound: Arc::new(Guarded(fetcher)),
-            mtls_port: identity.mtls.as_ref().map(|server| server.listen.port()),
-            fallback_tenant: plan
-                .dev
-                .as_ref()
-                .and(identity.tenants.first())
-                .map(|tenant| tenant.name.clone()),
-        }));
+        let idp = Arc::new(Idp::new(parts(plan, identity).await?));
         let mut demo = None;
         for tenant in &identity.tenants {
             let failed = || format!("cannot make the tenant {}", tenant.name);
             match &plan.dev {
-                Some(dev) => demo = Some(idp::seed::dev(&idp, &dev.seed(tenant)).await.with_context(failed)?),
+                Some(dev) => {
+                    demo = Some(idp::seed::dev(&idp, &dev.seed(tenant)).await.with_context(failed)?);
+                    if let Some(folder) = dev.tenant() {
+                        directory::import(&idp, &tenant.name, folder).await?;
+                    }
+                }
                 None => provision(plan, &idp, tenant).await.with_context(failed)?,
             }
         }
@@ -84,6 +76,26 @@ impl Provider {
         }
         Ok(servers)
     }
+}
+
+/// The provider of a command that serves nothing.
+pub(crate) async fn open_for_tools(plan: &Plan, identity: &Identity) -> anyhow::Result<Idp> {
+    Ok(Idp::new(parts(plan, identity).await?))
+}
+
+async fn parts(plan: &Plan, identity: &Identity) -> anyhow::Result<Parts> {
+    let fetcher = Fetcher::new(&services::policy(&plan.config)?, Handle::current(), plan.clock.clone())?;
+    Ok(Parts {
+        repository: repository(plan, identity).await?,
+        clock: plan.clock.clone(),
+        random: plan.random.clone(),
+        keyring: plan.config.keyring.clone(),
+        hasher: Argon2Pool::start(plan.random.clone()),
+        outbound: Arc::new(Guarded(fetcher)),
+        mailer: plan.dev.as_ref().map(|dev| Arc::clone(dev.outbox()) as Arc<dyn Mailer>),
+        mtls_port: identity.mtls.as_ref().map(|server| server.listen.port()),
+        fallback_tenant: plan.dev.as_ref().and(identity.tenants.first()).map(|tenant| tenant.name.clone()),
+    })
 }
 
 async fn repository(plan: &Plan, identity: &Identity) -> anyhow::Result<Arc<dyn Repository>> {

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod configuration;
 mod dev;
+mod directory;
 mod gate;
 mod identity;
 mod log;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Run(file) => run(&file.config),
         Command::Check(file) => check(&file.config),
+        Command::Tenant(cli::Tenant::Export(options)) => directory::export(&options),
         Command::Jose(command) => token::run(&command),
     };
     match done {

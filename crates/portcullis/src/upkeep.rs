@@ -27,7 +27,7 @@ pub(crate) struct Upkeep {
 impl Upkeep {
     /// Goes on for as long as the process lives.
     pub(crate) async fn run(self) {
-        tokio::join!(self.keep_time(), self.keep_references());
+        tokio::join!(self.keep_time(), self.keep_references(), self.keep_identity());
     }
 
     /// Of its own, because a secret manager may take its time.
@@ -37,6 +37,26 @@ impl Upkeep {
         loop {
             pace.tick().await;
             self.apisix.refresh_references().await;
+        }
+    }
+
+    /// Of its own, because clients may take their time.
+    async fn keep_identity(&self) {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.tell_of_logouts().await;
+        }
+    }
+
+    async fn tell_of_logouts(&self) {
+        let Some(idp) = &self.idp else { return };
+        if let Err(error) = idp.deliver_logouts().await {
+            tracing::warn!(%error, "clients are not told yet of sessions that ended");
+        }
+        if let Err(error) = idp.write_logs().await {
+            tracing::warn!(%error, "what happened is not written down yet");
         }
     }
 
@@ -59,6 +79,7 @@ impl Upkeep {
         self.expire().await;
         self.providers.refresh_due().await;
         self.apisix.refresh_references().await;
+        self.tell_of_logouts().await;
         self.purge().await;
     }
 

@@ -8,6 +8,7 @@ mod crash;
 mod deferred;
 mod logout;
 mod management;
+mod nodes;
 #[cfg(feature = "peers")]
 mod postgres;
 mod repositories;

@@ -162,6 +162,7 @@ pub(crate) fn provider(repository: Arc<dyn Repository>, keyring: Keyring, clock:
         keyring,
         hasher,
         outbound: Arc::new(Offline),
+        mailer: None,
         mtls_port: None,
         fallback_tenant,
     }))

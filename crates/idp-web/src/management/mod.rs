@@ -5,19 +5,22 @@
 //! What is no route gets the same 403 as a call without scope: tools that find a kind of resource closed to them say so
 //! and go on, where they would repeat a call that ends in 5xx for minutes.
 
+mod grants;
 mod listing;
+mod logs;
 mod objects;
 mod roles;
 mod routes;
 mod sessions;
 mod settings;
 mod shape;
+mod tickets;
 mod users;
 
 use axum::{
     Extension, Json,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -56,6 +59,8 @@ struct Call<'a> {
 /// What a call came to.
 enum Done {
     Found(Value),
+    /// With the next call in the header `Link`.
+    Linked(Value, HeaderValue),
     Created(Value),
     /// 202, with nothing to tell.
     Accepted,
@@ -75,6 +80,17 @@ impl From<ManagementError> for Failed {
     }
 }
 
+impl Failed {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Management(error) => {
+                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Self::Request(status, ..) => *status,
+        }
+    }
+}
+
 /// Everything at and below `/api/v2`.
 pub(crate) async fn serve(
     State(state): State<IdpState>,
@@ -83,6 +99,7 @@ pub(crate) async fn serve(
 ) -> Response {
     match judge(&state, &visit, request).await {
         Ok(Done::Found(value)) => Json(value).into_response(),
+        Ok(Done::Linked(value, next)) => ([(header::LINK, next)], Json(value)).into_response(),
         Ok(Done::Created(value)) => (StatusCode::CREATED, Json(value)).into_response(),
         Ok(Done::Accepted) => StatusCode::ACCEPTED.into_response(),
         Ok(Done::Gone) => StatusCode::NO_CONTENT.into_response(),
@@ -105,7 +122,18 @@ async fn judge(state: &IdpState, visit: &Visit, request: Request) -> Result<Done
     let body = if takes_body { json_body(&head.headers, body).await? } else { None };
     let query = head.uri.query();
     let call = Call { state, site: &visit.site, caller: &caller, segments: &segments, query, body };
-    call.perform(route.operation).await
+    let done = call.perform(route.operation).await;
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        let status = match &done {
+            Ok(_) => None,
+            Err(failed) => Some(failed.status().as_u16()),
+        };
+        let client = &caller.claims().client_id;
+        let (browser, path) = (visit.browser(&head.headers), head.uri.path());
+        let logs = &state.idp.management.logs;
+        logs.note_change(&visit.site, &browser, client, head.method.as_str(), path, status);
+    }
+    done
 }
 
 impl Call<'_> {
@@ -141,6 +169,18 @@ impl Call<'_> {
             UpdateUser => self.update_user().await,
             DeleteUser => self.delete_user().await,
             UsersByEmail => self.users_by_email().await,
+            VerificationTicket => self.verification_ticket().await,
+            PasswordTicket => self.password_ticket().await,
+            ListLogs => self.list_logs().await,
+            ReadLog => self.read_log().await,
+            ListUserLogs => self.list_user_logs().await,
+            ListConsents => self.list_consents().await,
+            DeleteConsentsOf => self.delete_consents_of().await,
+            DeleteConsent => self.delete_consent().await,
+            BlocksByName => self.blocks_by_name().await,
+            UnblockByName => self.unblock_by_name().await,
+            BlocksOfUser => self.blocks_of_user().await,
+            UnblockUser => self.unblock_user().await,
             LinkUser => self.link_user().await,
             UnlinkUser => self.unlink_user().await,
             ListUserSessions => self.list_user_sessions().await,

@@ -5,13 +5,15 @@ use idp::management::{ManagementError, Object};
 use serde_json::Value;
 
 /// Members that are objects wherever they are.
-const OBJECTS: [&str; 14] = [
+const OBJECTS: [&str; 16] = [
     "app_metadata",
+    "backchannel_logout_initiators",
     "client",
     "client_metadata",
     "flags",
     "jwt_configuration",
     "metadata",
+    "oidc_logout",
     "options",
     "password_complexity_options",
     "refresh_token",

@@ -1,6 +1,8 @@
 //! The router driven as a browser or a client would, over the domain and a store in a file.
 
 mod accounts;
+mod backchannel;
+mod bad_input;
 mod claims;
 mod client_authentication;
 mod code_flow;
@@ -8,6 +10,7 @@ mod deferred;
 mod front_channel;
 mod grants;
 mod logout;
+mod logs;
 mod management;
 mod pages;
 mod parameters;
@@ -19,6 +22,7 @@ mod response_modes;
 mod roles;
 mod sessions;
 mod targets;
+mod tickets;
 mod tokens;
 mod users;
 mod world;

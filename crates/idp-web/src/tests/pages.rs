@@ -168,7 +168,7 @@ async fn localhost_is_never_pinned_to_https() {
 #[tokio::test]
 async fn endpoints_that_are_not_served_say_so_to_programs() {
     let world = World::new().await;
-    for path in ["/oidc/register", "/dbconnections/signup", "/mfa/challenge"] {
+    for path in ["/passwordless/start", "/mfa/challenge"] {
         let answer = world.agent().post(path, &[("client_id", "x")]).await;
         assert_eq!(
             (answer.status, &answer.json()["error"]),

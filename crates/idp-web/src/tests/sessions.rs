@@ -172,3 +172,28 @@ async fn a_session_ends_without_use_and_after_its_time_whatever_happens() {
     hours(0.9);
     assert!(!watched.is_in(&mut used).await, "three hours are over");
 }
+
+#[tokio::test]
+async fn lifetimes_come_in_minutes_too_and_auth0s_flags_count_where_they_say_what_is_so() {
+    let watched = Watched::new().await;
+    let set =
+        async |body: Value| watched.world.call(&watched.token, "PATCH", "tenants/settings", Some(body)).await;
+    let minutes =
+        set(json!({ "session_lifetime_in_minutes": 90, "idle_session_lifetime_in_minutes": 30 })).await;
+    assert_eq!(minutes.json()["session_lifetime"], 1.5, "{}", minutes.body);
+    assert_eq!(minutes.json()["idle_session_lifetime"], 0.5);
+    let flags = json!({ "flags": { "enable_sso": true, "enable_client_connections": false } });
+    assert_eq!(set(flags).await.status, StatusCode::OK);
+    for (body, status, word) in [
+        (json!({ "flags": { "enable_client_connections": true } }), 403, "enable_client_connections"),
+        (json!({ "flags": { "enable_sso": "yes" } }), 400, "enable_sso"),
+        (json!({ "flags": { "no_such_flag": false } }), 400, "no_such_flag"),
+        (json!({ "session_lifetime_in_minutes": 0 }), 400, "session_lifetime_in_minutes"),
+        (json!({ "session_lifetime": 9000 }), 400, "session_lifetime"),
+        (json!({ "ephemeral_session_lifetime": -1 }), 400, "ephemeral_session_lifetime"),
+    ] {
+        let answer = set(body.clone()).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.body);
+        assert!(answer.json()["message"].as_str().unwrap().contains(word), "{body}: {}", answer.body);
+    }
+}

@@ -15,8 +15,8 @@ use base::{Clock, Keyring, Random, Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt;
 use idp::{
-    Call, ClientCertificate, Exchange, Hashing, Idp, Outbound, OutboundError, Parts, PasswordHasher, Reply,
-    model::Client, repository::Page, seed,
+    Call, ClientCertificate, Exchange, Hashing, Idp, Mail, Mailer, Outbound, OutboundError, Parts,
+    PasswordHasher, Reply, model::Client, repository::Page, seed,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) seeded: seed::DevCredentials,
     pub(super) network: Arc<Network>,
+    outbox: Arc<Outbox>,
     _directory: TempDir,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct World {
 pub(super) struct Network {
     documents: Mutex<BTreeMap<String, String>>,
     asked: Mutex<Vec<String>>,
+    posted: Mutex<Vec<(String, String)>>,
+    refusals: Mutex<BTreeMap<String, u16>>,
     told: Mutex<Vec<Told>>,
     arrived: tokio::sync::Notify,
 }
@@ -59,6 +62,16 @@ impl Network {
     /// Puts `body` at `url`.
     pub(super) fn publish(&self, url: &str, body: &str) {
         self.documents.lock().unwrap().insert(url.to_owned(), body.to_owned());
+    }
+
+    /// Answers whatever is sent to `url` with `status`.
+    pub(super) fn refuse(&self, url: &str, status: u16) {
+        self.refusals.lock().unwrap().insert(url.to_owned(), status);
+    }
+
+    /// What was posted since this was asked last, with where.
+    pub(super) fn posted(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.posted.lock().unwrap())
     }
 
     /// The addresses that were asked, in order.
@@ -85,6 +98,14 @@ impl Outbound for Network {
 
     fn send<'a>(&'a self, call: Call<'a>) -> Exchange<'a> {
         self.asked.lock().unwrap().push(call.url.to_owned());
+        if let Some(body) = call.body {
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            self.posted.lock().unwrap().push((call.url.to_owned(), body));
+        }
+        let status = self.refusals.lock().unwrap().get(call.url).copied();
+        if let Some(status) = status {
+            return Box::pin(async move { Ok(Reply { status, body: Vec::new() }) });
+        }
         let found = self.documents.lock().unwrap().get(call.url).cloned();
         Box::pin(async move {
             if let Some(body) = call.body {
@@ -93,6 +114,11 @@ impl Outbound for Network {
                     headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
                 self.told.lock().unwrap().push((call.url.to_owned(), headers, body.to_vec()));
                 self.arrived.notify_one();
+                // Forms are logout tokens, which need somebody who takes them; everything else is taken.
+                let form = call.headers.iter().any(|(_, value)| value.contains("form-urlencoded"));
+                if form && found.is_none() {
+                    return Err(OutboundError("nobody answers".to_owned()));
+                }
                 return Ok(Reply { status: 204, body: Vec::new() });
             }
             match found {
@@ -100,6 +126,16 @@ impl Outbound for Network {
                 None => Err(OutboundError("nobody answers".to_owned())),
             }
         })
+    }
+}
+
+/// The mail that the provider sent.
+#[derive(Default)]
+struct Outbox(Mutex<Vec<Mail>>);
+
+impl Mailer for Outbox {
+    fn take(&self, mail: Mail) {
+        self.0.lock().unwrap().push(mail);
     }
 }
 
@@ -128,9 +164,16 @@ impl World {
         let store = open(&file, &template.keyring).await;
         let network = Arc::new(Network::default());
         let keyring = Keyring::parse(&template.keyring).unwrap();
-        let idp = Arc::new(build(store, keyring, clock.clone(), network.clone()));
+        let outbox = Arc::new(Outbox::default());
+        let idp = Arc::new(build(store, keyring, clock.clone(), network.clone(), outbox.clone()));
         let router = router(IdpState::new(idp.clone(), clock.clone()).for_development(true));
-        Self { router, idp, clock, seeded: template.seeded.clone(), network, _directory: directory }
+        let seeded = template.seeded.clone();
+        Self { router, idp, clock, seeded, network, outbox, _directory: directory }
+    }
+
+    /// The mail that the provider sent, the newest last.
+    pub(super) fn mails(&self) -> Vec<Mail> {
+        self.outbox.0.lock().unwrap().clone()
     }
 
     /// A browser without cookies.
@@ -251,6 +294,7 @@ fn build(
     keyring: Keyring,
     clock: Clock,
     outbound: Arc<dyn Outbound>,
+    mailer: Arc<dyn Mailer>,
 ) -> Idp {
     Idp::new(Parts {
         repository: store,
@@ -259,6 +303,7 @@ fn build(
         keyring,
         hasher: Arc::new(PlainHasher),
         outbound,
+        mailer: Some(mailer),
         mtls_port: Some(9402),
         fallback_tenant: Some("dev".to_owned()),
     })
@@ -285,7 +330,8 @@ async fn make_template() -> Template {
     let keyring = Keyring::generate(&Random::system()).to_text().to_string();
     let store = open(&file, &keyring).await;
     let network = Arc::new(Network::default());
-    let idp = build(store, Keyring::parse(&keyring).unwrap(), Clock::fixed(START), network);
+    let ring = Keyring::parse(&keyring).unwrap();
+    let idp = build(store, ring, Clock::fixed(START), network, Arc::new(Outbox::default()));
     let seed = seed::DevSeed {
         tenant: "dev".to_owned(),
         origins: vec![format!("http://{HTTP}"), format!("https://{HTTPS}")],

@@ -40,8 +40,6 @@ const RULES: Rules = Rules {
         "form_template",
         "mobile",
         "native_social_login",
-        "oidc_backchannel_logout",
-        "oidc_logout",
         "organization_discovery_methods",
         "organization_require_behavior",
         "organization_usage",
@@ -93,6 +91,7 @@ impl ClientService {
 
     /// Makes one (201).
     pub async fn create(&self, site: &Site, mut body: Object) -> Result<Client, ManagementError> {
+        rename_logout(&mut body);
         let chosen = take_secret(&mut body)?;
         let method_given = body.contains_key("token_endpoint_auth_method");
         let rotation_given = body.contains_key("refresh_token");
@@ -113,6 +112,7 @@ impl ClientService {
 
     /// Changes what `body` names.
     pub async fn update(&self, site: &Site, id: &str, mut body: Object) -> Result<Client, ManagementError> {
+        rename_logout(&mut body);
         let chosen = take_secret(&mut body)?;
         let current = self.read(site, id).await?;
         let mut client = RULES.apply(&current, body)?;
@@ -151,6 +151,13 @@ impl ClientService {
 
 const MISSING: ManagementError =
     ManagementError::NotFound { code: Some("inexistent_client"), message: "The client does not exist" };
+
+/// `oidc_logout` was called `oidc_backchannel_logout` before.
+fn rename_logout(body: &mut Object) {
+    if let Some(logout) = body.shift_remove("oidc_backchannel_logout") {
+        body.entry("oidc_logout").or_insert(logout);
+    }
+}
 
 /// The secret an administrator chose: long enough to be the key of HS256.
 fn take_secret(body: &mut Object) -> Result<Option<Secret<String>>, ManagementError> {
@@ -211,6 +218,12 @@ pub(crate) fn check(client: &Client) -> Result<(), ManagementError> {
         return Err(invalid("client_metadata", "Expected up to 10 strings of up to 255 characters"));
     }
     check_requests(client)?;
+    let logout = client.oidc_logout.as_ref().map_or(&[][..], |logout| &logout.backchannel_logout_urls);
+    check_urls("oidc_logout.backchannel_logout_urls", logout, urls::is_callback)?;
+    if logout.len() > 5 || !logout.iter().all(|url| url.starts_with("https://") || url.starts_with("http://"))
+    {
+        return Err(invalid("oidc_logout.backchannel_logout_urls", "Expected up to 5 http or https URLs"));
+    }
     check_tokens(client)
 }
 

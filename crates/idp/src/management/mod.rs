@@ -1,18 +1,23 @@
 //! `/api/v2`: what administrators do, in Auth0's shapes. The services take the JSON object of the request and give the
 //! object for the answer; paths, paging and status lines are the web's.
 
+mod blocks;
 mod client_grants;
 pub(crate) mod clients;
 mod connections;
 mod error;
+mod grants;
 mod identities;
+mod logs;
 mod overlay;
 mod resource_servers;
 mod roles;
 mod scopes;
 mod search;
 mod sessions;
+mod tenant_flags;
 mod tenants;
+mod tickets;
 mod user_search;
 mod users;
 
@@ -20,11 +25,14 @@ pub use client_grants::ClientGrantService;
 pub use clients::ClientService;
 pub use connections::ConnectionService;
 pub use error::ManagementError;
+pub use grants::{GrantFilter, GrantService};
+pub use logs::{LogSearch, LogService};
 pub use resource_servers::ResourceServerService;
 pub use roles::RoleService;
 pub use scopes::MANAGEMENT_SCOPES;
 pub use sessions::SessionService;
 pub use tenants::TenantService;
+pub use tickets::TicketService;
 pub use user_search::UserSearch;
 pub use users::UserService;
 
@@ -55,6 +63,12 @@ pub struct Management {
     pub roles: RoleService,
     /// `/sessions` and `/refresh-tokens`, also of users
     pub sessions: SessionService,
+    /// `/grants`
+    pub grants: GrantService,
+    /// `/logs`
+    pub logs: LogService,
+    /// `/tickets`
+    pub tickets: TicketService,
     /// `/tenants/settings`
     pub tenants: TenantService,
 }
@@ -74,6 +88,9 @@ impl Management {
             users: UserService::new(core.clone()),
             roles: RoleService::new(core.clone()),
             sessions: SessionService::new(core.clone()),
+            grants: GrantService::new(core.clone()),
+            logs: LogService::new(core.clone()),
+            tickets: TicketService::new(core.clone()),
             tenants: TenantService::new(core),
         }
     }

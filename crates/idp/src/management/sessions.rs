@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Site,
     idp::Core,
-    model::{RefreshTokenRecord, Session, SessionCookieMode, iso8601},
+    model::{LogoutInitiator, RefreshTokenRecord, Session, SessionCookieMode, iso8601},
     repository::{Listing, Page, RefreshTokenFilter},
 };
 
@@ -35,15 +35,14 @@ impl SessionService {
 
     /// Ends a session (202). What it gave clients for when the user is away lives on.
     pub async fn end(&self, site: &Site, sid: &str) -> Result<(), ManagementError> {
-        self.live(site, sid).await?;
-        Ok(self.core.repository.end_session(&site.tenant.id, sid, self.core.clock.now()).await?)
+        let session = self.live(site, sid).await?;
+        self.core.end_session(site, &session, LogoutInitiator::SessionRevoked).await?;
+        Ok(())
     }
 
     /// Ends a session with every refresh token that came from it (202).
     pub async fn revoke(&self, site: &Site, sid: &str) -> Result<(), ManagementError> {
-        self.live(site, sid).await?;
-        let (tenant, now) = (&site.tenant.id, self.core.clock.now());
-        self.core.repository.end_session(tenant, sid, now).await?;
+        self.end(site, sid).await?;
         let filter = RefreshTokenFilter { sid: Some(sid), ..RefreshTokenFilter::default() };
         self.end_tokens(site, filter).await
     }
@@ -68,11 +67,7 @@ impl SessionService {
     /// Ends every session of a user (202).
     pub async fn end_of_user(&self, site: &Site, user: &str) -> Result<(), ManagementError> {
         self.user_exists(site, user).await?;
-        let (tenant, repository, now) = (&site.tenant.id, &self.core.repository, self.core.clock.now());
-        for session in repository.user_sessions(tenant, user, now, Page::ALL).await?.items {
-            repository.end_session(tenant, &session.sid, now).await?;
-        }
-        Ok(())
+        Ok(self.core.end_sessions_of(site, user, LogoutInitiator::SessionRevoked).await?)
     }
 
     /// A refresh token's family by its id.
@@ -129,14 +124,13 @@ impl SessionService {
             return Err(additional(name));
         }
         self.user_exists(site, user).await?;
-        let (tenant, now) = (&site.tenant.id, self.core.clock.now());
         match &sid {
             Some(sid) => {
                 let session = self.live(site, sid).await?;
                 if session.user_id != user {
                     return Err(NO_SESSION);
                 }
-                self.core.repository.end_session(tenant, sid, now).await?;
+                self.core.end_session(site, &session, LogoutInitiator::SessionRevoked).await?;
             }
             None => self.end_of_user(site, user).await?,
         }
@@ -184,7 +178,7 @@ impl SessionService {
 
     async fn shown(&self, site: &Site, session: &Session) -> Result<Value, ManagementError> {
         let clients = self.core.repository.session_clients(&site.tenant.id, &session.sid).await?;
-        let clients: Vec<Value> = clients.iter().map(|id| json!({ "client_id": id })).collect();
+        let clients: Vec<Value> = clients.iter().map(|(id, _)| json!({ "client_id": id })).collect();
         let settings = &site.tenant.settings;
         let moment = |at: i64| json!(iso8601(UnixMillis(at)));
         // The end without use moves with the last one.

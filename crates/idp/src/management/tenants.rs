@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     ManagementError, Object,
     overlay::{Rules, invalid},
+    tenant_flags,
 };
 use crate::{
     Site,
@@ -46,17 +47,22 @@ impl TenantService {
     }
 
     /// Changes what `body` names.
-    pub async fn update(&self, site: &Site, body: Object) -> Result<TenantSettings, ManagementError> {
+    pub async fn update(&self, site: &Site, mut body: Object) -> Result<TenantSettings, ManagementError> {
+        tenant_flags::tidy(&mut body)?;
         let mut settings = RULES.apply(&site.tenant.settings, body)?;
         for name in [&mut settings.default_audience, &mut settings.default_directory] {
             // Auth0 writes none as an empty string.
             *name = name.take().filter(|name| !name.is_empty());
         }
-        if !(0.0..=8760.0).contains(&settings.session_lifetime) {
-            return Err(invalid("session_lifetime", "Expected up to 8760 hours"));
-        }
-        if !(0.0..=8760.0).contains(&settings.idle_session_lifetime) {
-            return Err(invalid("idle_session_lifetime", "Expected up to 8760 hours"));
+        for (name, hours) in [
+            ("session_lifetime", settings.session_lifetime),
+            ("idle_session_lifetime", settings.idle_session_lifetime),
+            ("ephemeral_session_lifetime", settings.ephemeral_session_lifetime),
+            ("idle_ephemeral_session_lifetime", settings.idle_ephemeral_session_lifetime),
+        ] {
+            if !(0.0..=8760.0).contains(&hours) {
+                return Err(invalid(name, "Expected up to 8760 hours"));
+            }
         }
         if !settings.allowed_logout_urls.iter().all(|url| urls::is_logout_url(url)) {
             return Err(invalid("allowed_logout_urls", "Expected acceptable URLs"));

@@ -11,7 +11,7 @@ use crate::{
     RepositoryError, Site,
     idp::Core,
     login::SignUpError,
-    model::{Connection, User},
+    model::{Connection, LogoutInitiator, User},
     policy,
     repository::{Listing, Page, UserFilter},
 };
@@ -27,7 +27,7 @@ const RULES: Rules = Rules {
         "linked",
     ],
     merged: &["user_metadata", "app_metadata"],
-    unsupported: &["verify_phone_number", "verify_email", "verify_password"],
+    unsupported: &["verify_phone_number", "verify_password"],
 };
 
 /// Users.
@@ -64,6 +64,7 @@ impl UserService {
     pub async fn create(&self, site: &Site, mut body: Object) -> Result<User, ManagementError> {
         let password = take_password(&mut body)?;
         let chosen = take_text(&mut body, "user_id")?;
+        let mails = self.take_verify_email(&mut body)?;
         let mut user = RULES.apply(&User::default(), body)?;
         let connection = self.connection(site, &user.connection).await?;
         let local = match chosen {
@@ -79,8 +80,24 @@ impl UserService {
         check(&user)?;
         let hash = self.core.hasher.hash(password).await?;
         match self.core.repository.create_user(&site.tenant.id, &user, Some(&hash)).await {
-            Err(RepositoryError::Conflict(_)) => Err(exists()),
-            made => Ok(made.map(|()| user)?),
+            Err(RepositoryError::Conflict(_)) => return Err(exists()),
+            made => made?,
+        }
+        if mails && !user.email_verified {
+            self.core.mail_verification(site, &user).await?;
+        }
+        Ok(user)
+    }
+
+    /// Whether the user is to get a mail that asks to confirm the address. Without mail nobody can be asked.
+    fn take_verify_email(&self, body: &mut Object) -> Result<bool, ManagementError> {
+        match body.shift_remove("verify_email") {
+            None | Some(Value::Null | Value::Bool(false)) => Ok(false),
+            Some(Value::Bool(true)) if self.core.mailer.is_some() => Ok(true),
+            Some(Value::Bool(true)) => Err(ManagementError::Unsupported(
+                "No mail is sent here: verify_email cannot be true.".to_owned(),
+            )),
+            Some(_) => Err(invalid("verify_email", "Expected type boolean")),
         }
     }
 
@@ -90,6 +107,7 @@ impl UserService {
     pub async fn update(&self, site: &Site, id: &str, mut body: Object) -> Result<User, ManagementError> {
         let password = take_password(&mut body)?;
         let named = take_text(&mut body, "connection")?;
+        let mails = self.take_verify_email(&mut body)?;
         // Only says whose mail template to use.
         body.shift_remove("client_id");
         if body.contains_key("user_id") {
@@ -123,11 +141,15 @@ impl UserService {
         }
         check(&user)?;
         self.save(site, &connection, &current, &user, password).await?;
+        if mails && !user.email_verified {
+            self.core.mail_verification(site, &user).await?;
+        }
         self.read(site, id).await
     }
 
     /// Deletes one with all that is theirs (204).
     pub async fn delete(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
+        self.core.end_sessions_of(site, id, LogoutInitiator::AccountDeleted).await?;
         if self.core.repository.delete_user(&site.tenant.id, id).await? { Ok(()) } else { Err(MISSING) }
     }
 
@@ -156,6 +178,11 @@ impl UserService {
             repository.set_password(tenant, &user.user_id, hash, now).await?;
         }
         if hash.is_some() || (user.blocked && !current.blocked) {
+            let why = match hash {
+                Some(_) => LogoutInitiator::PasswordChanged,
+                None => LogoutInitiator::AccountDeactivated,
+            };
+            self.core.end_sessions_of(site, &user.user_id, why).await?;
             repository.end_everything(tenant, &user.user_id, now).await?;
         }
         Ok(())

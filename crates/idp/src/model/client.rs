@@ -3,7 +3,7 @@ use oauth::ClientAuthMethod;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Digest;
+use super::{Digest, OidcLogout};
 
 /// An application, in Auth0's shape. The secret is no part of the serialised form: [`Client::to_wire`] adds it where
 /// the reader may see it.
@@ -148,6 +148,9 @@ pub struct Client {
     /// The profile that it follows, in Auth0's names, with `fapi2_sp_pkj_dpop` and `fapi2_sp_mtls_dpop` besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compliance_level: Option<ComplianceLevel>,
+    /// Who is told when a session ends that it got something from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_logout: Option<OidcLogout>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
 }
@@ -315,6 +318,7 @@ impl Default for Client {
             backchannel_client_notification_endpoint: None,
             backchannel_authentication_request_signing_alg: None,
             compliance_level: None,
+            oidc_logout: None,
             created_at: 0,
         }
     }

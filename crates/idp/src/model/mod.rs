@@ -4,10 +4,13 @@ mod client;
 mod client_grant;
 mod connection;
 mod deferred;
+mod log_event;
+mod logout;
 mod records;
 mod resource_server;
 mod role;
 mod tenant;
+mod ticket;
 mod user;
 
 pub use client::{
@@ -20,6 +23,8 @@ pub use connection::{
     ValidationOptions,
 };
 pub use deferred::{Deferred, DeferredKind, DeferredRequest, DeferredState};
+pub use log_event::LogEvent;
+pub use logout::{InitiatorMode, LogoutDelivery, LogoutInitiator, LogoutInitiators, OidcLogout};
 pub use records::{
     AccessTokenRecord, AuthorizeRequest, Confirmation, Consent, Digest, Grant, KeyState, Prompt,
     PushedRequest, RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
@@ -30,6 +35,7 @@ pub use resource_server::{
 };
 pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};
+pub use ticket::{Ticket, TicketKind, TicketTerms};
 pub use user::{LinkedIdentity, User, fold};
 
 use base::UnixMillis;

@@ -40,6 +40,10 @@ pub struct TenantSettings {
     pub session_lifetime: f64,
     /// Hours without use after which a browser session ends.
     pub idle_session_lifetime: f64,
+    /// The same for sessions whose cookie goes with the browser.
+    pub ephemeral_session_lifetime: f64,
+    /// The same for sessions whose cookie goes with the browser.
+    pub idle_ephemeral_session_lifetime: f64,
     /// Whether the session cookie outlives the browser.
     pub session_cookie: SessionCookie,
     /// Whether `/oidc/logout` may be followed by a confirmation page.
@@ -113,6 +117,8 @@ impl Default for TenantSettings {
             enabled_locales: vec!["en".to_owned()],
             session_lifetime: 168.0,
             idle_session_lifetime: 72.0,
+            ephemeral_session_lifetime: 72.0,
+            idle_ephemeral_session_lifetime: 24.0,
             session_cookie: SessionCookie::default(),
             sessions: SessionSettings::default(),
             pushed_authorization_requests_supported: true,
@@ -130,12 +136,18 @@ impl Default for SessionSettings {
 impl TenantSettings {
     /// After how long a session ends whatever happens.
     pub fn absolute_lifetime(&self) -> Duration {
-        hours(self.session_lifetime)
+        hours(match self.session_cookie.mode {
+            SessionCookieMode::Persistent => self.session_lifetime,
+            SessionCookieMode::NonPersistent => self.ephemeral_session_lifetime,
+        })
     }
 
     /// After how long without use a session ends.
     pub fn idle_lifetime(&self) -> Duration {
-        hours(self.idle_session_lifetime)
+        hours(match self.session_cookie.mode {
+            SessionCookieMode::Persistent => self.idle_session_lifetime,
+            SessionCookieMode::NonPersistent => self.idle_ephemeral_session_lifetime,
+        })
     }
 }
 

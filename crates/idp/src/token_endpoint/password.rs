@@ -43,8 +43,8 @@ impl TokenEndpoint {
         let user = match self.core.check_password(site, &connection, &browser, username, &secret).await? {
             PasswordCheck::Right(user) if user.blocked => return Err(grant_error("user is blocked")),
             PasswordCheck::Right(user) => user,
-            PasswordCheck::Wrong => return Err(grant_error("Wrong email or password.")),
-            PasswordCheck::Locked => {
+            PasswordCheck::Wrong(_) => return Err(grant_error("Wrong email or password.")),
+            PasswordCheck::Locked(_) => {
                 let text = "Too many failed logins. Please wait a while before you try again.";
                 return Err(EndpointError::oauth(ErrorCode::TooManyAttempts, text));
             }

@@ -27,7 +27,17 @@ use self::{
     tree::{Mark, Problem},
 };
 
+pub(crate) use self::tree::{Kind as NodeKind, Node};
+
 pub(crate) use self::{check::admin_key, resources::Declared};
+
+/// Reads a YAML document that is no configuration file, but follows the same rules; what is wrong with it where it does
+/// not.
+pub(crate) fn parse_yaml(text: &str) -> Result<Node, String> {
+    let nothing = |_: &str| None;
+    tree::parse(text, &nothing)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
 
 /// Bytes of the file that are read at most.
 const MAX_FILE: u64 = 1 << 20;

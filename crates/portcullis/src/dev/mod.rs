@@ -6,9 +6,10 @@ mod echo;
 mod environment;
 mod file;
 mod folder;
+mod outbox;
 mod ports;
 
-use std::io::Write;
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use base::{Clock, Random, Secret};
 use idp::seed::{DevCredentials, DevSeed};
@@ -22,7 +23,9 @@ use crate::{
     tls::{self, ClientCertificates},
 };
 
-use self::{certificates::DevCertificates, folder::Folder, ports::Ports};
+use self::{certificates::DevCertificates, folder::Folder, outbox::Outbox, ports::Ports};
+
+pub(crate) use self::outbox::Outbox as Mails;
 
 /// Variable that names the admin key.
 const KEY_VARIABLE: &str = "PORTCULLIS_ADMIN_KEY";
@@ -35,6 +38,8 @@ pub(crate) struct Dev {
     certificates: DevCertificates,
     key: Secret<String>,
     test_clock: bool,
+    outbox: Arc<Outbox>,
+    tenant: Option<PathBuf>,
 }
 
 /// Fills the folder, loads its file and runs.
@@ -54,7 +59,15 @@ pub(crate) fn run(options: &cli::Dev) -> anyhow::Result<()> {
     let config = Config::load_with(&folder.path("portcullis.yaml"), &variables)?;
     log::start(&config.log);
     process::harden(false);
-    let dev = Dev { ports, folder, certificates, key, test_clock: options.test_clock };
+    let dev = Dev {
+        ports,
+        folder,
+        certificates,
+        key,
+        test_clock: options.test_clock,
+        outbox: Arc::new(Outbox::new(clock.clone())),
+        tenant: options.tenant.clone(),
+    };
     start::run(start::Plan { config, clock, random, dev: Some(dev) })
 }
 
@@ -62,6 +75,16 @@ impl Dev {
     /// Whether `POST /dev/clock` is served.
     pub(crate) const fn test_clock(&self) -> bool {
         self.test_clock
+    }
+
+    /// The mail that would have been sent.
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The directory that the demo tenant is brought to.
+    pub(crate) fn tenant(&self) -> Option<&PathBuf> {
+        self.tenant.as_ref()
     }
 
     /// What the identity provider's demo tenant is to have.
