@@ -1,4 +1,4 @@
-//! What was answered is kept: `kill -9` in the middle of writes, fifty times, and a restart.
+//! What was answered is kept: `kill -9` in the middle of writes, fifty times, a restart, and a disk that fails.
 //!
 //! Five writers, on both Admin APIs and on the Management API, write without pause until the process is killed
 //! right after one of them, each in its turn, got an answer. Everything that was answered must be there afterwards, whole; what was under
@@ -11,6 +11,9 @@
     reason = "helpers of tests, as tests do"
 )]
 
+#[cfg(feature = "peers")]
+#[path = "durability/disk.rs"]
+mod disk;
 mod support;
 
 use std::sync::Arc;

@@ -4,7 +4,6 @@
 //!
 //! | row | why there is no test of that name here |
 //! |---|---|
-//! | S03 | no command re-encrypts a store yet; that old keys open and the first one seals is a test of `base::Keyring` |
 //! | S05 | nothing from outside makes a handler panic: T13, A09 and A10 try |
 //! | S10 | nothing exports a store; what a viewer is told is A14 in `admin_api.rs` |
 //! | S11 | advisories, licences and the lock file are checked by `cargo xtask ci` |
@@ -27,3 +26,5 @@ mod identity;
 mod log;
 #[path = "secrets/process.rs"]
 mod process;
+#[path = "secrets/rotation.rs"]
+mod rotation;

@@ -11,6 +11,9 @@
 mod support;
 
 #[cfg(feature = "peers")]
+#[path = "suites/differential.rs"]
+mod differential;
+#[cfg(feature = "peers")]
 #[path = "suites/h2spec.rs"]
 mod h2spec;
 #[path = "suites/json.rs"]

@@ -5,7 +5,7 @@
 //! | row | why there is no test of that name here |
 //! |---|---|
 //! | T13 | the corpus of a million streams belongs to a nightly run; a seeded sample of it runs here (`t13_…`) |
-//! | T14 | compares with Envoy, HAProxy and nginx, which `cargo test` must not need; it is part of the benchmark's setup |
+//! | T14 | compares with nginx and HAProxy: it is in `suites/differential.rs` |
 //!
 //! Where the gateway deviates from a row on purpose: a bare LF ends a line of the head (T06); a request with both
 //! `Content-Length` and `Transfer-Encoding` is read by the latter and its connection closed (T01, RFC 9112 section
@@ -24,6 +24,8 @@ mod support;
 
 #[path = "transport/bodies.rs"]
 mod bodies;
+#[path = "transport/drain.rs"]
+mod drain;
 #[path = "transport/framing.rs"]
 mod framing;
 #[path = "transport/fuzz.rs"]
@@ -32,6 +34,8 @@ mod fuzz;
 mod http2;
 #[path = "transport/http2_floods.rs"]
 mod http2_floods;
+#[path = "transport/leaving.rs"]
+mod leaving;
 #[path = "transport/limits.rs"]
 mod limits;
 #[path = "transport/llhttp.rs"]

@@ -21,6 +21,8 @@ pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod provider;
 #[cfg(feature = "peers")]
+pub(crate) mod proxies;
+#[cfg(feature = "peers")]
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod site;

@@ -147,7 +147,15 @@ pub(crate) async fn handshake(
     port: u16,
     name: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    over(config, TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?, name).await
+}
+
+/// The same on a connection that is there.
+pub(crate) async fn over(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     within("a TLS handshake", TlsConnector::from(config).connect(name, stream)).await
 }

@@ -11,7 +11,7 @@ pub(crate) struct Package {
     proof: &'static str,
 }
 
-/// Peers of the tests: a browser, a database server, and a Redis.
+/// Peers of the tests: a browser, a database server, a Redis, other proxies, and what makes a disk fail.
 pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "curl", proof: "/usr/bin/curl" },
     Package { name: "chromium", proof: "/usr/bin/chromium" },
@@ -21,6 +21,9 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "npm", proof: "/usr/bin/npm" },
     Package { name: "python3-venv", proof: "/usr/share/doc/python3-venv" },
     Package { name: "redis-server", proof: "/usr/bin/redis-server" },
+    Package { name: "strace", proof: "/usr/bin/strace" },
+    Package { name: "nginx-light", proof: "/usr/sbin/nginx" },
+    Package { name: "haproxy", proof: "/usr/sbin/haproxy" },
 ];
 
 /// Rivals and the load generator of the benchmarks. Envoy comes from PyPI.
@@ -110,7 +113,7 @@ fn install_authlib(folder: &Path) -> anyhow::Result<()> {
     }
     run(Command::new("python3").args(["-m", "venv", "venv"]).current_dir(folder))?;
     let wanted = fs::canonicalize(source.join("requirements.txt"))?;
-    let mut pip = Command::new("venv/bin/pip");
+    let mut pip = Command::new(folder.join("venv/bin/pip"));
     run(pip.args(["install", "--quiet", "--no-deps", "-r"]).arg(wanted).current_dir(folder))?;
     Ok(fs::write(&installed, current)?)
 }

@@ -17,6 +17,7 @@ mod patch;
 pub mod plugins;
 mod references;
 mod replace;
+mod reseal;
 mod resources;
 pub mod schema;
 mod serving;
@@ -25,6 +26,7 @@ mod writer;
 pub use base::yaml::typed;
 pub use dialect::{Dialect, Options};
 pub use references::{Environment, References};
+pub use reseal::Resealer;
 pub use resources::Kind;
 
 #[cfg(test)]

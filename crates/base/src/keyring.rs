@@ -126,10 +126,23 @@ impl Keyring {
         Ok(plain)
     }
 
-    /// Whether `sealed` was made by the ring's first key; if not, it is to be sealed again before a key is dropped.
-    pub fn is_current(&self, sealed: &[u8]) -> bool {
+    /// Whether `sealed` was made by the ring's first key.
+    fn is_current(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(1..=ID_BYTES);
-        self.keys.first().is_some_and(|key| id == Some(&key.id))
+        sealed.first() == Some(&VERSION) && self.keys.first().is_some_and(|key| id == Some(&key.id))
+    }
+
+    /// What `sealed` holds, sealed by the ring's first key; `None` where that is what sealed it.
+    pub fn again(&self, random: &Random, sealed: &[u8], place: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        if self.is_current(sealed) {
+            return Ok(None);
+        }
+        Ok(Some(self.seal(random, &self.open(sealed, place)?, place)))
+    }
+
+    /// Names of its keys, the sealing one first: hexadecimal, and no secret.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.iter().map(|key| key.id.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
     }
 
     /// One key per member of the ring for another purpose, the sealing one first (HKDF-SHA256, `purpose` as info).
@@ -190,9 +203,11 @@ mod tests {
         let both = Keyring::parse(&format!("{}{}", *new.to_text(), *old.to_text())).unwrap();
         let sealed = old.seal(&random, b"x", b"p");
         assert_eq!(both.open(&sealed, b"p").unwrap().as_slice(), b"x");
-        assert!(!both.is_current(&sealed));
-        assert!(both.is_current(&both.seal(&random, b"x", b"p")));
+        let again = both.again(&random, &sealed, b"p").unwrap().unwrap();
+        assert_eq!(new.open(&again, b"p").unwrap().as_slice(), b"x");
+        assert!(both.again(&random, &again, b"p").unwrap().is_none());
         assert!(matches!(new.open(&sealed, b"p"), Err(SealError::UnknownKey)));
+        assert_eq!(both.ids(), [new.ids(), old.ids()].concat());
     }
 
     #[test]

@@ -44,9 +44,10 @@ pub(crate) struct Seen<'a> {
 /// The head of an answer as conditions see it.
 pub(crate) struct Answer<'a> {
     pub(crate) status: StatusCode,
-    pub(crate) upstream_status: Option<StatusCode>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) upstream: Option<&'a str>,
+    /// What the upstream said; `None`: the answer is not its own.
+    pub(crate) upstream_status: Option<StatusCode>,
 }
 
 impl Variables for Seen<'_> {
@@ -72,11 +73,11 @@ impl Variables for Seen<'_> {
             Variable::RouteName => Cow::Borrowed(self.route.name.as_deref()?),
             Variable::ServiceId => Cow::Borrowed(self.route.service_id.as_deref()?),
             Variable::ConsumerName => Cow::Borrowed(self.consumer?.name()),
+            Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
+            Variable::Status => Cow::Owned(self.answer.as_ref()?.status.as_str().to_owned()),
             Variable::UpstreamStatus => {
                 Cow::Owned(self.answer.as_ref()?.upstream_status?.as_str().to_owned())
             }
-            Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
-            Variable::Status => Cow::Owned(self.answer.as_ref()?.status.as_str().to_owned()),
             Variable::SentHeader(name) => joined(self.answer.as_ref()?.headers, name)?,
             Variable::UpstreamAddr => Cow::Borrowed(self.answer.as_ref()?.upstream?),
             Variable::Exchange(_) => return None,
@@ -93,6 +94,9 @@ impl Variables for Ended<'_> {
         match name {
             Variable::Exchange(measure) => measured(exchange, *measure).map(Cow::Owned),
             Variable::Status => Some(Cow::Owned(exchange.status.as_str().to_owned())),
+            Variable::UpstreamStatus => {
+                exchange.upstream_status.map(|status| Cow::Owned(status.as_str().to_owned()))
+            }
             Variable::UpstreamAddr => exchange.upstream.map(Cow::Borrowed),
             Variable::SentHeader(name) => joined(exchange.headers?, name),
             name => {

@@ -86,6 +86,7 @@ pub(crate) struct Observed {
     pub(crate) sent: u64,
     pub(crate) upstream_took: Option<Duration>,
     pub(crate) upstream: Option<Box<str>>,
+    pub(crate) upstream_status: Option<StatusCode>,
     pub(crate) failure: Option<Box<str>>,
 }
 
@@ -104,6 +105,7 @@ impl Observed {
             took: now.saturating_sub(self.began),
             upstream_took: self.upstream_took,
             upstream: self.upstream.as_deref(),
+            upstream_status: self.upstream_status,
             failure: self.failure.as_deref(),
         };
         for plugin in &self.plugins {

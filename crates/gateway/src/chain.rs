@@ -72,22 +72,6 @@ pub(crate) struct Ran<'s> {
     decided: Decided,
 }
 
-/// An answer before its body.
-pub(crate) struct Answered<'a> {
-    /// Who asked.
-    pub(crate) peer: &'a Peer,
-    /// For what.
-    pub(crate) head: &'a RequestHead,
-    /// What the upstream answered with.
-    pub(crate) upstream_status: Option<StatusCode>,
-    pub(crate) status: &'a mut StatusCode,
-    pub(crate) headers: &'a mut HeaderMap,
-    /// The target that was asked, where that is known.
-    pub(crate) upstream: Option<&'a str>,
-    /// What is to become of the body.
-    pub(crate) body: &'a mut Vec<BodyChange>,
-}
-
 impl<'s> Chain<'_, 's> {
     /// Runs the plugins of `route`, until one of them ends the request.
     pub(crate) async fn run(mut self, route: &Arc<Route>, part: Option<&'s Part>) -> Option<End> {
@@ -111,7 +95,7 @@ impl<'s> Chain<'_, 's> {
         }
         self.ran.merged = self.ran.attached.as_ref().and_then(|attached| {
             let layer = &attached.consumer().layer;
-            (!layer.entries.is_empty()).then(|| self.core.merged.find(&route.plan, layer))
+            (!layer.is_empty()).then(|| self.core.merged.find(&route.plan, layer))
         });
         let merged = self.ran.merged.clone();
         if self.ran.arrived.is_none() && merged.as_ref().is_some_and(|merged| merged.plan.logs_heads) {
@@ -169,8 +153,8 @@ impl<'s> Chain<'_, 's> {
                     response: self.added,
                     consumers,
                     attached: &mut self.ran.attached,
-                    notes: &mut self.ran.notes,
                     decided: &mut self.ran.decided,
+                    notes: &mut self.ran.notes,
                 },
             );
             let verdict = match flow {
@@ -205,41 +189,29 @@ impl<'s> Chain<'_, 's> {
 
 impl Ran<'_> {
     /// Shows the head of the answer to the plugins that take part in it.
-    pub(crate) fn on_response(&mut self, route: Option<&Arc<Route>>, answered: Answered<'_>) {
-        let Answered { peer, head, upstream_status, status, headers, upstream, body } = answered;
-        let attached = self.attached.as_ref();
-        let decided = &mut self.decided;
-        let notes = &self.notes;
-        let mut show = |plugins: &[Arc<dyn Plugin>], route: &Arc<Route>| {
-            for plugin in plugins {
-                plugin.response_headers(&mut PluginResponse {
-                    status,
-                    headers,
-                    route,
-                    peer,
-                    head,
-                    attached,
-                    upstream_status,
-                    upstream,
-                    notes,
-                    body,
-                    decided,
-                });
-            }
-        };
+    pub(crate) fn on_response(&mut self, route: Option<&Arc<Route>>, answer: &mut Answered<'_>) {
+        // Taken out, so that the plugins can be shown the rest meanwhile.
+        let mut decided = std::mem::take(&mut self.decided);
         for part in &self.parts {
-            show(&part.global.response_headers, route.unwrap_or(&part.nowhere));
+            let route = route.unwrap_or(&part.nowhere);
+            for plugin in &part.global.response_headers {
+                plugin.response_headers(&mut answer.show(self, route, &mut decided));
+            }
         }
-        let Some(route) = route else { return };
-        let plan = self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan);
-        show(&plan.response_headers, route);
+        if let Some(route) = route {
+            for plugin in &self.plan(route).response_headers {
+                plugin.response_headers(&mut answer.show(self, route, &mut decided));
+            }
+        }
+        self.decided = decided;
     }
 
     /// The plugins that are told when the answer has ended, and of which route.
     pub(crate) fn observers(&self, route: Option<&Arc<Route>>) -> Option<(Observers, Arc<Route>)> {
         let own = route.map(|route| self.plan(route).log.as_slice()).unwrap_or_default();
         let global = self.parts.iter().flat_map(|part| &part.global.log);
-        let plugins: Observers = global.chain(own).cloned().collect();
+        let runs = |plugin: &&Arc<dyn Plugin>| !self.decided.is_ruled_out(plugin);
+        let plugins: Observers = global.chain(own).filter(runs).cloned().collect();
         let route = route.or_else(|| self.parts.first().map(|part| &part.nowhere))?;
         (!plugins.is_empty()).then(|| (plugins, Arc::clone(route)))
     }
@@ -252,6 +224,40 @@ impl Ran<'_> {
 
     fn plan<'a>(&'a self, route: &'a Route) -> &'a Plan {
         self.merged.as_ref().map_or(&*route.plan, |merged| &merged.plan)
+    }
+}
+
+/// The head of an answer on its way through the plugins.
+pub(crate) struct Answered<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) peer: &'a Peer,
+    pub(crate) status: &'a mut StatusCode,
+    pub(crate) headers: &'a mut HeaderMap,
+    pub(crate) upstream: Option<&'a str>,
+    pub(crate) upstream_status: Option<StatusCode>,
+    pub(crate) body: &'a mut Vec<BodyChange>,
+}
+
+impl Answered<'_> {
+    fn show<'s>(
+        &'s mut self,
+        ran: &'s Ran<'_>,
+        route: &'s Arc<Route>,
+        decided: &'s mut Decided,
+    ) -> PluginResponse<'s> {
+        PluginResponse {
+            status: self.status,
+            headers: self.headers,
+            route,
+            peer: self.peer,
+            head: self.head,
+            consumer: ran.attached.as_ref().map(|attached| attached.consumer().as_ref()),
+            upstream: self.upstream,
+            upstream_status: self.upstream_status,
+            decided,
+            notes: &ran.notes,
+            body: self.body,
+        }
     }
 }
 

@@ -72,36 +72,9 @@ impl ClientBody {
         }
     }
 
-    /// A body that was read already.
-    pub(crate) fn read_already(bytes: Bytes, signs: Arc<Signs>) -> Self {
-        let total = bytes.len() as u64;
-        Self {
-            incoming: None,
-            ended: true,
-            seen_bytes: bytes.len(),
-            seen: SmallVec::from_buf([bytes]),
-            forgotten: false,
-            place: 0,
-            trailers: None,
-            limit: u64::MAX,
-            total,
-            signs,
-        }
-    }
-
-    /// Bytes that came so far.
-    pub(crate) const fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Takes less than before.
-    pub(crate) fn limit_to(&mut self, limit: u64) {
-        self.limit = self.limit.min(limit);
-    }
-
     /// How many bytes it says that it has, at least.
     pub(crate) fn announced(&self) -> u64 {
-        self.incoming.as_ref().map_or(self.total, |incoming| incoming.size_hint().lower())
+        self.total + self.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
     }
 
     /// All of it: at most `limit` bytes, within `patience`. It is handed out again from its beginning.
@@ -128,6 +101,33 @@ impl ClientBody {
         let whole = whole.map_err(|error| error.failure())?;
         (self.seen, self.forgotten, self.place) = (smallvec![whole.clone()], false, 0);
         Ok(whole)
+    }
+
+    /// A body that was read already.
+    pub(crate) fn of(bytes: Bytes, signs: Arc<Signs>) -> Self {
+        let total = bytes.len() as u64;
+        Self {
+            incoming: None,
+            ended: true,
+            seen_bytes: bytes.len(),
+            seen: SmallVec::from_buf([bytes]),
+            forgotten: false,
+            place: 0,
+            trailers: None,
+            limit: u64::MAX,
+            total,
+            signs,
+        }
+    }
+
+    /// Allows it no more bytes than these, where it was allowed more.
+    pub(crate) fn limit_to(&mut self, limit: u64) {
+        self.limit = self.limit.min(limit);
+    }
+
+    /// Bytes that came so far.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
     }
 
     /// Whether there is nothing, or nothing more, to hand out.

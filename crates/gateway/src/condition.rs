@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use smallvec::SmallVec;
 
 use crate::plugin::{
-    BodyInspector, BodyReader, Flow, Phases, Plugin, PluginRequest, PluginResponse, Reply, Verdict,
+    BodyInspector, BodyReader, Exchange, Flow, Phases, Plugin, PluginRequest, PluginResponse, Reply, Verdict,
 };
 
 /// What is added to a plugin.
@@ -69,6 +69,12 @@ impl Refusal {
 }
 
 impl Decided {
+    /// Whether it is known that this plugin does not run.
+    pub(crate) fn is_ruled_out(&self, plugin: &Arc<dyn Plugin>) -> bool {
+        let key = Arc::as_ptr(plugin).cast::<()>().addr();
+        self.0.contains(&(key, false))
+    }
+
     /// What is known of the plugin at this address, or what is found out now.
     fn or_decide(&mut self, key: usize, decide: impl FnOnce() -> bool) -> bool {
         if let Some((_, known)) = self.0.iter().find(|(decided, _)| *decided == key) {
@@ -125,7 +131,9 @@ impl Plugin for Conditional {
     }
 
     fn phases(&self) -> Phases {
-        self.plugin.phases()
+        let own = self.plugin.phases();
+        // Whether it is told of the end is decided when the answer is known at the latest.
+        if own.contains(Phases::LOG) { own.and(Phases::RESPONSE_HEADERS) } else { own }
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
@@ -143,9 +151,13 @@ impl Plugin for Conditional {
             *response.decided = decided;
             runs
         });
-        if runs {
+        if runs && self.plugin.phases().contains(Phases::RESPONSE_HEADERS) {
             self.plugin.response_headers(response);
         }
+    }
+
+    fn log(&self, exchange: &Exchange<'_>) {
+        self.plugin.log(exchange);
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -224,11 +224,9 @@ impl CoreSeed {
         for (socket, spec) in self.sockets {
             match TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    accepting.push(tokio::task::spawn_local(listener::accept(
-                        Rc::clone(&core),
-                        listener,
-                        spec,
-                    )));
+                    let listener = Rc::new(listener);
+                    let accept = listener::accept(Rc::clone(&core), Rc::clone(&listener), Arc::clone(&spec));
+                    accepting.push((tokio::task::spawn_local(accept), listener, spec));
                 }
                 Err(error) => tracing::error!(%error, address = %spec.address, "cannot accept connections"),
             }
@@ -238,9 +236,10 @@ impl CoreSeed {
             Ok(limit) => limit.unwrap_or_default(),
             Err(_) => Duration::ZERO,
         };
-        accepting.iter().for_each(tokio::task::JoinHandle::abort);
-        for task in accepting {
+        for (task, listener, spec) in accepting {
+            task.abort();
             let _ = task.await;
+            listener::close(&core, listener, &spec);
         }
         core.connections.drain();
         let _ = timeout(limit, core.connections.all_closed()).await;

@@ -27,15 +27,15 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Longest method; real ones have at most 17 letters.
 const MAX_METHOD: usize = 32;
 
-/// Turns what the codec read into the head that plugins see, or says why it is refused.
-pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<RequestHead, Failure> {
+/// Turns what the codec read into the head that plugins see, or says why it is refused. A refused head keeps its headers.
+pub(crate) fn admit(parts: &mut Parts, connection: &ConnectionInfo) -> Result<RequestHead, Failure> {
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
-    check_method(&parts, extended_connect)?;
-    check_transfer_coding(&parts)?;
-    let host = host(&mut parts)?;
-    let target = target(&parts)?;
-    let upgrade = upgrade(&parts, extended_connect)?;
+    check_method(parts, extended_connect)?;
+    check_transfer_coding(parts)?;
+    let host = host(parts)?;
+    let target = target(parts)?;
+    let upgrade = upgrade(parts, extended_connect)?;
     remove_hop_by_hop(&mut parts.headers);
     join_cookies(&mut parts.headers);
     remove_claims_of_the_client(&mut parts.headers, connection.peer.trusted);
@@ -43,10 +43,10 @@ pub(crate) fn admit(mut parts: Parts, connection: &ConnectionInfo) -> Result<Req
         parts.method = Method::GET;
     }
     Ok(RequestHead {
-        method: parts.method,
+        method: std::mem::take(&mut parts.method),
         target,
         host,
-        headers: parts.headers,
+        headers: std::mem::take(&mut parts.headers),
         version: parts.version,
         websocket: upgrade,
         sending: Sending::default(),
@@ -116,9 +116,11 @@ fn host(parts: &mut Parts) -> Result<HostName, Failure> {
         (Some(line), Some(target)) if line.name() != target.name() || line.port() != target.port() => {
             return Err(bad_request("the Host and the target disagree"));
         }
-        (Some(host), _) | (None, Some(host)) => host,
+        (Some(host), _) => host,
+        // HTTP/1.1 demands the header beside the absolute form too (RFC 9112 section 3.2).
+        (None, Some(host)) if parts.version != Version::HTTP_11 => host,
         (None, None) if parts.version == Version::HTTP_10 => unnamed_host(),
-        (None, None) => return Err(bad_request("there is no Host")),
+        (None, _) => return Err(bad_request("there is no Host")),
     };
     parts.headers.remove(header::HOST);
     Ok(host)

@@ -22,6 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::Acceptor;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -47,6 +48,8 @@ const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MIN_HEAD: usize = 8 * 1024;
 /// Pause after the system refused to hand over a connection (no descriptors left): the backlog keeps them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A client that has connected when a drain begins gets so long for the first bytes of its request.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// What is known of a client's connection, with the header values made of it.
 #[derive(Debug)]
@@ -64,19 +67,10 @@ pub(crate) struct ConnectionInfo {
 }
 
 /// Accepts connections until the core drains.
-pub(crate) async fn accept(core: Rc<Core>, listener: TcpListener, spec: Arc<ListenerSpec>) {
+pub(crate) async fn accept(core: Rc<Core>, listener: Rc<TcpListener>, spec: Arc<ListenerSpec>) {
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => {
-                let entered = Connections::enter(&core);
-                tokio::task::spawn_local(connection(
-                    Rc::clone(&core),
-                    stream,
-                    address,
-                    Arc::clone(&spec),
-                    entered,
-                ));
-            }
+            Ok((stream, address)) => begin(&core, stream, address, &spec),
             Err(error) if is_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -84,6 +78,31 @@ pub(crate) async fn accept(core: Rc<Core>, listener: TcpListener, spec: Arc<List
             }
         }
     }
+}
+
+/// Closes the listener that nobody accepts from any more, after the connections that the system has made for it: closing
+/// it first would reset them, and the requests that are on their way with them.
+pub(crate) fn close(core: &Rc<Core>, listener: Rc<TcpListener>, spec: &Arc<ListenerSpec>) {
+    let Some(Ok(listener)) = Rc::into_inner(listener).map(TcpListener::into_std) else { return };
+    // New ones are not answered from here on, which their clients take for loss until the port is closed.
+    let _ = SockRef::from(&listener).listen(0);
+    loop {
+        let accepted = listener.accept().and_then(|(stream, address)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, address))
+        });
+        match accepted {
+            Ok((stream, address)) => begin(core, stream, address, spec),
+            Err(error) if is_one_connection(&error) => {}
+            // None is left, or the system refuses to hand one over.
+            Err(_) => return,
+        }
+    }
+}
+
+fn begin(core: &Rc<Core>, stream: TcpStream, address: SocketAddr, spec: &Arc<ListenerSpec>) {
+    let entered = Connections::enter(core);
+    tokio::task::spawn_local(connection(Rc::clone(core), stream, address, Arc::clone(spec), entered));
 }
 
 /// Whether accepting failed for one connection alone, which is gone already.
@@ -130,8 +149,13 @@ async fn connection(
         return;
     };
     let info = Rc::new(describe(client, local, trusted, Some(secured.client)));
-    let stream = ClientStream::new(BytesMut::new(), secured.stream, limits.header, Arc::clone(&info.signs));
-    if secured.h2 {
+    let (h2, mut stream) = (secured.h2, secured.stream);
+    let mut first = BytesMut::new();
+    if core.connections.is_draining() && !h2 {
+        let _ = timeout(LAST_WORD, stream.read_buf(&mut first)).await;
+    }
+    let stream = ClientStream::new(first, stream, limits.header, Arc::clone(&info.signs));
+    if h2 {
         serve_h2(core, stream, info, &entered).await;
     } else {
         serve_h1(core, stream, info, &entered).await;
@@ -230,13 +254,17 @@ async fn plain(
             }
         }
     });
-    // A drain ends connections that have not said anything yet.
+    // A drain ends connections that have not said anything yet, but what they say may be on its way.
+    let mut last_word = None;
     let decided = timeout(
         limit,
         std::future::poll_fn(|cx| {
             entered.wake_on_drain(cx.waker());
             match reading.as_mut().poll(cx) {
-                Poll::Pending if core.connections.is_draining() => Poll::Ready(None),
+                Poll::Pending if core.connections.is_draining() => {
+                    let until = last_word.get_or_insert_with(|| Box::pin(sleep_until(deadline(LAST_WORD))));
+                    until.as_mut().poll(cx).map(|()| None)
+                }
                 other => other,
             }
         }),
@@ -279,14 +307,18 @@ where
     // What the client had taken when it was first seen idle, and how many glances ago.
     let mut idle = Some((0, 0));
     std::future::poll_fn(|cx| {
-        if core.connections.is_draining() && !told {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
         entered.wake_on_drain(cx.waker());
         // How a client's connection ended is the client's affair.
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
+        }
+        // After the codec has seen what is there: it gives up a connection at once of which it has read nothing.
+        if core.connections.is_draining() && !told {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
         }
         while timer.as_mut().poll(cx).is_ready() {
             let taken = info.signs.taken.load(Ordering::Relaxed);

@@ -194,10 +194,10 @@ pub struct PluginRequest<'a> {
     pub consumers: &'a Arc<Consumers>,
     /// Who the request was found to come from.
     pub attached: &'a mut Option<Attached>,
-    /// What plugins remember until the answer comes.
-    pub notes: &'a mut Notes,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
+    /// What plugins remember until the answer comes.
+    pub notes: &'a mut Notes,
 }
 
 impl PluginRequest<'_> {
@@ -239,14 +239,14 @@ pub struct PluginResponse<'a> {
     pub route: &'a Arc<Route>,
     /// Where the request came from.
     pub peer: &'a Peer,
-    /// The request as it went upstream, or would have gone.
+    /// The head that went upstream, or would have gone.
     pub head: &'a RequestHead,
     /// Who the request was found to come from.
-    pub attached: Option<&'a Attached>,
+    pub consumer: Option<&'a Consumer>,
+    /// The target that answered; `None`: the gate itself did.
+    pub upstream: Option<&'a str>,
     /// The status that the upstream answered with; `None`: the answer is not its own.
     pub upstream_status: Option<StatusCode>,
-    /// The target that was asked, where that is known.
-    pub upstream: Option<&'a str>,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
     /// What plugins remembered of the request.
@@ -258,14 +258,19 @@ pub struct PluginResponse<'a> {
 impl PluginResponse<'_> {
     /// Request and answer for conditions over their variables.
     pub fn variables(&self) -> impl expr::Variables {
-        let consumer = self.attached.map(Attached::consumer).map(Arc::as_ref);
-        let answer = Some(Answer {
+        let answer = Answer {
             status: *self.status,
-            upstream_status: self.upstream_status,
             headers: self.headers,
             upstream: self.upstream,
-        });
-        Seen { head: self.head, peer: self.peer, route: self.route, consumer, answer }
+            upstream_status: self.upstream_status,
+        };
+        Seen {
+            head: self.head,
+            peer: self.peer,
+            route: self.route,
+            consumer: self.consumer,
+            answer: Some(answer),
+        }
     }
 }
 
@@ -374,6 +379,8 @@ pub struct Exchange<'a> {
     pub upstream_took: Option<Duration>,
     /// The target that answered.
     pub upstream: Option<&'a str>,
+    /// The status that it answered with; `None`: the answer is not its own.
+    pub upstream_status: Option<StatusCode>,
     /// What went wrong.
     pub failure: Option<&'a str>,
 }

@@ -54,16 +54,21 @@ pub(crate) async fn serve(
 
     let body = (!incoming.is_end_stream())
         .then(|| ClientBody::new(incoming, core.settings.limits.body_bytes, Arc::clone(&connection.signs)));
-    let (html, version) = (wants_page(&parts.headers), parts.version);
+    let version = parts.version;
     let mut outcome = Outcome::default();
     let mut ran = Ran::default();
     let mut route = None;
-    let mut admitted = hygiene::admit(parts, &connection).and_then(|head| {
-        client_policy::admit(&snapshot.certificates, &connection, &head)?;
-        Ok(head)
-    });
+    // What a refusal looks like is asked only of those who get one.
+    let mut admitted = match hygiene::admit(&mut parts, &connection) {
+        Err(failure) => Err((failure, wants_page(&parts.headers))),
+        Ok(head) => match client_policy::admit(&snapshot.certificates, &connection, &head) {
+            Err(failure) => Err((failure, head.prefers_html())),
+            Ok(()) => Ok(head),
+        },
+    };
     match &mut admitted {
-        Err(failure) => {
+        Err((failure, html)) => {
+            let html = *html;
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
             // Who sends one malformed request is not trusted with the framing of the next.
@@ -120,14 +125,14 @@ struct Outcome {
     /// Headers that plugins add to whatever is answered.
     added: Vec<(HeaderName, HeaderValue)>,
     upstream: Option<Box<str>>,
+    /// What the upstream itself answered with.
+    upstream_status: Option<StatusCode>,
     /// Whether anybody asks who answered, and when.
     traced: bool,
     /// How long the target's answer took to begin.
     upstream_took: Option<Duration>,
     /// Bytes of the request's body that were sent on.
     received: u64,
-    /// What the upstream itself answered with.
-    upstream_status: Option<StatusCode>,
     failure: Option<Box<str>>,
 }
 
@@ -139,10 +144,10 @@ impl Default for Outcome {
             source: Source::Full(None),
             added: Vec::new(),
             upstream: None,
+            upstream_status: None,
             traced: false,
             upstream_took: None,
             received: 0,
-            upstream_status: None,
             failure: None,
         }
     }
@@ -199,7 +204,13 @@ impl Client<'_> {
         }
     }
 
-    async fn send(self, route: &Route, upstream: &Upstream, head: &mut RequestHead, outcome: &mut Outcome) {
+    async fn send(
+        mut self,
+        route: &Route,
+        upstream: &Upstream,
+        head: &mut RequestHead,
+        outcome: &mut Outcome,
+    ) {
         hygiene::forward(head, self.connection, self.peer);
         head.remove_cookies(is_provider_cookie);
         let asked = head.websocket;
@@ -208,6 +219,9 @@ impl Client<'_> {
         let tunnel_or_nothing = asked && head.version == Version::HTTP_2;
         let limit = self.core.settings.limits.body_bytes;
         let limit = head.sending.body_limit.map_or(limit, |less| limit.min(less));
+        if let Some(body) = &mut self.body {
+            body.limit_to(limit);
+        }
         let refused = if tunnel_or_nothing && !tunnelled {
             Some(Failure::Client(StatusCode::NOT_IMPLEMENTED, "this route has no WebSockets"))
         } else if self.body.as_ref().is_some_and(|body| body.announced() > limit) {
@@ -219,30 +233,16 @@ impl Client<'_> {
             outcome.fail(&failure, route.errors, head);
             return;
         }
-        let signs = || Arc::clone(&self.connection.signs);
-        let edits = std::mem::take(&mut head.sending.body);
-        let mut body = self.body;
-        if let Some(body) = &mut body {
-            body.limit_to(limit);
-        }
-        if !edits.is_empty() {
-            let limit = edits.iter().map(|edit| edit.limit as u64).fold(limit, u64::min);
-            let whole = match &mut body {
-                None => Ok(Bytes::new()),
-                Some(body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await,
-            };
-            match whole {
-                Ok(whole) => {
-                    let whole = edits.iter().fold(whole, |whole, edit| (edit.apply)(whole));
-                    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-                    body = (!whole.is_empty()).then(|| ClientBody::read_already(whole, signs()));
-                }
+        let body = match self.body.take() {
+            body if head.sending.body.is_empty() => body,
+            body => match self.edited(body, limit, head).await {
+                Ok(body) => body,
                 Err(failure) => {
                     outcome.fail(&failure, route.errors, head);
                     return;
                 }
-            }
-        }
+            },
+        };
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let mut delivery =
             Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
@@ -276,6 +276,25 @@ impl Client<'_> {
             }
             Err(failure) => outcome.fail(&failure, route.errors, head),
         }
+    }
+
+    /// The body as plugins change it, which have it read whole before it is sent.
+    async fn edited(
+        &self,
+        body: Option<ClientBody>,
+        limit: u64,
+        head: &mut RequestHead,
+    ) -> Result<Option<ClientBody>, Failure> {
+        let edits = std::mem::take(&mut head.sending.body);
+        let limit = edits.iter().map(|edit| edit.limit as u64).fold(limit, u64::min);
+        let whole = match body {
+            None => Bytes::new(),
+            // Boxed, because hardly any request takes this way and every request's future would have room for it.
+            Some(mut body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await?,
+        };
+        let edited = edits.iter().fold(whole, |body, edit| (edit.apply)(body));
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(edited.len()));
+        Ok((!edited.is_empty()).then(|| ClientBody::of(edited, Arc::clone(&self.connection.signs))))
     }
 
     /// Settles whether the request goes on as a WebSocket. Where the route does not allow it, it goes on without.
@@ -430,9 +449,16 @@ async fn show_answer(
 ) {
     let mut changes = Vec::new();
     let Outcome { status, headers, upstream, upstream_status, .. } = outcome;
-    let (upstream, upstream_status) = (upstream.as_deref(), *upstream_status);
-    let body = &mut changes;
-    ran.on_response(route, Answered { peer, head, upstream_status, status, headers, upstream, body });
+    let mut answered = Answered {
+        head,
+        peer,
+        status,
+        headers,
+        upstream: upstream.as_deref(),
+        upstream_status: *upstream_status,
+        body: &mut changes,
+    };
+    ran.on_response(route, &mut answered);
     if changes.is_empty() || outcome.status == StatusCode::SWITCHING_PROTOCOLS || head.websocket {
         return;
     }
@@ -496,13 +522,14 @@ async fn change_body(mut source: Source, changes: Vec<BodyChange>) -> Result<Byt
 fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
+    peer: &Peer,
     outcome: Outcome,
     mut ran: Ran<'_>,
     log: Option<Box<Record>>,
     began: Duration,
 ) -> Response<GateBody> {
-    let Outcome { status, mut headers, source, added, upstream, upstream_took, received, failure, .. } =
-        outcome;
+    let Outcome { status, mut headers, source, added, upstream, upstream_took, received, .. } = outcome;
+    let (upstream_status, failure) = (outcome.upstream_status, outcome.failure);
     for (name, value) in added {
         if name == header::CACHE_CONTROL {
             // Of two lines a cache may read the first alone.
@@ -538,6 +565,7 @@ fn finish(
             sent: 0,
             upstream_took,
             upstream,
+            upstream_status,
             failure,
         })
     });

@@ -209,6 +209,13 @@ impl Plan {
     }
 }
 
+impl Layer {
+    /// Whether it brings nothing, anywhere.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.bound.is_empty()
+    }
+}
+
 impl Binding {
     fn applies(&self, place: &Self) -> bool {
         (self.route.is_none() || self.route == place.route)

@@ -10,7 +10,7 @@ use crate::{
     database::Statement,
 };
 
-fn place(tenant: &str, client_id: &str) -> String {
+pub(crate) fn place(tenant: &str, client_id: &str) -> String {
     format!("client/{tenant}/{client_id}/secret")
 }
 
@@ -34,23 +34,6 @@ impl SqlRepository {
     fn sealed_secret(&self, tenant: &str, client: &Client) -> Option<Vec<u8>> {
         let place = place(tenant, &client.client_id);
         client.client_secret.as_ref().map(|secret| self.seal.seal(secret.expose().as_bytes(), &place))
-    }
-
-    pub(crate) async fn reseal_clients(&self) -> Result<u64, RepositoryError> {
-        let sql = "SELECT tenant_id, client_id, secret FROM clients WHERE secret IS NOT NULL";
-        let mut count = 0;
-        for row in self.database.read(sql, params![]).await? {
-            let (tenant, id) = (row.text(0)?, row.text(1)?);
-            let old = row.bytes_or_null(2)?.unwrap_or_default();
-            if let Some(new) = self.seal.again(old, &place(tenant, id))? {
-                // Only if nobody changed it meanwhile.
-                let sql =
-                    "UPDATE clients SET secret = $3 WHERE tenant_id = $1 AND client_id = $2 AND secret = $4";
-                self.database.write(sql, params![tenant, id, new, old.to_vec()]).await?;
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 }
 

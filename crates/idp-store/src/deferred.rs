@@ -14,8 +14,11 @@ use crate::{
 const SLOWER: i64 = 5000;
 
 fn place(tenant: &str, handle: &Digest) -> String {
-    let hex: String = handle.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("deferred/{tenant}/{hex}/notification")
+    place_of(tenant, &handle.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+pub(crate) fn place_of(tenant: &str, handle: &str) -> String {
+    format!("deferred/{tenant}/{handle}/notification")
 }
 
 impl SqlRepository {

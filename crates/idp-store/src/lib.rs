@@ -14,12 +14,14 @@ mod connections;
 mod consents;
 mod database;
 mod deferred;
+mod deployment_keys;
 mod logouts;
 mod logs;
 mod migrate;
 mod postgres;
 mod pushed_requests;
 mod refresh_tokens;
+mod reseal;
 mod resource_servers;
 mod revocations;
 mod roles;
@@ -40,6 +42,7 @@ use idp::{
     repository::{Fut, Repository},
 };
 
+pub use crate::reseal::Resealed;
 use crate::{cells::params, database::Database, seal::Seal};
 
 /// Days for which codes and refresh tokens that are over are still known: one that comes again ends its family.
@@ -69,6 +72,15 @@ pub async fn open_sqlite(
     Ok(Arc::new(SqlRepository { database, seal: Seal::new(keyring, random) }))
 }
 
+/// Rewrites the SQLite file at `path` so that nothing is left of what was deleted or replaced. It may be in use.
+///
+/// # Errors
+///
+/// When the file cannot be written, or others keep it busy for some seconds.
+pub async fn scrub_sqlite(path: &Path) -> Result<(), RepositoryError> {
+    sqlite::scrub(path).await
+}
+
 /// Connects to PostgreSQL at `url` (`postgres://user:password@host/database`) and brings its tables up to date.
 ///
 /// # Errors
@@ -81,16 +93,6 @@ pub async fn open_postgres(
 ) -> Result<Arc<SqlRepository>, RepositoryError> {
     let database = postgres::open(url.expose()).await?;
     Ok(Arc::new(SqlRepository { database, seal: Seal::new(keyring, random) }))
-}
-
-impl SqlRepository {
-    /// Seals everything again that another than the keyring's first key sealed; how many values that were. Afterwards
-    /// the other keys are needed only for hashes made under them, which end with their codes, sessions and tokens.
-    pub async fn reseal(&self) -> Result<u64, RepositoryError> {
-        Ok(self.reseal_clients().await?
-            + self.reseal_resource_servers().await?
-            + self.reseal_signing_keys().await?)
-    }
 }
 
 impl Repository for SqlRepository {

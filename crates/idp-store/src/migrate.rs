@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnect
 use crate::database::failure;
 
 /// In the order in which they are done; a place in this list is a version.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_roles.sql"),
     include_str!("../migrations/0003_sessions.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_deferred_requests.sql"),
     include_str!("../migrations/0006_logs.sql"),
     include_str!("../migrations/0007_tickets.sql"),
+    include_str!("../migrations/0008_deployment_keys.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";

@@ -10,7 +10,7 @@ use crate::{
     database::Statement,
 };
 
-fn place(tenant: &str, id: &str) -> String {
+pub(crate) fn place(tenant: &str, id: &str) -> String {
     format!("resource_server/{tenant}/{id}/signing_secret")
 }
 
@@ -27,23 +27,6 @@ impl SqlRepository {
     fn sealed_signing_secret(&self, tenant: &str, api: &ResourceServer) -> Option<Vec<u8>> {
         let place = place(tenant, &api.id);
         api.signing_secret.as_ref().map(|secret| self.seal.seal(secret.expose().as_bytes(), &place))
-    }
-
-    pub(crate) async fn reseal_resource_servers(&self) -> Result<u64, RepositoryError> {
-        let sql =
-            "SELECT tenant_id, id, signing_secret FROM resource_servers WHERE signing_secret IS NOT NULL";
-        let mut count = 0;
-        for row in self.database.read(sql, params![]).await? {
-            let (tenant, id) = (row.text(0)?, row.text(1)?);
-            let old = row.bytes_or_null(2)?.unwrap_or_default();
-            if let Some(new) = self.seal.again(old, &place(tenant, id))? {
-                let sql = "UPDATE resource_servers SET signing_secret = $3
-                           WHERE tenant_id = $1 AND id = $2 AND signing_secret = $4";
-                self.database.write(sql, params![tenant, id, new, old.to_vec()]).await?;
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 }
 

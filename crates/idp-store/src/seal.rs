@@ -1,4 +1,4 @@
-use base::{Keyring, Random, Secret};
+use base::{Keyring, Random, SealError, Secret};
 use idp::RepositoryError;
 
 /// Seals secrets for one record and field.
@@ -17,10 +17,7 @@ impl Seal {
     }
 
     pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Result<Secret<Vec<u8>>, RepositoryError> {
-        let plain = self
-            .keyring
-            .open(sealed, place.as_bytes())
-            .map_err(|error| RepositoryError::Failed(format!("{place} cannot be opened: {error}")))?;
+        let plain = self.keyring.open(sealed, place.as_bytes()).map_err(|error| unopened(place, &error))?;
         Ok(Secret::new(plain.to_vec()))
     }
 
@@ -33,9 +30,10 @@ impl Seal {
 
     /// The value under the first key, where another one sealed it.
     pub(crate) fn again(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
-        if self.keyring.is_current(sealed) {
-            return Ok(None);
-        }
-        Ok(Some(self.seal(self.open(sealed, place)?.expose(), place)))
+        self.keyring.again(&self.random, sealed, place.as_bytes()).map_err(|error| unopened(place, &error))
     }
+}
+
+fn unopened(place: &str, error: &SealError) -> RepositoryError {
+    RepositoryError::Failed(format!("{place} cannot be opened: {error}"))
 }

@@ -15,7 +15,7 @@ const INSERT: &str = "INSERT INTO signing_keys
     (tenant_id, kid, alg, state, public_jwk, pkcs8, created_at, changed_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING";
 
-fn place(tenant: &str, kid: &str) -> String {
+pub(crate) fn place(tenant: &str, kid: &str) -> String {
     format!("signing_key/{tenant}/{kid}/pkcs8")
 }
 
@@ -57,21 +57,6 @@ impl SqlRepository {
         let pkcs8 = self.seal.seal(key.pkcs8.expose(), &place(tenant, &key.kid));
         let (alg, state, jwk) = (&key.alg, name(key.state), json(&key.public_jwk)?);
         Ok(params![tenant, &key.kid, alg, state, jwk, pkcs8, key.created_at])
-    }
-
-    pub(crate) async fn reseal_signing_keys(&self) -> Result<u64, RepositoryError> {
-        let sql = "SELECT tenant_id, kid, pkcs8 FROM signing_keys";
-        let mut count = 0;
-        for row in self.database.read(sql, params![]).await? {
-            let (tenant, kid) = (row.text(0)?, row.text(1)?);
-            let old = row.bytes_or_null(2)?.unwrap_or_default();
-            if let Some(new) = self.seal.again(old, &place(tenant, kid))? {
-                let sql = "UPDATE signing_keys SET pkcs8 = $3 WHERE tenant_id = $1 AND kid = $2";
-                self.database.write(sql, params![tenant, kid, new]).await?;
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use idp::RepositoryError;
 use sqlx::{
-    Column as _, ConnectOptions, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
+    Column as _, ConnectOptions, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -41,15 +41,7 @@ pub(crate) async fn open(path: &Path) -> Result<Database, RepositoryError> {
     create(path).map_err(|error| {
         RepositoryError::Unavailable(format!("the file {} cannot be used: {error}", path.display()))
     })?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(false)
-        .busy_timeout(Duration::from_secs(5))
-        .thread_name(|id| format!("identity-writer-{id}"))
-        .disable_statement_logging();
+    let options = writing(path);
     let mut connection = options.connect().await.map_err(|error| failure(&error))?;
     migrate::sqlite(&mut connection).await?;
     let readers = SqliteConnectOptions::new()
@@ -58,14 +50,47 @@ pub(crate) async fn open(path: &Path) -> Result<Database, RepositoryError> {
         .busy_timeout(Duration::from_secs(5))
         .thread_name(|id| format!("identity-reader-{id}"))
         .disable_statement_logging();
+    // One of them always stays: as long as a connection is open, what a failed commit left at the end of the log is
+    // written over by the next one. Whoever opened the log anew would take it for done, though it may never have reached
+    // the disk, and so would break off there after a loss of power.
     let readers = SqlitePoolOptions::new()
+        .min_connections(1)
         .max_connections(READERS)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .acquire_timeout(Duration::from_secs(10))
         .test_before_acquire(false)
         .connect_lazy_with(readers);
     let (sender, jobs) = mpsc::channel(QUEUE);
-    tokio::spawn(write(connection, jobs));
+    tokio::spawn(write(connection, options, jobs));
     Ok(Database::Sqlite { readers, writer: Writer(sender) })
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .busy_timeout(Duration::from_secs(5))
+        .thread_name(|id| format!("identity-writer-{id}"))
+        .disable_statement_logging()
+}
+
+/// Writes the file anew without its free pages, and empties the log.
+pub(crate) async fn scrub(path: &Path) -> Result<(), RepositoryError> {
+    let mut connection = writing(path).connect().await.map_err(|error| failure(&error))?;
+    plain(&mut connection, "VACUUM").await?;
+    let (busy, ..): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| failure(&error))?;
+    connection.close().await.map_err(|error| failure(&error))?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(RepositoryError::Unavailable("the database is busy, and its log could not be emptied".to_owned()))
 }
 
 /// Makes the file readable by its owner alone before anything is in it; SQLite gives its other files the same mode.
@@ -93,7 +118,10 @@ impl Writer {
 }
 
 /// Ends when every [`Writer`] is gone.
-async fn write(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+async fn write(connection: SqliteConnection, options: SqliteConnectOptions, mut jobs: mpsc::Receiver<Job>) {
+    // `None` after a commit failed. The kernel may have thrown its pages away and say that all is well the next time, so
+    // nothing that this connection has cached is used again.
+    let mut connection = Some(connection);
     while let Some(first) = jobs.recv().await {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -103,8 +131,17 @@ async fn write(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) 
         }
         let (statements, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.statements, job.answer)).unzip();
-        match together(&mut connection, statements).await {
+        let mut current = match connection.take() {
+            Some(connection) => Ok(connection),
+            None => options.connect().await.map_err(|error| failure(&error)),
+        };
+        let done = match &mut current {
+            Ok(connection) => together(connection, statements).await,
+            Err(error) => Err(RepositoryError::Unavailable(error.to_string())),
+        };
+        match done {
             Ok(outcomes) => {
+                connection = current.ok();
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Whoever asked may be gone; the write stands.
                     let _ = answer.send(outcome);
@@ -112,7 +149,6 @@ async fn write(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) 
             }
             Err(error) => {
                 tracing::error!(%error, "a commit of the identity database failed");
-                let _ = plain(&mut connection, "ROLLBACK").await;
                 for answer in answers {
                     let _ = answer.send(Err(RepositoryError::Unavailable(error.to_string())));
                 }

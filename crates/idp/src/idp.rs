@@ -22,7 +22,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Its randomness.
     pub random: Random,
-    /// Derives the keys under which codes and tokens are hashed. The store has its own copy for sealing.
+    /// Derives the keys under which codes and tokens are hashed. They must stay for as long as what was hashed, so it is
+    /// not the keyring that seals, whose keys come and go.
     pub keyring: Keyring,
     /// Hashes passwords away from request threads.
     pub hasher: Arc<dyn PasswordHasher>,

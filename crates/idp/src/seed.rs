@@ -48,7 +48,7 @@ pub struct DevCredentials {
     pub management_client_secret: Secret<String>,
     /// The demo user's e-mail address.
     pub user: String,
-    /// The demo user's password: derived from the keyring, so that it is the same at every start and nowhere written.
+    /// The demo user's password: derived from the keys of hashes, so that it is the same at every start and nowhere written.
     pub password: Secret<String>,
 }
 

@@ -15,6 +15,7 @@ mod entities;
 mod form;
 mod multipart;
 pub mod plugins;
+mod reseal;
 pub mod schema;
 mod seal;
 mod serving;
@@ -26,6 +27,7 @@ mod writer;
 pub use admin::{Access, AccessError, AdminKey, AdminState, Role, router};
 pub use dialect::{Dialect, Options};
 pub use entities::Kind;
+pub use reseal::Resealer;
 pub use vaults::Environment;
 
 /// The version of Kong whose Admin API this is.

@@ -194,8 +194,8 @@ mod tests {
             response: &mut Vec::new(),
             consumers: &Arc::default(),
             attached: &mut None,
-            notes: &mut Default::default(),
             decided: &mut gateway::condition::Decided::default(),
+            notes: &mut Default::default(),
         });
         let verdict = match flow {
             Flow::Continue => return None,

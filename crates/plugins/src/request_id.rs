@@ -253,6 +253,7 @@ mod tests {
             local_port: 80,
             https: false,
             trusted: false,
+            server_name: None,
             certificate: None,
         };
         generator.make(&peer)

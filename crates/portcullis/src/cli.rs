@@ -23,6 +23,9 @@ pub(crate) enum Command {
     /// Tenants of the identity provider as directories of Auth0's deploy CLI.
     #[command(subcommand)]
     Tenant(Tenant),
+    /// Seals every stored secret again with the first key of the keyring, so that its other keys can be removed. Beside
+    /// running processes, once all of them have been started with that keyring.
+    Reseal(ConfigFile),
     /// Verifies or decrypts a token with the code the gateway uses.
     #[command(subcommand)]
     Jose(Jose),

@@ -39,10 +39,10 @@ impl Configuration {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
-        let limits = rate_limit::Services { counters: Arc::default(), clock: plan.clock.clone() };
-        let Services { sessions, clients, assertions, fetcher } =
-            Services::open(config, &plan.clock, &plan.random, &store).await?;
-        let providers = sessions.providers.clone();
+        let services = Services::open(config, &plan.clock, &plan.random, &store).await?;
+        let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());
+        let providers = services.sessions.providers.clone();
+        let registries = registries(plan, services);
         let store = match &config.resources {
             Some(_) => Arc::new(MemoryStore::new(plan.clock.clone())),
             None => store,
@@ -50,35 +50,12 @@ impl Configuration {
         let references =
             apisix::References::new(environment(config), Some(fetcher.clone()), plan.clock.clone());
         let failed = || format!("cannot load {}", config.store.display());
-        let series = Arc::<prometheus::Registry>::default();
-        let logs = exchange_log::Services {
-            fetcher,
-            runtime: Handle::current(),
-            hostname: crate::start::hostname().into(),
-        };
-        let mut kong_plugins = kong::plugins::shipped(&plan.random, &plan.clock);
-        kong_plugins.push(Arc::new(kong::plugins::rate_limiting::RateLimiting::new(
-            limits.clone(),
-            sessions.redis.clone(),
-        )));
-        kong_plugins.push(Arc::new(kong::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
-        kong_plugins.push(Arc::new(kong::plugins::http_log::HttpLog::new(logs.clone())));
-        kong_plugins.push(Arc::new(kong::plugins::file_log::FileLog::new(logs.clone())));
-        kong_plugins.push(Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients)));
-        let mut plugins = apisix::plugins::shipped(&plan.random, &plan.clock);
-        plugins.push(Arc::new(apisix::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
-        plugins.push(Arc::new(apisix::plugins::http_logger::HttpLogger::new(logs.clone())));
-        plugins.push(Arc::new(apisix::plugins::file_logger::FileLogger::new(logs)));
-        plugins.push(Arc::new(apisix::plugins::limit_count::LimitCount::new(limits, sessions.redis.clone())));
-        plugins.push(Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions)));
-        plugins.push(Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(config))));
         let apisix = apisix::Dialect::open(apisix::Options {
             store: Arc::clone(&store),
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: apisix::plugins::Registry::with_consumers(plugins, &plan.clock)
-                .with_references(references),
+            registry: registries.apisix.with_references(references),
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
         });
@@ -88,7 +65,7 @@ impl Configuration {
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
-            registry: kong::plugins::Registry::with_built_in(kong_plugins, &plan.clock),
+            registry: registries.kong,
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
             environment: Arc::from(environment(config)),
@@ -97,12 +74,53 @@ impl Configuration {
         if let Some(declared) = &config.resources {
             declare(config, declared, &apisix).await?;
         }
-        Ok(Self { live, publisher, providers, assertions, apisix, kong, series })
+        Ok(Self { live, publisher, providers, assertions, apisix, kong, series: registries.series })
     }
 
     /// Resources that do not serve, and why.
     pub(crate) fn broken(&self) -> Vec<(String, String)> {
         self.publisher.current().broken.clone()
+    }
+}
+
+/// The plugins of each dialect, and what they share.
+pub(crate) struct Registries {
+    pub(crate) apisix: apisix::plugins::Registry,
+    pub(crate) kong: kong::plugins::Registry,
+    /// What plugins count for Prometheus.
+    pub(crate) series: Arc<prometheus::Registry>,
+}
+
+pub(crate) fn registries(plan: &Plan, services: Services) -> Registries {
+    let Services { sessions, clients, fetcher, .. } = services;
+    let (clock, redis) = (&plan.clock, sessions.redis.clone());
+    let series = Arc::<prometheus::Registry>::default();
+    let limits = rate_limit::Services { counters: Arc::default(), clock: clock.clone() };
+    let logs = exchange_log::Services {
+        fetcher,
+        runtime: Handle::current(),
+        hostname: crate::start::hostname().into(),
+    };
+
+    let mut for_kong = kong::plugins::shipped(&plan.random, clock);
+    for_kong.push(Arc::new(kong::plugins::rate_limiting::RateLimiting::new(limits.clone(), redis.clone())));
+    for_kong.push(Arc::new(kong::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
+    for_kong.push(Arc::new(kong::plugins::http_log::HttpLog::new(logs.clone())));
+    for_kong.push(Arc::new(kong::plugins::file_log::FileLog::new(logs.clone())));
+    for_kong.push(Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients)));
+
+    let mut for_apisix = apisix::plugins::shipped(&plan.random, clock);
+    for_apisix.push(Arc::new(apisix::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
+    for_apisix.push(Arc::new(apisix::plugins::http_logger::HttpLogger::new(logs.clone())));
+    for_apisix.push(Arc::new(apisix::plugins::file_logger::FileLogger::new(logs)));
+    for_apisix.push(Arc::new(apisix::plugins::limit_count::LimitCount::new(limits, redis)));
+    for_apisix.push(Arc::new(apisix::plugins::openid_connect::OpenidConnect::new(sessions)));
+    for_apisix.push(Arc::new(apisix::plugins::redirect::Redirect::new(gate::https_port(&plan.config))));
+
+    Registries {
+        apisix: apisix::plugins::Registry::with_consumers(for_apisix, clock),
+        kong: kong::plugins::Registry::with_built_in(for_kong, clock),
+        series,
     }
 }
 

@@ -11,6 +11,7 @@ use idp::{
     repository::{ClientGrantFilter, Page, Repository},
     seed::DevCredentials,
 };
+use idp_store::SqlRepository;
 use idp_web::IdpState;
 use tokio::runtime::Handle;
 
@@ -85,11 +86,13 @@ pub(crate) async fn open_for_tools(plan: &Plan, identity: &Identity) -> anyhow::
 
 async fn parts(plan: &Plan, identity: &Identity) -> anyhow::Result<Parts> {
     let fetcher = Fetcher::new(&services::policy(&plan.config)?, Handle::current(), plan.clock.clone())?;
+    let repository = repository(plan, identity).await?;
+    let keyring = repository.hash_keys(&plan.random).await.context("cannot read the identity database")?;
     Ok(Parts {
-        repository: repository(plan, identity).await?,
+        repository,
         clock: plan.clock.clone(),
         random: plan.random.clone(),
-        keyring: plan.config.keyring.clone(),
+        keyring,
         hasher: Argon2Pool::start(plan.random.clone()),
         outbound: Arc::new(Guarded(fetcher)),
         mailer: plan.dev.as_ref().map(|dev| Arc::clone(dev.outbox()) as Arc<dyn Mailer>),
@@ -98,13 +101,13 @@ async fn parts(plan: &Plan, identity: &Identity) -> anyhow::Result<Parts> {
     })
 }
 
-async fn repository(plan: &Plan, identity: &Identity) -> anyhow::Result<Arc<dyn Repository>> {
+pub(crate) async fn repository(plan: &Plan, identity: &Identity) -> anyhow::Result<Arc<SqlRepository>> {
     let (keyring, random) = (plan.config.keyring.clone(), plan.random.clone());
     let opened = match &identity.database {
         Database::Sqlite(path) => idp_store::open_sqlite(path, keyring, random).await,
         Database::Postgres(url) => idp_store::open_postgres(url, keyring, random).await,
     };
-    Ok(opened.context("cannot open the identity database")?)
+    opened.context("cannot open the identity database")
 }
 
 /// A tenant of `run`: what every tenant has, and the application its administrators begin with.

@@ -15,6 +15,7 @@ mod log;
 mod metrics;
 mod outbound;
 mod process;
+mod reseal;
 mod serve;
 mod services;
 mod start;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Run(file) => run(&file.config),
         Command::Check(file) => check(&file.config),
+        Command::Reseal(file) => reseal(&file.config),
         Command::Tenant(cli::Tenant::Export(options)) => directory::export(&options),
         Command::Jose(command) => token::run(&command),
     };
@@ -78,6 +80,12 @@ fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     start::check(config)?;
     writeln!(std::io::stdout(), "{}: ok", file.display()).context("cannot write to standard output")
+}
+
+fn reseal(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    process::harden(true);
+    reseal::run(config)
 }
 
 /// An error as what is printed: the problems of a configuration file a line each, anything else on one line.

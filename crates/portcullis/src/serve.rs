@@ -27,10 +27,11 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use idp_web::PeerCertificate;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -44,6 +45,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(30);
 /// A request's body and the work on it, up to the head of the answer.
 const REQUEST: Duration = Duration::from_secs(90);
+/// A client that has connected when a drain begins gets so long for its request.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// Connections of one server at a time; more wait to be accepted.
 const CONNECTIONS: u32 = 1024;
 /// Bytes of a request's head.
@@ -96,7 +99,15 @@ impl Server {
 
     /// Serves until `stop` turns true, then until the requests in flight are done.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let listener = TcpListener::from_std(self.listener)?;
+        let Self { listener, transport, router, authorities } = self;
+        let connection = |peer, stop: &watch::Receiver<bool>| Connection {
+            peer,
+            router: router.clone(),
+            authorities: authorities.clone(),
+            certificate: None,
+            stop: stop.clone(),
+        };
+        let listener = TcpListener::from_std(listener)?;
         let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
         loop {
             let place = tokio::select! {
@@ -116,22 +127,26 @@ impl Server {
                     continue;
                 }
             };
-            let connection = Connection {
-                peer,
-                router: self.router.clone(),
-                authorities: self.authorities.clone(),
-                certificate: None,
-                stop: stop.clone(),
-            };
-            let transport = self.transport.clone();
-            tokio::spawn(async move {
-                let _place = place;
-                if let Err(error) = connection.serve(stream, transport).await {
-                    tracing::debug!(%peer, %error, "connection ended");
-                }
-            });
+            connection(peer, &stop).begin(stream, transport.clone(), place);
+        }
+        // What the system has accepted already would be reset with the listener. These connections are told to end a
+        // moment later, so that a request on its way is answered.
+        let listener = listener.into_std()?;
+        let _ = SockRef::from(&listener).listen(0);
+        let (stop_late, stop) = watch::channel(false);
+        let mut late = false;
+        while let (Ok(place), Ok((stream, peer))) =
+            (Arc::clone(&places).try_acquire_owned(), listener.accept())
+        {
+            stream.set_nonblocking(true)?;
+            connection(peer, &stop).begin(TcpStream::from_std(stream)?, transport.clone(), place);
+            late = true;
         }
         drop(listener);
+        if late {
+            sleep(LAST_WORD).await;
+        }
+        let _ = stop_late.send(true);
         // Every connection holds a place until it has ended.
         let _all = places.acquire_many(CONNECTIONS).await?;
         Ok(())
@@ -153,6 +168,16 @@ struct Connection {
 }
 
 impl Connection {
+    /// Serves it on its own until it ends, and gives its place back.
+    fn begin(self, stream: TcpStream, transport: Transport, place: OwnedSemaphorePermit) {
+        tokio::spawn(async move {
+            let (_place, peer) = (place, self.peer);
+            if let Err(error) = self.serve(stream, transport).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+
     async fn serve(mut self, stream: TcpStream, transport: Transport) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let begun = tokio::select! {
@@ -191,6 +216,7 @@ impl Connection {
             builder.max_concurrent_streams(STREAMS).max_header_list_size(HEAD_BYTES);
             let mut connection = pin!(builder.serve_connection(io, service));
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => return Ok(ended?),
                 _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
             }
@@ -200,6 +226,7 @@ impl Connection {
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES as usize);
             let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => return Ok(ended?),
                 _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
             }

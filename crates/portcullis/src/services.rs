@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 use crate::{config::Config, gate};
 
 /// Key of the deployment's own session keys, which seal the cookies of routes without a `session.secret`.
-const SESSION_KEYS: &str = "/portcullis/session-keys";
+pub(crate) const SESSION_KEYS: &str = "/portcullis/session-keys";
 /// Key of the deployment's own signing keys, by which upstreams are told who is calling.
-const ASSERTION_KEYS: &str = "/portcullis/assertion-keys";
+pub(crate) const ASSERTION_KEYS: &str = "/portcullis/assertion-keys";
 /// Keys of the record of ended sessions.
 const ENDED: &str = "/portcullis/ended-sessions/";
 

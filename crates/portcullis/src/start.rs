@@ -35,6 +35,7 @@ use crate::{
     gate,
     identity::Provider,
     process::Signals,
+    reseal,
     serve::{self, Server, Transport},
     tls::{self, ClientCertificates},
     upkeep::Upkeep,
@@ -135,6 +136,7 @@ impl Process {
         let signals = Signals::listen().context("cannot listen for signals")?;
         let readiness = Readiness::default();
         let (store, provider) = tokio::try_join!(open_store(&plan), open_provider(&plan))?;
+        reseal::note_keys(&*store, &plan.config.keyring).await?;
         // Before the configuration: its routes ask our own provider as soon as they are compiled.
         let mut servers = match (&provider, &plan.config.identity) {
             (Some(provider), Some(identity)) => provider.servers(identity)?,

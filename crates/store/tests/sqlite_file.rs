@@ -13,7 +13,7 @@ use std::{
 };
 
 use base::{Clock, Random};
-use store::{Operation, SqliteStore, Store, StoreError};
+use store::{Condition, Operation, Pass, SqliteFile, SqliteStore, Store, StoreError};
 
 /// Set for the child process of the crash test: the store it writes to until it is killed.
 const VICTIM: &str = "PORTCULLIS_TEST_STORE";
@@ -246,4 +246,109 @@ async fn f01_acknowledged_commits_survive_kill_9() {
         store.close().await;
     }
     assert_eq!(acknowledged.len() as u64, WRITERS);
+}
+
+/// Every value in capitals; what is in capitals stays.
+fn capitals(entry: &store::Entry) -> Result<Option<Vec<u8>>, String> {
+    let capitals = entry.value.to_ascii_uppercase();
+    Ok((capitals != entry.value).then_some(capitals))
+}
+
+#[tokio::test]
+async fn s03_values_get_other_words_beside_the_process_that_has_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.db");
+    let store = open(&path).await.unwrap();
+    for number in 0..250 {
+        store.commit(vec![], vec![put(&format!("/{number:03}"), format!("value {number}"))]).await.unwrap();
+    }
+    let with_lease = Operation::Put {
+        key: "/lease".to_owned(),
+        value: b"v".to_vec(),
+        ttl: Some(std::time::Duration::from_secs(3600)),
+    };
+    let revision = store.commit(vec![], vec![with_lease]).await.unwrap();
+    let mut watch = store.watch("/", revision).await.unwrap();
+    let before = store.range("/").await.unwrap();
+
+    assert!(SqliteFile::is_in_use(&path).unwrap());
+    let mut file = SqliteFile::open(&path).await.unwrap();
+    let mut told = Vec::new();
+    let pass = file.reword(capitals, |replaced| told.push(replaced)).await.unwrap();
+    assert_eq!(pass, Pass { replaced: 251, ..Pass::default() });
+    assert_eq!(told, [100, 200, 251]);
+    assert_eq!(file.reword(capitals, |_| panic!("nothing is left")).await.unwrap(), Pass::default());
+    file.scrub().await.unwrap();
+
+    // The values are others; revisions, leases and whoever watches know of nothing.
+    let (mut entries, at) = store.range("/").await.unwrap();
+    assert_eq!(at, before.1);
+    for (entry, old) in entries.iter_mut().zip(&before.0) {
+        assert_eq!(entry.value, old.value.to_ascii_uppercase());
+        entry.value.clone_from(&old.value);
+    }
+    assert_eq!(entries, before.0);
+    let unchanged =
+        Condition::Unchanged { key: "/007".to_owned(), modify_revision: entries[7].modify_revision };
+    store.commit(vec![unchanged], vec![put("/007", "seven")]).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().len(), 1);
+    store.close().await;
+    drop(store);
+    assert!(!SqliteFile::is_in_use(&path).unwrap());
+    let store = open(&path).await.unwrap();
+    assert_eq!(store.get("/007").await.unwrap().unwrap().value, b"seven");
+    assert_eq!(store.get("/249").await.unwrap().unwrap().value, b"VALUE 249");
+}
+
+#[tokio::test]
+async fn s03_what_the_process_writes_meanwhile_stands_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.db");
+    let store = open(&path).await.unwrap();
+    store.commit(vec![], vec![put("/a", "a"), put("/b", "b"), put("/c", "c")]).await.unwrap();
+    let mut file = SqliteFile::open(&path).await.unwrap();
+    // Between reading and replacing, the store writes one of them and deletes another.
+    let runtime = tokio::runtime::Handle::current();
+    let pass = tokio::task::spawn_blocking({
+        let store = Arc::new(store);
+        move || {
+            let mut written = false;
+            let pass = runtime.block_on(file.reword(
+                |entry| {
+                    if !written {
+                        written = true;
+                        let store = Arc::clone(&store);
+                        let (done, is_done) = std::sync::mpsc::channel();
+                        runtime.spawn(async move {
+                            let delete = Operation::Delete { key: "/c".to_owned() };
+                            let done_so = store.commit(vec![], vec![put("/b", "later"), delete]).await;
+                            done.send(done_so).unwrap();
+                        });
+                        is_done.recv().unwrap().unwrap();
+                    }
+                    if entry.key == "/a" { Err("no words".to_owned()) } else { capitals(entry) }
+                },
+                |_| {},
+            ));
+            (pass, store)
+        }
+    });
+    let (pass, store) = pass.await.unwrap();
+    let failed = vec![("/a".to_owned(), "no words".to_owned())];
+    assert_eq!(pass.unwrap(), Pass { replaced: 0, overtaken: 2, failed });
+    let values: Vec<_> = store.range("/").await.unwrap().0.into_iter().map(|entry| entry.value).collect();
+    assert_eq!(values, [b"a".to_vec(), b"later".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_gets_no_other_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.db");
+    fs::write(
+        &path,
+        b"this is not a database, but it is longer than a header of one hundred bytes would be ......",
+    )
+    .unwrap();
+    assert!(SqliteFile::open(&path).await.is_err());
+    assert!(SqliteFile::open(folder.path().join("none.db")).await.is_err());
 }

@@ -28,7 +28,12 @@ store: {sqlite: gateway.db}
 encryption: {keyring: {keys: "${KEYRING}"}}
 "#;
     let environment = vec![("ADMIN".to_owned(), admin_key.clone()), ("KEYRING".to_owned(), keyring)];
-    let gate = Portcullis::start(Options { config: Some(config.to_owned()), environment, real_clock: true });
+    let gate = Portcullis::start(Options {
+        config: Some(config.to_owned()),
+        environment,
+        real_clock: true,
+        tenant: None,
+    });
     let admin = crate::support::Admin::new(gate.port(9180), admin_key);
     let put = async |discovery: &str| {
         let conf = json!({"client_id": CLIENT, "client_secret": "x", "discovery": discovery, "bearer_only": true,

@@ -68,6 +68,49 @@ impl Sealer {
         failure.map_or(Ok(()), Err)
     }
 
+    /// What is stored for a resource, with its secrets sealed by the keyring's first key and all else as it is, byte for
+    /// byte; `None` where the first key has sealed them all. The error names the field that does not open.
+    pub(crate) fn again(
+        &self,
+        registry: &Registry,
+        kind: Kind,
+        id: &str,
+        stored: &[u8],
+    ) -> Result<Option<Vec<u8>>, String> {
+        let key = kind.key(id);
+        let Ok(mut value) = crate::json::parse(stored) else { return Ok(None) };
+        let (mut changes, mut failure) = (Vec::new(), None);
+        for_each(registry, kind, &mut value, &mut |field, secret| {
+            let Some(old) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
+            match self.again_one(old, &place(&key, field)) {
+                Ok(None) => {}
+                Ok(Some(new)) => changes.push((old.to_owned(), new)),
+                Err(reason) => failure = Some(format!("{field}: {reason}")),
+            }
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let mut text = String::from_utf8(stored.to_vec()).map_err(|_| "it is not text".to_owned())?;
+        for (old, new) in changes {
+            // No two values were sealed with one nonce, so each stands there once.
+            if !text.contains(&old) {
+                return Err("it is not written as this version writes it".to_owned());
+            }
+            text = text.replacen(&old, &new, 1);
+        }
+        Ok(Some(text.into_bytes()))
+    }
+
+    fn again_one(&self, sealed: &str, place: &str) -> Result<Option<String>, String> {
+        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
+        let again = self.keyring.again(&self.random, &sealed, place.as_bytes());
+        Ok(again.map_err(|error| error.to_string())?.map(|sealed| STANDARD_NO_PAD.encode(sealed)))
+    }
+
     fn open_one(&self, sealed: &str, place: &str) -> Result<String, String> {
         let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
         let plain = self.keyring.open(&sealed, place.as_bytes()).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ mod nodes;
 #[cfg(feature = "peers")]
 mod postgres;
 mod repositories;
+mod reseal;
 mod roles;
 mod token_crash;
 mod token_use;

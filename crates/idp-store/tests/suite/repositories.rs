@@ -1,6 +1,6 @@
 //! What every database must keep.
 
-use base::{Keyring, Random, UnixMillis};
+use base::UnixMillis;
 use idp::{
     RepositoryError,
     model::{
@@ -460,20 +460,4 @@ async fn s02_the_file_holds_no_secret_and_belongs_to_its_owner_alone() {
         }
     }
     assert!(looked_at > 10_000);
-}
-
-#[tokio::test]
-async fn s03_after_sealing_again_the_old_key_is_not_needed() {
-    let world = World::sqlite().await;
-    let new = Keyring::generate(&Random::system());
-    let both = Keyring::parse(&format!("{}{}", *new.to_text(), *world.keyring.to_text())).unwrap();
-    let reopened = idp_store::open_sqlite(&world.path, both, Random::system()).await.unwrap();
-    assert!(reopened.reseal().await.unwrap() > 3);
-    assert_eq!(reopened.reseal().await.unwrap(), 0);
-    drop(reopened);
-    let only_new = idp_store::open_sqlite(&world.path, new, Random::system()).await.unwrap();
-    let demo = only_new.client("dev", &world.demo.client_id).await.unwrap().unwrap();
-    assert_eq!(demo.client_secret.unwrap(), world.demo.client_secret);
-    assert!(!only_new.signing_keys("dev").await.unwrap().is_empty());
-    assert!(world.repository.client("dev", &world.demo.client_id).await.is_err());
 }

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) demo: DevCredentials,
     pub(crate) site: Site,
     pub(crate) path: PathBuf,
+    /// Of a PostgreSQL database.
+    url: Option<Secret<String>>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -53,7 +55,7 @@ impl World {
         let keyring = Keyring::generate(&Random::system());
         let path = folder.path().join("identity.db");
         let repository = idp_store::open_sqlite(&path, keyring.clone(), Random::system()).await.unwrap();
-        Self::on(repository, keyring, path, folder).await
+        Self::on(repository, keyring, path, None, folder).await
     }
 
     #[cfg(feature = "peers")]
@@ -63,13 +65,14 @@ impl World {
         let url = server.database();
         let repository = idp_store::open_postgres(&url, keyring.clone(), Random::system()).await.unwrap();
         let path = folder.path().join("none");
-        Self::on(repository, keyring, path, folder).await
+        Self::on(repository, keyring, path, Some(url), folder).await
     }
 
     async fn on(
         repository: Arc<SqlRepository>,
         keyring: Keyring,
         path: PathBuf,
+        url: Option<Secret<String>>,
         folder: tempfile::TempDir,
     ) -> Self {
         let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
@@ -78,7 +81,7 @@ impl World {
         idp::repository::SigningKeys::add_signing_keys(&*repository, TENANT, keys).await.unwrap();
         let demo = seed::dev(&idp, &seed()).await.unwrap();
         let site = idp.site("localhost:9400").await.unwrap().unwrap();
-        Self { idp, repository, clock, keyring, demo, site, path, _folder: Some(folder) }
+        Self { idp, repository, clock, keyring, demo, site, path, url, _folder: Some(folder) }
     }
 
     /// On a file that another world has made.
@@ -88,7 +91,16 @@ impl World {
         let idp = provider(repository.clone(), keyring.clone(), clock.clone());
         let demo = seed::dev(&idp, &seed()).await.unwrap();
         let site = idp.site("localhost:9400").await.unwrap().unwrap();
-        Self { idp, repository, clock, keyring, demo, site, path, _folder: None }
+        Self { idp, repository, clock, keyring, demo, site, path, url: None, _folder: None }
+    }
+
+    /// The same database as a process with another keyring opens it.
+    pub(crate) async fn reopened(&self, keyring: &Keyring) -> Arc<SqlRepository> {
+        let (keyring, random) = (keyring.clone(), Random::system());
+        match &self.url {
+            Some(url) => idp_store::open_postgres(url, keyring, random).await.unwrap(),
+            None => idp_store::open_sqlite(&self.path, keyring, random).await.unwrap(),
+        }
     }
 
     pub(crate) fn advance(&self, seconds: u64) {

@@ -72,7 +72,8 @@ async fn each_scope_gives_its_claims_and_no_others() {
         let (_, userinfo) = said(&world, &[("scope", &format!("openid {scope}"))]).await;
         let mut given: Vec<&str> = userinfo.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected: Vec<&str> = names.iter().copied().chain(["sub"]).collect();
-        (given.sort_unstable(), expected.sort_unstable());
+        given.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(given, expected, "{scope}");
     }
     let (_, all) = said(&world, &[("scope", "phone address email profile openid")]).await;

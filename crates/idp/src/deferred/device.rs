@@ -97,10 +97,10 @@ impl DeviceFlow {
         user_code: &str,
         browser: &Browser,
     ) -> Result<Option<AuthorizeOutcome>, IdpError> {
-        let now = self.core.clock.now();
         // One account for all of them: whoever guesses, guesses at the codes of everybody (O30).
-        let account = format!("{}/device codes", site.tenant.id);
-        if !self.core.attempts.begin(&account, browser.ip, true, now) {
+        const ACCOUNT: &str = "device codes";
+        let now = self.core.clock.now();
+        if !self.core.begin_attempt(site, ACCOUNT, browser.ip, true).await? {
             return Ok(None);
         }
         let Some(code) = one_form(user_code) else { return Ok(None) };
@@ -108,7 +108,7 @@ impl DeviceFlow {
         for digest in digests {
             let found = self.core.repository.deferred_by_user_code(&site.tenant.id, &digest, now).await?;
             let Some(found) = found else { continue };
-            self.core.attempts.succeeded(&account, browser.ip);
+            self.core.forget_attempts(site, ACCOUNT, browser.ip).await?;
             let deferred = Some(Deferred { handle: found.handle, binding_message: None });
             let request = AuthorizeRequest { deferred, ..found.request };
             return self.authorization.start_deferred(site, request, browser).await.map(Some);

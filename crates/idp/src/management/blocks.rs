@@ -33,7 +33,7 @@ impl UserService {
         let user = self.read(site, id).await?;
         let name = user.email.as_deref().or(user.username.as_deref()).unwrap_or(&user.user_id);
         let account = account_of(&user.connection, Some(&user), "");
-        Ok(self.locked(site, name, &user.connection, &account).await?)
+        self.locked(site, name, &user.connection, &account).await
     }
 
     /// Lets a user try again.

@@ -151,7 +151,7 @@ impl TokenEndpoint {
         subject: &AccessClaims,
         audience: &str,
     ) -> Result<Scopes, EndpointError> {
-        if subject.audiences.iter().any(|own| *own == api.identifier) {
+        if subject.audiences.contains(&api.identifier) {
             return Ok(subject.scope.intersection(&api.scope_names()));
         }
         self.granted(site, client, api, audience).await

@@ -149,8 +149,7 @@ impl Pass<'_> {
 
 /// What a plugin is bound to.
 fn place(plugin: &Map<String, Value>) -> String {
-    let id =
-        |kind: &str| plugin.get(kind).and_then(|of| of.get("id")).and_then(Value::as_str).unwrap_or_default();
+    let id = |field| named_in(plugin, field).unwrap_or_default();
     format!("{}:{}:{}", id("route"), id("service"), id("consumer"))
 }
 

@@ -140,8 +140,8 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         response: &mut added,
         consumers: &Arc::default(),
         attached: &mut None,
-        notes: &mut Default::default(),
         decided: &mut gateway::condition::Decided::default(),
+        notes: &mut Default::default(),
     });
     let (verdict, waited) = match flow {
         Flow::Continue => (Verdict::default(), false),

@@ -51,6 +51,7 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
         local_port: 80,
         https: false,
         trusted: false,
+        server_name: None,
         certificate: None,
     };
     let headers = self::head("/", answer).headers;
@@ -67,6 +68,7 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
         took: Duration::from_millis(20),
         upstream_took: Some(Duration::from_millis(15)),
         upstream: Some("10.0.0.2:80"),
+        upstream_status: None,
         failure: None,
     };
     let text = shape.entry(&exchange, "host");

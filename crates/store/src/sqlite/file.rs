@@ -48,14 +48,19 @@ pub(super) struct Lock {
 
 impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let path = beside(path, ".lock");
+        Self::try_take(path)?.ok_or_else(|| StoreError::Unavailable {
+            reason: format!("another process uses it (it holds `{}`)", lock_of(path).display()),
+        })
+    }
+
+    /// `None` where another process has it.
+    pub(super) fn try_take(path: &Path) -> Result<Option<Self>, StoreError> {
+        let path = lock_of(path);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|error| unavailable_file(&path, &error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
-            Err(fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable {
-                reason: format!("another process uses it (it holds `{}`)", path.display()),
-            }),
+            Ok(()) => Ok(Some(Self { file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(unavailable_file(&path, &error)),
         }
     }
@@ -103,8 +108,14 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
         .busy_timeout(Duration::from_secs(5))
         .thread_name(|id| format!("store-reader-{id}"))
         .disable_statement_logging();
+    // One of them always stays: as long as a connection is open, what a failed commit left at the end of the log is
+    // written over by the next one. Whoever opened the log anew would take it for done, though it may never have reached
+    // the disk, and so would break off there after a loss of power.
     SqlitePoolOptions::new()
+        .min_connections(1)
         .max_connections(2)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .acquire_timeout(Duration::from_secs(10))
         .test_before_acquire(false)
         .connect_lazy_with(options)
@@ -115,21 +126,24 @@ pub(super) async fn open_and_check(
     options: &SqliteConnectOptions,
 ) -> Result<(SqliteConnection, u64), StoreError> {
     let mut connection = options.connect().await.map_err(failure)?;
-    let (application,): (i64,) = row(&mut connection, "PRAGMA application_id").await?;
-    let (layout,): (i64,) = row(&mut connection, "PRAGMA user_version").await?;
-    let (tables,): (i64,) = row(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
-    match (application, layout) {
-        (0, 0) if tables == 0 => make_tables(&mut connection).await?,
-        (APPLICATION, LAYOUT) => {}
-        (APPLICATION, newer) if newer > LAYOUT => {
-            return Err(corrupt(format!(
-                "it has layout {newer}, made by a newer version; this one knows {LAYOUT}"
-            )));
-        }
-        _ => return Err(corrupt("the file is not a configuration store".to_owned())),
-    }
+    recognise(&mut connection).await?;
     let revision = check(&mut connection).await?;
     Ok((connection, revision))
+}
+
+/// Makes the tables in an empty file, and refuses what is no store or one of a newer version.
+pub(super) async fn recognise(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let (application,): (i64,) = row(connection, "PRAGMA application_id").await?;
+    let (layout,): (i64,) = row(connection, "PRAGMA user_version").await?;
+    let (tables,): (i64,) = row(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    match (application, layout) {
+        (0, 0) if tables == 0 => make_tables(connection).await,
+        (APPLICATION, LAYOUT) => Ok(()),
+        (APPLICATION, newer) if newer > LAYOUT => {
+            Err(corrupt(format!("it has layout {newer}, made by a newer version; this one knows {LAYOUT}")))
+        }
+        _ => Err(corrupt("the file is not a configuration store".to_owned())),
+    }
 }
 
 async fn make_tables(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -175,11 +189,11 @@ async fn check(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
     }
 }
 
-async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
+pub(super) async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
     sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(failure)
 }
 
-async fn row<T>(connection: &mut SqliteConnection, sql: &'static str) -> Result<T, StoreError>
+pub(super) async fn row<T>(connection: &mut SqliteConnection, sql: &'static str) -> Result<T, StoreError>
 where
     T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
 {
@@ -216,8 +230,8 @@ fn unavailable_file(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable { reason: format!("`{}`: {error}", path.display()) }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
+    name.push(".lock");
     name.into()
 }

@@ -1,5 +1,6 @@
 //! One node's store in a SQLite file: WAL, `synchronous=FULL`, one writer, a few readers.
 
+mod beside;
 mod file;
 mod rows;
 mod writer;
@@ -10,6 +11,7 @@ use base::Clock;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::beside::{Pass, SqliteFile};
 use self::{
     file::Lock,
     writer::{Request, Writer},

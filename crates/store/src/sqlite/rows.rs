@@ -106,6 +106,27 @@ pub(super) async fn put(connection: &mut SqliteConnection, entry: &Entry) -> Res
     Ok(())
 }
 
+/// Puts `value` in the place of the entry's, which stays of the same revision. Whether it was still there.
+pub(super) async fn replace(
+    connection: &mut SqliteConnection,
+    old: &Entry,
+    value: Vec<u8>,
+) -> Result<bool, StoreError> {
+    let new = Entry { value, ..old.clone() };
+    let done = sqlx::query(
+        "UPDATE entries SET value = $1, sum = $2 WHERE key = $3 AND modify_revision = $4 AND sum = $5 AND value = $6",
+    )
+    .bind(new.value.as_slice())
+    .bind(sum_of(&new))
+    .bind(old.key.as_bytes())
+    .bind(signed(old.modify_revision))
+    .bind(sum_of(old))
+    .bind(old.value.as_slice())
+    .execute(connection)
+    .await;
+    Ok(done.map_err(failure)?.rows_affected() > 0)
+}
+
 /// Whether there was something to delete.
 pub(super) async fn delete(connection: &mut SqliteConnection, key: &str) -> Result<bool, StoreError> {
     let done =

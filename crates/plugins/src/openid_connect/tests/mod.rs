@@ -290,8 +290,8 @@ impl Gate {
                 response: &mut response,
                 consumers: &consumers,
                 attached: &mut attached,
-                notes: &mut Default::default(),
                 decided: &mut gateway::condition::Decided::default(),
+                notes: &mut Default::default(),
             })
         };
         let (verdict, waited) = match flow {
