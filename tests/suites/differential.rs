@@ -421,6 +421,7 @@ const TRIAGED: &[(&str, Way, &str)] = &[
     ("host with a user", Way::Nginx, HOST),
     ("host with a user", Way::Haproxy, HOST),
     ("absolute form, other host", Way::Nginx, HOST),
+    ("absolute form, no host", Way::Haproxy, HOST),
     ("connect", Way::Haproxy, CONNECT),
 ];
 

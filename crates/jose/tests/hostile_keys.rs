@@ -40,7 +40,9 @@ fn j13_a_curve_and_its_algorithm_belong_together() {
         with(&jwk, "y", json!(7)),
         with(&jwk, "x", json!("not base64url!")),
     ] {
-        assert!(matches!(VerifyingKey::from_jwk(&wrong), Err(JoseError::Key(_))), "{wrong}");
+        let refused = VerifyingKey::from_jwk(&wrong).unwrap_err();
+        // A curve that is left out altogether is refused by its name.
+        assert!(matches!(refused, JoseError::Key(_) | JoseError::Unsupported(_)), "{wrong}: {refused:?}");
         let set = set_of(&[wrong.clone(), jwk.clone()]);
         assert_eq!((set.keys().len(), set.skipped().is_empty()), (1, false), "{wrong}");
     }
