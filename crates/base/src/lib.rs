@@ -7,6 +7,7 @@
 mod clock;
 mod keyring;
 mod random;
+mod sealed_text;
 mod secret;
 mod weak_map;
 pub mod yaml;
@@ -14,5 +15,6 @@ pub mod yaml;
 pub use clock::{Clock, UnixMillis};
 pub use keyring::{Keyring, KeyringError, SealError};
 pub use random::Random;
+pub use sealed_text::TextSealer;
 pub use secret::{Secret, same_bytes};
 pub use weak_map::WeakMap;

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use expr::{ExchangeVariable, Variable, Variables};
 use http::{HeaderMap, StatusCode, Version};
 use percent_encoding::percent_decode_str;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::{
     consumer::Consumer,
@@ -127,17 +128,12 @@ fn measured(exchange: &Exchange<'_>, measure: ExchangeVariable) -> Option<String
     })
 }
 
-/// A moment in UTC, as nginx writes it. The days are counted from 0000-03-01, so that a leap day ends its year.
+/// A moment in UTC, as nginx writes it.
 fn iso8601(seconds: i64) -> String {
-    let (days, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00", era * 400 + year)
+    const SHAPE: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+00:00");
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    moment.and_then(|moment| moment.format(SHAPE).ok()).unwrap_or_default()
 }
 
 const fn protocol(version: Version) -> &'static str {

@@ -1,8 +1,7 @@
 //! The secrets inside entities: sealed before they are stored, opened when they are compiled or shown to an
 //! administrator, and never shown to a viewer.
 
-use base::{Keyring, Random};
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use base::{Keyring, Random, TextSealer};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
@@ -11,19 +10,13 @@ use crate::{
     plugins::Registry,
 };
 
-/// In front of everything sealed.
-const SEALED: &str = "pc:sealed:";
-
 /// Seals secrets, and opens them at the key and field they were sealed for.
 #[derive(Clone, Debug)]
-pub(crate) struct Sealer {
-    keyring: Keyring,
-    random: Random,
-}
+pub(crate) struct Sealer(TextSealer);
 
 impl Sealer {
     pub(crate) const fn new(keyring: Keyring, random: Random) -> Self {
-        Self { keyring, random }
+        Self(TextSealer::new(keyring, random))
     }
 
     /// Seals every secret of `value`, which is to be stored under the key of `kind` and `id`. Of a key that is found by
@@ -38,8 +31,7 @@ impl Sealer {
         registry.schema(kind, value).for_each_secret("", value, &mut |field, secret| {
             if let Value::String(plain) = secret {
                 let plain = Zeroizing::new(std::mem::take(plain));
-                let sealed = self.keyring.seal(&self.random, plain.as_bytes(), place(&key, field).as_bytes());
-                *secret = Value::String(format!("{SEALED}{}", STANDARD_NO_PAD.encode(sealed)));
+                *secret = Value::String(self.0.seal(&plain, (&key, field)));
             }
         });
     }
@@ -56,9 +48,10 @@ impl Sealer {
         value.shift_remove(SEALED_KEYS);
         let mut failure = None;
         registry.schema(kind, value).for_each_secret("", value, &mut |field, secret| {
-            let Some(sealed) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
-            match self.open_one(sealed, &place(&key, field)) {
-                Ok(plain) => *secret = Value::String(plain),
+            let Some(text) = secret.as_str() else { return };
+            match self.0.open(text, (&key, field)) {
+                Ok(None) => {}
+                Ok(Some(plain)) => *secret = Value::String(plain),
                 Err(reason) => failure = Some(format!("{field}: {reason}")),
             }
         });
@@ -98,44 +91,13 @@ impl Sealer {
         let Ok(mut value) = serde_json::from_slice::<Map<String, Value>>(stored) else { return Ok(None) };
         let (mut changes, mut failure) = (Vec::new(), None);
         registry.schema(kind, &value).for_each_secret("", &mut value, &mut |field, secret| {
-            let Some(old) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
-            match self.again_one(old, &place(&key, field)) {
+            let Some(old) = secret.as_str() else { return };
+            match self.0.again(old, (&key, field)) {
                 Ok(None) => {}
                 Ok(Some(new)) => changes.push((old.to_owned(), new)),
                 Err(reason) => failure = Some(format!("{field}: {reason}")),
             }
         });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        let mut text = String::from_utf8(stored.to_vec()).map_err(|_| "it is not text".to_owned())?;
-        for (old, new) in changes {
-            // No two values were sealed with one nonce, so each stands there once.
-            if !text.contains(&old) {
-                return Err("it is not written as this version writes it".to_owned());
-            }
-            text = text.replacen(&old, &new, 1);
-        }
-        Ok(Some(text.into_bytes()))
+        failure.map_or_else(|| TextSealer::replace(stored, &changes), Err)
     }
-
-    fn again_one(&self, sealed: &str, place: &str) -> Result<Option<String>, String> {
-        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
-        let again = self.keyring.again(&self.random, &sealed, place.as_bytes());
-        Ok(again.map_err(|error| error.to_string())?.map(|sealed| STANDARD_NO_PAD.encode(sealed)))
-    }
-
-    fn open_one(&self, sealed: &str, place: &str) -> Result<String, String> {
-        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
-        let plain = self.keyring.open(&sealed, place.as_bytes()).map_err(|error| error.to_string())?;
-        String::from_utf8(plain.to_vec()).map_err(|_| "this is not a sealed value".to_owned())
-    }
-}
-
-/// Record and field: what the sealed value is bound to.
-fn place(key: &str, field: &str) -> String {
-    format!("{key}#{field}")
 }

@@ -8,7 +8,7 @@
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::digest;
 use base::{Clock, Secret};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -18,54 +18,18 @@ use gateway::{
     plugin::{BodyInspector, Flow, HeaderEdit, Phases, Plugin, PluginRequest, RequestHead, Verdict},
 };
 use http::{HeaderMap, HeaderName, header};
-use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::authentication::{ERRORS, Fallback, Guard};
+pub use crate::hmac_signature::Algorithm;
+use crate::{
+    authentication::{ERRORS, Fallback, Guard},
+    hmac_signature::{self, Keys, Signature, is_near, line},
+};
 
 /// The engine's name of it.
 pub const NAME: &str = "hmac-auth";
 
 /// What a client may name besides headers.
 const REQUEST_TARGET: &str = "@request-target";
-/// Most headers that a client may sign.
-const MAX_HEADERS: usize = 64;
-/// RFC 9110 section 5.6.7.
-const IMF_FIXDATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-
-/// A hash to sign with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// HMAC with SHA-1.
-    Sha1,
-    /// HMAC with SHA-256.
-    Sha256,
-    /// HMAC with SHA-512.
-    Sha512,
-}
-
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
-
-    /// As the client writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sha1 => "hmac-sha1",
-            Self::Sha256 => "hmac-sha256",
-            Self::Sha512 => "hmac-sha512",
-        }
-    }
-
-    const fn hmac(self) -> hmac::Algorithm {
-        match self {
-            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            Self::Sha256 => hmac::HMAC_SHA256,
-            Self::Sha512 => hmac::HMAC_SHA512,
-        }
-    }
-}
-
 /// How signatures are judged.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,9 +54,6 @@ struct HmacAuth {
     config: Config,
     guard: Arc<Guard>,
 }
-
-/// A consumer's secret, ready for each algorithm.
-struct Keys([(Algorithm, hmac::Key); 3]);
 
 /// Compiles `config`.
 ///
@@ -119,92 +80,38 @@ pub fn compile(mut config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
 ///
 /// When one of them is empty.
 pub fn credential(key_id: &str, secret: &Secret<String>) -> Result<CompiledCredential, ConfigError> {
-    for (field, text) in [("key_id", key_id), ("secret_key", secret.expose().as_str())] {
-        if text.is_empty() {
-            return Err(ConfigError::new(field, "it is empty"));
-        }
-    }
-    let key =
-        |algorithm: Algorithm| (algorithm, hmac::Key::new(algorithm.hmac(), secret.expose().as_bytes()));
-    Ok(CompiledCredential {
-        plugin: NAME,
-        lookup: Secret::new(key_id.as_bytes().to_vec()),
-        material: Arc::new(Keys(Algorithm::ALL.map(key))),
-    })
+    hmac_signature::credential(NAME, ("key_id", key_id), ("secret_key", secret))
 }
 
-/// What the client said of its signature.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Signature<'a> {
-    key_id: &'a str,
-    algorithm: &'a str,
-    headers: Vec<String>,
-    value: &'a str,
+/// Of the one `Authorization` header.
+fn signature(headers: &HeaderMap) -> Result<Signature<'_>, &'static str> {
+    const MISSING: &str = "client request can't be validated: missing Authorization header";
+    const OTHER: &str =
+        "client request can't be validated: Authorization header does not start with 'Signature'";
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let line = lines.next().ok_or(MISSING)?;
+    if lines.next().is_some() {
+        return Err(UNPROVEN);
+    }
+    let line = line.to_str().map_err(|_| UNPROVEN)?;
+    let (scheme, fields) = line.split_once(' ').unwrap_or((line, ""));
+    if !scheme.eq_ignore_ascii_case("signature") {
+        return Err(OTHER);
+    }
+    Signature::read(fields, "keyId").ok_or(UNPROVEN)
 }
 
-impl<'a> Signature<'a> {
-    fn of(headers: &'a HeaderMap) -> Result<Self, &'static str> {
-        const MISSING: &str = "client request can't be validated: missing Authorization header";
-        const OTHER: &str =
-            "client request can't be validated: Authorization header does not start with 'Signature'";
-        let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-        let line = lines.next().ok_or(MISSING)?;
-        if lines.next().is_some() {
-            return Err(UNPROVEN);
+/// The text that is signed; `None` when it names a header that is not there once.
+fn signed_text(signature: &Signature<'_>, head: &RequestHead) -> Option<String> {
+    let mut text = format!("{}\n", signature.signer);
+    for name in &signature.headers {
+        match name.as_str() {
+            REQUEST_TARGET => text.push_str(&format!("{} {}", head.method, head.target)),
+            name => text.push_str(&line(head, name)?),
         }
-        let line = line.to_str().map_err(|_| UNPROVEN)?;
-        let (scheme, fields) = line.split_once(' ').unwrap_or((line, ""));
-        if !scheme.eq_ignore_ascii_case("signature") {
-            return Err(OTHER);
-        }
-        Self::read(fields).ok_or(UNPROVEN)
+        text.push('\n');
     }
-
-    /// `name="value"` pairs after commas; each name at most once.
-    fn read(fields: &'a str) -> Option<Self> {
-        let mut signature = Self::default();
-        for field in fields.split(',') {
-            let (name, value) = field.trim_matches(' ').split_once('=')?;
-            let value = value.strip_prefix('"')?.strip_suffix('"').filter(|value| !value.is_empty())?;
-            let place = match name {
-                "keyId" => &mut signature.key_id,
-                "algorithm" => &mut signature.algorithm,
-                "signature" => &mut signature.value,
-                "headers" if signature.headers.is_empty() => {
-                    signature.headers = value.split(' ').map(str::to_ascii_lowercase).collect();
-                    continue;
-                }
-                _ => return None,
-            };
-            if !place.is_empty() {
-                return None;
-            }
-            *place = value;
-        }
-        let whole = ![signature.key_id, signature.algorithm, signature.value].contains(&"");
-        Some(signature).filter(|signature| whole && signature.headers.len() <= MAX_HEADERS)
-    }
-
-    /// The text that is signed; `None` when it names a header that is not there once.
-    fn text(&self, head: &RequestHead) -> Option<String> {
-        let mut text = format!("{}\n", self.key_id);
-        for name in &self.headers {
-            match name.as_str() {
-                REQUEST_TARGET => text.push_str(&format!("{} {}", head.method, head.target)),
-                "host" => text.push_str(&format!("host: {}", head.authority())),
-                name => {
-                    let mut values = head.headers.get_all(name).iter();
-                    let value = values.next()?.to_str().ok()?;
-                    if values.next().is_some() {
-                        return None;
-                    }
-                    text.push_str(&format!("{name}: {value}"));
-                }
-            }
-            text.push('\n');
-        }
-        Some(text)
-    }
+    Some(text)
 }
 
 /// What all failures are told of which more would help to forge.
@@ -212,22 +119,20 @@ const UNPROVEN: &str = "client request can't be validated";
 
 impl HmacAuth {
     fn find(&self, request: &PluginRequest<'_>) -> Result<Arc<Credential>, &'static str> {
-        let signature = Signature::of(&request.head.headers)?;
+        let signature = signature(&request.head.headers)?;
         self.judge(request, &signature).ok_or(UNPROVEN)
     }
 
     fn judge(&self, request: &PluginRequest<'_>, signature: &Signature<'_>) -> Option<Arc<Credential>> {
-        let algorithms = self.config.algorithms.iter();
-        let algorithm = *algorithms.clone().find(|algorithm| algorithm.name() == signature.algorithm)?;
+        let algorithm = signature.algorithm_of(&self.config.algorithms)?;
         if !self.config.signed.iter().all(|demanded| signature.headers.contains(demanded)) {
             return None;
         }
-        let credential = request.consumers.credential(NAME, signature.key_id.as_bytes())?;
-        let (_, key) = credential.material::<Keys>()?.0.iter().find(|(known, _)| *known == algorithm)?;
-        let text = signature.text(request.head)?;
-        let value = STANDARD.decode(signature.value).ok()?;
-        hmac::verify(key, text.as_bytes(), &value).ok()?;
-        self.is_now(&request.head.headers).then(|| Arc::clone(credential))
+        let credential = request.consumers.credential(NAME, signature.signer.as_bytes())?;
+        let text = signed_text(signature, request.head)?;
+        let proven = credential.material::<Keys>()?.verify(algorithm, &text, signature.value)
+            && is_near(&request.head.headers, &header::DATE, &self.config.clock, self.config.clock_skew);
+        proven.then(|| Arc::clone(credential))
     }
 
     /// Goes on with a signed request once its body is known to be the one that `Digest` is of.
@@ -263,13 +168,6 @@ impl HmacAuth {
             Ok(consumer) => Verdict { attach: Some(consumer.into()), ..Verdict::default() },
             Err(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
         }
-    }
-
-    fn is_now(&self, headers: &HeaderMap) -> bool {
-        let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| PrimitiveDateTime::parse(date, IMF_FIXDATE).ok());
-        let Some(date) = date.map(|date| date.assume_utc().unix_timestamp()) else { return false };
-        date.abs_diff(self.config.clock.now().secs()) <= self.config.clock_skew.as_secs()
     }
 }
 
@@ -328,31 +226,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_names_each_of_its_fields_once() {
-        let good = Signature::read(
-            r#"keyId="k",algorithm="hmac-sha256", headers="@request-target Date",signature="c2ln""#,
-        );
-        let expected = Signature {
-            key_id: "k",
-            algorithm: "hmac-sha256",
-            headers: vec!["@request-target".to_owned(), "date".to_owned()],
-            value: "c2ln",
-        };
-        assert_eq!(good, Some(expected));
-        for bad in [
-            "",
-            r#"keyId="k""#,
-            r#"keyId="k",algorithm="a",signature="s",keyId="other""#,
-            r#"keyId="k",algorithm="a",signature="s",headers="a",headers="b""#,
-            r#"keyId="",algorithm="a",signature="s""#,
-            r#"keyId="k",algorithm="a",signature="s",more="x""#,
-            r#"keyId=k,algorithm="a",signature="s""#,
-        ] {
-            assert_eq!(Signature::read(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn a_body_has_one_digest_by_sha_256() {
         let of = |lines: &[&str]| {
             let mut headers = HeaderMap::new();
@@ -376,24 +249,6 @@ mod tests {
             &[&format!("MD5={empty}")],
         ] {
             assert!(of(bad).is_none_or(|digest| !digest.fits(b"")), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn dates_are_those_of_http() {
-        let parse = |text: &str| PrimitiveDateTime::parse(text, IMF_FIXDATE).ok();
-        assert_eq!(
-            parse("Sun, 06 Nov 1994 08:49:37 GMT").unwrap().assume_utc().unix_timestamp(),
-            784_111_777
-        );
-        for bad in [
-            "",
-            "784111777",
-            "Sun, 06 Nov 1994 08:49:37",
-            "1994-11-06T08:49:37Z",
-            "Sun, 06 Nov 1994 08:49:37 GMT x",
-        ] {
-            assert!(parse(bad).is_none(), "{bad}");
         }
     }
 }

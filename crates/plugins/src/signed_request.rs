@@ -7,70 +7,28 @@
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aws_lc_rs::hmac;
 use base::{Clock, Secret};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{
     consumer::{CompiledCredential, Credential},
     error::ConfigError,
     plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead},
 };
 use http::{HeaderMap, HeaderName, Version, header};
-use time::{PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::authentication::{Fallback, Guard};
+pub use crate::hmac_signature::Algorithm;
+use crate::{
+    authentication::{Fallback, Guard},
+    hmac_signature::{self, Keys, Signature, is_near, line},
+};
 
 /// The engine's name of it.
 pub const NAME: &str = "signed-request";
 
-/// Most headers that a client may sign.
-const MAX_HEADERS: usize = 64;
 /// Kong's text for every failure that more would help to forge.
 const INVALID: &str = "HMAC signature cannot be verified";
 const DOES_NOT_MATCH: &str = "HMAC signature does not match";
 const DATE: &str =
     "HMAC signature cannot be verified, a valid date or x-date header is required for HMAC Authentication";
-/// RFC 9110 section 5.6.7.
-const IMF_FIXDATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-
-/// A hash to sign with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// HMAC with SHA-1.
-    Sha1,
-    /// HMAC with SHA-256.
-    Sha256,
-    /// HMAC with SHA-384.
-    Sha384,
-    /// HMAC with SHA-512.
-    Sha512,
-}
-
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
-
-    /// As the client writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sha1 => "hmac-sha1",
-            Self::Sha256 => "hmac-sha256",
-            Self::Sha384 => "hmac-sha384",
-            Self::Sha512 => "hmac-sha512",
-        }
-    }
-
-    const fn hmac(self) -> hmac::Algorithm {
-        match self {
-            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            Self::Sha256 => hmac::HMAC_SHA256,
-            Self::Sha384 => hmac::HMAC_SHA384,
-            Self::Sha512 => hmac::HMAC_SHA512,
-        }
-    }
-}
-
 /// How signatures are judged.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -93,9 +51,6 @@ struct SignedRequest {
     config: Config,
     guard: Guard,
 }
-
-/// A consumer's secret, ready for each algorithm.
-struct Keys([(Algorithm, hmac::Key); 4]);
 
 /// Compiles `config`.
 ///
@@ -120,100 +75,42 @@ pub fn compile(mut config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
 ///
 /// When one of them is empty.
 pub fn credential(username: &str, secret: &Secret<String>) -> Result<CompiledCredential, ConfigError> {
-    for (field, text) in [("username", username), ("secret", secret.expose().as_str())] {
-        if text.is_empty() {
-            return Err(ConfigError::new(field, "it is empty"));
-        }
-    }
-    let key =
-        |algorithm: Algorithm| (algorithm, hmac::Key::new(algorithm.hmac(), secret.expose().as_bytes()));
-    Ok(CompiledCredential {
-        plugin: NAME,
-        lookup: Secret::new(username.as_bytes().to_vec()),
-        material: Arc::new(Keys(Algorithm::ALL.map(key))),
-    })
+    hmac_signature::credential(NAME, ("username", username), ("secret", secret))
 }
 
-/// What the client said of its signature.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Signature<'a> {
-    username: &'a str,
-    algorithm: &'a str,
-    headers: Vec<String>,
-    value: &'a str,
+/// In `Authorization`, of which there must be one.
+fn signature(headers: &HeaderMap) -> Result<Signature<'_>, &'static str> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let line = lines.next().ok_or("Unauthorized")?;
+    if lines.next().is_some() {
+        return Err(INVALID);
+    }
+    let line = line.to_str().map_err(|_| INVALID)?;
+    let (scheme, fields) = line.split_once(' ').unwrap_or((line, ""));
+    if !scheme.eq_ignore_ascii_case("hmac") {
+        return Err(INVALID);
+    }
+    Signature::read(fields, "username").ok_or(INVALID)
 }
 
-impl<'a> Signature<'a> {
-    /// In `Authorization`, of which there must be one.
-    fn of(headers: &'a HeaderMap) -> Result<Self, &'static str> {
-        let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-        let line = lines.next().ok_or("Unauthorized")?;
-        if lines.next().is_some() {
-            return Err(INVALID);
+/// The text that is signed; `None` when it names a header that is not there once.
+fn signed_text(signature: &Signature<'_>, head: &RequestHead) -> Option<String> {
+    let lines = signature.headers.iter().map(|name| match name.as_str() {
+        "request-line" => Some(format!("{} {} {}", head.method, head.target, version(head.version))),
+        "@request-target" => {
+            Some(format!("@request-target: {} {}", head.method.as_str().to_ascii_lowercase(), head.target))
         }
-        let line = line.to_str().map_err(|_| INVALID)?;
-        let (scheme, fields) = line.split_once(' ').unwrap_or((line, ""));
-        if !scheme.eq_ignore_ascii_case("hmac") {
-            return Err(INVALID);
-        }
-        Self::read(fields).ok_or(INVALID)
-    }
+        name => line(head, name),
+    });
+    Some(lines.collect::<Option<Vec<String>>>()?.join("\n"))
+}
 
-    /// `name="value"` pairs after commas; each name at most once.
-    fn read(fields: &'a str) -> Option<Self> {
-        let mut signature = Self::default();
-        for field in fields.split(',') {
-            let (name, value) = field.trim_matches(' ').split_once('=')?;
-            let value = value.strip_prefix('"')?.strip_suffix('"').filter(|value| !value.is_empty())?;
-            let place = match name {
-                "username" => &mut signature.username,
-                "algorithm" => &mut signature.algorithm,
-                "signature" => &mut signature.value,
-                "headers" if signature.headers.is_empty() => {
-                    signature.headers = value.split(' ').map(str::to_ascii_lowercase).collect();
-                    continue;
-                }
-                _ => return None,
-            };
-            if !place.is_empty() {
-                return None;
-            }
-            *place = value;
-        }
-        let whole = ![signature.username, signature.algorithm, signature.value].contains(&"");
-        Some(signature).filter(|signature| whole && signature.headers.len() <= MAX_HEADERS)
-    }
-
-    /// The text that is signed; `None` when it names a header that is not there once.
-    fn text(&self, head: &RequestHead) -> Option<String> {
-        let mut lines = Vec::with_capacity(self.headers.len());
-        for name in &self.headers {
-            lines.push(match name.as_str() {
-                "request-line" => format!("{} {} {}", head.method, head.target, version(head.version)),
-                "@request-target" => {
-                    format!("@request-target: {} {}", head.method.as_str().to_ascii_lowercase(), head.target)
-                }
-                "host" => format!("host: {}", head.authority()),
-                name => {
-                    let mut values = head.headers.get_all(name).iter();
-                    let value = values.next()?.to_str().ok()?;
-                    if values.next().is_some() {
-                        return None;
-                    }
-                    format!("{name}: {value}")
-                }
-            });
-        }
-        Some(lines.join("\n"))
-    }
-
-    /// The header with the date that is signed.
-    fn date_header(&self, headers: &HeaderMap) -> Option<&'static str> {
-        let signed = |name: &&&'static str| {
-            self.headers.iter().any(|own| own == **name) && headers.contains_key(**name)
-        };
-        ["x-date", "date"].iter().find(signed).copied()
-    }
+/// The header with the date that is signed.
+fn date_header(signature: &Signature<'_>, headers: &HeaderMap) -> Option<HeaderName> {
+    let signed = |name: &HeaderName| {
+        signature.headers.iter().any(|own| own == name.as_str()) && headers.contains_key(name)
+    };
+    [HeaderName::from_static("x-date"), header::DATE].into_iter().find(signed)
 }
 
 const fn version(version: Version) -> &'static str {
@@ -227,30 +124,22 @@ const fn version(version: Version) -> &'static str {
 impl SignedRequest {
     fn find(&self, request: &PluginRequest<'_>) -> Result<Arc<Credential>, &'static str> {
         let headers = &request.head.headers;
-        let signature = Signature::of(headers)?;
-        let date = signature.date_header(headers).ok_or(DATE)?;
-        if !self.is_now(headers, date) {
+        let signature = signature(headers)?;
+        let date = date_header(&signature, headers).ok_or(DATE)?;
+        if !is_near(headers, &date, &self.config.clock, self.config.clock_skew) {
             return Err(DATE);
         }
-        let algorithms = self.config.algorithms.iter();
-        let algorithm = *algorithms.clone().find(|it| it.name() == signature.algorithm).ok_or(INVALID)?;
+        let algorithm = signature.algorithm_of(&self.config.algorithms).ok_or(INVALID)?;
         if !self.config.signed.iter().all(|demanded| signature.headers.contains(demanded)) {
             return Err(INVALID);
         }
-        let credential = request.consumers.credential(NAME, signature.username.as_bytes()).ok_or(INVALID)?;
+        let credential = request.consumers.credential(NAME, signature.signer.as_bytes()).ok_or(INVALID)?;
         let keys = credential.material::<Keys>().ok_or(INVALID)?;
-        let (_, key) = keys.0.iter().find(|(known, _)| *known == algorithm).ok_or(INVALID)?;
-        let text = signature.text(request.head).ok_or(INVALID)?;
-        let value = STANDARD.decode(signature.value).map_err(|_| DOES_NOT_MATCH)?;
-        hmac::verify(key, text.as_bytes(), &value).map_err(|_| DOES_NOT_MATCH)?;
+        let text = signed_text(&signature, request.head).ok_or(INVALID)?;
+        if !keys.verify(algorithm, &text, signature.value) {
+            return Err(DOES_NOT_MATCH);
+        }
         Ok(Arc::clone(credential))
-    }
-
-    fn is_now(&self, headers: &HeaderMap, name: &str) -> bool {
-        let date = headers.get(name).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| PrimitiveDateTime::parse(date, IMF_FIXDATE).ok());
-        let Some(date) = date.map(|date| date.assume_utc().unix_timestamp()) else { return false };
-        date.abs_diff(self.config.clock.now().secs()) <= self.config.clock_skew.as_secs()
     }
 }
 
@@ -277,33 +166,5 @@ impl Plugin for SignedRequest {
 
     fn as_any(&self) -> &dyn Any {
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signature_names_each_of_its_fields_once() {
-        let good = Signature::read(
-            r#"username="bob", algorithm="hmac-sha256", headers="date Request-Line", signature="c2ln""#,
-        );
-        let expected = Signature {
-            username: "bob",
-            algorithm: "hmac-sha256",
-            headers: vec!["date".to_owned(), "request-line".to_owned()],
-            value: "c2ln",
-        };
-        assert_eq!(good, Some(expected));
-        for bad in [
-            "",
-            r#"username="bob""#,
-            r#"username="bob",algorithm="a",signature="s",username="eve""#,
-            r#"username="bob",algorithm="a",signature="s",more="x""#,
-            r#"username=bob,algorithm="a",signature="s""#,
-        ] {
-            assert_eq!(Signature::read(bad), None, "{bad}");
-        }
     }
 }

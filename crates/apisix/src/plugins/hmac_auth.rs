@@ -81,8 +81,9 @@ impl Scheme for HmacAuth {
             Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         };
         let allowed = list("allowed_algorithms");
-        let counts = |algorithm: &Algorithm| {
-            allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == algorithm.name()))
+        let counts = |algorithm: &Algorithm| match &allowed {
+            Some(allowed) => allowed.iter().any(|name| name == algorithm.name()),
+            None => ALGORITHMS.contains(&algorithm.name()),
         };
         let limit = conf.get("max_req_body_size").and_then(Value::as_u64).unwrap_or(MAX_BODY);
         compile(Config {

@@ -1,23 +1,16 @@
 //! The secrets inside resources: where they are, and how they are sealed, opened and hidden.
 
-use base::{Keyring, Random};
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use base::{Keyring, Random, TextSealer};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::Kind;
 use crate::plugins::Registry;
 
-/// In front of everything sealed, so that plain values (of an older store) are told apart.
-const SEALED: &str = "pc:sealed:";
-
 /// Seals secrets before a resource is stored and opens them after it is read. A sealed value opens only at the key
 /// and field it was sealed for.
 #[derive(Clone, Debug)]
-pub(crate) struct Sealer {
-    keyring: Keyring,
-    random: Random,
-}
+pub(crate) struct Sealer(TextSealer);
 
 /// The secrets of secret managers, of whichever kind.
 const MANAGERS: [&str; 4] = ["token", "secret_access_key", "session_token", "auth_config.private_key"];
@@ -33,7 +26,7 @@ pub(crate) enum Reader {
 
 impl Sealer {
     pub(crate) const fn new(keyring: Keyring, random: Random) -> Self {
-        Self { keyring, random }
+        Self(TextSealer::new(keyring, random))
     }
 
     /// Seals every secret of `value`, which is to be stored under the key of `kind` and `id`.
@@ -42,8 +35,7 @@ impl Sealer {
         for_each(registry, kind, value, &mut |field, secret| {
             if let Value::String(plain) = secret {
                 let plain = Zeroizing::new(std::mem::take(plain));
-                let sealed = self.keyring.seal(&self.random, plain.as_bytes(), place(&key, field).as_bytes());
-                *secret = Value::String(format!("{SEALED}{}", STANDARD_NO_PAD.encode(sealed)));
+                *secret = Value::String(self.0.seal(&plain, (&key, field)));
             }
         });
     }
@@ -59,9 +51,10 @@ impl Sealer {
         let key = kind.key(id);
         let mut failure = None;
         for_each(registry, kind, value, &mut |field, secret| {
-            let Some(sealed) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
-            match self.open_one(sealed, &place(&key, field)) {
-                Ok(plain) => *secret = Value::String(plain),
+            let Some(text) = secret.as_str() else { return };
+            match self.0.open(text, (&key, field)) {
+                Ok(None) => {}
+                Ok(Some(plain)) => *secret = Value::String(plain),
                 Err(reason) => failure = Some(format!("{field}: {reason}")),
             }
         });
@@ -81,40 +74,14 @@ impl Sealer {
         let Ok(mut value) = crate::json::parse(stored) else { return Ok(None) };
         let (mut changes, mut failure) = (Vec::new(), None);
         for_each(registry, kind, &mut value, &mut |field, secret| {
-            let Some(old) = secret.as_str().and_then(|text| text.strip_prefix(SEALED)) else { return };
-            match self.again_one(old, &place(&key, field)) {
+            let Some(old) = secret.as_str() else { return };
+            match self.0.again(old, (&key, field)) {
                 Ok(None) => {}
                 Ok(Some(new)) => changes.push((old.to_owned(), new)),
                 Err(reason) => failure = Some(format!("{field}: {reason}")),
             }
         });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        let mut text = String::from_utf8(stored.to_vec()).map_err(|_| "it is not text".to_owned())?;
-        for (old, new) in changes {
-            // No two values were sealed with one nonce, so each stands there once.
-            if !text.contains(&old) {
-                return Err("it is not written as this version writes it".to_owned());
-            }
-            text = text.replacen(&old, &new, 1);
-        }
-        Ok(Some(text.into_bytes()))
-    }
-
-    fn again_one(&self, sealed: &str, place: &str) -> Result<Option<String>, String> {
-        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
-        let again = self.keyring.again(&self.random, &sealed, place.as_bytes());
-        Ok(again.map_err(|error| error.to_string())?.map(|sealed| STANDARD_NO_PAD.encode(sealed)))
-    }
-
-    fn open_one(&self, sealed: &str, place: &str) -> Result<String, String> {
-        let sealed = STANDARD_NO_PAD.decode(sealed).map_err(|_| "this is not a sealed value".to_owned())?;
-        let plain = self.keyring.open(&sealed, place.as_bytes()).map_err(|error| error.to_string())?;
-        String::from_utf8(plain.to_vec()).map_err(|_| "this is not a sealed value".to_owned())
+        failure.map_or_else(|| TextSealer::replace(stored, &changes), Err)
     }
 
     /// `value` as `reader` may see it. A secret that cannot be opened is left out.
@@ -136,11 +103,6 @@ impl Sealer {
         remove_tls_keys(&mut shown);
         shown
     }
-}
-
-/// Record and field: what the sealed value is bound to.
-fn place(key: &str, field: &str) -> String {
-    format!("{key}#{field}")
 }
 
 /// Calls `visit` with the path and the place of every secret in `value`.

@@ -17,12 +17,15 @@ use gateway::{
     is_identity,
     plugin::{BodyEdit, Flow, Phases, Plugin, PluginRequest},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use regex::Regex;
 
 use self::{body::BodyRules, list::Query, target::Target};
 pub use self::{body::MAX_BODY, list::Edit, target::TargetEdit};
-use crate::text::{Text, request_header, settable_header};
+use crate::{
+    header_rule::HeaderRule,
+    text::{Text, request_header, settable_header},
+};
 
 /// What changes.
 #[derive(Clone, Debug, Default)]
@@ -50,20 +53,11 @@ struct RequestEdit {
     method: Option<Method>,
     target: Option<Target>,
     host: Option<HeaderValue>,
-    headers: Vec<HeaderEdit>,
+    headers: Vec<HeaderRule>,
     query: Query,
     body: Option<Arc<BodyRules>>,
     late: bool,
     is_final: bool,
-}
-
-enum HeaderEdit {
-    Remove(HeaderName),
-    Rename(HeaderName, HeaderName),
-    Replace(HeaderName, Text),
-    Set(HeaderName, Text),
-    Add(HeaderName, Text),
-    Append(HeaderName, Text),
 }
 
 /// Compiles `config`.
@@ -92,7 +86,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         method,
         target: target.map(Target::compile).transpose()?,
         host,
-        headers: headers.into_iter().map(header_edit).collect::<Result<_, _>>()?,
+        headers: headers.into_iter().map(header_rule).collect::<Result<_, _>>()?,
         query: Query::compile(query)?,
         body: BodyRules::compile(body)?.map(Arc::new),
         late,
@@ -100,10 +94,10 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
     }))
 }
 
-fn header_edit(edit: Edit) -> Result<HeaderEdit, ConfigError> {
+fn header_rule(edit: Edit) -> Result<HeaderRule, ConfigError> {
     let named = |name: &str, text: &Text| settable_header("headers", name, text);
     Ok(match edit {
-        Edit::Remove(name) => HeaderEdit::Remove(request_header("headers", &name)?),
+        Edit::Remove(name) => HeaderRule::Remove(request_header("headers", &name)?),
         Edit::Rename(from, to) => {
             let (from, to) = (request_header("headers", &from)?, request_header("headers", &to)?);
             if is_identity(to.as_str()) {
@@ -111,12 +105,12 @@ fn header_edit(edit: Edit) -> Result<HeaderEdit, ConfigError> {
                     format!("upstreams take {to} for the caller's identity, which no client may choose");
                 return Err(ConfigError::new("headers", why));
             }
-            HeaderEdit::Rename(from, to)
+            HeaderRule::Rename(from, to)
         }
-        Edit::Replace(name, text) => HeaderEdit::Replace(named(&name, &text)?, text),
-        Edit::Set(name, text) => HeaderEdit::Set(named(&name, &text)?, text),
-        Edit::Add(name, text) => HeaderEdit::Add(named(&name, &text)?, text),
-        Edit::Append(name, text) => HeaderEdit::Append(named(&name, &text)?, text),
+        Edit::Replace(name, text) => HeaderRule::Replace(named(&name, &text)?, text),
+        Edit::Set(name, text) => HeaderRule::Set(named(&name, &text)?, text),
+        Edit::Add(name, text) => HeaderRule::Add(named(&name, &text)?, text),
+        Edit::Append(name, text) => HeaderRule::Append(named(&name, &text)?, text),
     })
 }
 
@@ -145,16 +139,13 @@ impl Plugin for RequestEdit {
 impl RequestEdit {
     fn edit(&self, request: &mut PluginRequest<'_>) -> Flow {
         // Texts are filled with the request as it came, and put in place together.
-        let path = request.head.path().to_owned();
-        let captures = self.target.as_ref().and_then(|target| target.captures(&path));
         let (target, values, query) = {
-            let variables = request.variables();
-            let target = self.target.as_ref().map(|target| target.of(&path, &variables, captures.as_ref()));
-            let values: Vec<Option<HeaderValue>> = self
-                .headers
-                .iter()
-                .map(|edit| edit.text().and_then(|text| text.header(&variables, captures.as_ref())))
-                .collect();
+            let (path, variables) = (request.head.path(), request.variables());
+            let found = self.target.as_ref().and_then(|target| target.find(path));
+            let target = self.target.as_ref().map(|target| target.of(path, &variables, found.as_ref()));
+            let captures = found.as_ref().map(|found| &found.captures);
+            let values: Vec<Option<HeaderValue>> =
+                self.headers.iter().map(|rule| rule.value(&variables, captures)).collect();
             (target, values, self.query.fill(&variables))
         };
         let target = match target.transpose() {
@@ -167,8 +158,8 @@ impl RequestEdit {
         if let Err(why) = target::put(request.head, target, &query, &self.query) {
             return Flow::respond(request.error(StatusCode::BAD_REQUEST, why));
         }
-        for (edit, value) in self.headers.iter().zip(values) {
-            edit.apply(&mut request.head.headers, value);
+        for (rule, value) in self.headers.iter().zip(values) {
+            rule.apply(&mut request.head.headers, value);
         }
         if let Some(method) = &self.method {
             request.head.method = method.clone();
@@ -187,47 +178,6 @@ impl RequestEdit {
             });
         }
         Flow::Continue
-    }
-}
-
-impl HeaderEdit {
-    fn text(&self) -> Option<&Text> {
-        match self {
-            Self::Remove(_) | Self::Rename(..) => None,
-            Self::Replace(_, text) | Self::Set(_, text) | Self::Add(_, text) | Self::Append(_, text) => {
-                Some(text)
-            }
-        }
-    }
-
-    /// A value that no header can carry takes away what it would have replaced.
-    fn apply(&self, headers: &mut HeaderMap, value: Option<HeaderValue>) {
-        match self {
-            Self::Remove(name) => {
-                headers.remove(name);
-            }
-            Self::Rename(from, to) => {
-                let values: Vec<HeaderValue> = headers.get_all(from).iter().cloned().collect();
-                if !values.is_empty() && from != to {
-                    headers.remove(from);
-                    headers.remove(to);
-                    values.into_iter().for_each(|value| {
-                        headers.append(to, value);
-                    });
-                }
-            }
-            Self::Replace(name, _) if !headers.contains_key(name) => {}
-            Self::Add(name, _) if headers.contains_key(name) => {}
-            Self::Replace(name, _) | Self::Set(name, _) | Self::Add(name, _) => {
-                headers.remove(name);
-                headers.extend(value.map(|value| (name.clone(), value)));
-            }
-            Self::Append(name, _) => {
-                if let Some(value) = value {
-                    headers.append(name, value);
-                }
-            }
-        }
     }
 }
 

@@ -36,6 +36,13 @@ pub(super) struct NewPath {
     pub(super) query: Option<String>,
 }
 
+/// A pattern that was found in a path.
+pub(super) struct Found<'t, 'p> {
+    /// What its groups found.
+    pub(super) captures: Captures<'p>,
+    replacement: &'t Template,
+}
+
 impl Target {
     pub(super) fn compile(edit: TargetEdit) -> Result<Self, ConfigError> {
         match edit {
@@ -63,12 +70,12 @@ impl Target {
         }
     }
 
-    /// What the groups of the pattern found that fits this path.
-    pub(super) fn captures<'p>(&self, path: &'p str) -> Option<Captures<'p>> {
-        match self {
-            Self::Path(_) => None,
-            Self::Patterns(pairs) => pairs.iter().find_map(|(pattern, _)| pattern.captures(path)),
-        }
+    /// The first pattern that is found in this path.
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'_, 'p>> {
+        let Self::Patterns(pairs) = self else { return None };
+        pairs.iter().find_map(|(pattern, replacement)| {
+            pattern.captures(path).map(|captures| Found { captures, replacement })
+        })
     }
 
     /// The new path; `None` when it stays.
@@ -76,14 +83,13 @@ impl Target {
         &self,
         path: &str,
         variables: &dyn Variables,
-        captures: Option<&Captures<'_>>,
+        found: Option<&Found<'_, '_>>,
     ) -> Result<Option<NewPath>, &'static str> {
         let mut out = Builder::default();
         match self {
             Self::Path(text) => out.fill(text.parts(), Some(variables), None),
-            Self::Patterns(pairs) => {
-                let found = pairs.iter().find(|(pattern, _)| pattern.is_match(path));
-                let (Some((_, replacement)), Some(captures)) = (found, captures) else { return Ok(None) };
+            Self::Patterns(_) => {
+                let Some(Found { captures, replacement }) = found else { return Ok(None) };
                 let Some(whole) = captures.get(0) else { return Ok(None) };
                 out.foreign(path.get(..whole.start()).unwrap_or_default());
                 out.fill(replacement.parts(), None, Some(captures));

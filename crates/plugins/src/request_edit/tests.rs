@@ -27,8 +27,8 @@ fn path(
     says: &'static str,
 ) -> Result<Option<(String, Option<String>)>, &'static str> {
     let target = Target::compile(edit).unwrap();
-    let captures = target.captures(path);
-    let made = target.of(path, &Says(says), captures.as_ref())?;
+    let found = target.find(path);
+    let made = target.of(path, &Says(says), found.as_ref())?;
     Ok(made.map(|made| (made.path, made.query)))
 }
 
@@ -117,9 +117,8 @@ fn headers_are_edited_in_order() {
         Edit::Remove(name("X-Gone")),
     ];
     for edit in edits {
-        let edit = header_edit(edit).unwrap();
-        let value = edit.text().and_then(|text| text.header(&Says("q"), None));
-        edit.apply(&mut headers, value);
+        let rule = header_rule(edit).unwrap();
+        rule.apply(&mut headers, rule.value(&Says("q"), None));
     }
     let all =
         |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
@@ -130,7 +129,7 @@ fn headers_are_edited_in_order() {
 
 #[test]
 fn r06_no_header_of_the_clients_is_renamed_to_an_identity() {
-    let refused = |edit: Edit| header_edit(edit).is_err();
+    let refused = |edit: Edit| header_rule(edit).is_err();
     let name = |name: &str| name.to_owned();
     assert!(refused(Edit::Rename(name("X-Mine"), name("X-Consumer-Username"))));
     assert!(refused(Edit::Rename(name("X-Mine"), name("x.userinfo"))));

@@ -11,11 +11,14 @@ use gateway::{
     error::ConfigError,
     plugin::{BodyChange, Flow, Phases, Plugin, PluginRequest, PluginResponse},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use regex::bytes::{Regex, RegexBuilder};
 
 pub use self::json::{JsonEdit, Members};
-use crate::text::{Text, response_header};
+use crate::{
+    header_rule::HeaderRule,
+    text::{Text, response_header},
+};
 
 /// Bytes of a body that is read to be changed, where nothing is said.
 pub const MAX_BODY: usize = 8 << 20;
@@ -98,18 +101,8 @@ pub struct Filter {
 struct ResponseEdit {
     condition: Option<Expression>,
     status: Option<StatusCode>,
-    headers: Vec<Compiled>,
+    headers: Vec<HeaderRule>,
     body: Option<Change>,
-}
-
-enum Compiled {
-    Remove(HeaderName),
-    RemoveValue(HeaderName, String),
-    Rename(HeaderName, HeaderName),
-    Replace(HeaderName, Text),
-    Set(HeaderName, Text),
-    Add(HeaderName, Text),
-    Append(HeaderName, Text),
 }
 
 enum Change {
@@ -132,13 +125,13 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
     let name = |name: &str| response_header("headers", name);
     let edit = |edit: HeaderEdit| {
         Ok(match edit {
-            HeaderEdit::Remove(of) => Compiled::Remove(name(&of)?),
-            HeaderEdit::RemoveValue(of, value) => Compiled::RemoveValue(name(&of)?, value),
-            HeaderEdit::Rename(from, to) => Compiled::Rename(name(&from)?, name(&to)?),
-            HeaderEdit::Replace(of, text) => Compiled::Replace(name(&of)?, text),
-            HeaderEdit::Set(of, text) => Compiled::Set(name(&of)?, text),
-            HeaderEdit::Add(of, text) => Compiled::Add(name(&of)?, text),
-            HeaderEdit::Append(of, text) => Compiled::Append(name(&of)?, text),
+            HeaderEdit::Remove(of) => HeaderRule::Remove(name(&of)?),
+            HeaderEdit::RemoveValue(of, value) => HeaderRule::RemoveValue(name(&of)?, value),
+            HeaderEdit::Rename(from, to) => HeaderRule::Rename(name(&from)?, name(&to)?),
+            HeaderEdit::Replace(of, text) => HeaderRule::Replace(name(&of)?, text),
+            HeaderEdit::Set(of, text) => HeaderRule::Set(name(&of)?, text),
+            HeaderEdit::Add(of, text) => HeaderRule::Add(name(&of)?, text),
+            HeaderEdit::Append(of, text) => HeaderRule::Append(name(&of)?, text),
         })
     };
     let body = match body {
@@ -220,8 +213,7 @@ impl Plugin for ResponseEdit {
         // Texts are filled with the answer as it came.
         let values: Vec<Option<HeaderValue>> = {
             let variables = response.variables();
-            let value = |edit: &Compiled| edit.text().and_then(|text| text.header(&variables, None));
-            self.headers.iter().map(value).collect()
+            self.headers.iter().map(|rule| rule.value(&variables, None)).collect()
         };
         if let Some(status) = self.status {
             *response.status = status;
@@ -229,8 +221,8 @@ impl Plugin for ResponseEdit {
         if let Some(change) = &self.body {
             change.announce(response);
         }
-        for (edit, value) in self.headers.iter().zip(values) {
-            edit.apply(response.headers, value);
+        for (rule, value) in self.headers.iter().zip(values) {
+            rule.apply(response.headers, value);
         }
     }
 
@@ -295,55 +287,6 @@ fn filter(filters: &[(Regex, Bytes, bool)], body: Bytes, limit: usize) -> Option
         }
     }
     Some(body)
-}
-
-impl Compiled {
-    fn text(&self) -> Option<&Text> {
-        match self {
-            Self::Remove(_) | Self::RemoveValue(..) | Self::Rename(..) => None,
-            Self::Replace(_, text) | Self::Set(_, text) | Self::Add(_, text) | Self::Append(_, text) => {
-                Some(text)
-            }
-        }
-    }
-
-    /// A value that no header can carry takes away what it would have replaced.
-    fn apply(&self, headers: &mut HeaderMap, value: Option<HeaderValue>) {
-        match self {
-            Self::Remove(name) => {
-                headers.remove(name);
-            }
-            Self::RemoveValue(name, value) => {
-                let kept: Vec<HeaderValue> =
-                    headers.get_all(name).iter().filter(|own| *own != value.as_str()).cloned().collect();
-                headers.remove(name);
-                kept.into_iter().for_each(|value| {
-                    headers.append(name, value);
-                });
-            }
-            Self::Rename(from, to) => {
-                let values: Vec<HeaderValue> = headers.get_all(from).iter().cloned().collect();
-                if !values.is_empty() && from != to {
-                    headers.remove(from);
-                    headers.remove(to);
-                    values.into_iter().for_each(|value| {
-                        headers.append(to, value);
-                    });
-                }
-            }
-            Self::Replace(name, _) if !headers.contains_key(name) => {}
-            Self::Add(name, _) if headers.contains_key(name) => {}
-            Self::Replace(name, _) | Self::Set(name, _) | Self::Add(name, _) => {
-                headers.remove(name);
-                headers.extend(value.map(|value| (name.clone(), value)));
-            }
-            Self::Append(name, _) => {
-                if let Some(value) = value {
-                    headers.append(name, value);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
