@@ -93,6 +93,11 @@ pub(crate) fn uncached(mut response: Response) -> Response {
     response
 }
 
+/// A JWT of this media type, which is not to be kept.
+pub(crate) fn jwt(media_type: &'static str, token: &str) -> Response {
+    uncached(([(header::CONTENT_TYPE, media_type)], token.to_owned()).into_response())
+}
+
 /// Logs a fault of our own and says how to answer it.
 fn failure(error: &IdpError) -> (StatusCode, ErrorCode) {
     match error {

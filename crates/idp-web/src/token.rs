@@ -4,7 +4,7 @@ use axum::{
     Extension, Json,
     body::Body,
     extract::{RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use idp::Presented;
@@ -50,12 +50,28 @@ pub(crate) async fn introspect(
 ) -> Response {
     let (site, url) = (&visit.site, visit.url("/oauth/introspect"));
     match read(&visit, &headers, &url, query.as_deref(), body).await {
+        Ok((presented, params)) if wants_jwt(&headers) => {
+            match state.idp.introspection.signed(site, presented, &params).await {
+                Ok(token) => answer::jwt(INTROSPECTION_JWT, token.expose()),
+                Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
+            }
+        }
         Ok((presented, params)) => match state.idp.introspection.answer(site, presented, &params).await {
             Ok(answer) => answer::uncached(Json(answer).into_response()),
             Err(error) => answer::endpoint_error(site, error, presented.authorization.is_some()),
         },
         Err(error) => answer::refusal(site, &error, false),
     }
+}
+
+const INTROSPECTION_JWT: &str = "application/token-introspection+jwt";
+
+/// Whether the answer is to be a JWT (RFC 9701 section 4).
+fn wants_jwt(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(INTROSPECTION_JWT))
+    })
 }
 
 /// `POST /oauth/revoke` (RFC 7009).

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use idp::{EndpointError, PresentedToken, Site};
+use idp::{EndpointError, PresentedToken, Site, UserinfoAnswer};
 use oauth::{
     ErrorCode, OAuthError,
     bearer::{self, Authorization},
@@ -76,8 +76,9 @@ async fn answer_with(
     let response = match shown {
         Ok((Some((token, dpop)), request)) => {
             let presented = PresentedToken { token: &token, dpop, request };
-            match state.idp.userinfo.claims(site, presented).await {
-                Ok(claims) => answer::uncached(Json(claims).into_response()),
+            match state.idp.userinfo.answer(site, presented).await {
+                Ok(UserinfoAnswer::Claims(claims)) => answer::uncached(Json(claims).into_response()),
+                Ok(UserinfoAnswer::Signed(token)) => answer::jwt("application/jwt", token.expose()),
                 Err(EndpointError::OAuth(error)) => refused(site, Some(&error), dpop),
                 Err(error) => answer::endpoint_error(site, error, false),
             }

@@ -86,7 +86,7 @@ impl Core {
         claims.insert("jti".to_owned(), json!(delivery.id));
         claims.insert("sid".to_owned(), json!(delivery.sid));
         claims.insert("events".to_owned(), json!({ EVENT: {} }));
-        let alg = client.jwt_configuration.alg.as_deref().unwrap_or("RS256");
+        let alg = client.id_token_alg();
         self.sign(site, alg, client.client_secret.as_ref(), "logout+jwt", &claims).await
     }
 

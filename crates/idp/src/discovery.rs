@@ -65,6 +65,8 @@ impl Discovery {
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": signing,
+            "userinfo_signing_alg_values_supported": signing,
+            "introspection_signing_alg_values_supported": signing,
             "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": assertions,
             "introspection_endpoint_auth_methods_supported": confidential,

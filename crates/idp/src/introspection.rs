@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use base::Secret;
 use oauth::{ErrorCode, Params};
 use serde_json::{Map, Value, json};
 
@@ -29,6 +30,41 @@ impl Introspection {
         presented: impl Into<Presented<'a>>,
         params: &Params<'_>,
     ) -> Result<Map<String, Value>, EndpointError> {
+        let caller = self.caller(site, presented.into(), params).await?;
+        self.about(site, &caller, params).await
+    }
+
+    /// The same as a JWT for the caller (RFC 9701 section 5).
+    ///
+    /// # Errors
+    ///
+    /// As [`Introspection::answer`].
+    pub async fn signed<'a>(
+        &self,
+        site: &Site,
+        presented: impl Into<Presented<'a>>,
+        params: &Params<'_>,
+    ) -> Result<Secret<String>, EndpointError> {
+        let caller = self.caller(site, presented.into(), params).await?;
+        let answer = self.about(site, &caller, params).await?;
+        // No `sub` and no `exp`: it must pass for no access token.
+        let claims = Map::from_iter([
+            ("iss".to_owned(), json!(site.issuer())),
+            ("aud".to_owned(), json!(caller.client_id)),
+            ("iat".to_owned(), json!(self.core.clock.now().secs())),
+            ("token_introspection".to_owned(), Value::Object(answer)),
+        ]);
+        let alg = caller.introspection_signed_response_alg.as_deref().unwrap_or(caller.default_alg());
+        let (secret, typ) = (caller.client_secret.as_ref(), "token-introspection+jwt");
+        Ok(self.core.sign(site, alg, secret, typ, &claims).await?)
+    }
+
+    async fn caller(
+        &self,
+        site: &Site,
+        presented: Presented<'_>,
+        params: &Params<'_>,
+    ) -> Result<Client, EndpointError> {
         let caller = self.clients.authenticate(site, presented, params).await?;
         if caller.is_public() {
             return Err(EndpointError::oauth(
@@ -36,15 +72,24 @@ impl Introspection {
                 "A public client cannot introspect tokens.",
             ));
         }
+        Ok(caller)
+    }
+
+    async fn about(
+        &self,
+        site: &Site,
+        caller: &Client,
+        params: &Params<'_>,
+    ) -> Result<Map<String, Value>, EndpointError> {
         let token = params.value("token").ok_or_else(|| {
             EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: token")
         })?;
         // The hint is only a hint: both kinds are looked for, whatever it says.
         if let Some(access) = self.core.access_token(site, token).await? {
-            let mine = access.client_id == caller.client_id || self.guards(site, &caller, &access).await?;
+            let mine = access.client_id == caller.client_id || self.guards(site, caller, &access).await?;
             return Ok(if mine { describe_access_token(access) } else { inactive() });
         }
-        match self.core.refresh_token(site, &caller, token).await {
+        match self.core.refresh_token(site, caller, token).await {
             Ok(found) if found.rotated_at.is_none() => self.describe_refresh_token(site, &found).await,
             Ok(_) | Err(EndpointError::OAuth(_)) => Ok(inactive()),
             Err(error) => Err(error),

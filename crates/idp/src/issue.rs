@@ -224,7 +224,7 @@ impl Core {
         hashed: Hashed<'_>,
     ) -> Result<Secret<String>, IdpError> {
         let Holder { issuer, client, grant, user } = *holder;
-        let name = client.jwt_configuration.alg.as_deref().unwrap_or("RS256");
+        let name = client.id_token_alg();
         let alg: Alg = name.parse()?;
         let issued = self.clock.now().secs();
         let mut claims = Map::new();

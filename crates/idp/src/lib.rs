@@ -75,4 +75,4 @@ pub use sign_up::DirectSignUp;
 pub use site::Site;
 pub use tickets::{TicketOutcome, Tickets};
 pub use token_endpoint::{IssuedTokens, TokenEndpoint};
-pub use userinfo::Userinfo;
+pub use userinfo::{Userinfo, UserinfoAnswer};

@@ -110,14 +110,19 @@ impl Core {
     ) -> Result<Option<Confirmation>, EndpointError> {
         let proven = self.proven_key(site, client, presented, None).await?;
         let certificate = presented.certificate.map(|found| Confirmation::Certificate(found.thumbprint()));
+        let by_certificate = client.tls_client_certificate_bound_access_tokens
+            || client.compliance_level.is_some_and(|level| level.binding() == PossessionMechanism::Mtls);
+        let by_proof =
+            client.compliance_level.is_some_and(|level| level.binding() == PossessionMechanism::Dpop);
         match proven {
-            Some(thumbprint) => Ok(Some(Confirmation::Key(thumbprint))),
+            Some(_) if by_certificate && certificate.is_some() => Ok(certificate),
+            Some(thumbprint) if !by_certificate => Ok(Some(Confirmation::Key(thumbprint))),
             None if !client.needs_possession() => Ok(None),
-            None if certificate.is_some() => Ok(certificate),
-            None if client.tls_client_certificate_bound_access_tokens => {
+            None if certificate.is_some() && !by_proof => Ok(certificate),
+            _ if by_certificate => {
                 Err(unbound("The client's access tokens are bound to its certificate, and it shows none."))
             }
-            None => {
+            _ => {
                 let text = "The client's access tokens are bound to a key, and the request proves none.";
                 Err(EndpointError::oauth(ErrorCode::InvalidDpopProof, text))
             }

@@ -81,7 +81,9 @@ impl Core {
     ) -> Result<Option<Secret<String>>, EndpointError> {
         let (tenant, now) = (&site.tenant.id, self.clock.now());
         let policy = &client.refresh_token;
-        if policy.rotation_type == RotationType::NonRotating && found.rotated_at.is_none() {
+        // FAPI 2.0 Security Profile 5.3.2.1: no rotation, which loses sessions and guards nothing that is bound anyway.
+        let rotates = policy.rotation_type == RotationType::Rotating && !client.is_fapi2();
+        if !rotates && found.rotated_at.is_none() {
             let idle = end(policy, policy.infinite_idle_token_lifetime, now, policy.idle_token_lifetime);
             let alive = self.repository.touch_refresh_token(tenant, &found.id, idle).await?;
             return if alive { Ok(None) } else { Err(unknown()) };

@@ -33,7 +33,7 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 23] = [
+const SAME: [&str; 25] = [
     "authorization_signed_response_alg",
     "backchannel_authentication_request_signing_alg",
     "backchannel_client_notification_endpoint",
@@ -41,6 +41,7 @@ const SAME: [&str; 23] = [
     "client_uri",
     "contacts",
     "initiate_login_uri",
+    "introspection_signed_response_alg",
     "jwks",
     "jwks_uri",
     "logo_uri",
@@ -57,20 +58,19 @@ const SAME: [&str; 23] = [
     "token_endpoint_auth_method",
     "token_endpoint_auth_signing_alg",
     "tos_uri",
+    "userinfo_signed_response_alg",
 ];
 
 /// Metadata whose effect a client relies on and that does not exist here: only what says that it is not wanted is taken.
-const UNSUPPORTED: [(&str, &[&str]); 12] = [
+const UNSUPPORTED: [(&str, &[&str]); 10] = [
     ("id_token_encrypted_response_alg", &[]),
     ("id_token_encrypted_response_enc", &[]),
     ("userinfo_encrypted_response_alg", &[]),
     ("userinfo_encrypted_response_enc", &[]),
-    ("userinfo_signed_response_alg", &[]),
     ("request_object_encryption_alg", &[]),
     ("request_object_encryption_enc", &[]),
     ("authorization_encrypted_response_alg", &[]),
     ("authorization_encrypted_response_enc", &[]),
-    ("introspection_signed_response_alg", &[]),
     ("subject_type", &["public"]),
     ("software_statement", &[]),
 ];
@@ -363,7 +363,7 @@ fn describe(site: &Site, client: &Client, token: &str) -> Map<String, Value> {
     wire.insert("grant_types".to_owned(), json!(client.grant_types));
     wire.insert("response_types".to_owned(), json!(response_types(site, client)));
     wire.insert("post_logout_redirect_uris".to_owned(), json!(client.allowed_logout_urls));
-    let alg = client.jwt_configuration.alg.as_deref().unwrap_or("RS256");
+    let alg = client.id_token_alg();
     wire.insert("id_token_signed_response_alg".to_owned(), json!(alg));
     wire.insert("subject_type".to_owned(), json!("public"));
     wire.insert("dpop_bound_access_tokens".to_owned(), json!(client.require_proof_of_possession));
@@ -380,7 +380,14 @@ fn uses_secret(client: &Client) -> bool {
     use ClientAuthMethod::{ClientSecretBasic, ClientSecretJwt, ClientSecretPost};
     let by_secret = |method| matches!(method, ClientSecretBasic | ClientSecretPost | ClientSecretJwt);
     client.token_endpoint_auth_method.is_none_or(by_secret)
-        || client.jwt_configuration.alg.as_deref() == Some("HS256")
+        || [
+            &client.jwt_configuration.alg,
+            &client.userinfo_signed_response_alg,
+            &client.introspection_signed_response_alg,
+            &client.authorization_signed_response_alg,
+        ]
+        .into_iter()
+        .any(|alg| alg.as_deref() == Some("HS256"))
 }
 
 /// The response types that the client may use here.

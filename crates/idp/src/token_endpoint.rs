@@ -118,7 +118,9 @@ impl TokenEndpoint {
         if !GRANT_TYPES.contains(&grant_type) {
             return Err(EndpointError::oauth(ErrorCode::UnsupportedGrantType, "Unsupported grant type"));
         }
-        if !client.allows_grant(grant_type) {
+        // FAPI 2.0 Security Profile 5.3.2.1.
+        let barred = client.is_fapi2() && ["password", password::REALM_GRANT_TYPE].contains(&grant_type);
+        if barred || !client.allows_grant(grant_type) {
             let text = format!("Grant type '{grant_type}' not allowed for the client.");
             return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, &text));
         }

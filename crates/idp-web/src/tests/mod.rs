@@ -7,6 +7,7 @@ mod claims;
 mod client_authentication;
 mod code_flow;
 mod deferred;
+mod fapi;
 mod front_channel;
 mod grants;
 mod logout;

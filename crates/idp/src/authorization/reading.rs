@@ -66,7 +66,7 @@ impl Core {
     /// Whether the request came by the way that its client must take.
     fn admit(&self, site: &Site, client: &Client, reading: Reading) -> Result<Reading, OAuthError> {
         let tenant = site.tenant.settings.flags.require_pushed_authorization_requests;
-        let must_push = client.require_pushed_authorization_requests || tenant;
+        let must_push = client.require_pushed_authorization_requests || tenant || client.is_fapi2();
         if must_push && reading.pushed.is_none() {
             return Err(invalid("Pushed authorization requests are required."));
         }

@@ -61,7 +61,7 @@ impl ReturnAddress {
                 ));
             }
             // OpenID Connect Core 3.1.2.1 requires it; RFC 6749 section 3.1.2.3 does where there are several.
-            (None, [only]) if !openid => (only.clone(), false),
+            (None, [only]) if !openid && !client.is_fapi2() => (only.clone(), false),
             (None, _) => return Err(invalid("Missing required parameter: redirect_uri")),
         };
         if !urls::is_callback(&redirect_uri) {
@@ -181,6 +181,10 @@ fn response_type(site: &Site, client: &Client, params: &Params<'_>) -> Result<Re
             "Access tokens in the authorization response, and responses without a code, are switched off.",
         ));
     }
+    // FAPI 2.0 Security Profile 5.3.2.2.
+    if client.is_fapi2() && asked != ResponseType::CODE {
+        return Err(refused("The client's profile has the response_type code alone."));
+    }
     let needed = [("authorization_code", asked.code), ("implicit", asked.is_front_channel())];
     for (grant_type, needed) in needed {
         if needed && !client.allows_grant(grant_type) {
@@ -238,8 +242,8 @@ fn code_challenge(
             .map(|challenge| Some(challenge.as_str().to_owned()))
             .map_err(|error| invalid(&error.to_string())),
         (None, Some(_)) => Err(invalid("code_challenge_method was sent without code_challenge")),
-        // RFC 9700 section 2.1.1: public clients must use PKCE.
-        (None, None) if client.is_public() && response_type.code => {
+        // RFC 9700 section 2.1.1: public clients must use PKCE, FAPI 2.0 Security Profile 5.3.2.2: so must all.
+        (None, None) if (client.is_public() || client.is_fapi2()) && response_type.code => {
             Err(invalid("Missing required parameter: code_challenge"))
         }
         (None, None) => Ok(None),

@@ -90,6 +90,8 @@ impl Core {
         let allowed: Vec<Alg> = REQUEST_ALGS
             .into_iter()
             .filter(|alg| wanted.is_none_or(|wanted| wanted == alg.as_str()))
+            // FAPI 2.0 Security Profile 5.4.1.
+            .filter(|alg| !client.is_fapi2() || *alg != Alg::RS256)
             .collect();
         let payload = self.verified_by_client(client, &jws, &allowed).await;
         let payload = payload.ok_or_else(|| refused("The request object's signature cannot be verified."))?;

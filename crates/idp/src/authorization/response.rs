@@ -101,7 +101,7 @@ impl Core {
             params.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
         claims.insert("aud".to_owned(), json!(client.client_id));
         claims.insert("exp".to_owned(), json!((self.clock.now() + SIGNED_LIFETIME).secs()));
-        let alg = client.authorization_signed_response_alg.as_deref().unwrap_or("RS256");
+        let alg = client.authorization_signed_response_alg.as_deref().unwrap_or(client.default_alg());
         let signed = self.sign(site, alg, client.client_secret.as_ref(), "JWT", &claims).await?;
         Ok(signed.expose().clone())
     }

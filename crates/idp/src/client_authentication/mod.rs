@@ -56,6 +56,19 @@ impl ClientAuthentication {
         params: &Params<'_>,
     ) -> Result<Client, EndpointError> {
         let presented = presented.into();
+        let client = self.proven(site, presented, params).await?;
+        match client.compliance_level {
+            Some(level) if !level.allows_method(client.token_endpoint_auth_method) => Err(refused()),
+            _ => Ok(client),
+        }
+    }
+
+    async fn proven(
+        &self,
+        site: &Site,
+        presented: Presented<'_>,
+        params: &Params<'_>,
+    ) -> Result<Client, EndpointError> {
         match read(presented.authorization, params)? {
             Proof::Secret { client_id, secret, method } => {
                 self.by_secret(site, &client_id, &secret, method).await

@@ -265,10 +265,17 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
     if jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
         return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256, EdDSA or HS256"));
     }
-    if client.authorization_signed_response_alg.as_ref().is_some_and(|alg| !signs(alg)) {
-        let text = "Expected RS256, PS256, ES256 or HS256";
-        return Err(invalid("authorization_signed_response_alg", text));
+    let answers = [
+        ("authorization_signed_response_alg", &client.authorization_signed_response_alg),
+        ("userinfo_signed_response_alg", &client.userinfo_signed_response_alg),
+        ("introspection_signed_response_alg", &client.introspection_signed_response_alg),
+    ];
+    for (name, alg) in answers {
+        if alg.as_ref().is_some_and(|alg| !signs(alg)) {
+            return Err(invalid(name, "Expected RS256, PS256, ES256, EdDSA or HS256"));
+        }
     }
+    check_compliance(client)?;
     if !(1..=2_592_000).contains(&jwt.lifetime_in_seconds) {
         return Err(invalid("jwt_configuration.lifetime_in_seconds", "Expected 1 to 2592000"));
     }
@@ -285,6 +292,26 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
         return Err(invalid("jwks", "Expected a JWK Set of public keys"));
     }
     Ok(())
+}
+
+/// A client cannot follow the FAPI 2.0 Security Profile and be set to what that forbids (sections 5.3.2 and 5.4.1).
+fn check_compliance(client: &Client) -> Result<(), ManagementError> {
+    let Some(level) = client.compliance_level else { return Ok(()) };
+    if !level.allows_method(client.token_endpoint_auth_method) {
+        let text = "The compliance_level asks for private_key_jwt, or for a certificate";
+        return Err(invalid("token_endpoint_auth_method", text));
+    }
+    let algs = [
+        ("jwt_configuration.alg", &client.jwt_configuration.alg),
+        ("authorization_signed_response_alg", &client.authorization_signed_response_alg),
+        ("request_object_signing_alg", &client.request_object_signing_alg),
+        ("token_endpoint_auth_signing_alg", &client.token_endpoint_auth_signing_alg),
+    ];
+    let weak = |alg: &String| !["PS256", "ES256", "EdDSA"].contains(&alg.as_str());
+    match algs.into_iter().find(|(_, alg)| alg.as_ref().is_some_and(weak)) {
+        Some((name, _)) => Err(invalid(name, "Expected PS256, ES256 or EdDSA with this compliance_level")),
+        None => Ok(()),
+    }
 }
 
 /// How it proves who it is.

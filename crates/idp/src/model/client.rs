@@ -3,7 +3,7 @@ use oauth::ClientAuthMethod;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Digest, OidcLogout};
+use super::{Digest, OidcLogout, PossessionMechanism};
 
 /// An application, in Auth0's shape. The secret is no part of the serialised form: [`Client::to_wire`] adds it where
 /// the reader may see it.
@@ -110,6 +110,12 @@ pub struct Client {
     /// How signed authorization responses (JARM) are signed. `RS256` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_signed_response_alg: Option<String>,
+    /// How `/userinfo` signs what it tells the client; plain JSON where absent (OpenID Connect Core 5.3.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<String>,
+    /// How introspection answers are signed for those who ask for them so (RFC 9701). `RS256` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<String>,
     /// The one algorithm of its assertions (OpenID Connect Dynamic Client Registration 2); any of those it can have
     /// where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,6 +209,27 @@ pub enum ComplianceLevel {
     /// FAPI 2.0 Security Profile: certificates and DPoP.
     #[serde(rename = "fapi2_sp_mtls_dpop")]
     Fapi2MtlsDpop,
+}
+
+impl ComplianceLevel {
+    /// Whether the profile lets a client prove itself so.
+    pub fn allows_method(self, method: Option<ClientAuthMethod>) -> bool {
+        use ClientAuthMethod::{PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth};
+        match self {
+            Self::Fapi2PkjMtls | Self::Fapi2PkjDpop => method == Some(PrivateKeyJwt),
+            Self::Fapi2MtlsMtls | Self::Fapi2MtlsDpop => {
+                matches!(method, Some(TlsClientAuth | SelfSignedTlsClientAuth))
+            }
+        }
+    }
+
+    /// What access tokens are bound by.
+    pub const fn binding(self) -> PossessionMechanism {
+        match self {
+            Self::Fapi2PkjMtls | Self::Fapi2MtlsMtls => PossessionMechanism::Mtls,
+            Self::Fapi2PkjDpop | Self::Fapi2MtlsDpop => PossessionMechanism::Dpop,
+        }
+    }
 }
 
 /// `jwt_configuration`: ID tokens of the client.
@@ -306,6 +333,8 @@ impl Default for Client {
             request_object_signing_alg: None,
             request_uris: Vec::new(),
             authorization_signed_response_alg: None,
+            userinfo_signed_response_alg: None,
+            introspection_signed_response_alg: None,
             token_endpoint_auth_signing_alg: None,
             tls_client_auth_subject_dn: None,
             tls_client_auth_san_dns: None,
@@ -363,6 +392,16 @@ impl Client {
     /// Whether it promised to keep to the FAPI 2.0 Security Profile.
     pub fn is_fapi2(&self) -> bool {
         self.compliance_level.is_some()
+    }
+
+    /// What is signed for it with where it names no algorithm: FAPI 2.0 Security Profile 5.4.1 leaves RS256 out.
+    pub fn default_alg(&self) -> &'static str {
+        if self.is_fapi2() { "PS256" } else { "RS256" }
+    }
+
+    /// What its ID tokens and logout tokens are signed with.
+    pub fn id_token_alg(&self) -> &str {
+        self.jwt_configuration.alg.as_deref().unwrap_or(self.default_alg())
     }
 
     /// Whether its access tokens are bound to a key, whatever the API wants.
