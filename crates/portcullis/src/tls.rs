@@ -7,7 +7,8 @@ use base::Clock;
 use idp::ClientCertificate;
 use idp_web::PeerCertificate;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    CipherSuite, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
@@ -71,7 +72,7 @@ pub(crate) fn server(
     clients: ClientCertificates,
 ) -> anyhow::Result<Arc<ServerConfig>> {
     let (chain, key) = read(certificate)?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match clients {
@@ -83,6 +84,18 @@ pub(crate) fn server(
         builder.with_single_cert(chain, key).with_context(|| format!("{shown} cannot be used"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// What the servers beside the gateway negotiate. The identity provider is among them, and with TLS 1.2 FAPI 2.0 leaves
+/// ECDHE with AES-GCM alone (Security Profile 5.2.2, BCP 195); TLS 1.3 has no suite that it forbids.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    let chacha = [
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
+    provider.cipher_suites.retain(|suite| !chacha.contains(&suite.suite()));
+    provider
 }
 
 /// The chain and the key of `certificate`.
@@ -155,5 +168,24 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_1_2_is_ecdhe_with_aes_gcm_and_nothing_else() {
+        let names: Vec<String> =
+            provider().cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        let (new, old): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.starts_with("TLS13_"));
+        assert!(!new.is_empty() && old.len() >= 4, "{names:?}");
+        for name in old {
+            assert!(
+                name.starts_with("TLS_ECDHE_") && name.contains("_AES_") && name.contains("_GCM_"),
+                "{name}"
+            );
+        }
     }
 }
