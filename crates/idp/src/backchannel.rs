@@ -86,7 +86,8 @@ impl Core {
         claims.insert("jti".to_owned(), json!(delivery.id));
         claims.insert("sid".to_owned(), json!(delivery.sid));
         claims.insert("events".to_owned(), json!({ EVENT: {} }));
-        let alg = client.id_token_alg();
+        // An ID token may be unsigned, which its way here vouches for; a logout token may not (section 2.6).
+        let alg = Some(client.id_token_alg()).filter(|alg| *alg != "none").unwrap_or("RS256");
         self.sign(site, alg, client.client_secret.as_ref(), "logout+jwt", &claims).await
     }
 

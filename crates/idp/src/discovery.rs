@@ -35,6 +35,8 @@ impl Discovery {
         let confidential: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
         let signing: Vec<&str> = SIGNING_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
         let assertions: Vec<&str> = ASSERTION_ALGS.iter().map(|alg| alg.as_str()).chain(["HS256"]).collect();
+        let unsigned_id = site.tenant.settings.flags.enable_unsigned_id_tokens.then_some("none");
+        let id_tokens: Vec<&str> = signing.iter().copied().chain(unsigned_id).collect();
         let implicit = site.tenant.settings.flags.enable_implicit_flow;
         let response_types =
             ResponseType::ALL.into_iter().filter(|(_, kind)| implicit || !kind.is_implicit());
@@ -64,7 +66,7 @@ impl Discovery {
             "grant_types_supported": grant_types,
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": signing,
+            "id_token_signing_alg_values_supported": id_tokens,
             "userinfo_signing_alg_values_supported": signing,
             "introspection_signing_alg_values_supported": signing,
             "token_endpoint_auth_methods_supported": methods,

@@ -1,6 +1,7 @@
 //! How tokens are made.
 
 use base::Secret;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jose::{Alg, SigningKey, half_hash};
 use oauth::{ErrorCode, Scopes};
 use serde_json::{Map, Value, json};
@@ -225,7 +226,7 @@ impl Core {
     ) -> Result<Secret<String>, IdpError> {
         let Holder { issuer, client, grant, user } = *holder;
         let name = client.id_token_alg();
-        let alg: Alg = name.parse()?;
+        let alg: Option<Alg> = if name == "none" { None } else { Some(name.parse()?) };
         let issued = self.clock.now().secs();
         let mut claims = Map::new();
         user_claims(site, user, scope, grant.claims.id_token.keys().map(String::as_str), &mut claims);
@@ -241,7 +242,7 @@ impl Core {
             claims.insert("sid".to_owned(), json!(grant.sid));
         }
         for (name, issued) in [("at_hash", hashed.access_token), ("c_hash", hashed.code)] {
-            if let Some(issued) = issued {
+            if let (Some(issued), Some(alg)) = (issued, alg) {
                 claims.insert(name.to_owned(), json!(half_hash(alg, issued)));
             }
         }
@@ -256,6 +257,9 @@ impl Core {
         }
         if grant.auth_time_requested {
             claims.insert("auth_time".to_owned(), json!(grant.auth_time));
+        }
+        if alg.is_none() {
+            return unsigned(site, client, &claims);
         }
         self.sign(site, name, client.client_secret.as_ref(), "JWT", &claims).await
     }
@@ -283,6 +287,16 @@ impl Core {
         };
         Ok(Secret::new(token))
     }
+}
+
+/// A JWT with `alg` `none` (RFC 7519 section 6), where the tenant has them at all and it cannot pass through a browser.
+fn unsigned(site: &Site, client: &Client, claims: &Map<String, Value>) -> Result<Secret<String>, IdpError> {
+    if !site.tenant.settings.flags.enable_unsigned_id_tokens || client.allows_grant("implicit") {
+        return Err(IdpError::NoKey { tenant: site.tenant.id.clone(), alg: "none".to_owned() });
+    }
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({ "alg": "none", "typ": "JWT" });
+    Ok(Secret::new(format!("{}.{}.", encode(&header), encode(&Value::Object(claims.clone())))))
 }
 
 /// What is left of `scope` for a user who holds `permissions`, where the API enforces them. What it does not define is

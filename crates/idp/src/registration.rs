@@ -15,7 +15,7 @@ use crate::{
     bearer::invalid_token,
     deferred::{CIBA, DEVICE_CODE},
     idp::Core,
-    management::clients::check,
+    management::clients::{check, check_unsigned},
     model::{AppType, Client, ResponseType, RotationType},
     urls,
 };
@@ -111,7 +111,7 @@ impl Registration {
             registration_token: Some(self.core.digester.digest(token.expose())),
             ..Client::default()
         };
-        let client = self.read_metadata(blank, metadata)?;
+        let client = self.read_metadata(site, blank, metadata)?;
         self.core.repository.create_client(&site.tenant.id, &client).await?;
         Ok(describe(site, &client, token.expose()))
     }
@@ -164,7 +164,7 @@ impl Registration {
             compliance_level: client.compliance_level,
             ..Client::default()
         };
-        let client = self.read_metadata(blank, metadata)?;
+        let client = self.read_metadata(site, blank, metadata)?;
         if !self.core.repository.update_client(&site.tenant.id, &client).await? {
             return Err(invalid_token());
         }
@@ -192,7 +192,12 @@ impl Registration {
         client.filter(fits).ok_or_else(invalid_token)
     }
 
-    fn read_metadata(&self, blank: Client, metadata: &Map<String, Value>) -> Result<Client, EndpointError> {
+    fn read_metadata(
+        &self,
+        site: &Site,
+        blank: Client,
+        metadata: &Map<String, Value>,
+    ) -> Result<Client, EndpointError> {
         for (name, harmless) in UNSUPPORTED {
             let sent = metadata.get(name).filter(|value| !value.is_null());
             if sent.is_some_and(|value| !value.as_str().is_some_and(|text| harmless.contains(&text))) {
@@ -250,7 +255,9 @@ impl Registration {
                 return Err(unfit("jwks_uri or another address is none that may be fetched"));
             }
         }
-        check(&client).map_err(|error| unfit(&error.to_string()))?;
+        check(&client)
+            .and_then(|()| check_unsigned(site, &client))
+            .map_err(|error| unfit(&error.to_string()))?;
         Ok(client)
     }
 }

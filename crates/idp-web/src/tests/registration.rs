@@ -204,3 +204,42 @@ async fn o44_metadata_that_cannot_be_kept_is_refused_with_the_codes_of_rfc_7591(
     let strangers = clients.as_array().unwrap().iter().filter(|client| client["is_first_party"] == false);
     assert_eq!(strangers.count(), 0);
 }
+
+#[tokio::test]
+async fn unsigned_id_tokens_are_for_tenants_that_have_them_and_the_token_endpoint() {
+    let world = open_world().await;
+    let metadata =
+        json!({"redirect_uris": ["http://localhost:9080/callback"], "id_token_signed_response_alg": "none"});
+    is_refused(&register(&world, &metadata).await, "invalid_client_metadata");
+    let flags = json!({"flags": {"enable_unsigned_id_tokens": true}});
+    world.set_tenant(flags).await;
+    let document = world.agent().get("/.well-known/openid-configuration").await.json();
+    let algs = document["id_token_signing_alg_values_supported"].as_array().unwrap();
+    assert!(algs.contains(&json!("none")));
+    let mut front = metadata.clone();
+    front["response_types"] = json!(["code id_token"]);
+    is_refused(&register(&world, &front).await, "invalid_client_metadata");
+    assert_eq!(register(&world, &metadata).await.status, StatusCode::CREATED);
+
+    let token = world.management_token("").await;
+    let path = format!("clients/{}", world.seeded.client_id);
+    let change = json!({"jwt_configuration": {"alg": "none"}, "grant_types": ["authorization_code", "client_credentials"]});
+    let set = world.call(&token, "PATCH", &path, Some(change)).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    let code = world.agent().code(&[]).await;
+    let tokens = world.redeem(&code).await.json();
+    let id_token = tokens["id_token"].as_str().unwrap();
+    let (rest, signature) = id_token.rsplit_once('.').unwrap();
+    assert!(signature.is_empty() && rest.contains('.'));
+    assert_eq!(super::request_objects::claims(id_token)["nonce"], "n-1");
+    // What proves nothing is no hint.
+    let hinted = world.agent().open(&world.authorize(&[("id_token_hint", id_token)])).await;
+    assert_eq!(hinted.param("error").as_deref(), Some("invalid_request"), "{hinted:?}");
+    let off = json!({"flags": {"enable_unsigned_id_tokens": false}});
+    world.set_tenant(off).await;
+    let code = world.agent().code(&[]).await;
+    assert!(
+        world.redeem(&code).await.status.is_server_error(),
+        "switched off, also for who has been set to it"
+    );
+}

@@ -106,6 +106,7 @@ impl ClientService {
             client.refresh_token.rotation_type = RotationType::Rotating;
         }
         check(&client)?;
+        check_unsigned(site, &client)?;
         self.core.repository.create_client(&site.tenant.id, &client).await?;
         Ok(client)
     }
@@ -118,6 +119,7 @@ impl ClientService {
         let mut client = RULES.apply(&current, body)?;
         client.client_secret = chosen.or(current.client_secret);
         check(&client)?;
+        check_unsigned(site, &client)?;
         self.save(site, client).await
     }
 
@@ -165,6 +167,15 @@ fn take_secret(body: &mut Object) -> Result<Option<Secret<String>>, ManagementEr
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(secret)) if (32..=255).contains(&secret.len()) => Ok(Some(Secret::new(secret))),
         Some(_) => Err(invalid("client_secret", "Expected a string of 32 to 255 characters")),
+    }
+}
+
+/// Whether the tenant has unsigned ID tokens, where the client is to get such.
+pub(crate) fn check_unsigned(site: &Site, client: &Client) -> Result<(), ManagementError> {
+    let wanted = client.jwt_configuration.alg.as_deref() == Some("none");
+    match wanted && !site.tenant.settings.flags.enable_unsigned_id_tokens {
+        true => Err(invalid("jwt_configuration.alg", "Unsigned ID tokens are switched off")),
+        false => Ok(()),
     }
 }
 
@@ -262,7 +273,12 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
     let signs =
         |name: &String| Alg::from_str(name).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
     let jwt = &client.jwt_configuration;
-    if jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
+    let unsigned = jwt.alg.as_deref() == Some("none");
+    if unsigned && client.allows_grant("implicit") {
+        let text = "none does not go with the grant type implicit";
+        return Err(invalid("jwt_configuration.alg", text));
+    }
+    if !unsigned && jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
         return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256, EdDSA or HS256"));
     }
     let answers = [

@@ -100,6 +100,9 @@ pub struct TenantFlags {
     pub consent_on_localhost: bool,
     /// Request objects with `alg` `none` (OpenID Connect Core 6.1), for clients that are not held to signed ones.
     pub enable_unsigned_request_objects: bool,
+    /// ID tokens with `alg` `none` (OpenID Connect Core 3.1.3.7), for clients that have no other way to get one than
+    /// the token endpoint.
+    pub enable_unsigned_id_tokens: bool,
     /// Every client's authorization requests must come by `/oauth/par`.
     pub require_pushed_authorization_requests: bool,
 }
