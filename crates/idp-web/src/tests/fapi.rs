@@ -1,6 +1,7 @@
 //! The FAPI 2.0 Security Profile as `compliance_level` of a client turns it on, and answers that are signed.
 
 use axum::http::{Method, StatusCode};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use idp::model::Client;
 use jose::{Alg, CompactJws, KeySet, SigningKey};
 use serde_json::{Value, json};
@@ -93,6 +94,12 @@ async fn o09_a_client_of_fapi_2_is_held_to_the_whole_profile() {
         let told = (answer.status, answer.json()["error"].as_str().unwrap_or_default().to_owned());
         assert_eq!(told, (StatusCode::BAD_REQUEST, error.to_owned()), "{change:?}");
     }
+    member.world.set_tenant(json!({ "flags": { "enable_unsigned_request_objects": true } })).await;
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let inner = json!({ "response_type": "code", "redirect_uri": CALLBACK, "code_challenge": CHALLENGE, "code_challenge_method": "S256" });
+    let unsigned = format!("{}.{}.", encode(&json!({ "alg": "none" })), encode(&inner));
+    let answer = member.push(&[("request", &unsigned)]).await;
+    assert_eq!(answer.json()["error"], "invalid_request_object", "{}", answer.body);
     let pushed = member.push(&[]).await;
     assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
     let uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
@@ -142,6 +149,7 @@ async fn o09_what_contradicts_the_profile_cannot_be_set() {
         fapi("fapi2_sp_mtls_mtls", json!({})),
         fapi(dpop, json!({ "jwt_configuration": { "alg": "RS256" } })),
         fapi(dpop, json!({ "request_object_signing_alg": "none" })),
+        fapi(dpop, json!({ "backchannel_authentication_request_signing_alg": "RS256" })),
         fapi(dpop, json!({ "authorization_signed_response_alg": "HS256" })),
     ] {
         let answer = world.call(&token, "POST", "clients", Some(bad.clone())).await;

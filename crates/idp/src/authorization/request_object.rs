@@ -75,6 +75,7 @@ impl Core {
         if let Some(payload) = unsigned(text) {
             let allowed = site.tenant.settings.flags.enable_unsigned_request_objects
                 && !client.requires_signed_requests()
+                && !client.is_fapi2()
                 && wanted.is_none_or(|alg| alg == "none");
             if !allowed {
                 return Err(refused("The request object is not signed."));

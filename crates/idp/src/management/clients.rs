@@ -322,6 +322,12 @@ fn check_compliance(client: &Client) -> Result<(), ManagementError> {
         ("authorization_signed_response_alg", &client.authorization_signed_response_alg),
         ("request_object_signing_alg", &client.request_object_signing_alg),
         ("token_endpoint_auth_signing_alg", &client.token_endpoint_auth_signing_alg),
+        ("userinfo_signed_response_alg", &client.userinfo_signed_response_alg),
+        ("introspection_signed_response_alg", &client.introspection_signed_response_alg),
+        (
+            "backchannel_authentication_request_signing_alg",
+            &client.backchannel_authentication_request_signing_alg,
+        ),
     ];
     let weak = |alg: &String| !["PS256", "ES256", "EdDSA"].contains(&alg.as_str());
     match algs.into_iter().find(|(_, alg)| alg.as_ref().is_some_and(weak)) {
