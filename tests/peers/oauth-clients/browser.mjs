@@ -36,7 +36,7 @@ export class Browser {
 
   // Sends the page's form with its hidden fields and these.
   async submit(page, fields) {
-    const form = /<form method="post" action="([^"]*)"/.exec(page.body)
+    const form = /<form [^>]*method="post" action="([^"]*)"/.exec(page.body)
     assert(form, `no form: ${page.status} ${page.body}`)
     const values = new URLSearchParams()
     for (const input of page.body.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)) {

@@ -1,21 +1,20 @@
 // Everything that openid-client can do with a provider.
 
 import assert from 'node:assert/strict'
+import { request as https } from 'node:https'
 
 import * as client from 'openid-client'
 
 import { Browser, client as register, management, run } from './browser.mjs'
 
-const { ISSUER, CALLBACK, DEMO_USER, DEMO_PASSWORD, AUTH0_AUDIENCE, AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET } =
-  process.env
-const issuer = new URL(ISSUER)
-const insecure = { execute: [client.allowInsecureRequests] }
+const {
+  ISSUER, CALLBACK, DEMO_USER, DEMO_PASSWORD, AUTH0_DOMAIN, AUTH0_AUDIENCE, AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET,
+  CLIENT_CERTIFICATE, CLIENT_KEY, CLIENT_NAME,
+} = process.env
+const issuer = new URL(`https://${AUTH0_DOMAIN}/`)
 
 const discover = (id, secret, auth, options = {}) =>
-  client.discovery(issuer, id, secret, auth, {
-    execute: [client.allowInsecureRequests, ...(options.execute ?? [])],
-    ...options.rest,
-  })
+  client.discovery(issuer, id, secret, auth, { execute: options.execute ?? [], ...options.rest })
 
 const demo = (auth, options) => discover(AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, auth, options)
 
@@ -156,50 +155,129 @@ const cases = {
     await management('tenants/settings', 'PATCH', { flags: { enable_dynamic_client_registration: true } })
     await management('connections', 'GET').then((found) =>
       management(`connections/${found[0].id}`, 'PATCH', { is_domain_connection: true }))
-    const config = await client.dynamicClientRegistration(
-      issuer,
-      { redirect_uris: [CALLBACK], client_name: 'Stranger' },
-      undefined,
-      insecure,
-    )
+    const config = await client.dynamicClientRegistration(issuer, {
+      redirect_uris: [CALLBACK], client_name: 'Stranger', token_endpoint_auth_method: 'client_secret_post',
+    })
+    const metadata = config.clientMetadata()
+    assert.equal(metadata.client_name, 'Stranger')
     assert.ok((await login(config, { scope: 'openid' })).id_token)
+    // RFC 7592.
+    const authorization = `Bearer ${metadata.registration_access_token}`
+    const own = (options) => fetch(metadata.registration_client_uri, { ...options, headers: { authorization } })
+    assert.equal((await (await own({})).json()).client_id, metadata.client_id)
+    assert.equal((await own({ method: 'DELETE' })).status, 204)
+    assert.equal((await own({})).status, 401)
   },
 
   async 'hybrid and implicit flows'() {
     await management('tenants/settings', 'PATCH', { flags: { enable_implicit_flow: true } })
-    const hybrid = await demo(undefined, { execute: [client.useCodeIdTokenResponseType] })
-    const tokens = await login(hybrid, { response_mode: 'form_post' }, { form: true })
-    assert.ok(tokens.claims().sub)
-    const implicit = await demo(undefined, { execute: [client.useIdTokenResponseType] })
-    const nonce = client.randomNonce()
-    const request = { redirect_uri: CALLBACK, scope: 'openid', nonce, response_mode: 'form_post' }
-    const url = client.buildAuthorizationUrl(implicit, request)
-    const page = await new Browser(CALLBACK).through(url.href, DEMO_USER, DEMO_PASSWORD)
-    const answer = new Request(CALLBACK, { method: 'POST', body: page.form })
-    assert.ok((await client.implicitAuthentication(implicit, answer, nonce)).sub)
+    const made = await register({ grant_types: ['authorization_code', 'implicit', 'refresh_token'] })
+    const configure = (...execute) => discover(made.client_id, made.client_secret, undefined, { execute })
+    for (const checks of [[], [client.enableDetachedSignatureResponseChecks]]) {
+      const hybrid = await configure(client.useCodeIdTokenResponseType, ...checks)
+      const tokens = await login(hybrid, { response_mode: 'form_post' }, { form: true })
+      assert.ok(tokens.claims().sub)
+    }
+    const fragment = await login(await configure(client.useCodeIdTokenResponseType))
+    assert.ok(fragment.claims().sub)
+    const implicit = await configure(client.useIdTokenResponseType)
+    for (const response_mode of ['form_post', 'fragment']) {
+      const nonce = client.randomNonce()
+      const request = { redirect_uri: CALLBACK, scope: 'openid', nonce, response_mode }
+      const url = client.buildAuthorizationUrl(implicit, request)
+      const page = await new Browser(CALLBACK).through(url.href, DEMO_USER, DEMO_PASSWORD)
+      const answer = page.form ? new Request(CALLBACK, { method: 'POST', body: page.form }) : new URL(page.url)
+      assert.ok((await client.implicitAuthentication(implicit, answer, nonce)).sub, response_mode)
+      await assert.rejects(client.implicitAuthentication(implicit, answer.clone?.() ?? answer, 'another'))
+    }
   },
 
   async 'pushed requests'() {
-    const config = await demo()
-    if (config.serverMetadata().pushed_authorization_request_endpoint === undefined) return
+    const made = await register({ require_pushed_authorization_requests: true })
+    const config = await discover(made.client_id, made.client_secret)
     assert.ok((await login(config, {}, { build: client.buildAuthorizationUrlWithPAR })).id_token)
+    const url = client.buildAuthorizationUrl(config, { redirect_uri: CALLBACK, scope: 'openid', state: 's' })
+    const page = await new Browser(CALLBACK).open(url.href)
+    assert.equal(new URL(page.url).searchParams.get('error'), 'invalid_request', page.body)
   },
 
-  async 'signed requests and signed answers'() {
+  async 'signed requests, by value and pushed, and signed answers'() {
     const { pair, jwk } = await keys('r')
-    const made = await register({ jwks: { keys: [{ ...jwk, alg: 'ES256' }] } })
-    const config = await discover(made.client_id, made.client_secret)
-    const supported = config.serverMetadata()
-    if (supported.request_parameter_supported === true) {
-      const build = (config, request) =>
-        client.buildAuthorizationUrlWithJAR(config, request, { key: pair.privateKey, kid: 'r' })
-      assert.ok((await login(config, {}, { build })).id_token)
+    const made = await register({ jwks: { keys: [{ ...jwk, alg: 'ES256' }] }, signed_request_object: { required: true } })
+    const key = { key: pair.privateKey, kid: 'r' }
+    const signed = (config, request) => client.buildAuthorizationUrlWithJAR(config, request, key)
+    const pushed = async (config, request) => {
+      const url = await client.buildAuthorizationUrlWithJAR(config, request, key)
+      return client.buildAuthorizationUrlWithPAR(config, url.searchParams)
     }
-    if (supported.response_modes_supported?.includes('jwt')) {
-      const jarm = await discover(made.client_id, made.client_secret, undefined, {
-        execute: [client.useJwtResponseMode],
+    for (const build of [signed, pushed]) {
+      for (const execute of [[], [client.useJwtResponseMode], [client.enableNonRepudiationChecks]]) {
+        const config = await discover(made.client_id, made.client_secret, undefined, { execute })
+        assert.ok((await login(config, {}, { build })).id_token)
+      }
+    }
+    // Nobody else's key will do, and no request in the clear.
+    const config = await discover(made.client_id, made.client_secret)
+    const other = await keys('r')
+    const forged = (config, request) =>
+      client.buildAuthorizationUrlWithJAR(config, request, { key: other.pair.privateKey, kid: 'r' })
+    await assert.rejects(login(config, {}, { build: forged }))
+    await assert.rejects(login(config))
+  },
+
+  async 'FAPI 2.0: pushed, private_key_jwt, bound to a key'() {
+    const { pair, jwk } = await keys('f')
+    const made = await register({
+      token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ ...jwk, alg: 'ES256' }] },
+      require_pushed_authorization_requests: true, require_proof_of_possession: true,
+    })
+    const auth = client.PrivateKeyJwt({ key: pair.privateKey, kid: 'f' })
+    const config = await discover(made.client_id, undefined, auth, { execute: [client.useJwtResponseMode] })
+    const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
+    const build = (config, request) => client.buildAuthorizationUrlWithPAR(config, request, { DPoP })
+    const tokens = await login(config, { audience: AUTH0_AUDIENCE, scope: 'openid read:things' }, { build, DPoP })
+    assert.equal(tokens.token_type, 'dpop')
+    // The code is bound to the key that the pushed request proved.
+    const other = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
+    await assert.rejects(login(config, {}, { build, DPoP: other }), { error: 'invalid_grant' })
+    const shown = await client.tokenIntrospection(config, tokens.access_token)
+    assert.equal(shown.active === false || shown.cnf.jkt.length > 0, true)
+  },
+
+  async 'client certificates'() {
+    // openid-client leaves connections to whoever calls it.
+    const fetch = (url, options) => new Promise((resolve, reject) => {
+      const call = https(url, {
+        method: options.method, headers: Object.fromEntries(new Headers(options.headers)),
+        cert: CLIENT_CERTIFICATE, key: CLIENT_KEY,
+      }, async (answer) => {
+        const parts = []
+        for await (const part of answer) parts.push(part)
+        const empty = [204, 304].includes(answer.statusCode)
+        resolve(new Response(empty ? null : Buffer.concat(parts), { status: answer.statusCode, headers: answer.headers }))
       })
-      assert.ok((await login(jarm)).id_token)
+      call.on('error', reject)
+      call.end(options.body?.toString())
+    })
+    const x5c = [CLIENT_CERTIFICATE.replace(/-----[A-Z ]+-----|\s/g, '')]
+    const { jwk } = await keys('c')
+    for (const registered of [
+      { token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_san_dns: CLIENT_NAME },
+      { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: { keys: [{ ...jwk, x5c }] } },
+    ]) {
+      const made = await register({ ...registered, tls_client_certificate_bound_access_tokens: true })
+      const metadata = { use_mtls_endpoint_aliases: true }
+      const config = await discover(made.client_id, metadata, client.TlsClientAuth(), {
+        rest: { [client.customFetch]: fetch },
+      })
+      const tokens = await login(config)
+      const { sub } = tokens.claims()
+      assert.equal((await client.fetchUserInfo(config, tokens.access_token, sub)).sub, sub)
+      const again = await client.refreshTokenGrant(config, tokens.refresh_token)
+      // Without the certificate neither the client nor its token is anything.
+      const bare = await discover(made.client_id, metadata, client.TlsClientAuth())
+      await assert.rejects(client.refreshTokenGrant(bare, again.refresh_token ?? tokens.refresh_token))
+      await assert.rejects(client.fetchUserInfo(bare, again.access_token, sub))
     }
   },
 
