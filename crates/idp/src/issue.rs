@@ -61,13 +61,15 @@ pub(crate) struct UserAccessToken {
     pub(crate) scope: Scopes,
 }
 
-/// What is issued together with an ID token and bound to it by a hash (OpenID Connect Core 3.1.3.6 and 3.3.2.11).
+/// What goes along with an ID token and is bound to it by a hash (OpenID Connect Core 3.1.3.6 and 3.3.2.11).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Hashed<'a> {
     /// `c_hash`.
     pub(crate) code: Option<&'a str>,
     /// `at_hash`.
     pub(crate) access_token: Option<&'a str>,
+    /// `s_hash` (FAPI 1.0 Part 2 section 5.1): the ID token is the signature of the whole answer.
+    pub(crate) state: Option<&'a str>,
 }
 
 /// Whose tokens of a user flow are made, and for whom.
@@ -241,7 +243,8 @@ impl Core {
         if !grant.sid.is_empty() {
             claims.insert("sid".to_owned(), json!(grant.sid));
         }
-        for (name, issued) in [("at_hash", hashed.access_token), ("c_hash", hashed.code)] {
+        let hashes = [("at_hash", hashed.access_token), ("c_hash", hashed.code), ("s_hash", hashed.state)];
+        for (name, issued) in hashes {
             if let (Some(issued), Some(alg)) = (issued, alg) {
                 claims.insert(name.to_owned(), json!(half_hash(alg, issued)));
             }

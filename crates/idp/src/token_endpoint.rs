@@ -63,7 +63,7 @@ pub struct IssuedTokens {
 impl IssuedTokens {
     /// What the ID token that goes along names.
     fn hashed(&self) -> Hashed<'_> {
-        Hashed { code: None, access_token: Some(self.access_token.expose()) }
+        Hashed { access_token: Some(self.access_token.expose()), ..Hashed::default() }
     }
 
     /// Whose tokens they are, as far as they say so.

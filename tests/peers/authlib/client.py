@@ -1,4 +1,5 @@
-"""Authlib with the provider: codes with PKCE, refresh, client credentials, private_key_jwt, introspection, revocation."""
+"""Authlib with the provider: codes with PKCE, refresh, client credentials, private_key_jwt, introspection, revocation;
+and an API that Authlib protects."""
 
 import html
 import os
@@ -9,7 +10,10 @@ from urllib.parse import parse_qs, urljoin, urlparse
 import requests
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.jose import JsonWebKey, jwt
-from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from authlib.oauth2 import OAuth2Error, ResourceProtector
+from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+from joserfc.jwk import KeySet
 
 # The provider is on this machine, and asked in the clear.
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
@@ -85,6 +89,17 @@ def client_credentials():
         token = client.fetch_token(METADATA["token_endpoint"], grant_type="client_credentials",
                                    audience=os.environ["AUTH0_AUDIENCE"])
         assert token["token_type"] == "Bearer"
+    made = management("POST", "clients", {
+        "name": "Authlib", "grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_jwt",
+    })
+    management("POST", "client-grants", {
+        "client_id": made["client_id"], "audience": os.environ["AUTH0_AUDIENCE"], "scope": [],
+    })
+    client = OAuth2Session(made["client_id"], made["client_secret"],
+                           token_endpoint_auth_method=ClientSecretJWT(METADATA["token_endpoint"]))
+    token = client.fetch_token(METADATA["token_endpoint"], grant_type="client_credentials",
+                               audience=os.environ["AUTH0_AUDIENCE"])
+    assert token["token_type"] == "Bearer"
 
 
 def management(method, path, body):
@@ -115,7 +130,47 @@ def private_key_jwt():
     assert token["scope"] == "read:things", token
 
 
-for case in [code_flow, client_credentials, private_key_jwt]:
+class Validator(JWTBearerTokenValidator):
+    """Knows the provider's keys."""
+
+    def get_jwks(self):
+        return KeySet.import_key_set(requests.get(METADATA["jwks_uri"], timeout=20).json())
+
+
+class Call:
+    """A request of somebody who has a token."""
+
+    def __init__(self, token):
+        self.headers = {"Authorization": "Bearer " + token}
+
+
+def resource_protector():
+    audience = os.environ["AUTH0_AUDIENCE"]
+    api = next(api for api in management("GET", "resource-servers", None) if api["identifier"] == audience)
+    management("PATCH", "resource-servers/" + api["id"], {"token_dialect": "rfc9068_profile"})
+    client = OAuth2Session(os.environ["AUTH0_CLIENT_ID"], os.environ["AUTH0_CLIENT_SECRET"])
+    token = client.fetch_token(METADATA["token_endpoint"], grant_type="client_credentials", audience=audience,
+                               scope="read:things")["access_token"]
+
+    def judge(audience, scope, token):
+        protector = ResourceProtector()
+        protector.register_token_validator(Validator(ISSUER, audience))
+        return protector.validate_request([scope], Call(token))
+
+    assert judge(audience, "read:things", token)["client_id"] == os.environ["AUTH0_CLIENT_ID"]
+    head, signature = token.rsplit(".", 1)
+    for wrong in [(audience, "write:things", token), ("https://other.example/", "read:things", token),
+                  (audience, "read:things", head + "." + signature[::-1])]:
+        try:
+            judge(*wrong)
+        except OAuth2Error as error:
+            assert error.status_code in (401, 403), error
+        else:
+            raise AssertionError(wrong)
+    management("PATCH", "resource-servers/" + api["id"], {"token_dialect": "access_token"})
+
+
+for case in [code_flow, client_credentials, private_key_jwt, resource_protector]:
     case()
     print("ok", case.__name__.replace("_", " "), flush=True)
 sys.exit(0)

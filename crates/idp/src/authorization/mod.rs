@@ -515,7 +515,9 @@ impl Core {
         let code = request.response_type.code.then(|| self.random.token(32));
         let mut params: Vec<_> = code.iter().map(|code| ("code", code.clone())).collect();
         if request.response_type.is_front_channel() {
-            match self.front_channel(site, client, request.response_type, &grant, code.as_deref()).await {
+            let hashed =
+                Hashed { code: code.as_deref(), state: request.state.as_deref(), access_token: None };
+            match self.front_channel(site, client, request.response_type, &grant, hashed).await {
                 Ok(tokens) => params.extend(tokens),
                 Err(EndpointError::OAuth(error)) => {
                     let response =
@@ -540,13 +542,12 @@ impl Core {
         client: &Client,
         response_type: ResponseType,
         grant: &Grant,
-        code: Option<&str>,
+        mut hashed: Hashed<'_>,
     ) -> Result<Vec<(&'static str, String)>, EndpointError> {
         let gone = || EndpointError::oauth(ErrorCode::AccessDenied, "The user does not exist any more.");
         let user = self.repository.user(&site.tenant.id, &grant.user_id).await?.ok_or_else(gone)?;
         let holder = Holder { issuer: &grant.issuer, client, grant, user: &user };
         let mut params = Vec::new();
-        let mut hashed = Hashed { code, access_token: None };
         let issued = match response_type.token {
             true => Some(self.user_access_token(site, &holder, &grant.scope, None).await?),
             false => None,
