@@ -12,6 +12,8 @@ mod support;
 
 #[path = "browser/login.rs"]
 mod login;
+#[path = "browser/spa.rs"]
+mod spa;
 #[path = "browser/third_party.rs"]
 mod third_party;
 #[path = "browser/visit.rs"]

@@ -21,6 +21,15 @@ pub(crate) struct Visit {
 impl Visit {
     /// With `/anything/*` behind a login, and `/anything/logout` as the way out.
     pub(crate) async fn start() -> Self {
+        Self::with(Chromium::start).await
+    }
+
+    /// The same with a browser that takes the certificates of `dev` for good ones.
+    pub(crate) async fn trusting() -> Self {
+        Self::with(Chromium::trusting).await
+    }
+
+    async fn with(browser: impl FnOnce() -> Chromium) -> Self {
         let turn = TURN.lock().await;
         let gate = shared();
         let http = gate.port(9080);
@@ -39,8 +48,7 @@ impl Visit {
             "upstream": {"type": "roundrobin", "nodes": {format!("localhost:{}", gate.port(9480)): 1}},
         });
         gate.admin().set("routes/behind-a-login", &route).await;
-        let browser = Chromium::start();
-        Self { browser, gate, _turn: turn }
+        Self { browser: browser(), gate, _turn: turn }
     }
 
     /// A URL of the gateway.

@@ -37,6 +37,15 @@ struct Driver {
 impl Chromium {
     /// A new one.
     pub(crate) fn start() -> Self {
+        Self::new(false)
+    }
+
+    /// A new one that takes any certificate: it has no store that a test could put an authority into.
+    pub(crate) fn trusting() -> Self {
+        Self::new(true)
+    }
+
+    fn new(trusting: bool) -> Self {
         let profile = tempfile::Builder::new().prefix("portcullis-chromium-").tempdir().unwrap();
         let driver = Driver::start();
         let flags = [
@@ -53,6 +62,7 @@ impl Chromium {
         ];
         let wanted = json!({
             "browserName": "chrome",
+            "acceptInsecureCerts": trusting,
             "unhandledPromptBehavior": "ignore",
             "timeouts": {"implicit": PATIENCE, "pageLoad": 60_000},
             "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": flags},
