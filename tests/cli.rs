@@ -292,7 +292,7 @@ fn jose_verify_prints_the_payload_or_a_reason() {
 #[test]
 fn the_banners_commands_work_when_pasted() {
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("curl is not installed; `cargo xtask test` installs it");
+        eprintln!("curl is not installed; `cargo xtask install` installs it");
         return;
     }
     let gate = Portcullis::dev();

@@ -1,4 +1,4 @@
-//! A page of somebody else's making: `@auth0/auth0-spa-js` from npm, which `cargo xtask test` installs.
+//! A page of somebody else's making: `@auth0/auth0-spa-js` from npm, which `cargo xtask install` installs.
 
 use std::path::Path;
 

@@ -182,7 +182,7 @@ impl Driver {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver: {error}; `cargo xtask test` installs it"));
+            .unwrap_or_else(|error| panic!("chromedriver: {error}; `cargo xtask install` installs it"));
         let output = BufReader::new(process.stdout.take().unwrap());
         let (sender, port) = mpsc::channel();
         thread::spawn(move || {

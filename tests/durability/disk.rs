@@ -25,7 +25,7 @@ impl Fault {
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{error}: cannot run strace: `cargo xtask test` installs it"));
+            .unwrap_or_else(|error| panic!("{error}: cannot run strace: `cargo xtask install` installs it"));
         let mut told = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         told.read_line(&mut line).unwrap();

@@ -28,7 +28,7 @@ async fn run(program: &str, arguments: &[&str], folder: &str) -> Vec<String> {
         .kill_on_drop(true)
         .output()
         .await
-        .expect("`cargo xtask test` installs it");
+        .expect("`cargo xtask install` installs it");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}\n{wrong}");

@@ -1,4 +1,4 @@
-//! An OpenID provider that nobody here wrote: `oidc-provider` from npm, which `cargo xtask test` installs.
+//! An OpenID provider that nobody here wrote: `oidc-provider` from npm, which `cargo xtask install` installs.
 
 use std::{
     io::{BufRead, BufReader},
@@ -41,7 +41,7 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cannot run node: `cargo xtask test` installs it");
+            .expect("cannot run node: `cargo xtask install` installs it");
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let ready = output.any(|line| line == "ready");
         assert!(ready, "the provider did not start: {:?}", child.wait());

@@ -108,7 +108,7 @@ fn start(command: &mut Command, folder: &Path) {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&told).unwrap());
     let status = command
         .status()
-        .unwrap_or_else(|error| panic!("{error}: cannot run {command:?}: `cargo xtask test` installs it"));
+        .unwrap_or_else(|error| panic!("{error}: cannot run {command:?}: `cargo xtask install` installs it"));
     assert!(status.success(), "{command:?}: {status}: {}", fs::read_to_string(told).unwrap_or_default());
 }
 

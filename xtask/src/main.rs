@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench` and `cargo xtask fuzz`.
+//! The project's own commands: `cargo xtask test`, `install`, `bench` and `fuzz`.
 
 mod bench;
 mod fuzz;
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask test             install what the tests need, then run every check and test
+cargo xtask install          install what the tests need, and run nothing: then `cargo test --all-features` runs any of them
 cargo xtask bench [--quick]  measure side by side with nginx, HAProxy and Envoy; writes docs/benchmarks.md
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
 cargo xtask fuzz --seconds N [--seed S] [TARGET]
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test"] => run::test(),
+        ["install"] => run::install(),
         ["bench"] => bench::run(bench::Effort::Full),
         ["bench", "--quick"] => bench::run(bench::Effort::Quick),
         ["bench", "--scale"] => bench::scale::run(),

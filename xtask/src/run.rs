@@ -17,10 +17,15 @@ const STEPS: &[(&str, &[&str])] = &[
     ("tests", &["test", "--quiet", "--workspace", "--all-features"]),
 ];
 
+/// Installs what the tests use beside the project itself, so that `cargo test` can run one of them alone.
+pub(crate) fn install() -> anyhow::Result<()> {
+    packages::install(packages::FOR_TESTS)?;
+    packages::build_peers()
+}
+
 /// Installs the peers and runs the steps; stops at the first that fails.
 pub(crate) fn test() -> anyhow::Result<()> {
-    packages::install(packages::FOR_TESTS)?;
-    packages::build_peers()?;
+    install()?;
     let began = Instant::now();
     for (name, arguments) in STEPS {
         println!("== {name}: cargo {}", arguments.join(" "));
