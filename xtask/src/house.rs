@@ -20,6 +20,8 @@ mod tests {
         ("expr", &[]),
         // Benchmarks only.
         ("allocations", &[]),
+        ("budgets", &["allocations"]),
+        ("load", &[]),
         // First floor: the engine and its parts.
         ("gateway", &["base", "expr"]),
         ("fetch", &["base"]),

@@ -24,6 +24,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     Package { name: "strace", proof: "/usr/bin/strace" },
     Package { name: "nginx-light", proof: "/usr/sbin/nginx" },
     Package { name: "haproxy", proof: "/usr/sbin/haproxy" },
+    Package { name: "valgrind", proof: "/usr/bin/valgrind" },
 ];
 
 /// Rivals and the load generator of the benchmarks. Envoy comes from PyPI.
@@ -31,6 +32,9 @@ pub(crate) const FOR_BENCHMARKS: &[Package] = &[
     Package { name: "nginx-light", proof: "/usr/sbin/nginx" },
     Package { name: "haproxy", proof: "/usr/sbin/haproxy" },
     Package { name: "wrk", proof: "/usr/bin/wrk" },
+    Package { name: "curl", proof: "/usr/bin/curl" },
+    Package { name: "openssl", proof: "/usr/bin/openssl" },
+    Package { name: "strace", proof: "/usr/bin/strace" },
     Package { name: "python3-venv", proof: "/usr/share/doc/python3-venv" },
 ];
 

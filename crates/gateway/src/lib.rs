@@ -7,6 +7,8 @@
 mod access_log;
 mod arrival;
 mod body;
+#[cfg(test)]
+mod budgets;
 mod chain;
 mod client_body;
 mod client_policy;

@@ -172,7 +172,7 @@ struct Secured {
 
 /// What TLS says of the client.
 #[derive(Default)]
-struct Proof {
+pub(crate) struct Proof {
     certificate: Option<Arc<ClientCertificate>>,
     policy: Option<Arc<ClientPolicy>>,
     /// What it called the server.
@@ -180,7 +180,12 @@ struct Proof {
 }
 
 /// `tls` is there where the connection is TLS.
-fn describe(client: SocketAddr, local: SocketAddr, trusted: bool, tls: Option<Proof>) -> ConnectionInfo {
+pub(crate) fn describe(
+    client: SocketAddr,
+    local: SocketAddr,
+    trusted: bool,
+    tls: Option<Proof>,
+) -> ConnectionInfo {
     let https = tls.is_some();
     let Proof { certificate, policy: client_policy, server_name } = tls.unwrap_or_default();
     let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"));

@@ -12,6 +12,8 @@
 
 mod alg;
 mod base64url;
+#[cfg(test)]
+mod budgets;
 pub mod cli;
 mod compact;
 mod error;

@@ -5,5 +5,7 @@
 
 pub mod assertion;
 pub mod bearer;
+#[cfg(test)]
+mod budgets;
 pub mod provider;
 pub mod session;

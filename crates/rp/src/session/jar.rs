@@ -370,7 +370,7 @@ pub(super) fn header(line: &str) -> HeaderValue {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use base::Secret;
     use http::{HeaderMap, header::COOKIE};
 
@@ -403,6 +403,13 @@ pub(super) mod tests {
 
     fn opened(jar: &Jar, headers: &HeaderMap, https: bool) -> Option<Session> {
         jar.find(&Cookies::read(headers), https).iter().find_map(|sealed| jar.open(sealed))
+    }
+
+    /// A block for `crate::budgets`: a session of usual size is found among the request's cookies and opened.
+    pub(crate) fn opened_cookie() -> Box<dyn FnMut()> {
+        let jar = jar(CookieSettings::default());
+        let headers = browser(&jar.issue(&session(), &none(), false).unwrap());
+        Box::new(move || assert!(std::hint::black_box(opened(&jar, &headers, false)).is_some()))
     }
 
     fn large(bytes: usize) -> Session {

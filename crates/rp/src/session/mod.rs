@@ -33,3 +33,6 @@ pub use shared::{
     Ticket, TlsChoices, Turn,
 };
 pub use used::UsedStates;
+
+#[cfg(test)]
+pub(crate) use jar::tests::opened_cookie;
