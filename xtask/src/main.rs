@@ -11,7 +11,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test             install what the tests need, then run every check and test
 cargo xtask install          install what the tests need, and run nothing: then `cargo test --all-features` runs any of them
-cargo xtask bench [--quick]  measure side by side with nginx, HAProxy and Envoy; writes docs/benchmarks.md
+cargo xtask bench [--quick] [--fresh]
+                             measure side by side with nginx, HAProxy and Envoy; writes docs/benchmarks.md. A run that was
+                             interrupted goes on where it was, unless it is to begin afresh
+cargo xtask bench --only SCENARIO,... [--quick] [--binary PORTCULLIS] [--against PORTCULLIS]
+                             measure some scenarios, and perhaps another build beside this one; writes nothing
+cargo xtask bench --report   write docs/benchmarks.md again, from what was measured
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
 cargo xtask fuzz --seconds N [--seed S] [TARGET]
                              run each fuzzer, or one, for N seconds: cookie, callback, discovery, jwks, introspection,
@@ -24,9 +29,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => run::test(),
         ["install"] => run::install(),
-        ["bench"] => bench::run(bench::Effort::Full),
-        ["bench", "--quick"] => bench::run(bench::Effort::Quick),
-        ["bench", "--scale"] => bench::scale::run(),
+        ["bench", words @ ..] => bench::run(words),
         ["fuzz", words @ ..] => fuzz::run(words),
         _ => {
             eprint!("{USAGE}");

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
-use super::{portcullis::Gate, ports};
+use super::portcullis::Gate;
 
 /// Connections that write side by side.
 const WRITERS: usize = 8;
@@ -25,7 +25,7 @@ pub(crate) struct Admin {
 impl Admin {
     /// That of `gate`.
     pub(crate) fn of(gate: &Gate) -> anyhow::Result<Self> {
-        Ok(Self { key: gate.variable("ADMIN_KEY")?.to_owned(), port: 9180 + ports::PORTCULLIS_OFFSET })
+        Ok(Self { key: gate.variable("ADMIN_KEY")?.to_owned(), port: gate.port(9180) })
     }
 
     /// Writes one resource: `routes/1`.

@@ -5,233 +5,278 @@
 //! machine and one hour; ratios within one run are what to compare.
 
 mod admin;
+mod aims;
+mod counters;
+mod generator;
 mod keys;
-mod load;
 mod login;
+mod measure;
+mod options;
+mod plot;
 mod portcullis;
+mod ports;
 mod process;
 mod report;
 mod rivals;
+mod rows;
 pub(crate) mod scale;
+mod scenario;
 mod tokens;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
+    process::Command,
 };
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
 use self::{
-    load::{Load, Sample},
-    portcullis::Credentials,
-    report::Results,
+    counters::Counter,
+    measure::Bench,
+    options::{Options, Task},
+    rows::{Figures, Rows, Spread},
+    scenario::{Scenario, Shape, Subject},
 };
 use crate::{packages, run::cargo};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// Enough to see a ratio.
+    /// Enough to see a ratio: a quarter of an hour.
     Quick,
-    /// Enough to publish it.
+    /// Enough to publish it: about two hours.
     Full,
 }
 
 impl Effort {
-    const fn rounds(self) -> usize {
-        match self {
-            Self::Quick => 3,
-            Self::Full => 7,
+    /// Rounds of a closed loop, and seconds of each.
+    const fn closed(self, shape: Shape) -> (usize, f64) {
+        let standard = shape.connections == 64 && shape.size == scenario::SMALL;
+        match (self, standard) {
+            (Self::Quick, true) => (3, 1.0),
+            (Self::Quick, false) => (2, 0.6),
+            (Self::Full, true) => (7, 6.0),
+            (Self::Full, false) => (5, 2.0),
         }
     }
 
-    const fn seconds(self) -> u64 {
+    /// Rounds at a fixed rate, and seconds of each.
+    const fn fixed(self) -> (usize, f64) {
         match self {
-            Self::Quick => 3,
-            Self::Full => 8,
+            Self::Quick => (3, 1.0),
+            Self::Full => (5, 10.0),
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
         }
     }
 }
 
-/// What is compared with what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scenario {
-    /// A route without plugins.
-    Plain,
-    /// A route that demands an access token: RS256, the same one each time.
-    Rs256Warm,
-    /// RS256, another one each time.
-    Rs256Cold,
-    /// ES256, the same one each time.
-    Es256Warm,
-    /// ES256, another one each time.
-    Es256Cold,
-    /// A token that an introspection endpoint judged before.
-    Introspection,
-    /// A browser's session cookie after a login.
-    Session,
-}
-
-impl Scenario {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Plain,
-        Self::Rs256Warm,
-        Self::Rs256Cold,
-        Self::Es256Warm,
-        Self::Es256Cold,
-        Self::Introspection,
-        Self::Session,
-    ];
-
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Plain => "Plain route",
-            Self::Rs256Warm => "RS256 bearer, one token",
-            Self::Rs256Cold => "RS256 bearer, every token new",
-            Self::Es256Warm => "ES256 bearer, one token",
-            Self::Es256Cold => "ES256 bearer, every token new",
-            Self::Introspection => "Introspected bearer, answer cached",
-            Self::Session => "Session cookie",
-        }
-    }
-
-    /// Route of Portcullis that it is measured on.
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Rs256Warm | Self::Rs256Cold | Self::Es256Warm | Self::Es256Cold => "bearer",
-            Self::Introspection => "introspected",
-            Self::Session => "session",
-        }
-    }
-
-    /// The same request each time, so that what it costs in allocations is a figure of its own.
-    const fn is_steady(self) -> bool {
-        !matches!(self, Self::Rs256Cold | Self::Es256Cold)
+/// Reads the words after `bench` and does what they say.
+pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
+    let options = Options::read(words)?;
+    match options.task {
+        Task::Scale => scale::run(),
+        Task::Report => report::write(&folder()?),
+        Task::Compare => compare(&options),
+        Task::Everything => everything(&options),
     }
 }
 
-/// A proxy under load, in one of its settings.
-#[derive(Debug)]
-pub(crate) struct Subject {
-    pub(crate) name: String,
-    pub(crate) scenario: Scenario,
-    pub(crate) url: String,
-    /// Place of its process in the list of processes.
-    pub(crate) process: usize,
+fn folder() -> anyhow::Result<PathBuf> {
+    fs::create_dir_all("target/bench").context("cannot make target/bench")?;
+    Ok(fs::canonicalize("target/bench")?)
 }
 
-impl Subject {
-    /// What every other scenario is held against.
-    fn is_reference(&self) -> bool {
-        self.name == "nginx" && self.scenario == Scenario::Plain
-    }
+/// Builds what is measured and what measures it; always together, or their dependencies would be built for each.
+fn build(more: &[&str]) -> anyhow::Result<()> {
+    cargo(&[&["build", "--release", "--package", "portcullis", "--package", "load"], more].concat())
 }
 
-/// Ports of one run; high, so that nothing of the system is in the way.
-pub(crate) mod ports {
-    pub(crate) const TARGET: u16 = 28_080;
-    pub(crate) const NGINX: u16 = 28_081;
-    pub(crate) const HAPROXY_PLAIN: u16 = 28_082;
-    pub(crate) const HAPROXY_RS256: u16 = 28_083;
-    pub(crate) const ENVOY_PLAIN: u16 = 28_084;
-    pub(crate) const ENVOY_BEARER: u16 = 28_085;
-    pub(crate) const ENVOY_CACHED: u16 = 28_086;
-    pub(crate) const HAPROXY_ES256: u16 = 28_087;
-    pub(crate) const PORTCULLIS_OFFSET: u16 = 20_000;
-}
-
-/// Measures, and writes `docs/benchmarks.md`.
-pub(crate) fn run(effort: Effort) -> anyhow::Result<()> {
+/// Measures all there is, and writes `docs/benchmarks.md`.
+fn everything(options: &Options) -> anyhow::Result<()> {
     packages::install(packages::FOR_BENCHMARKS)?;
-    let folder = PathBuf::from("target/bench");
-    fs::create_dir_all(&folder).context("cannot make target/bench")?;
-    let folder = fs::canonicalize(folder)?;
+    let folder = folder()?;
+    let counting = folder.join("portcullis-counting");
+    build(&["--features", "portcullis/count-allocations"])?;
+    // The build that is measured takes its place; only the last crate is compiled twice.
+    fs::copy(portcullis::BINARY, &counting).context("cannot keep the counting build")?;
+    build(&[])?;
+    let path = folder.join("rows.jsonl");
+    if options.fresh {
+        let _ = fs::remove_file(&path);
+    }
+    let mut rows = Rows::open(&path, &description(options.effort)?)?;
 
+    rivals::certificate(&folder)?;
     let mut configurations = Vec::new();
     let _target = rivals::target(&folder, &mut configurations)?;
-    let allocations = allocations(&folder)?;
-
-    cargo(&["build", "--release", "--package", "portcullis"])?;
-    let startup = portcullis::startup(&folder)?;
-    let gate = portcullis::start(&folder)?;
-    let credentials = portcullis::configure(&gate, &folder, &mut configurations)?;
-    let (mut processes, mut subjects) = rivals::start(&folder, &credentials, &mut configurations)?;
-    let own = processes.len();
-    processes.push(gate.process);
+    if !rows.has("startup") {
+        let times = portcullis::startup(&folder)?;
+        rows.measure("startup", || {
+            let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+            Ok(Figures::from([
+                ("first_ms".to_owned(), milliseconds(times.first)),
+                ("again_ms".to_owned(), milliseconds(times.again)),
+            ]))
+        })?;
+    }
+    allocations(&counting, &folder, &mut rows)?;
+    let mut bench = start(options, folder.clone(), rows, &mut configurations)?;
+    fs::write(folder.join("configurations.json"), serde_json::to_string(&configurations)?)?;
+    bench.memory()?;
+    for shape in Shape::all() {
+        for scenario in Scenario::ALL {
+            bench.closed(scenario, shape)?;
+        }
+    }
+    for shape in Shape::all().into_iter().filter(|shape| shape.has_fixed_rate()) {
+        for scenario in Scenario::ALL {
+            bench.fixed(scenario, shape)?;
+        }
+    }
+    let counter = Counter::of_this_machine();
     for scenario in Scenario::ALL {
-        let name = "Portcullis".to_owned();
-        subjects.push(Subject { name, scenario, url: portcullis::url(scenario.path()), process: own });
+        bench.system_calls(scenario, counter)?;
     }
-    let idle: Vec<(String, u64)> =
-        processes.iter().map(|process| (process.name.clone(), process.pss_kib())).collect();
+    bench.memory_after()?;
+    drop(bench);
+    report::write(&folder)
+}
 
-    let load = Load { seconds: effort.seconds(), connections: 64, credentials: &credentials };
-    for subject in &subjects {
-        load.check(subject)?;
+/// Some scenarios in the standard shape, and perhaps another build beside this one: what one looks at between two
+/// changes. Tells it, and writes nothing.
+fn compare(options: &Options) -> anyhow::Result<()> {
+    packages::install(packages::FOR_BENCHMARKS)?;
+    let folder = folder()?;
+    build(&[])?;
+    let path = folder.join("compare.jsonl");
+    let _ = fs::remove_file(&path);
+    let rows = Rows::open(&path, &json!({}))?;
+    rivals::certificate(&folder)?;
+    let _target = rivals::target(&folder, &mut Vec::new())?;
+    let mut bench = start(options, folder, rows, &mut Vec::new())?;
+    let counter = Counter::of_this_machine();
+    for scenario in options.scenarios() {
+        bench.closed(scenario, Shape::STANDARD)?;
+        bench.system_calls(scenario, counter)?;
     }
-    let mut samples: Vec<Vec<Sample>> = subjects.iter().map(|_| Vec::new()).collect();
-    for round in 0..effort.rounds() {
-        println!("round {} of {}", round + 1, effort.rounds());
-        // Every other round runs backwards, so that a drift of the machine favours nobody.
-        let mut order: Vec<usize> = (0..subjects.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for place in order {
-            let (Some(subject), Some(list)) = (subjects.get(place), samples.get_mut(place)) else { continue };
-            let process = processes.get(subject.process).context("a subject without process")?;
-            let sample = load.apply(subject, process)?;
+    println!("\nmedians, and what Portcullis costs in proportion");
+    for scenario in options.scenarios() {
+        let table = bench.table(scenario, Shape::STANDARD);
+        let cost = |subject: &Subject| {
+            bench.rows.rounds(&measure::key("closed", subject, Shape::STANDARD), "cpu_us")
+        };
+        let own = table.iter().find(|subject| subject.is_own()).map_or(f64::NAN, |own| cost(own).median);
+        for subject in &table {
+            let Spread { median, least, most } = cost(subject);
             println!(
-                "  {:<36} {:<28} {:>6.1} µs/request {:>8.0} requests/s",
-                subject.scenario.title(),
+                "  {:<34} {:<30} {median:>6.1} µs ({least:.1}–{most:.1}) {:>6.2}",
+                scenario.title(),
                 subject.name,
-                sample.cpu_us,
-                sample.rate
+                own / median
             );
-            list.push(sample);
-            thread::sleep(Duration::from_millis(300));
         }
     }
-    let loaded: Vec<(String, u64)> =
-        processes.iter().map(|process| (process.name.clone(), process.pss_kib())).collect();
-    report::write(&Results {
-        effort,
-        subjects,
-        samples,
-        memory: process::Memory { idle, loaded },
-        startup,
-        allocations,
-        configurations,
-    })
+    Ok(())
+}
+
+/// Starts the gateway, the rivals and, where there is one, the build to compare with.
+fn start(
+    options: &Options,
+    folder: PathBuf,
+    rows: Rows,
+    configurations: &mut Vec<rivals::Configuration>,
+) -> anyhow::Result<Bench> {
+    let binary = options.binary.as_deref().unwrap_or(Path::new(portcullis::BINARY));
+    let scenarios = options.scenarios();
+    let many = scenarios.iter().any(|scenario| !scenario.is_steady());
+    let gate = portcullis::start(binary, &folder, ports::OFFSET)?;
+    let credentials = portcullis::configure(&gate, &folder, many, configurations)?;
+    let (mut processes, mut subjects) = rivals::start(&folder, &credentials, configurations)?;
+    let mut all = vec![credentials];
+    let mut gates = vec![("Portcullis", gate)];
+    if let Some(other) = &options.against {
+        let gate = portcullis::start(other, &folder, ports::SECOND_OFFSET)?;
+        all.push(portcullis::configure(&gate, &folder, many, &mut Vec::new())?);
+        gates.push(("Portcullis, the other build", gate));
+    }
+    for (number, (name, gate)) in gates.into_iter().enumerate() {
+        for scenario in Scenario::ALL {
+            subjects.push(Subject {
+                name: name.to_owned(),
+                scenario,
+                port: gate.port(9080),
+                tls_port: scenario.in_all_shapes().then(|| gate.port(9443)),
+                process: processes.len(),
+                credentials: number,
+            });
+        }
+        processes.push(gate.process);
+    }
+    subjects.retain(|subject| scenarios.contains(&subject.scenario));
+    let bench = Bench { folder, effort: options.effort, rows, processes, credentials: all, subjects };
+    bench.check()?;
+    Ok(bench)
+}
+
+/// What a run measures, and so when rows of another one count.
+fn description(effort: Effort) -> anyhow::Result<Value> {
+    let binary = fs::read(portcullis::BINARY).context("there is no build")?;
+    // FNV-1a: enough to tell two builds apart.
+    let digest = binary.iter().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let revision = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    Ok(json!({
+        "effort": effort.name(),
+        "revision": revision.unwrap_or_default(),
+        "binary": format!("{digest:016x}"),
+        "machine": report::machine(),
+        "versions": rivals::versions(&folder()?),
+    }))
 }
 
 /// Allocations per request of each steady scenario, counted in a build that counts them. Nothing else happens in that
 /// process meanwhile, so the figure is the request's.
-fn allocations(folder: &Path) -> anyhow::Result<Vec<(Scenario, f64)>> {
-    cargo(&["build", "--release", "--package", "portcullis", "--features", "count-allocations"])?;
-    // The build that is measured takes its place; only the last crate is compiled twice.
-    let binary = folder.join("portcullis-counting");
-    fs::copy("target/release/portcullis", &binary).context("cannot keep the counting build")?;
-    let gate = portcullis::start_as(&binary, folder)?;
-    let credentials: Credentials = portcullis::configure(&gate, folder, &mut Vec::new())?;
-    let load = Load { seconds: 2, connections: 64, credentials: &credentials };
-    let steady = Scenario::ALL.into_iter().filter(|scenario| scenario.is_steady());
-    steady
-        .map(|scenario| {
-            let url = portcullis::url(scenario.path());
-            let subject = Subject { name: "Portcullis".to_owned(), scenario, url, process: 0 };
-            load.check(&subject)?;
-            // Connections and caches are warm before counting begins.
-            load.requests(&subject)?;
-            let before = portcullis::counter("portcullis_allocations_total")?;
-            let requests = load.requests(&subject)?;
-            let after = portcullis::counter("portcullis_allocations_total")?;
-            println!("  {:<36} {:>6.1} allocations/request", scenario.title(), (after - before) / requests);
-            Ok((scenario, (after - before) / requests))
-        })
-        .collect()
+fn allocations(binary: &Path, folder: &Path, rows: &mut Rows) -> anyhow::Result<()> {
+    let steady: Vec<Scenario> = Scenario::ALL.into_iter().filter(|scenario| scenario.is_steady()).collect();
+    let key = |scenario: Scenario| format!("allocations/{}", scenario.name());
+    if steady.iter().all(|scenario| rows.has(&key(*scenario))) {
+        return Ok(());
+    }
+    let gate = portcullis::start(binary, folder, ports::OFFSET)?;
+    let credentials = portcullis::configure(&gate, folder, false, &mut Vec::new())?;
+    let port = gate.port(9080);
+    for scenario in steady {
+        let figures = rows.measure(&key(scenario), || {
+            let mut headers = vec!["User-Agent: load".to_owned(), "Accept: */*".to_owned()];
+            if let portcullis::Way::One(header) = credentials.of(scenario) {
+                headers.push(header.clone());
+            }
+            let plan = json!({
+                "address": format!("127.0.0.1:{port}"),
+                "connections": 64,
+                "seconds": 0.7,
+                "steps": [{ "target": scenario.path(), "headers": headers, "length": scenario::SMALL }],
+            });
+            // Caches are warm before counting begins; what 64 connections cost vanishes among the requests.
+            generator::load(&plan)?;
+            let before = gate.counter("portcullis_allocations_total")?;
+            let figures = generator::load(&plan)?;
+            let after = gate.counter("portcullis_allocations_total")?;
+            let total = figures.get("total").copied().unwrap_or(f64::NAN);
+            Ok(Figures::from([("each".to_owned(), (after - before) / total)]))
+        })?;
+        let each = figures.get("each").copied().unwrap_or(f64::NAN);
+        println!("  {:<36} {each:>6.1} allocations/request", scenario.title());
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Portcullis as the benchmark runs it: `dev`, its routes, and credentials of its own provider.
+//! Portcullis as the benchmark runs it: a folder filled by `dev`, served by `run` with an access log and metrics, its
+//! routes, and credentials of its own provider.
 
 use std::{
     collections::HashMap,
@@ -10,18 +11,23 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    Scenario, keys, login, ports,
+    keys, login, ports,
     process::Process,
-    rivals::Configuration,
-    tokens::{self, Source},
+    rivals::{API_KEY, CERTIFICATE, Configuration, KEY},
+    scenario::Scenario,
+    tokens::Source,
 };
 
-const BINARY: &str = "target/release/portcullis";
-/// An API whose access tokens are signed with ES256.
-const ES256_AUDIENCE: &str = "https://es256.example/";
+pub(crate) const BINARY: &str = "target/release/portcullis";
+/// An API whose access tokens are signed with ES256, and one with EdDSA.
+pub(crate) const ES256_AUDIENCE: &str = "https://es256.example/";
+pub(crate) const EDDSA_AUDIENCE: &str = "https://eddsa.example/";
+/// Where browsers come back to; registered for the demo application.
+const CALLBACK: &str = "/callback";
 
 /// What a request brings.
 #[derive(Debug)]
@@ -30,18 +36,8 @@ pub(crate) enum Way {
     None,
     /// This header, each time.
     One(String),
-    /// A token that was not sent before.
-    EachNew { script: PathBuf, tokens: PathBuf, sample: String },
-}
-
-impl Way {
-    /// A header to try it with.
-    pub(crate) fn sample(&self) -> Option<&str> {
-        match self {
-            Self::None => None,
-            Self::One(header) | Self::EachNew { sample: header, .. } => Some(header),
-        }
-    }
+    /// A token that was not sent before, from this file.
+    EachNew(PathBuf),
 }
 
 /// What opens the routes, and what rivals need to verify it.
@@ -67,10 +63,11 @@ pub(crate) struct Startup {
     pub(crate) again: Duration,
 }
 
-/// A `dev` that is ready, and its `dev.env`.
+/// A process that is ready, and its `dev.env`.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) process: Process,
+    offset: u16,
     environment: HashMap<String, String>,
 }
 
@@ -79,14 +76,28 @@ impl Gate {
     pub(crate) fn variable(&self, name: &str) -> anyhow::Result<&str> {
         self.environment.get(name).map(String::as_str).with_context(|| format!("dev.env has no {name}"))
     }
+
+    /// One of its ports, by what it is without offset.
+    pub(crate) const fn port(&self, port: u16) -> u16 {
+        port + self.offset
+    }
+
+    /// A counter of the metrics page.
+    pub(crate) fn counter(&self, name: &str) -> anyhow::Result<f64> {
+        let page = format!("http://127.0.0.1:{}/metrics", self.port(9091));
+        let output = Command::new("curl").args(["--silent", &page]).output().context("cannot run curl")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("{name} is not in {text}"))
+    }
 }
 
 /// Starts `dev` twice in a fresh folder, to see how long each takes.
 pub(crate) fn startup(folder: &Path) -> anyhow::Result<Startup> {
-    let state = state(folder)?;
+    let state = state(folder, ports::OFFSET)?;
     let mut times = [Duration::ZERO; 2];
     for time in &mut times {
-        let (child, took) = launch(Path::new(BINARY), &state)?;
+        let (child, took) = launch_dev(Path::new(BINARY), &state, ports::OFFSET)?;
         *time = took;
         drop(Process::adopt("Portcullis".to_owned(), child));
     }
@@ -96,81 +107,91 @@ pub(crate) fn startup(folder: &Path) -> anyhow::Result<Startup> {
 
 /// Starts the release build again in the folder of its last run, to see how long that takes.
 pub(crate) fn restart(folder: &Path) -> anyhow::Result<Duration> {
-    let (child, took) = launch(Path::new(BINARY), &folder.join("portcullis"))?;
+    let state = folder.join(format!("portcullis-{}", ports::OFFSET));
+    let (child, took) = launch_dev(Path::new(BINARY), &state, ports::OFFSET)?;
     drop(Process::adopt("Portcullis".to_owned(), child));
     Ok(took)
 }
 
-/// Starts the release build.
-pub(crate) fn start(folder: &Path) -> anyhow::Result<Gate> {
-    start_as(Path::new(BINARY), folder)
+/// Starts `binary` as `dev` in a fresh folder.
+pub(crate) fn start_dev(binary: &Path, folder: &Path) -> anyhow::Result<Gate> {
+    let state = state(folder, ports::OFFSET)?;
+    let (child, _) = launch_dev(binary, &state, ports::OFFSET)?;
+    let process = Process::adopt("Portcullis".to_owned(), child);
+    Ok(Gate { process, offset: ports::OFFSET, environment: environment(&state)? })
 }
 
-/// Starts `binary` in a fresh folder.
-pub(crate) fn start_as(binary: &Path, folder: &Path) -> anyhow::Result<Gate> {
-    let state = state(folder)?;
-    let (child, _) = launch(binary, &state)?;
-    let process = Process::adopt("Portcullis".to_owned(), child);
+/// Starts `binary` in a fresh folder as a server is run: `dev` fills the folder, and `run` serves it with an access log.
+/// The log goes to the null device: formatting and writing it is the gateway's work, the disk is not.
+pub(crate) fn start(binary: &Path, folder: &Path, offset: u16) -> anyhow::Result<Gate> {
+    let binary = fs::canonicalize(binary).with_context(|| format!("{} is not there", binary.display()))?;
+    let state = state(folder, offset)?;
+    let (child, _) = launch_dev(&binary, &state, offset)?;
+    drop(Process::adopt("Portcullis".to_owned(), child));
+    let file = state.join("benchmark.yaml");
+    let config = fs::read_to_string(state.join("portcullis.yaml"))?;
+    fs::write(&file, config.replace("log: {level: warn}", "log: {level: warn, access: /dev/null}"))?;
     let environment = environment(&state)?;
-    Ok(Gate { process, environment })
+    let mut command = Command::new(&binary);
+    command.args(["run", "--config"]).arg(&file).current_dir(&state).envs(&environment);
+    let process = Process::start("Portcullis", command, 9080 + offset)?;
+    Ok(Gate { process, offset, environment })
 }
 
 /// The URL of a route.
 pub(crate) fn url(path: &str) -> String {
-    format!("http://127.0.0.1:{}/{path}", 9080 + ports::PORTCULLIS_OFFSET)
+    format!("http://127.0.0.1:{}/{path}", 9080 + ports::OFFSET)
 }
 
-/// A counter of the metrics page.
-pub(crate) fn counter(name: &str) -> anyhow::Result<f64> {
-    let page = format!("http://127.0.0.1:{}/metrics", 9091 + ports::PORTCULLIS_OFFSET);
-    let output = Command::new("curl").args(["--silent", &page]).output().context("cannot run curl")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("{name} is not in {text}"))
-}
-
-/// Writes the routes, and gets what opens them.
+/// Writes the routes, and gets what opens them. Without `many`, scenarios that need another token each time have none.
 pub(crate) fn configure(
     gate: &Gate,
     folder: &Path,
+    many: bool,
     configurations: &mut Vec<Configuration>,
 ) -> anyhow::Result<Credentials> {
     let issuer = gate.variable("ISSUER")?.to_owned();
-    let client_id = gate.variable("AUTH0_CLIENT_ID")?;
-    let client_secret = gate.variable("AUTH0_CLIENT_SECRET")?;
-    for (id, route) in routes(&issuer, client_id, client_secret) {
-        let admin = format!("http://127.0.0.1:{}/apisix/admin/routes/{id}", 9180 + ports::PORTCULLIS_OFFSET);
-        let key = format!("X-API-KEY: {}", gate.variable("ADMIN_KEY")?);
-        let answer = curl(&["--request", "PUT", "--header", &key, "--data", &route.to_string(), &admin])?;
-        if answer.get("key").is_none() {
-            bail!("the Admin API answers {answer}");
+    let (client_id, client_secret) =
+        (gate.variable("AUTH0_CLIENT_ID")?, gate.variable("AUTH0_CLIENT_SECRET")?);
+    let audience = gate.variable("AUTH0_AUDIENCE")?;
+    for (name, resource) in resources(gate, folder)? {
+        put(gate, name, &resource)?;
+        if name != "ssls/localhost" {
+            let text = serde_json::to_string_pretty(&resource)?;
+            let text = text.replace(client_secret, "…").replace(client_id, "…");
+            configurations.push((format!("portcullis, {name}"), text + "\n"));
         }
-        let text = serde_json::to_string_pretty(&route)?.replace(client_secret, "…").replace(client_id, "…");
-        configurations.push((format!("portcullis, route {id}"), text + "\n"));
     }
-    add_es256_api(gate, &issuer, client_id)?;
+    configure_kong(gate, configurations)?;
+    let apis = [(ES256_AUDIENCE, "ES256"), (EDDSA_AUDIENCE, "EdDSA")];
+    let known = apis.map(|(audience, alg)| add_api(gate, &issuer, client_id, audience, alg));
+    // A build without EdDSA is measured without it; the scenarios of the gateway need the other one.
+    known.into_iter().next().context("no API")??;
 
     let endpoint = format!("{issuer}oauth/token");
     let source = |audience| Source { endpoint: &endpoint, client_id, client_secret, audience };
-    let (rs256, es256) = (source(gate.variable("AUTH0_AUDIENCE")?), source(ES256_AUDIENCE));
+    let (rs256, es256) = (source(audience), source(ES256_AUDIENCE));
     let (rs256_token, es256_token) = (rs256.one()?, es256.one()?);
-    let bearer = |token: &str| format!("Authorization: Bearer {token}");
-    let script = tokens::script(folder)?;
-    let each_new = |source: &Source<'_>, name: &str, token: &str| {
-        let file = folder.join(name);
-        source.many(&file)?;
-        anyhow::Ok(Way::EachNew { script: script.clone(), tokens: file, sample: bearer(token) })
-    };
-    let page = format!("http://localhost:{}/session", 9080 + ports::PORTCULLIS_OFFSET);
+    let bearer = |token: &str| Way::One(format!("Authorization: Bearer {token}"));
+    let page = format!("http://localhost:{}/session", gate.port(9080));
     let cookie = login::cookie(&page, gate.variable("DEMO_USER")?, gate.variable("DEMO_PASSWORD")?, folder)?;
-    let ways = vec![
-        (Scenario::Rs256Warm, Way::One(bearer(&rs256_token))),
-        (Scenario::Rs256Cold, each_new(&rs256, "rs256.txt", &rs256_token)?),
-        (Scenario::Es256Warm, Way::One(bearer(&es256_token))),
-        (Scenario::Es256Cold, each_new(&es256, "es256.txt", &es256_token)?),
-        (Scenario::Introspection, Way::One(bearer(&rs256_token))),
+    let basic = STANDARD.encode(format!("{client_id}:{client_secret}"));
+    let mut ways = vec![
+        (Scenario::KeyAuth, Way::One(format!("apikey: {API_KEY}"))),
+        (Scenario::Rs256Warm, bearer(&rs256_token)),
+        (Scenario::Es256Warm, bearer(&es256_token)),
+        (Scenario::Introspection, bearer(&rs256_token)),
         (Scenario::Session, Way::One(cookie)),
+        (Scenario::ClientCredentials, Way::One(format!("Authorization: Basic {basic}"))),
     ];
+    if many {
+        for (scenario, source) in [(Scenario::Rs256Cold, rs256), (Scenario::Es256Cold, es256)] {
+            let file = folder.join(format!("{}-{}.txt", scenario.name(), gate.offset));
+            println!("fetching tokens: {}", scenario.title());
+            source.many(&file)?;
+            ways.push((scenario, Way::EachNew(file)));
+        }
+    }
     let jwks = curl(&[&format!("{issuer}.well-known/jwks.json")])?;
     Ok(Credentials {
         ways,
@@ -181,9 +202,23 @@ pub(crate) fn configure(
     })
 }
 
-fn routes(issuer: &str, client_id: &str, client_secret: &str) -> [(&'static str, Value); 4] {
+/// Writes a resource in APISIX's dialect.
+fn put(gate: &Gate, name: &str, value: &Value) -> anyhow::Result<()> {
+    let url = format!("http://127.0.0.1:{}/apisix/admin/{name}", gate.port(9180));
+    let key = format!("X-API-KEY: {}", gate.variable("ADMIN_KEY")?);
+    let answer = curl(&["--request", "PUT", "--header", &key, "--data", &value.to_string(), &url])?;
+    if answer.get("key").is_none() {
+        bail!("the Admin API answers {answer}");
+    }
+    Ok(())
+}
+
+fn resources(gate: &Gate, folder: &Path) -> anyhow::Result<Vec<(&'static str, Value)>> {
+    let issuer = gate.variable("ISSUER")?;
     let upstream = json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 } });
     let discovery = format!("{issuer}.well-known/openid-configuration");
+    let (client_id, client_secret) =
+        (gate.variable("AUTH0_CLIENT_ID")?, gate.variable("AUTH0_CLIENT_SECRET")?);
     let guarded = |uris: &[&str], attributes: Value| {
         let mut plugin =
             json!({ "client_id": client_id, "client_secret": client_secret, "discovery": discovery });
@@ -192,29 +227,70 @@ fn routes(issuer: &str, client_id: &str, client_secret: &str) -> [(&'static str,
         }
         json!({ "uris": uris, "upstream": upstream, "plugins": { "openid-connect": plugin } })
     };
-    let callback = format!("http://localhost:{}/callback", 9080 + ports::PORTCULLIS_OFFSET);
-    [
-        ("plain", json!({ "uri": "/plain", "upstream": upstream })),
-        ("bearer", guarded(&["/bearer"], json!({ "bearer_only": true, "use_jwks": true }))),
+    let callback = format!("http://localhost:{}{CALLBACK}", gate.port(9080));
+    let introspection = format!("{issuer}oauth/introspect");
+    let (certificate, key) =
+        (fs::read_to_string(folder.join(CERTIFICATE))?, fs::read_to_string(folder.join(KEY))?);
+    Ok(vec![
+        ("ssls/localhost", json!({ "snis": ["localhost"], "cert": certificate, "key": key })),
+        ("routes/plain", json!({ "uris": ["/plain", "/plain/*"], "upstream": upstream })),
+        ("consumers/jack", json!({ "username": "jack", "plugins": { "key-auth": { "key": API_KEY } } })),
         (
-            "introspected",
+            "routes/keyed",
+            json!({ "uris": ["/keyed", "/keyed/*"], "upstream": upstream, "plugins": { "key-auth": {} } }),
+        ),
+        (
+            "routes/bearer",
+            guarded(&["/bearer", "/bearer/*"], json!({ "bearer_only": true, "use_jwks": true })),
+        ),
+        (
+            "routes/introspected",
             guarded(
                 &["/introspected"],
-                json!({ "bearer_only": true, "introspection_endpoint": format!("{issuer}oauth/introspect") }),
+                json!({ "bearer_only": true, "introspection_endpoint": introspection }),
             ),
         ),
         (
-            "session",
+            "routes/session",
             guarded(
-                &["/session", "/callback"],
+                &["/session", CALLBACK],
                 json!({ "scope": "openid profile email", "redirect_uri": callback }),
             ),
         ),
-    ]
+    ])
 }
 
-/// An API with ES256, and the right of the demo application to its tokens.
-fn add_es256_api(gate: &Gate, issuer: &str, client_id: &str) -> anyhow::Result<()> {
+/// A service, a route and `openid-connect` with client credentials, in Kong's dialect.
+fn configure_kong(gate: &Gate, configurations: &mut Vec<Configuration>) -> anyhow::Result<()> {
+    let issuer = format!("{}.well-known/openid-configuration", gate.variable("ISSUER")?);
+    let plugin = json!({
+        "name": "openid-connect",
+        "config": {
+            "issuer": issuer,
+            "auth_methods": ["client_credentials"],
+            "audience": [gate.variable("AUTH0_AUDIENCE")?],
+        },
+    });
+    let all = [
+        ("PUT", "services/kong", json!({ "url": format!("http://127.0.0.1:{}", ports::TARGET) })),
+        ("PUT", "services/kong/routes/kong", json!({ "paths": ["/kong"] })),
+        ("POST", "services/kong/plugins", plugin),
+    ];
+    for (method, name, body) in all {
+        let url = format!("http://127.0.0.1:{}/{name}", gate.port(8001));
+        let json = "Content-Type: application/json";
+        let answer = curl(&["--request", method, "--header", json, "--data", &body.to_string(), &url])?;
+        if answer.get("id").is_none() {
+            bail!("Kong's Admin API answers {answer} to {method} /{name}");
+        }
+        configurations
+            .push((format!("portcullis, Kong's {name}"), serde_json::to_string_pretty(&body)? + "\n"));
+    }
+    Ok(())
+}
+
+/// An API whose tokens are signed with `alg`, and the right of the demo application to them.
+fn add_api(gate: &Gate, issuer: &str, client_id: &str, audience: &str, alg: &str) -> anyhow::Result<()> {
     let management = format!("{issuer}api/v2/");
     let endpoint = format!("{issuer}oauth/token");
     let source = Source {
@@ -233,33 +309,33 @@ fn add_es256_api(gate: &Gate, issuer: &str, client_id: &str) -> anyhow::Result<(
         }
         anyhow::Ok(())
     };
-    create(
-        "resource-servers",
-        json!({ "name": "ES256", "identifier": ES256_AUDIENCE, "signing_alg": "ES256" }),
-    )?;
-    create("client-grants", json!({ "client_id": client_id, "audience": ES256_AUDIENCE, "scope": [] }))
+    create("resource-servers", json!({ "name": alg, "identifier": audience, "signing_alg": alg }))?;
+    create("client-grants", json!({ "client_id": client_id, "audience": audience, "scope": [] }))
 }
 
-fn state(folder: &Path) -> anyhow::Result<PathBuf> {
-    let state = folder.join("portcullis");
+fn state(folder: &Path, offset: u16) -> anyhow::Result<PathBuf> {
+    let state = folder.join(format!("portcullis-{offset}"));
     if state.exists() {
         fs::remove_dir_all(&state)?;
     }
     Ok(state)
 }
 
-fn launch(binary: &Path, state: &Path) -> anyhow::Result<(Child, Duration)> {
+fn launch_dev(binary: &Path, state: &Path, offset: u16) -> anyhow::Result<(Child, Duration)> {
+    let mut command = Command::new(binary);
+    command.arg("dev").arg("--dir").arg(state).args(["--port-offset", &offset.to_string()]);
+    launch(command)
+}
+
+/// Starts it and waits until it says that it is ready.
+fn launch(mut command: Command) -> anyhow::Result<(Child, Duration)> {
     let began = Instant::now();
-    let mut child = Command::new(binary)
-        .arg("dev")
-        .arg("--dir")
-        .arg(state)
-        .args(["--port-offset", &ports::PORTCULLIS_OFFSET.to_string()])
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}", binary.display()))?;
+        .with_context(|| format!("cannot start {command:?}"))?;
     let output = child.stdout.take().context("no output")?;
     for line in BufReader::new(output).lines() {
         if line?.trim() == "portcullis is ready" {
@@ -279,7 +355,7 @@ fn environment(state: &Path) -> anyhow::Result<HashMap<String, String>> {
     Ok(text.lines().filter_map(pair).collect())
 }
 
-fn curl(arguments: &[&str]) -> anyhow::Result<Value> {
+pub(crate) fn curl(arguments: &[&str]) -> anyhow::Result<Value> {
     let output = Command::new("curl").arg("--silent").args(arguments).output().context("cannot run curl")?;
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&output.stdout)))

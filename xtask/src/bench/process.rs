@@ -19,17 +19,10 @@ pub(crate) struct Process {
     child: Child,
 }
 
-/// PSS of each process, KiB.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) idle: Vec<(String, u64)>,
-    pub(crate) loaded: Vec<(String, u64)>,
-}
-
 impl Process {
-    /// Starts `command` and waits until `port` of the loopback accepts connections.
-    pub(crate) fn start(name: &str, mut command: Command, port: u16) -> anyhow::Result<Self> {
-        let child = command
+    /// Starts `command`, with as many files as it may have, and waits until `port` of the loopback accepts connections.
+    pub(crate) fn start(name: &str, command: Command, port: u16) -> anyhow::Result<Self> {
+        let child = with_many_files(&command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -67,10 +60,11 @@ impl Process {
 
     /// Proportional set size of the process and its children, KiB.
     pub(crate) fn pss_kib(&self) -> u64 {
-        self.family().iter().map(|pid| pss(*pid)).sum()
+        self.family().iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum()
     }
 
-    fn family(&self) -> Vec<u32> {
+    /// The process and its children.
+    pub(crate) fn family(&self) -> Vec<u32> {
         let own = self.child.id();
         let mut family = vec![own];
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -81,6 +75,23 @@ impl Process {
         }
         family
     }
+}
+
+/// The same command, which may open as many files as the system lets it.
+pub(crate) fn with_many_files(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n $(ulimit -H -n); exec \"$0\" \"$@\""]);
+    shell.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 impl Drop for Process {
@@ -109,8 +120,9 @@ fn cpu_ticks(pid: u32) -> u64 {
     stat(pid).map_or(0, |fields| field(&fields, 11) + field(&fields, 12))
 }
 
-fn pss(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+/// The figure of a line `Name:   123 kB`.
+fn kib(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|text| text.parse().ok()).unwrap_or(0)
 }

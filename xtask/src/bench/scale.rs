@@ -19,7 +19,7 @@ use super::{
     portcullis::{self, Gate},
     ports, rivals,
 };
-use crate::{packages, run::cargo};
+use crate::packages;
 
 /// Routes, consumers and certificates of the last step.
 const ROUTES: [usize; 3] = [10, 1_000, 100_000];
@@ -48,9 +48,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let folder = std::path::PathBuf::from("target/bench");
     fs::create_dir_all(&folder).context("cannot make target/bench")?;
     let folder = fs::canonicalize(folder)?;
-    cargo(&["build", "--release", "--package", "portcullis"])?;
+    super::build(&[])?;
     let _target = rivals::target(&folder, &mut Vec::new())?;
-    let gate = portcullis::start(&folder)?;
+    let gate = portcullis::start_dev(Path::new(portcullis::BINARY), &folder)?;
     let admin = Admin::of(&gate)?;
     let mut steps = Vec::new();
     let mut before = 0;
@@ -165,7 +165,7 @@ fn load(url: &str, header: Option<&str>) -> anyhow::Result<(f64, f64)> {
     command.args(header.into_iter().flat_map(|header| ["--header", header])).arg(url);
     let output = command.output().context("cannot run wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    super::load::requests_and_p99(&text).with_context(|| format!("wrk said: {text}"))
+    requests_and_p99(&text).with_context(|| format!("wrk said: {text}"))
 }
 
 /// A certificate and its key, in PEM; which names it is for is said with each use.
@@ -211,4 +211,33 @@ fn write(steps: &[Step], restart: Duration) -> anyhow::Result<()> {
     fs::write("docs/benchmarks-scale.md", page).context("cannot write docs/benchmarks-scale.md")?;
     println!("wrote docs/benchmarks-scale.md");
     Ok(())
+}
+
+/// Requests answered, and their 99th percentile in milliseconds; `None` when one of them was not answered well.
+fn requests_and_p99(text: &str) -> Option<(f64, f64)> {
+    // Lines such as `Non-2xx or 3xx responses: 5` or `Socket errors: …` spoil the round.
+    if text.contains("Non-2xx") || text.contains("Socket errors") {
+        return None;
+    }
+    let requests = text.lines().find(|line| line.contains("requests in"))?.split_whitespace().next()?;
+    let p99 = text.lines().find_map(|line| line.trim().strip_prefix("99%"))?;
+    Some((requests.parse().ok()?, milliseconds(p99.trim())?))
+}
+
+fn milliseconds(text: &str) -> Option<f64> {
+    let scaled =
+        |unit: &str, factor: f64| text.strip_suffix(unit)?.parse::<f64>().ok().map(|value| value * factor);
+    scaled("us", 0.001).or_else(|| scaled("ms", 1.0)).or_else(|| scaled("s", 1000.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrk_is_understood_and_errors_spoil_a_round() {
+        let text = "  Latency Distribution\n     50%  512.00us\n     99%    1.20ms\n  1000 requests in 2.00s, 1MB read\n";
+        assert_eq!(requests_and_p99(text), Some((1000.0, 1.2)));
+        assert_eq!(requests_and_p99(&format!("{text}  Non-2xx or 3xx responses: 3\n")), None);
+    }
 }

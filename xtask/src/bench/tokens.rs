@@ -1,13 +1,6 @@
 //! Access tokens from Portcullis' own provider: one, or as many different ones as no cache holds.
 
-use std::{
-    collections::HashSet,
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-};
+use std::{collections::HashSet, fmt::Write, fs, path::Path, process::Command, thread};
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
@@ -16,19 +9,6 @@ use serde_json::Value;
 const MANY: usize = 40_000;
 /// Processes that fetch them; one would wait for the other's signature.
 const FETCHERS: usize = 2;
-
-/// Sends another token with each request, from a file with one a line.
-const SCRIPT: &str = r#"local requests, next = {}, 0
-function init(arguments)
-  for token in io.lines(arguments[1]) do
-    requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
-  end
-end
-function request()
-  next = next % #requests + 1
-  return requests[next]
-end
-"#;
 
 /// Where tokens come from.
 #[derive(Debug)]
@@ -89,11 +69,4 @@ impl Source<'_> {
             })
             .collect()
     }
-}
-
-/// The script for wrk.
-pub(crate) fn script(folder: &Path) -> anyhow::Result<PathBuf> {
-    let file = folder.join("each-new.lua");
-    fs::write(&file, SCRIPT)?;
-    Ok(file)
 }

@@ -1,0 +1,91 @@
+//! What Portcullis is to cost beside others, whether it does, and what stands in the way where it does not.
+
+use std::fmt::Write;
+
+use super::{
+    rows::Rows,
+    scenario::{Protocol, Scenario, Shape},
+};
+
+/// One aim: our figure, at most so many times theirs.
+struct Aim {
+    text: &'static str,
+    kind: &'static str,
+    figure: &'static str,
+    shape: Shape,
+    own: Scenario,
+    theirs: (Scenario, &'static str),
+    most: f64,
+}
+
+const fn cost(text: &'static str, own: Scenario, theirs: (Scenario, &'static str), most: f64) -> Aim {
+    Aim { text, kind: "closed", figure: "cpu_us", shape: Shape::STANDARD, own, theirs, most }
+}
+
+const H1_TLS: Shape = Shape { protocol: Protocol::H1Tls, ..Shape::STANDARD };
+const H2_TLS: Shape = Shape { protocol: Protocol::H2Tls, ..Shape::STANDARD };
+const OWN: &str = "Portcullis";
+const PLAIN: Scenario = Scenario::Plain;
+const WARM: Scenario = Scenario::Rs256Warm;
+
+fn aims() -> Vec<Aim> {
+    let tls = |text, shape, rival| Aim { shape, ..cost(text, PLAIN, (PLAIN, rival), 1.0) };
+    let late = |text, scenario, rival| Aim {
+        kind: "fixed",
+        figure: "p99_ms",
+        ..cost(text, scenario, (scenario, rival), 1.0)
+    };
+    vec![
+        cost("a warm RS256 bearer costs no more than nginx's plain route", WARM, (PLAIN, "nginx"), 1.0),
+        cost(
+            "a cold RS256 bearer costs less than HAProxy's",
+            Scenario::Rs256Cold,
+            (Scenario::Rs256Cold, "HAProxy"),
+            1.0,
+        ),
+        cost("a plain route costs no more than HAProxy's", PLAIN, (PLAIN, "HAProxy"), 1.0),
+        cost("a session cookie costs at most 1.2 times the warm bearer", Scenario::Session, (WARM, OWN), 1.2),
+        tls("HTTP/1.1 over TLS: ahead of nginx", H1_TLS, "nginx"),
+        tls("HTTP/1.1 over TLS: ahead of Envoy", H1_TLS, "Envoy"),
+        tls("HTTP/2 over TLS: ahead of nginx", H2_TLS, "nginx"),
+        tls("HTTP/2 over TLS: ahead of Envoy", H2_TLS, "Envoy"),
+        late("99th percentile at 70 % load, plain: no worse than HAProxy's", PLAIN, "HAProxy"),
+        late(
+            "99th percentile at 70 % load, RS256: no worse than HAProxy's",
+            WARM,
+            "HAProxy, verified each time",
+        ),
+    ]
+}
+
+/// The table of aims.
+pub(crate) fn write(page: &mut String, rows: &Rows) {
+    let _ = writeln!(
+        page,
+        "## Aims\n\n| aim | Portcullis | theirs | ratio of medians | between rounds | |\n|---|---:|---:|---:|---:|---|"
+    );
+    for aim in aims() {
+        let of = |scenario: Scenario, name: &str| {
+            rows.rounds(&format!("{}/{}/{}/{name}", aim.kind, scenario.name(), aim.shape.name()), aim.figure)
+        };
+        let (own, theirs) = (of(aim.own, OWN), of(aim.theirs.0, aim.theirs.1));
+        if !own.is_there() || !theirs.is_there() {
+            continue;
+        }
+        let ratio = own.median / theirs.median;
+        let (best, worst) = (own.least / theirs.most, own.most / theirs.least);
+        let verdict = match (ratio <= aim.most, best <= aim.most && worst > aim.most) {
+            (true, false) => "met",
+            (true, true) => "met, within the noise",
+            (false, true) => "**not met**, within the noise",
+            (false, false) => "**not met**",
+        };
+        let unit = if aim.figure == "cpu_us" { "µs" } else { "ms" };
+        let _ = writeln!(
+            page,
+            "| {} | {:.1} {unit} | {:.1} {unit} | {ratio:.2} | {best:.2}–{worst:.2} | {verdict} |",
+            aim.text, own.median, theirs.median
+        );
+    }
+    let _ = writeln!(page);
+}
