@@ -1,10 +1,13 @@
 //! `cargo xtask test`: every check and test, in the order in which they fail fastest.
 
-use std::{env, process::Command, time::Instant};
+use std::{env, process::Command, thread, time::Instant};
 
 use anyhow::{Context, bail};
 
 use crate::packages;
+
+/// Says how many tests of a program run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// The steps, each a name and the arguments of cargo.
 const STEPS: &[(&str, &[&str])] = &[
@@ -38,7 +41,13 @@ pub(crate) fn test() -> anyhow::Result<()> {
 /// Runs the cargo that runs this.
 pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(arguments).status().context("cannot run cargo")?;
+    let mut command = Command::new(cargo);
+    if env::var_os(THREADS).is_none() {
+        // Most of what the tests do is wait for other processes.
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        command.env(THREADS, (2 * cores).to_string());
+    }
+    let status = command.args(arguments).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("cargo {} failed", arguments.join(" "));
     }
