@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Site, Upstream, admin::node, shared, unique};
+use crate::support::{Portcullis, Site, Upstream, admin::node, shared, unique};
 
 #[tokio::test]
 async fn a15_a_refused_write_leaves_the_old_configuration_serving() {
@@ -24,6 +24,24 @@ async fn a15_a_refused_write_leaves_the_old_configuration_serving() {
         assert_eq!(admin.get(&format!("routes/{id}")).await.json(), before, "{method} {path} {body}");
         site.still_serves().await;
     }
+}
+
+/// Without the service's plugins the route is closed; it must not leave its requests to a looser one.
+#[tokio::test]
+async fn a_route_whose_service_is_deleted_by_force_is_closed_at_once_and_after_a_restart() {
+    let gate = Portcullis::dev();
+    let (admin, upstream) = (gate.admin(), Upstream::start());
+    let service = json!({"plugins": {"key-auth": {}}, "upstream": node(&upstream)});
+    admin.set("services/guarded", &service).await;
+    admin.set("routes/guarded", &json!({"uri": "/private/*", "service_id": "guarded"})).await;
+    admin.route("loose", "/*", &upstream, json!({})).await;
+    assert_eq!(gate.get("/private/x").await.status, 401);
+    let answer = admin.call("DELETE", "/apisix/admin/services/guarded?force=true", None).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(gate.get("/private/x").await.status, 404);
+    gate.restart();
+    assert_eq!(gate.get("/private/x").await.status, 404);
+    assert_eq!(gate.get("/else").await.status, 200);
 }
 
 #[tokio::test]

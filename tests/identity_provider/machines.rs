@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{Door, posted, support::Request};
+use crate::{
+    Door, posted,
+    support::{Request, Upstream},
+};
 
 #[tokio::test]
 async fn metadata_is_the_same_twice_and_names_one_origin() {
@@ -89,6 +92,39 @@ async fn scopes_that_are_not_granted_are_trimmed_or_refused() {
     assert_eq!(ask("no:such").await.json()["error"], "invalid_scope");
     let none = door.demo("/oauth/token", &grant[..1]).await;
     assert_eq!((none.status, &none.json()["error"]), (400, &json!("access_denied")));
+}
+
+/// A gate that reads tokens without asking is told of those that are taken back: in the same process before the client
+/// is, and again after a restart.
+#[tokio::test]
+async fn a_revoked_token_opens_nothing_at_the_gate_beside_the_provider() {
+    let door = Door::alone();
+    let upstream = Upstream::start();
+    let verified = json!({
+        "client_id": "any", "discovery": format!("{}.well-known/openid-configuration", door.issuer()),
+        "bearer_only": true, "use_jwks": true,
+    });
+    door.gate.admin().route("verified", "/verified", &upstream, json!({"openid-connect": verified})).await;
+    let audience = door.gate.variable("AUTH0_AUDIENCE");
+    let grant = [("grant_type", "client_credentials"), ("audience", audience.as_str())];
+    let [revoked, kept] = [door.tokens(&grant).await, door.tokens(&grant).await]
+        .map(|tokens| tokens["access_token"].as_str().unwrap().to_owned());
+    let with = async |token: &str| {
+        let request = Request::get("/verified").header("Authorization", &format!("Bearer {token}"));
+        door.gate.send(request).await
+    };
+    assert_eq!((with(&revoked).await.status, with(&kept).await.status), (200, 200));
+    assert_eq!(door.demo("/oauth/revoke", &[("token", &revoked)]).await.status, 200);
+    let answer = with(&revoked).await;
+    assert_eq!(answer.status, 401);
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert!(
+        challenge.contains(r#"error="invalid_token", error_description="the token was revoked""#),
+        "{challenge}"
+    );
+    assert_eq!(with(&kept).await.status, 200);
+    door.gate.restart();
+    assert_eq!((with(&revoked).await.status, with(&kept).await.status), (401, 200));
 }
 
 #[tokio::test]

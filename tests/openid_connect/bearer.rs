@@ -13,6 +13,20 @@ use super::{CLIENT, SECRET, decoded, expect_refused, form, guarded};
 use crate::support::{Answer, Portcullis, Provider, Request, shared, tokens, unique};
 
 #[tokio::test]
+async fn a_route_may_let_requests_without_a_token_pass_but_none_with_a_bad_one() {
+    let provider = Provider::start(CLIENT);
+    let further = json!({"bearer_only": true, "use_jwks": true, "unauth_action": "pass"});
+    let site = guarded(shared(), &provider, further).await;
+    let answer = site.gate.send(Request::get(&site.target("open")).header("X-Userinfo", "forged")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(site.last().header("x-userinfo"), None);
+    assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200);
+    assert!(site.last().header("x-userinfo").is_some());
+    expect_refused(&site, "a token of somebody else's", &Provider::start(CLIENT).access_token(&json!({})))
+        .await;
+}
+
+#[tokio::test]
 async fn a_token_is_verified_by_the_keys_that_the_provider_publishes() {
     let (provider, stranger) = (Provider::start(CLIENT), Provider::start(CLIENT));
     let site = guarded(shared(), &provider, json!({"bearer_only": true, "use_jwks": true})).await;
@@ -46,8 +60,13 @@ async fn a_token_is_verified_by_the_keys_that_the_provider_publishes() {
     ] {
         expect_refused(&site, what, &token).await;
     }
-    assert_eq!(provider.hits("/.well-known/openid-configuration").len(), 1);
-    assert_eq!(provider.hits("/jwks").len(), 1, "the keys are fetched once");
+    let asked = |path: &str| provider.hits(path).len();
+    let hits = (asked("/.well-known/openid-configuration"), asked("/jwks"));
+    assert_eq!(
+        hits,
+        (2, 2),
+        "once, and once more for the signatures that are wrong: the key may be another by now"
+    );
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use super::{CLIENT, conf, login::cookies};
 use crate::support::{Connection, Portcullis, Provider, Request, Upstream};
 
 /// Requests between two looks at the counter, so that what looking costs vanishes.
-const REQUESTS: u32 = 500;
+const REQUESTS: u32 = 1000;
 /// Looks. The least of them counts: what the process does by the clock beside the requests falls into the others.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 3;
 
 /// Of the whole process, since it began.
 async fn allocations(gate: &Portcullis) -> u64 {

@@ -85,6 +85,38 @@ async fn j36_j39_made_up_key_ids_cost_one_fetch_and_a_key_withdrawn_opens_nothin
 }
 
 #[tokio::test]
+async fn a_key_that_is_replaced_under_its_id_and_a_set_that_has_moved_are_found_at_once() {
+    let provider = Provider::start(CLIENT);
+    let site = guarded(shared(), &provider, json!({"bearer_only": true, "use_jwks": true})).await;
+    let old = provider.access_token(&json!({}));
+    assert_eq!(site.with_token(&old).await.status, 200);
+    let id = provider.published_keys()["keys"][0]["kid"].as_str().unwrap().to_owned();
+    provider.rotate(&id, false);
+    assert_eq!(
+        site.with_token(&provider.access_token(&json!({}))).await.status,
+        200,
+        "another key of that id"
+    );
+    expect_refused(&site, "a token by the key that is gone", &old).await;
+    assert_eq!(provider.hits("/jwks").len(), 2);
+
+    let provider = Provider::start(CLIENT);
+    let site = guarded(shared(), &provider, json!({"bearer_only": true, "use_jwks": true})).await;
+    assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200);
+    let before = provider.published_keys();
+    provider.lie("/jwks", move |_| Answer::json(&before));
+    provider.rotate("key-2", false);
+    let after = provider.published_keys();
+    provider.lie("/moved", move |_| Answer::json(&after));
+    provider.publish(json!({"jwks_uri": format!("{}moved", provider.issuer())}));
+    assert_eq!(
+        site.with_token(&provider.access_token(&json!({}))).await.status,
+        200,
+        "the new address is asked"
+    );
+}
+
+#[tokio::test]
 async fn r37_f11_a_provider_that_is_down_at_the_start_is_a_503_and_heals_within_ten_seconds() {
     let provider = Provider::start(CLIENT);
     let down = || {

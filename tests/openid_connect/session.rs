@@ -38,7 +38,8 @@ async fn r28_a_hundred_requests_with_one_expired_token_make_one_refresh_and_are_
     );
     assert_eq!(refreshes(&provider), 1);
     let sent = form(&provider.hits("/token")[1]);
-    assert_eq!((sent["refresh_token"].as_str(), sent.len()), ("refresh-1", 2));
+    assert_eq!((sent["refresh_token"].as_str(), sent["scope"].as_str()), ("refresh-1", "openid profile"));
+    assert_eq!(sent.len(), 3);
     let seen = site.upstream.seen_with("/page");
     let mut given: Vec<_> = seen.iter().map(|seen| seen.header("x-access-token").unwrap()).collect();
     given.sort_unstable();
@@ -51,6 +52,24 @@ async fn r28_a_hundred_requests_with_one_expired_token_make_one_refresh_and_are_
         "an older cookie gets the same new session"
     );
     assert_eq!((site.last().header("x-access-token"), refreshes(&provider)), (Some(given[0]), 1));
+}
+
+#[tokio::test]
+async fn a_provider_that_granted_less_than_was_asked_for_is_asked_for_what_it_granted() {
+    let gate = Arc::new(Portcullis::dev());
+    let provider = Provider::start(CLIENT);
+    let site = site(Arc::clone(&gate), &provider, short_tokens()).await;
+    let browser = site.logged_in().await;
+    let tokens =
+        json!({"access_token": provider.access_token(&json!({"jti": "less"})), "token_type": "Bearer"});
+    provider.lie("/token", move |seen| match form(seen).contains_key("scope") {
+        true => Answer::with(400, &[], r#"{"error":"invalid_scope"}"#),
+        false => Answer::json(&tokens),
+    });
+    gate.advance(SHORT).await;
+    assert_eq!(site.with_cookies("page", &cookies(&browser)).await.status, 200);
+    assert_eq!(refreshes(&provider), 2);
+    assert!(site.last().header("x-access-token").is_some());
 }
 
 #[tokio::test]

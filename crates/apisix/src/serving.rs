@@ -108,7 +108,11 @@ impl Serving {
                 }
                 Kind::Ssl => {
                     let made = pass.certificate(id);
-                    let made = made.map_err(|reason| Failed { reason, closed: pass.closed_certificate(id) });
+                    let made = made.map_err(|reason| Failed {
+                        reason,
+                        closed: pass.closed_certificate(id),
+                        was_good: true,
+                    });
                     place(&mut self.certificates, &mut self.broken, catalog, Kind::Ssl, id, made);
                 }
                 Kind::Service
@@ -223,10 +227,11 @@ fn place<T: std::fmt::Debug>(
             complaints.remove(&name);
             Slot { created, good, closed: None }
         }
-        Err(Failed { reason, closed }) => {
+        Err(Failed { reason, closed, was_good }) => {
             tracing::warn!(resource = %name, %reason, "a resource cannot be used");
             complaints.insert(name, reason);
-            Slot { created, good: slots.remove(id).and_then(|old| old.good), closed }
+            let before = slots.remove(id).and_then(|old| old.good);
+            Slot { created, good: before.filter(|_| was_good), closed }
         }
     };
     slots.insert(id.to_owned(), slot);
@@ -235,17 +240,18 @@ fn place<T: std::fmt::Debug>(
 struct Failed<T> {
     reason: String,
     closed: Option<Arc<T>>,
+    was_good: bool,
 }
 
 impl From<Broken> for Failed<Route> {
     fn from(broken: Broken) -> Self {
-        Self { reason: broken.reason, closed: broken.closed }
+        Self { reason: broken.reason, closed: broken.closed, was_good: broken.was_good }
     }
 }
 
 impl From<String> for Failed<GlobalRule> {
     fn from(reason: String) -> Self {
-        Self { reason, closed: Some(Arc::new(GlobalRule::closed())) }
+        Self { reason, closed: Some(Arc::new(GlobalRule::closed())), was_good: true }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_logs.sql"),
     include_str!("../migrations/0007_tickets.sql"),
     include_str!("../migrations/0008_deployment_keys.sql"),
+    include_str!("../migrations/0009_revoked_at.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";

@@ -6,9 +6,9 @@ use oauth::Params;
 use crate::{
     Authorization, Backchannel, Bearer, Browser, ClientAuthentication, ConsentPages, DeviceFlow, Discovery,
     EndpointError, IdpError, Introspection, IssuedTokens, Keys, Login, Logout, Mailer, Outbound,
-    PasswordHasher, PushedRequests, Registration, Revocation, Site, Tickets, TokenEndpoint, Userinfo,
-    client_keys::ClientKeys, digest::Digester, logs::Waiting, management::Management, possession::Nonces,
-    repository::Repository,
+    PasswordHasher, PushedRequests, Registration, Revocation, RevocationListener, Site, Tickets,
+    TokenEndpoint, Userinfo, client_keys::ClientKeys, digest::Digester, logs::Waiting,
+    management::Management, possession::Nonces, repository::Repository,
 };
 
 /// Log entries are kept for 30 days, as long as Auth0 keeps them at most.
@@ -31,6 +31,8 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// Takes mail to users; `None`: there is none, and nothing that needs it.
     pub mailer: Option<Arc<dyn Mailer>>,
+    /// Is told of revoked tokens; `None`: nobody here reads them without asking.
+    pub revocation_listener: Option<Arc<dyn RevocationListener>>,
     /// The tenant that answers for hosts nobody configured; `None` refuses them.
     pub fallback_tenant: Option<String>,
     /// The port of the server that asks for client certificates; `None`: there is none.
@@ -91,6 +93,7 @@ pub(crate) struct Core {
     pub(crate) nonces: Nonces,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) client_keys: ClientKeys,
+    pub(crate) revocation_listener: Option<Arc<dyn RevocationListener>>,
     mtls_port: Option<u16>,
     fallback_tenant: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Idp {
             nonces: Nonces::new(&parts.keyring),
             outbound: parts.outbound,
             client_keys: ClientKeys::default(),
+            revocation_listener: parts.revocation_listener,
             mtls_port: parts.mtls_port,
             keys: keys.clone(),
             repository: parts.repository,

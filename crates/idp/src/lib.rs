@@ -70,7 +70,7 @@ pub use outbound::{Call, Exchange, Outbound, OutboundError, Reply};
 pub use password::{Argon2Pool, Cost, Hashing, PasswordHasher};
 pub use presented::{Presented, PresentedToken};
 pub use registration::Registration;
-pub use revocation::Revocation;
+pub use revocation::{Revocation, RevocationListener};
 pub use sign_up::DirectSignUp;
 pub use site::Site;
 pub use tickets::{TicketOutcome, Tickets};

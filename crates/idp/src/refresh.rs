@@ -119,7 +119,7 @@ impl Core {
         let (tenant, now) = (&site.tenant.id, self.clock.now());
         // First the family as a whole, which every token is checked against; a token that is being made right now is
         // dead with it. Remembered as long as any JWT of it could live; refresh tokens are marked one by one.
-        self.repository.add_revocation(tenant, family, now + FAMILY_MEMORY).await?;
+        self.add_revocation(site, family, now + FAMILY_MEMORY).await?;
         let filter = RefreshTokenFilter { family: Some(family), ..RefreshTokenFilter::default() };
         self.repository.revoke_refresh_tokens(tenant, filter, now).await?;
         Ok(())

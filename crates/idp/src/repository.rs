@@ -454,11 +454,30 @@ pub trait AccessTokens {
     fn revoke_access_token<'a>(&'a self, tenant: &'a str, token: &'a Digest, now: UnixMillis) -> Fut<'a, ()>;
 }
 
+/// An id that was added to the revoked ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedId {
+    /// Of a token, or of what tokens were made from.
+    pub id: String,
+    /// Until when a token of it could live.
+    pub until: UnixMillis,
+    /// When it was added.
+    pub at: UnixMillis,
+}
+
 /// Ids that are dead before their time: of single JWTs (`jti`) and of whole families. Every token is checked against
 /// its family when it is used, so that revoking a family cannot race with a token being made from it.
 pub trait Revocations {
-    /// Adds an id, to be remembered until `until`.
-    fn add_revocation<'a>(&'a self, tenant: &'a str, id: &'a str, until: UnixMillis) -> Fut<'a, ()>;
+    /// Adds an id at `now`, to be remembered until `until`.
+    fn add_revocation<'a>(
+        &'a self,
+        tenant: &'a str,
+        id: &'a str,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) -> Fut<'a, ()>;
+    /// What was added at `since` or later, in every tenant.
+    fn revocations_since(&self, since: UnixMillis) -> Fut<'_, Vec<RevokedId>>;
     /// Whether the id was added.
     fn is_revoked<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool>;
     /// Uses up a one-time id, such as the `jti` of a client's assertion: `true` for exactly one caller.

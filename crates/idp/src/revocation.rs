@@ -4,7 +4,29 @@ use base::UnixMillis;
 use oauth::{ErrorCode, Params};
 use serde_json::Value;
 
-use crate::{ClientAuthentication, EndpointError, Presented, Site, idp::Core};
+use crate::{ClientAuthentication, EndpointError, IdpError, Presented, Site, idp::Core};
+
+/// Who reads this provider's tokens in the same process without asking it.
+pub trait RevocationListener: Send + Sync {
+    /// Tokens whose id is `id`, or begins with it and a dot, are good no longer. None of them lives on after `until`.
+    fn revoked(&self, id: &str, until: UnixMillis);
+}
+
+impl Core {
+    /// Revokes `id`, durably, and has it known in this process when it returns. Other nodes read it.
+    pub(crate) async fn add_revocation(
+        &self,
+        site: &Site,
+        id: &str,
+        until: UnixMillis,
+    ) -> Result<(), IdpError> {
+        self.repository.add_revocation(&site.tenant.id, id, until, self.clock.now()).await?;
+        if let Some(listener) = &self.revocation_listener {
+            listener.revoked(id, until);
+        }
+        Ok(())
+    }
+}
 
 /// `/oauth/revoke` (RFC 7009).
 #[derive(Clone)]
@@ -40,13 +62,13 @@ impl Revocation {
         let Some(access) = access.filter(|access| access.client_id == caller.client_id) else {
             return Ok(());
         };
-        let (tenant, repository) = (&site.tenant.id, &self.core.repository);
         if access.opaque {
             for digest in self.core.digester.all(token) {
-                repository.revoke_access_token(tenant, &digest, self.core.clock.now()).await?;
+                let tenant = &site.tenant.id;
+                self.core.repository.revoke_access_token(tenant, &digest, self.core.clock.now()).await?;
             }
         } else if let Some(jti) = access.claims.get("jti").and_then(Value::as_str) {
-            repository.add_revocation(tenant, jti, UnixMillis::from_secs(access.expires_at)).await?;
+            self.core.add_revocation(site, jti, UnixMillis::from_secs(access.expires_at)).await?;
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Configuration {
         let config = &plan.config;
         let live = gate::live(config)?;
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
-        let services = Services::open(config, &plan.clock, &plan.random, &store).await?;
+        let services = Services::open(config, &plan.clock, &plan.random, &store, &plan.revocations).await?;
         let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());
         let providers = services.sessions.providers.clone();
         let registries = registries(plan, services);

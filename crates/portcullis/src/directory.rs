@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use base::{Clock, Random};
+use base::Random;
 use idp::{Idp, directory::Document};
 use serde_json::{Map, Number, Value};
 
@@ -46,7 +46,7 @@ pub(crate) fn export(options: &cli::TenantExport) -> anyhow::Result<()> {
         (None, Some(folder)) => dev_config(folder)?,
         (None, None) => bail!("either --config or --dir is needed"),
     };
-    let plan = start::Plan { config, clock: Clock::system(), random: Random::system(), dev: None };
+    let plan = start::Plan::production(config);
     let identity = plan.config.identity.as_ref().context("the configuration has no section `identity`")?;
     let name = match (&options.tenant, identity.tenants.as_slice()) {
         (Some(name), _) => name.clone(),

@@ -19,6 +19,7 @@ use crate::{
     config::{Database, Identity, ManagementClient, Tenant},
     directory,
     outbound::Guarded,
+    revocations::Told,
     serve::{Server, Transport},
     services,
     start::{Plan, over_tls},
@@ -97,6 +98,7 @@ async fn parts(plan: &Plan, identity: &Identity) -> anyhow::Result<Parts> {
         outbound: Arc::new(Guarded(fetcher)),
         mailer: plan.dev.as_ref().map(|dev| Arc::clone(dev.outbox()) as Arc<dyn Mailer>),
         mtls_port: identity.mtls.as_ref().map(|server| server.listen.port()),
+        revocation_listener: Some(Arc::new(Told(Arc::clone(&plan.revocations)))),
         fallback_tenant: plan.dev.as_ref().and(identity.tenants.first()).map(|tenant| tenant.name.clone()),
     })
 }

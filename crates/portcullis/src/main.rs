@@ -16,6 +16,7 @@ mod metrics;
 mod outbound;
 mod process;
 mod reseal;
+mod revocations;
 mod serve;
 mod services;
 mod start;

@@ -84,7 +84,8 @@ async fn configuration(plan: &Plan) -> anyhow::Result<Vec<String>> {
     }
     // The plugins say where secrets are; nothing of what they are made with is used, or kept.
     let nowhere: Arc<dyn Store> = Arc::new(MemoryStore::new(plan.clock.clone()));
-    let services = Services::open(&plan.config, &plan.clock, &plan.random, &nowhere).await?;
+    let services =
+        Services::open(&plan.config, &plan.clock, &plan.random, &nowhere, &plan.revocations).await?;
     let Registries { apisix, kong, .. } = registries(plan, services);
     let apisix = apisix::Resealer::new(apisix, keyring.clone(), plan.random.clone());
     let kong = kong::Resealer::new(kong, keyring.clone(), plan.random.clone());

@@ -11,6 +11,7 @@ use plugins::{
 };
 use rp::{
     assertion::{AssertionKey, AssertionKeys, KeyRecord},
+    bearer::Revocations,
     provider::Providers,
     session::{EndedError, EndedRecord, EndedSessions, EndedStore, RedisLinks, Refreshes, Saved, TlsChoices},
 };
@@ -99,6 +100,7 @@ impl Services {
         clock: &Clock,
         random: &Random,
         store: &Arc<dyn Store>,
+        revocations: &Arc<Revocations>,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::current();
         let policy = policy(config)?;
@@ -135,6 +137,7 @@ impl Services {
             ended: Arc::new(EndedSessions::new(ended, loaded)),
             refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
             proofs: Arc::default(),
+            revocations: Arc::clone(revocations),
         };
         Ok(Self { sessions, clients, assertions, fetcher })
     }

@@ -20,6 +20,7 @@ use axum::{
 use base::{Clock, Random};
 use gateway::engine::{Running, StartError};
 use plugins::prometheus::Registry as Series;
+use rp::bearer::Revocations;
 use store::{MemoryStore, SqliteStore, Store, StoreError};
 use tokio::{
     runtime::Builder,
@@ -36,6 +37,7 @@ use crate::{
     identity::Provider,
     process::Signals,
     reseal,
+    revocations::RevocationFeed,
     serve::{self, Server, Transport},
     tls::{self, ClientCertificates},
     upkeep::Upkeep,
@@ -54,13 +56,21 @@ pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    /// What the identity provider tells the gate.
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) dev: Option<Dev>,
 }
 
 impl Plan {
     /// `config` and nothing else.
     pub(crate) fn production(config: Config) -> Self {
-        Self { config, clock: Clock::system(), random: Random::system(), dev: None }
+        Self {
+            config,
+            clock: Clock::system(),
+            random: Random::system(),
+            revocations: Arc::default(),
+            dev: None,
+        }
     }
 }
 
@@ -143,12 +153,19 @@ impl Process {
             _ => Vec::new(),
         };
         let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
+        let idp = provider.as_ref().map(|provider| Arc::clone(&provider.idp));
+        let feed = |idp| RevocationFeed::new(idp, Arc::clone(&plan.revocations), plan.clock.clone());
+        let revocations = idp.clone().map(feed);
+        if let Some(feed) = &revocations {
+            feed.look().await.context("cannot read which tokens are revoked")?;
+        }
         let upkeep = Upkeep {
             apisix: Arc::clone(&configuration.apisix),
             kong: Arc::clone(&configuration.kong),
             providers: configuration.providers.clone(),
             assertions: configuration.assertions.clone(),
-            idp: provider.as_ref().map(|provider| Arc::clone(&provider.idp)),
+            idp,
+            revocations,
         };
         let engine = Engine::default();
         servers.extend(other_servers(&plan, &configuration, &readiness, &upkeep, &engine)?);

@@ -6,7 +6,7 @@ use idp::Idp;
 use rp::provider::Providers;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::services::AssertionUpkeep;
+use crate::{revocations::RevocationFeed, services::AssertionUpkeep};
 
 /// How often resources with a time to live are looked at.
 const PACE: Duration = Duration::from_secs(1);
@@ -22,12 +22,13 @@ pub(crate) struct Upkeep {
     pub(crate) providers: Providers,
     pub(crate) assertions: AssertionUpkeep,
     pub(crate) idp: Option<Arc<Idp>>,
+    pub(crate) revocations: Option<RevocationFeed>,
 }
 
 impl Upkeep {
     /// Goes on for as long as the process lives.
     pub(crate) async fn run(self) {
-        tokio::join!(self.keep_time(), self.keep_references(), self.keep_identity());
+        tokio::join!(self.keep_time(), self.keep_references(), self.keep_identity(), self.keep_revocations());
     }
 
     /// Of its own, because a secret manager may take its time.
@@ -47,6 +48,24 @@ impl Upkeep {
         loop {
             pace.tick().await;
             self.tell_of_logouts().await;
+        }
+    }
+
+    /// Of its own, because it must not wait for anybody.
+    async fn keep_revocations(&self) {
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.follow_revocations().await;
+        }
+    }
+
+    async fn follow_revocations(&self) {
+        if let Some(feed) = &self.revocations
+            && let Err(error) = feed.look().await
+        {
+            tracing::warn!(%error, "tokens that other nodes revoke are let through meanwhile");
         }
     }
 
@@ -80,10 +99,14 @@ impl Upkeep {
         self.providers.refresh_due().await;
         self.apisix.refresh_references().await;
         self.tell_of_logouts().await;
+        self.follow_revocations().await;
         self.purge().await;
     }
 
     async fn purge(&self) {
+        if let Some(feed) = &self.revocations {
+            feed.forget();
+        }
         if let Err(error) = self.assertions.look().await {
             tracing::warn!(%error, "the keys of identity assertions are as they were");
         }

@@ -25,6 +25,8 @@ pub(crate) struct Broken {
     pub(crate) reason: String,
     /// The same route, answering 503; `None` when not even what it matches is known for certain.
     pub(crate) closed: Option<Arc<Route>>,
+    /// Whether what it was before may go on.
+    pub(crate) was_good: bool,
 }
 
 impl Pass<'_> {
@@ -34,8 +36,15 @@ impl Pass<'_> {
         if stored.get("status").is_some_and(|status| status == 0) {
             return Ok(None);
         }
+        if let Some(orphaned) = self.orphaned(id, stored) {
+            return Err(orphaned);
+        }
         let compiled = self.compile_route(id).map(|route| Some(Arc::new(route)));
-        compiled.map_err(|reason| Broken { reason, closed: self.closed(id, stored).map(Arc::new) })
+        compiled.map_err(|reason| Broken {
+            reason,
+            closed: self.closed(id, stored).map(Arc::new),
+            was_good: true,
+        })
     }
 
     fn compile_route(&mut self, id: &str) -> Result<Route, String> {
@@ -54,7 +63,7 @@ impl Pass<'_> {
             // Without the plugins that guard it, the route does nothing.
             Some(shared) if self.view.find(Kind::PluginConfig, &shared).is_none() => {
                 let why = "the route's plugin config does not exist";
-                return Ok(Route { matcher, ..self.nowhere(id, why) });
+                return Ok(Route { matcher, ..self.nowhere(id, StatusCode::SERVICE_UNAVAILABLE, why) });
             }
             Some(shared) => {
                 let opened = self.open(Kind::PluginConfig, &shared);
@@ -129,6 +138,18 @@ impl Pass<'_> {
         Ok(Backend::None(StatusCode::SERVICE_UNAVAILABLE, "the route has no upstream"))
     }
 
+    /// A route whose service was deleted by force. It keeps what it matched, as far as it says so itself: without the
+    /// plugins that guarded it, it does nothing, and a looser one may be less protected.
+    fn orphaned(&self, id: &str, stored: &Value) -> Option<Broken> {
+        let service_id = id_text(stored.get("service_id")?)?;
+        if self.view.find(Kind::Service, &service_id).is_some() {
+            return None;
+        }
+        let nowhere = self.nowhere(id, StatusCode::NOT_FOUND, "the route's service does not exist");
+        let closed = matcher(stored, None).ok().map(|matcher| Arc::new(Route { matcher, ..nowhere }));
+        Some(Broken { reason: format!("service [{service_id}]: it does not exist"), closed, was_good: false })
+    }
+
     /// A route that keeps what it matched from falling to a looser one, which may be less protected.
     fn closed(&self, id: &str, stored: &Value) -> Option<Route> {
         let service = match stored.get("service_id") {
@@ -136,11 +157,12 @@ impl Pass<'_> {
             None => None,
         };
         let matcher = matcher(stored, service).ok()?;
-        Some(Route { matcher, ..self.nowhere(id, "the configuration of this route cannot be used") })
+        let why = "the configuration of this route cannot be used";
+        Some(Route { matcher, ..self.nowhere(id, StatusCode::SERVICE_UNAVAILABLE, why) })
     }
 
-    /// A route that answers 503 and says `why`.
-    fn nowhere(&self, id: &str, why: &'static str) -> Route {
+    /// A route that answers `status` and says `why`.
+    fn nowhere(&self, id: &str, status: StatusCode, why: &'static str) -> Route {
         Route {
             id: id.into(),
             name: None,
@@ -148,7 +170,7 @@ impl Pass<'_> {
             service_id: None,
             matcher: Matcher::default(),
             plan: Arc::default(),
-            backend: Backend::None(StatusCode::SERVICE_UNAVAILABLE, why),
+            backend: Backend::None(status, why),
             timeouts: None,
             websocket: false,
             errors: ERRORS,

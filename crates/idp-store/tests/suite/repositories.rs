@@ -165,7 +165,7 @@ async fn o11_of_twenty_parallel_rotations_of_a_refresh_token_one_succeeds(world:
 
 async fn o11_a_token_made_after_its_family_was_revoked_is_dead(world: World) {
     let repository = &world.repository;
-    repository.add_revocation(T, "f", UnixMillis(NOW.0 + 1000)).await.unwrap();
+    repository.add_revocation(T, "f", UnixMillis(NOW.0 + 1000), NOW).await.unwrap();
     repository.create_refresh_token(T, &refresh_token("late", "f")).await.unwrap();
     let late = repository.refresh_token(T, &digest("late")).await.unwrap().unwrap();
     assert_eq!(late.revoked_at, Some(NOW.0));
@@ -248,7 +248,7 @@ async fn o41_tenants_do_not_see_each_other(world: World) {
     repository.create_user(T, &user("auth0|u", "a@b.example", None), Some("hash")).await.unwrap();
     repository.create_code(T, &digest("code"), &grant("f"), UnixMillis(i64::MAX)).await.unwrap();
     repository.create_refresh_token(T, &refresh_token("r", "f")).await.unwrap();
-    repository.add_revocation(T, "f", UnixMillis(i64::MAX)).await.unwrap();
+    repository.add_revocation(T, "f", UnixMillis(i64::MAX), NOW).await.unwrap();
     assert!(repository.client("other", "c").await.unwrap().is_none());
     assert!(!repository.delete_client("other", "c").await.unwrap());
     assert!(!repository.update_client("other", &client("c")).await.unwrap());

@@ -168,6 +168,7 @@ pub(crate) fn provider(repository: Arc<dyn Repository>, keyring: Keyring, clock:
     let random = Random::system();
     let fallback_tenant = Some(TENANT.to_owned());
     Arc::new(Idp::new(Parts {
+        revocation_listener: None,
         repository,
         clock,
         random,

@@ -297,6 +297,7 @@ fn build(
     mailer: Arc<dyn Mailer>,
 ) -> Idp {
     Idp::new(Parts {
+        revocation_listener: None,
         repository: store,
         clock,
         random: Random::system(),

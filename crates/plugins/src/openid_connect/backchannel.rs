@@ -105,12 +105,14 @@ impl Inner {
         checked.map_err(|error| NotDone::Request(error.to_string()))
     }
 
-    /// Ends what the token names: with a `sid`, that session alone (section 2.7).
+    /// Ends what the token names: with a `sid`, that session alone, and that only if it is the user's whom a `sub` names
+    /// beside it (section 2.7).
     async fn end_marked(&self, token: &LogoutToken) -> Result<(), String> {
         let Some(browser) = &self.browser else { return Ok(()) };
         let (ended, realm, now) = (&self.services.ended, browser.jar.realm(), self.services.clock.now());
         let mark = match (&token.sid, &token.subject) {
-            (Some(sid), _) => Mark::of_sid(realm, &token.issuer, sid),
+            (Some(sid), Some(subject)) => Mark::of_both(realm, &token.issuer, sid, subject),
+            (Some(sid), None) => Mark::of_sid(realm, &token.issuer, sid),
             (None, Some(subject)) => Mark::of_subject(realm, &token.issuer, subject),
             (None, None) => return Ok(()),
         };

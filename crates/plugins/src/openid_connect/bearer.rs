@@ -56,6 +56,8 @@ pub(super) struct Bearer {
     cookies: Vec<String>,
     /// Whose tokens are taken, the route's own provider first.
     issuers: Vec<Issuer>,
+    /// Whether a request without a token goes on.
+    optional: bool,
     uncached: bool,
     /// Where all nodes note the proofs they were shown.
     proofs: Option<SharedProofs>,
@@ -101,7 +103,16 @@ impl Bearer {
         let source = bearer.source.clone();
         let proofs = bearer.proof_record.as_ref();
         let proofs = proofs.map(|settings| SharedProofs::new(&services.redis, settings));
-        Ok(Self { identity, source, further, cookies, issuers, uncached: bearer.uncached, proofs })
+        Ok(Self {
+            identity,
+            source,
+            further,
+            cookies,
+            issuers,
+            optional: bearer.optional,
+            uncached: bearer.uncached,
+            proofs,
+        })
     }
 
     /// What becomes of the request by its token. `None`: it has none, and need not have one.
@@ -110,6 +121,7 @@ impl Bearer {
         let token = match self.source.read(request.head) {
             Sent::Token(token) => token,
             Sent::Nothing if inner.browser.is_some() => return None,
+            Sent::Nothing if self.optional => return Some(Flow::Continue),
             Sent::Nothing => return Some(Denial::NoToken.flow(inner, &presented, request)),
             Sent::Malformed => {
                 return Some(Denial::Refused(Refusal::Malformed).flow(inner, &presented, request));
@@ -255,6 +267,9 @@ impl Bearer {
         let (config, now) = (&inner.config, inner.services.clock.now());
         let claims = &verified.claims;
         claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
+        if claims.revocation_marks().is_some_and(|marks| inner.services.revocations.contains(marks)) {
+            return Err(Denial::Refused(Refusal::Revoked));
+        }
         // Before anything is said of its claims: whoever cannot prove that it is theirs learns nothing from it.
         let showing = presented.check(inner, token, claims.binding()).map_err(Denial::Unproven)?;
         let expires = claims.expires + config.expiry_leeway;

@@ -126,6 +126,8 @@ pub struct BearerConfig {
     pub additional_issuers: Vec<IssuerConfig>,
     /// Whether a JWT must say in its header that it is an access token (RFC 9068 section 4).
     pub typed: bool,
+    /// Whether a request without a token goes on, where there are no logins.
+    pub optional: bool,
     /// Verify on every request, without a cache.
     pub uncached: bool,
     /// Separates the cached verdicts of routes that say so.

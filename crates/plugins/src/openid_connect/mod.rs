@@ -44,7 +44,7 @@ use gateway::{
 };
 use rp::{
     assertion::AssertionKeys,
-    bearer::SeenProofs,
+    bearer::{Revocations, SeenProofs},
     provider::{Client, Provider, ProviderError, Providers, SourceConfig},
     session::{EndedSessions, RedisLinks, Refreshes, UsedStates, UsedTokens},
 };
@@ -95,6 +95,8 @@ pub struct Services {
     pub refreshes: Arc<Refreshes>,
     /// Proofs of possession that were shown.
     pub proofs: Arc<SeenProofs>,
+    /// Tokens that the provider of this process took back.
+    pub revocations: Arc<Revocations>,
 }
 
 /// Compiles `config` into a plugin. What it cached stays valid when the same configuration is compiled again.

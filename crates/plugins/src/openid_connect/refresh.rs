@@ -6,7 +6,10 @@ use base::UnixMillis;
 use gateway::plugin::Verdict;
 use http::HeaderValue;
 use oauth::ErrorCode;
-use rp::session::{IdTokenError, RefreshError, Session, Standing};
+use rp::{
+    provider::ProviderError,
+    session::{IdTokenError, RefreshError, Session, Standing},
+};
 
 use super::{
     Inner, answer,
@@ -89,7 +92,14 @@ impl Inner {
         let (Some(browser), Some(token)) = (&self.browser, &session.refresh_token) else {
             return Err(RefreshError::Unavailable);
         };
-        let tokens = match self.provider.refresh(&self.client, token, None).await {
+        let mut answer = self.provider.refresh(&self.client, token, Some(&browser.config.scope)).await;
+        // Whoever was granted less than was asked for may be held to that (RFC 6749 section 6).
+        let too_much =
+            |error: &ProviderError| error.denial().is_some_and(|no| no.code == ErrorCode::InvalidScope);
+        if answer.as_ref().err().is_some_and(too_much) {
+            answer = self.provider.refresh(&self.client, token, None).await;
+        }
+        let tokens = match answer {
             Ok(tokens) if tokens.token_type == self.token_type() => tokens,
             Ok(_) => return Err(RefreshError::Unavailable),
             Err(error) if error.denial().is_some_and(|no| no.code == ErrorCode::InvalidGrant) => {

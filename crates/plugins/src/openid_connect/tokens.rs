@@ -64,9 +64,10 @@ impl From<ProviderError> for Failure {
     }
 }
 
-/// Whether the provider may have published a key that fits since its keys were fetched.
+/// Whether the provider may have published a key that fits since its keys were fetched: also where there is one of that
+/// name, because some replace a key and keep its id, or give it none.
 pub(super) fn may_be_newer(error: &JoseError) -> bool {
-    matches!(error, JoseError::UnknownKid | JoseError::NoKey)
+    matches!(error, JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature)
 }
 
 /// Verifies `jws` with the provider's keys, which are fetched again where none of them fits.
@@ -83,8 +84,13 @@ pub(crate) async fn verify_by_jwks(
     if !may_be_newer(&error) {
         return Err(error.into());
     }
-    let newer = provider.keys_after_unknown_kid(generation).await?;
-    Ok((newer.set.verify(jws, algs)?, Arc::clone(&newer.set)))
+    match provider.keys_after_unknown_kid(generation).await {
+        Ok(newer) if newer.generation == generation => Err(error.into()),
+        Ok(newer) => Ok((newer.set.verify(jws, algs)?, Arc::clone(&newer.set))),
+        // Its key is known, and did not sign it: nothing is left to be found out.
+        Err(_) if matches!(error, JoseError::Signature) => Err(error.into()),
+        Err(unknown) => Err(unknown.into()),
+    }
 }
 
 impl Config {

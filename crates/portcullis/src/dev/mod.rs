@@ -68,7 +68,7 @@ pub(crate) fn run(options: &cli::Dev) -> anyhow::Result<()> {
         outbox: Arc::new(Outbox::new(clock.clone())),
         tenant: options.tenant.clone(),
     };
-    start::run(start::Plan { config, clock, random, dev: Some(dev) })
+    start::run(start::Plan { config, clock, random, revocations: Arc::default(), dev: Some(dev) })
 }
 
 impl Dev {

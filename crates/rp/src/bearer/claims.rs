@@ -4,7 +4,7 @@ use base::UnixMillis;
 use jose::{Header, parse_json};
 use serde_json::{Map, Value};
 
-use super::{Binding, Refusal};
+use super::{Binding, Refusal, RevocationMarks};
 
 /// Levels of nesting in a token's payload.
 const MAX_DEPTH: usize = 32;
@@ -22,6 +22,7 @@ pub struct Claims {
     audience: Option<Box<[Box<str>]>>,
     scopes: Box<[Box<str>]>,
     binding: Option<Box<Binding>>,
+    marks: Option<Box<RevocationMarks>>,
 }
 
 /// How a payload is read.
@@ -77,7 +78,9 @@ impl ClaimRules<'_> {
         texts(object.get("aud")).ok_or(Refusal::Claim("aud"))?;
         let audience = texts(object.get(self.audience_claim)).ok_or(Refusal::Claim("audience"))?;
         let scopes = scopes(object);
-        Ok(Claims { expires, not_before: date("nbf")?, issued: date("iat")?, audience, scopes, binding })
+        let marks = object.get("jti").and_then(Value::as_str).map(RevocationMarks::of).map(Box::new);
+        let (not_before, issued) = (date("nbf")?, date("iat")?);
+        Ok(Claims { expires, not_before, issued, audience, scopes, binding, marks })
     }
 
     fn is_ours(&self, issuer: &Value, object: &Map<String, Value>) -> bool {
@@ -145,11 +148,20 @@ impl Claims {
         self.binding.as_deref()
     }
 
+    /// What the token can be revoked by; `None` where it has no id.
+    pub fn revocation_marks(&self) -> Option<&RevocationMarks> {
+        self.marks.as_deref()
+    }
+
     /// About how many bytes it takes.
     pub fn weight(&self) -> usize {
         let texts = self.scopes.iter().chain(self.audience.iter().flatten());
         let binding = self.binding.as_ref().map_or(0, |_| size_of::<Binding>() + 43);
-        size_of::<Self>() + binding + texts.map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>()
+        let marks = self.marks.as_ref().map_or(0, |_| size_of::<RevocationMarks>());
+        size_of::<Self>()
+            + binding
+            + marks
+            + texts.map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>()
     }
 }
 

@@ -11,6 +11,7 @@ mod counts;
 mod path;
 mod proofs;
 mod refusal;
+mod revocations;
 
 pub use binding::Binding;
 pub use cache::{CoreCache, VerdictKey, Weigh};
@@ -19,3 +20,4 @@ pub use counts::{CacheCounts, cache_counts};
 pub use path::{ClaimPath, Found};
 pub use proofs::{Seen, SeenProofs};
 pub use refusal::Refusal;
+pub use revocations::{RevocationMarks, Revocations};

@@ -43,7 +43,8 @@ impl ClaimPath {
         matches!(&*self.0, [only] if **only == *name)
     }
 
-    /// What stands there in `claims`. A list on the way stands for each of its elements.
+    /// What stands there in `claims`. A list on the way stands for each of its elements; a number behind it is the place of
+    /// one, counted from 0.
     pub fn find<'v>(&self, claims: &'v Map<String, Value>) -> Found<'v> {
         let Some((first, rest)) = self.0.split_first() else { return Found::Nothing };
         if is_elsewhere(claims, first) {
@@ -51,11 +52,7 @@ impl ClaimPath {
         }
         let mut found: Vec<&Value> = claims.get(&**first).into_iter().collect();
         for name in rest {
-            found = found
-                .into_iter()
-                .flat_map(elements)
-                .filter_map(|value| value.as_object()?.get(&**name))
-                .collect();
+            found = found.into_iter().flat_map(|value| below(value, name)).collect();
         }
         let there = !found.is_empty();
         let values: Vec<&Value> =
@@ -68,6 +65,15 @@ impl fmt::Display for ClaimPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("."))
     }
+}
+
+/// What has this name in `value`.
+fn below<'v>(value: &'v Value, name: &str) -> Vec<&'v Value> {
+    let is_place = name == "0" || (!name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit()));
+    if let (Value::Array(items), true) = (value, is_place) {
+        return name.parse::<usize>().ok().and_then(|place| items.get(place)).into_iter().collect();
+    }
+    elements(value).iter().filter_map(|value| value.as_object()?.get(name)).collect()
 }
 
 fn elements(value: &Value) -> &[Value] {
@@ -92,6 +98,23 @@ mod tests {
 
     fn at<'v>(path: &str, claims: &'v Value) -> Found<'v> {
         ClaimPath::parse(path).unwrap().find(claims.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_number_behind_a_list_is_a_place_in_it() {
+        let claims = json!({"a/b": ["x", "y"], "list": [{"0": "z"}, ["p", "q"]]});
+        for (path, expected) in [
+            ("/a~1b/0", Some("x")),
+            ("/a~1b/1", Some("y")),
+            ("list.1.0", Some("p")),
+            ("/a~1b/2", None),
+            ("/a~1b/01", None),
+            ("/a~1b/-", None),
+        ] {
+            let value = expected.map(Value::from);
+            let wanted = value.as_ref().map_or(Found::Nothing, |value| Found::Values(vec![value]));
+            assert_eq!(at(path, &claims), wanted, "{path}");
+        }
     }
 
     #[test]

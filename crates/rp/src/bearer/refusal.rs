@@ -58,6 +58,9 @@ pub enum Refusal {
     /// The introspection endpoint does not say that it is active.
     #[error("invalid token")]
     Inactive,
+    /// Its provider, which is the one of this process, took it back.
+    #[error("the token was revoked")]
+    Revoked,
     /// A JWE: only whom it is encrypted for can read it.
     #[error("the token is encrypted, and there is no key here to open it")]
     Encrypted,

@@ -138,7 +138,17 @@ impl Refresher {
             _ => {}
         }
         self.unknown_kid = Some(now);
-        self.fetch_keys().await
+        let keys = self.fetch_keys().await?;
+        let before = self.jwks_uri();
+        if keys.generation == seen && self.metadata.failures == 0 {
+            // The set may have moved while the old address still serves the old one.
+            self.fetch_metadata().await;
+        }
+        if self.jwks_uri() == before { Ok(keys) } else { self.fetch_keys().await }
+    }
+
+    fn jwks_uri(&self) -> Option<String> {
+        self.shared.metadata.load().as_ref()?.jwks_uri.clone()
     }
 
     async fn fetch_metadata(&mut self) {

@@ -10,7 +10,7 @@ use super::{Mark, Marks};
 pub type SessionId = [u8; 16];
 
 /// Layout of [`Session::encode`]; others do not decode.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 /// A session that asks for no absolute end has one all the same: browsers keep no cookie longer, and the record of an
 /// ended session must be allowed to end too.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -172,7 +172,9 @@ impl Session {
         }
         out.extend_from_slice(&self.marks.subject.0);
         out.push(u8::from(self.marks.sid.is_some()));
-        out.extend_from_slice(&self.marks.sid.unwrap_or(Mark([0; 16])).0);
+        for mark in [self.marks.sid, self.marks.both] {
+            out.extend_from_slice(&mark.unwrap_or(Mark([0; 16])).0);
+        }
         put(&mut out, Some(&self.issuer));
         put(&mut out, Some(&self.subject));
         put_token(&mut out, self.id_token.as_ref());
@@ -201,7 +203,8 @@ impl Session {
         let (subject, rest) = rest.split_first_chunk::<16>()?;
         let (has_sid, rest) = rest.split_first()?;
         let (sid, rest) = rest.split_first_chunk::<16>()?;
-        let sid = (*has_sid != 0).then_some(Mark(*sid));
+        let (both, rest) = rest.split_first_chunk::<16>()?;
+        let [sid, both] = [sid, both].map(|mark| (*has_sid != 0).then_some(Mark(*mark)));
         let mut reader = Reader(rest);
         let session = Self {
             id: *id,
@@ -210,7 +213,7 @@ impl Session {
             touched,
             ends,
             authenticated,
-            marks: Marks { subject: Mark(*subject), sid },
+            marks: Marks { subject: Mark(*subject), sid, both },
             access_expires: (access_expires.0 != 0).then_some(access_expires),
             issuer: reader.text()??,
             subject: reader.text()??,
@@ -319,7 +322,7 @@ pub(super) mod tests {
             touched: UnixMillis(1_000_000),
             ends: UnixMillis(i64::MAX),
             authenticated: UnixMillis(1_000_000),
-            marks: Marks { subject: Mark([8; 16]), sid: Some(Mark([9; 16])) },
+            marks: Marks { subject: Mark([8; 16]), sid: Some(Mark([9; 16])), both: Some(Mark([10; 16])) },
             issuer: "https://issuer.example/".to_owned(),
             subject: "auth0|1".to_owned(),
             id_token: Some(jwt(r#"{"sub":"auth0|1"}"#)),

@@ -141,8 +141,7 @@ impl EndedSessions {
             of(&self.marks, &mark.0).load().get(mark).is_some_and(|before| session.created <= *before)
         };
         of(&self.shards, &session.id).load().contains_key(&session.id)
-            || is_past(&session.marks.subject)
-            || session.marks.sid.as_ref().is_some_and(is_past)
+            || session.marks.iter().any(|mark| is_past(&mark))
             || self.floors.load().get(&realm).is_some_and(|floor| session.created <= *floor)
     }
 
@@ -440,7 +439,8 @@ mod tests {
     }
 
     fn marked(number: u8, subject: u8, sid: Option<u8>) -> Session {
-        let marks = super::super::Marks { subject: Mark([subject; 16]), sid: sid.map(|sid| Mark([sid; 16])) };
+        let sid = sid.map(|sid| Mark([sid; 16]));
+        let marks = super::super::Marks { subject: Mark([subject; 16]), sid, both: None };
         Session { marks, ..numbered(number) }
     }
 

@@ -16,6 +16,8 @@ pub struct Marks {
     pub subject: Mark,
     /// Of the user's session at the provider, where the ID token names it.
     pub sid: Option<Mark>,
+    /// Of that session and the user together.
+    pub both: Option<Mark>,
 }
 
 impl Mark {
@@ -27,6 +29,12 @@ impl Mark {
     /// Of the user `subject`.
     pub fn of_subject(realm: Realm, issuer: &str, subject: &str) -> Self {
         Self::of(b"sub", realm, issuer, subject)
+    }
+
+    /// Of the provider's session `sid`, if it is one of `subject`: a logout token that names both ends no session where
+    /// one of them is another.
+    pub fn of_both(realm: Realm, issuer: &str, sid: &str, subject: &str) -> Self {
+        Self::of(b"sid+sub", realm, issuer, &format!("{}\n{sid}\n{subject}", sid.len()))
     }
 
     fn of(kind: &[u8], realm: Realm, issuer: &str, name: &str) -> Self {
@@ -49,12 +57,13 @@ impl Marks {
         Self {
             subject: Mark::of_subject(realm, issuer, subject),
             sid: sid.map(|sid| Mark::of_sid(realm, issuer, sid)),
+            both: sid.map(|sid| Mark::of_both(realm, issuer, sid, subject)),
         }
     }
 
-    /// Both, or the one there is.
+    /// All there are.
     pub fn iter(&self) -> impl Iterator<Item = Mark> {
-        std::iter::once(self.subject).chain(self.sid)
+        std::iter::once(self.subject).chain(self.sid).chain(self.both)
     }
 }
 
@@ -78,6 +87,9 @@ mod tests {
             Mark::of_sid(here, "https://b/", "1"),
             Mark::of_sid(here, "https://a/", "2"),
             Mark::of_sid(here, "https://a", "/1"),
+            Mark::of_both(here, "https://a/", "1", "1"),
+            Mark::of_both(here, "https://a/", "1", "2"),
+            Mark::of_both(here, "https://a/", "1\n1", ""),
         ];
         let distinct: std::collections::BTreeSet<_> = marks.iter().collect();
         assert_eq!(distinct.len(), marks.len());

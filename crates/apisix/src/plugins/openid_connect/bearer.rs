@@ -139,6 +139,7 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
         },
         additional_issuers: claims::additional_issuers(conf)?,
         typed: is_on(conf, "require_at_jwt", false),
+        optional: text(conf, "unauth_action").as_deref() == Some("pass"),
         uncached: is_on(conf, "jwt_verification_cache_ignore", false),
         cache_segment: text(conf, "cache_segment"),
         proof: proof::required(conf),

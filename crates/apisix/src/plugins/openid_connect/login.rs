@@ -28,7 +28,8 @@ pub(super) fn fields(schema: Schema) -> Schema {
         .field(
             "unauth_action",
             Schema::string().choices(&["auth", "deny", "pass"]).default("auth").doc(
-                "without a session: auth sends page loads to log in and gives others 401; deny 401; pass goes on",
+                "without a session: auth sends page loads to log in and gives others 401; deny 401; pass goes on, \
+                 with bearer_only where there is no token",
             ),
         )
         .field("logout_path", Schema::string().default("/logout").doc("path that ends the session"))

@@ -46,6 +46,7 @@ fn plugin() -> OpenidConnect {
         ended: Arc::new(EndedSessions::new(Arc::new(Nowhere), [])),
         refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
         proofs: Arc::default(),
+        revocations: Arc::default(),
         clock,
         random,
     })

@@ -146,6 +146,7 @@ fn config(idp: &Idp) -> Config {
         consumer: None,
         realm: "apisix".to_owned(),
         bearer: Some(BearerConfig {
+            optional: false,
             source: TokenSource::Authorization,
             additional_issuers: Vec::new(),
             typed: false,
@@ -228,6 +229,7 @@ impl Gate {
             ended: Arc::new(EndedSessions::new(store.clone(), [])),
             refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
             proofs: Arc::default(),
+            revocations: Arc::default(),
             random,
         };
         let mut config = config(&idp);

@@ -24,13 +24,13 @@ impl Ticket {
 
     fn encode(&self) -> Vec<u8> {
         let Self { span, marks } = self;
-        let mut out = Vec::with_capacity(65);
+        let mut out = Vec::with_capacity(80);
         out.extend_from_slice(&span.id);
         out.extend_from_slice(&span.created.0.to_be_bytes());
         out.extend_from_slice(&span.ends.0.to_be_bytes());
         out.extend_from_slice(&marks.subject.0);
-        if let Some(sid) = marks.sid {
-            out.extend_from_slice(&sid.0);
+        for mark in [marks.sid, marks.both].into_iter().flatten() {
+            out.extend_from_slice(&mark.0);
         }
         out
     }
@@ -40,13 +40,14 @@ impl Ticket {
         let (created, rest) = rest.split_first_chunk::<8>()?;
         let (ends, rest) = rest.split_first_chunk::<8>()?;
         let (subject, rest) = rest.split_first_chunk::<16>()?;
-        let sid = match rest {
-            [] => None,
-            rest => Some(Mark(rest.try_into().ok()?)),
+        let (sid, both) = match rest.split_first_chunk::<16>() {
+            None if rest.is_empty() => (None, None),
+            None => return None,
+            Some((sid, both)) => (Some(Mark(*sid)), Some(Mark(both.try_into().ok()?))),
         };
         let moment = |raw: &[u8; 8]| UnixMillis(i64::from_be_bytes(*raw));
         let span = SessionSpan { id: *id, created: moment(created), ends: moment(ends) };
-        Some(Self { span, marks: Marks { subject: Mark(*subject), sid } })
+        Some(Self { span, marks: Marks { subject: Mark(*subject), sid, both } })
     }
 }
 
@@ -102,7 +103,8 @@ mod tests {
     #[test]
     fn a_ticket_reads_back_with_and_without_a_sid() {
         for sid in [None, Some(Mark([3; 16]))] {
-            let ticket = Ticket { marks: Marks { sid, ..session().marks }, ..Ticket::of(&session()) };
+            let marks = Marks { sid, both: sid.map(|_| Mark([4; 16])), ..session().marks };
+            let ticket = Ticket { marks, ..Ticket::of(&session()) };
             assert_eq!(Ticket::decode(&ticket.encode()), Some(ticket));
         }
         assert_eq!(Ticket::decode(&[0; 50]), None);
