@@ -92,7 +92,7 @@ pub(crate) struct Registries {
 }
 
 pub(crate) fn registries(plan: &Plan, services: Services) -> Registries {
-    let Services { sessions, clients, fetcher, .. } = services;
+    let Services { sessions, login_methods, fetcher, .. } = services;
     let (clock, redis) = (&plan.clock, sessions.redis.clone());
     let series = Arc::<prometheus::Registry>::default();
     let limits = rate_limit::Services { counters: Arc::default(), clock: clock.clone() };
@@ -107,7 +107,7 @@ pub(crate) fn registries(plan: &Plan, services: Services) -> Registries {
     for_kong.push(Arc::new(kong::plugins::prometheus::Prometheus::new(Arc::clone(&series))));
     for_kong.push(Arc::new(kong::plugins::http_log::HttpLog::new(logs.clone())));
     for_kong.push(Arc::new(kong::plugins::file_log::FileLog::new(logs.clone())));
-    for_kong.push(Arc::new(kong::plugins::openid_connect::OpenidConnect::new(clients)));
+    for_kong.push(Arc::new(kong::plugins::openid_connect::OpenidConnect::new(login_methods)));
 
     let mut for_apisix = apisix::plugins::shipped(&plan.random, clock);
     for_apisix.push(Arc::new(apisix::plugins::prometheus::Prometheus::new(Arc::clone(&series))));

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use base::{Clock, Keyring, Random};
 use fetch::{Fetcher, Policy};
 use plugins::{
-    client_credentials::{self, ClientTokens},
-    openid_connect,
+    grants::{self, ClientTokens},
+    login_methods, openid_connect,
 };
 use rp::{
     assertion::{AssertionKey, AssertionKeys, KeyRecord},
@@ -32,8 +32,8 @@ const ENDED: &str = "/portcullis/ended-sessions/";
 pub(crate) struct Services {
     /// Of logins and bearer tokens.
     pub(crate) sessions: openid_connect::Services,
-    /// Of tokens that the gate obtains for its clients.
-    pub(crate) clients: client_credentials::Services,
+    /// Of these, and of tokens that the gate obtains for its callers.
+    pub(crate) login_methods: login_methods::Services,
     /// The keys by which the gate vouches for callers.
     pub(crate) assertions: AssertionUpkeep,
     /// Connections of the process's own.
@@ -111,9 +111,10 @@ impl Services {
         let providers = Providers::new(fetcher.clone(), clock.clone(), runtime.clone());
         let ended = Arc::new(Ended { store: Arc::clone(store), clock: clock.clone() });
         let loaded = ended.load().await.context("cannot read the record of ended sessions")?;
-        let clients = client_credentials::Services {
+        let grants = grants::Services {
             providers: providers.clone(),
             clock: clock.clone(),
+            random: random.clone(),
             tokens: Arc::new(ClientTokens::new(runtime.clone(), clock.clone(), random)),
         };
         let assertions = AssertionUpkeep {
@@ -139,7 +140,8 @@ impl Services {
             proofs: Arc::default(),
             revocations: Arc::clone(revocations),
         };
-        Ok(Self { sessions, clients, assertions, fetcher })
+        let login_methods = login_methods::Services { tokens: sessions.clone(), grants };
+        Ok(Self { sessions, login_methods, assertions, fetcher })
     }
 }
 

@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 use base::Secret;
 use gateway::{error::ConfigError, plugin::Plugin};
 use jose::Alg;
-use plugins::openid_connect::{Config, Services, compile};
+use plugins::openid_connect::{Config, Services, Words, compile};
 use serde_json::{Map, Value};
 
 use super::{CompileContext, DialectPlugin};
@@ -152,6 +152,7 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)).transpose()?,
         claim_schema: conf.get("claim_schema").cloned(),
         headers: headers::headers(conf),
+        words: Words::default(),
     })
 }
 

@@ -8,6 +8,7 @@ mod guide;
 mod lists;
 mod odd;
 mod plugins;
+mod reference;
 mod routes;
 mod routing;
 mod schemas;
@@ -17,14 +18,18 @@ mod upstreams;
 
 use std::sync::Arc;
 
-use ::plugins::client_credentials::{ClientTokens, Services};
+use ::plugins::{grants, login_methods};
 use axum::{Router, body::Body};
 use base::{Clock, Keyring, Random, UnixMillis};
 use fetch::{Fetcher, Policy};
 use gateway::{error::ErrorBody, snapshot::Publisher, upstream::Live};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
-use rp::provider::Providers;
+use rp::{
+    assertion::AssertionKeys,
+    provider::Providers,
+    session::{EndedRecord, EndedSessions, EndedStore, RedisLinks, Refreshes, Saved, TlsChoices},
+};
 use serde_json::{Value, json};
 use store::{MemoryStore, Store};
 use tokio::runtime::Handle;
@@ -48,6 +53,19 @@ struct World {
     clock: Clock,
     live: Arc<Live>,
     providers: Providers,
+}
+
+/// A record of ended sessions that lasts no longer than the process.
+struct Forgetful;
+
+impl EndedStore for Forgetful {
+    fn save(&self, _record: EndedRecord) -> Saved {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn forget(&self, _keys: Vec<String>) -> Saved {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// An answer of the Admin API.
@@ -91,11 +109,29 @@ impl World {
         let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone()).unwrap();
         let random = Random::system();
         let providers = Providers::new(fetcher, clock.clone(), runtime.clone());
-        let services = Services {
+        let grants = grants::Services {
             providers: providers.clone(),
             clock: clock.clone(),
-            tokens: Arc::new(ClientTokens::new(runtime, clock.clone(), &random)),
+            random: random.clone(),
+            tokens: Arc::new(grants::ClientTokens::new(runtime.clone(), clock.clone(), &random)),
         };
+        let tls = |verify| fetch::tls_config(None, verify).unwrap();
+        let tls = TlsChoices { verified: tls(true), unverified: tls(false) };
+        let sessions = ::plugins::openid_connect::Services {
+            providers: providers.clone(),
+            clock: clock.clone(),
+            session_keys: Keyring::generate(&random),
+            assertion_keys: Arc::new(AssertionKeys::new(Vec::new())),
+            used_states: Arc::default(),
+            used_logouts: Arc::default(),
+            redis: RedisLinks::new(runtime.clone(), tls, Vec::new()),
+            ended: Arc::new(EndedSessions::new(Arc::new(Forgetful), [])),
+            refreshes: Arc::new(Refreshes::new(runtime, clock.clone(), random.clone())),
+            proofs: Arc::default(),
+            revocations: Arc::default(),
+            random: random.clone(),
+        };
+        let services = login_methods::Services { tokens: sessions, grants };
         let publisher = Arc::new(Publisher::new((ErrorBody { member: "error_msg" }, "404 Route Not Found")));
         let live = Arc::new(Live::new("", Vec::new()).unwrap());
         let dialect = Dialect::open(Options {

@@ -1,13 +1,17 @@
 //! Access tokens (RFC 6750): read, verified once, judged on every request.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+mod inquiry;
+
+use std::{borrow::Cow, cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{
+    consumer::Consumers,
     error::{ConfigError, ErrorBody},
-    plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, SEALED_COOKIE, Verdict},
+    plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, SEALED_COOKIE, Suspended, Verdict},
+    route::Route,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -15,27 +19,28 @@ use http::{
 };
 use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
 use rp::{
-    bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh, numeric_date},
-    provider::{Introspected, Provider, ProviderError},
+    bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh},
+    provider::{Provider, ProviderError},
     session::SharedProofs,
 };
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::{
-    AccessTokenHeader, BearerConfig, Config, Inner, Introspection, Services, Verification, answer,
+    AccessTokenHeader, BearerConfig, Config, Inner, Services, Verification, answer,
     browser::{X_ACCESS_TOKEN, X_USERINFO, encoded},
     caller::{Caller, Introduction, Place},
     claims::Documents,
     issuers::{self, Issuer, Verifier, Way},
     proof::{self, Presented, Showing, Unproven},
     source::{Sent, TokenSource},
-    tokens::{Failure, Unverified, may_be_newer, verify_by_jwks},
+    token_headers::{self, TokenPart},
+    tokens::{Failure, may_be_newer},
 };
+use inquiry::Inquiry;
 
 /// Bytes of verdicts that one core keeps.
 const CACHE_BYTES: u64 = 8 << 20;
-/// That a token is not active is remembered no longer, where it is remembered at all.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// A verdict by signature is kept no longer, whatever the token says.
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
 
@@ -59,6 +64,8 @@ pub(super) struct Bearer {
     /// Whether a request without a token goes on.
     optional: bool,
     uncached: bool,
+    /// Whether the upstream does not see a token where the client sent it.
+    hides: bool,
     /// Where all nodes note the proofs they were shown.
     proofs: Option<SharedProofs>,
 }
@@ -111,50 +118,53 @@ impl Bearer {
             issuers,
             optional: bearer.optional,
             uncached: bearer.uncached,
+            hides: bearer.hides,
             proofs,
         })
     }
 
-    /// What becomes of the request by its token. `None`: it has none, and need not have one.
+    /// What becomes of the request by its token. `None`: it has none.
     pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
         let presented = Presented::take(request);
         let token = match self.source.read(request.head) {
             Sent::Token(token) => token,
-            Sent::Nothing if inner.browser.is_some() => return None,
-            Sent::Nothing if self.optional => return Some(Flow::Continue),
-            Sent::Nothing => return Some(Denial::NoToken.flow(inner, &presented, request)),
+            Sent::Nothing if inner.browser.is_none() && self.optional => return Some(Flow::Continue),
+            Sent::Nothing => return None,
             Sent::Malformed => {
                 return Some(Denial::Refused(Refusal::Malformed).flow(inner, &presented, request));
             }
             Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, &presented, request)),
         };
         let further = self.further_headers(request.head);
+        let stays = self.stays(inner, request.head, &presented);
         // A proof that other nodes may have been shown is asked about there.
         let here = self.proofs.is_none() || !presented.by_dpop();
         let outcome = match here.then(|| self.verified(inner, token, &further)).flatten() {
             Some(Ok(verified)) => {
                 let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
-                introduced.map(|(introduction, _)| (inner.token_edit(token), introduction, verified))
+                introduced.map(|(introduction, _)| (inner.token_edits(token, stays), introduction, verified))
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
                 let (inner, token) = (Arc::clone(inner), Secret::new(token.to_owned()));
-                let (errors, html) = (request.errors(), request.head.prefers_html());
-                let (route, consumers) = (Arc::clone(request.route), Arc::clone(request.consumers));
+                let asking = Asking::of(request);
                 inner.remove_own_cookies(request.head, request.peer.https);
+                self.hide(request.head, stays);
                 return Some(Flow::Suspend(Box::pin(async move {
-                    let place = Place { route: &route, consumers: &consumers };
-                    let inquiry = Inquiry { token: &token, further: &further };
-                    inner.settle(&inquiry, &presented, &place, errors, html).await
+                    let inquiry = Inquiry { token: &token, further: &further, stays };
+                    inner.settle(&inquiry, &presented, &asking).await
                 })));
             }
         };
         Some(match outcome {
-            Ok((token, Introduction { assertion, attach }, verified)) => {
+            Ok((TokenEdits { upstream, downstream }, Introduction { assertion, attach }, verified)) => {
                 inner.remove_own_cookies(request.head, request.peer.https);
+                self.hide(request.head, stays);
+                request.response.extend(downstream);
+                request.response.extend(verified.caller.back.iter().cloned());
                 let headers = &mut request.head.headers;
                 // Moved, not cloned: the first clone of a value allocates.
-                for (name, value) in token.into_iter().chain(assertion) {
+                for (name, value) in upstream.into_iter().chain(assertion) {
                     headers.insert(name, value);
                 }
                 for (name, value) in &verified.caller.told {
@@ -167,6 +177,38 @@ impl Bearer {
             }
             Err(denial) => denial.flow(inner, &presented, request),
         })
+    }
+
+    /// Whether a token in the body counts.
+    pub(super) fn reads_bodies(&self) -> bool {
+        matches!(&self.source, TokenSource::Places(places) if places.body)
+    }
+
+    /// Whether tokens are looked for in this header.
+    pub(super) fn reads(&self, name: &HeaderName) -> bool {
+        self.source.reads(name)
+    }
+
+    /// The token of a request, as far as it is one.
+    pub(super) fn token<'r>(&self, head: &'r RequestHead) -> Option<&'r str> {
+        match self.source.read(head) {
+            Sent::Token(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether the upstream finds the token where the client put it.
+    fn stays(&self, inner: &Inner, head: &RequestHead, presented: &Presented) -> bool {
+        inner.config.headers.access_token == AccessTokenHeader::Authorization
+            && self.source.is_in_authorization(head)
+            && !(self.hides && presented.by_dpop())
+    }
+
+    /// Takes the token out of what goes upstream, where that is wanted and it is not told just there.
+    pub(super) fn hide(&self, head: &mut RequestHead, stays: bool) {
+        if self.hides {
+            self.source.hide(head, stays);
+        }
     }
 
     /// The verdict that is cached, or that can be had without waiting. `None`: somebody must be asked.
@@ -191,7 +233,7 @@ impl Bearer {
         let issuer = self.issuers.get(place)?;
         match issuer.way(token) {
             Way::Keys => {}
-            Way::Introspect(_) => return None,
+            Way::Introspect(_) | Way::Userinfo => return None,
             Way::Refuse(refusal) => return Some(Err(refusal)),
         }
         if !issuer.is_known() {
@@ -251,7 +293,7 @@ impl Bearer {
     ) -> Result<Verified, Refusal> {
         let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
-        let caller = caller(inner, issuer.objection(&claims, &object), &object);
+        let caller = caller(inner, issuer.objection(&claims, &object), &object, None);
         let misfit = misfit(inner, &object);
         Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
     }
@@ -284,7 +326,6 @@ impl Bearer {
 
 /// Why a request is not let through by its token.
 enum Denial {
-    NoToken,
     Unreadable(String),
     Refused(Refusal),
     Forbidden(Box<str>),
@@ -300,14 +341,13 @@ impl Denial {
 
     fn reply(self, inner: &Inner, presented: &Presented, errors: ErrorBody, html: bool) -> Reply {
         match self {
-            Self::NoToken => proof::ask(inner, answer::no_token(inner, errors, html)),
             Self::Unreadable(why) => answer::unreadable(inner, &why, errors, html),
-            Self::Refused(refusal) if presented.by_dpop() => proof::refused(refusal, errors, html),
+            Self::Refused(refusal) if presented.by_dpop() => proof::refused(inner, refusal, errors, html),
             Self::Unproven(unproven) => unproven.reply(inner, presented.by_dpop(), errors, html),
             Self::Refused(refusal) => answer::refused(inner, refusal, errors, html),
-            Self::Forbidden(why) => answer::forbidden(&why),
+            Self::Forbidden(why) => answer::forbidden(inner, &why, errors),
             Self::Misfit(why) => answer::misfit(inner, &why, errors, html),
-            Self::Provider(error) => answer::unavailable(&error, errors, html),
+            Self::Provider(error) => answer::unavailable(inner, &error, errors, html),
         }
     }
 }
@@ -323,140 +363,99 @@ impl From<Failure> for Denial {
 
 impl Inner {
     /// The verdict of a token about which somebody must be asked.
-    async fn settle(
-        &self,
-        inquiry: &Inquiry<'_>,
-        presented: &Presented,
-        place: &Place<'_>,
-        errors: ErrorBody,
-        html: bool,
-    ) -> Verdict {
+    async fn settle(&self, inquiry: &Inquiry<'_>, presented: &Presented, asking: &Asking) -> Verdict {
         let Some(bearer) = &self.bearer else { return Verdict::default() };
-        match bearer.settle(self, inquiry, presented, place).await {
+        let place = Place { route: &asking.route, consumers: &asking.consumers };
+        match bearer.settle(self, inquiry, presented, &place).await {
             Ok((introduction, verified)) => {
-                let token = self.token_edit(inquiry.token.expose());
-                let edits = token.iter().chain(&verified.caller.told);
-                let edits = edits.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()));
-                let mut verdict = Verdict { request: edits.collect(), ..Verdict::default() };
+                let TokenEdits { upstream, downstream } =
+                    self.token_edits(inquiry.token.expose(), inquiry.stays);
+                let told = verified.caller.told.iter().cloned();
+                let edits = upstream.into_iter().chain(told);
+                let mut verdict = Verdict {
+                    request: edits.map(|(name, value)| HeaderEdit::Set(name, value)).collect(),
+                    response: downstream.into_iter().chain(verified.caller.back.iter().cloned()).collect(),
+                    ..Verdict::default()
+                };
                 introduction.join(&mut verdict);
                 verdict
             }
-            Err(denial) => Verdict::respond(denial.reply(self, presented, errors, html)),
+            Err(denial) => Verdict::respond(denial.reply(self, presented, asking.errors, asking.html)),
         }
     }
 
-    /// Where the upstream finds a token that is let through.
-    fn token_edit(&self, token: &str) -> Option<(HeaderName, HeaderValue)> {
-        let in_authorization =
-            self.bearer.as_ref().is_some_and(|bearer| bearer.source == TokenSource::Authorization);
-        let (name, value) = match self.config.headers.access_token {
-            AccessTokenHeader::None => return None,
-            AccessTokenHeader::XAccessToken => (X_ACCESS_TOKEN, HeaderValue::from_str(token)),
-            AccessTokenHeader::Authorization if in_authorization => return None,
+    /// Where upstream and client find a token that is let through. `stays`: the upstream finds it in `Authorization`,
+    /// as it came.
+    fn token_edits(&self, token: &str, stays: bool) -> TokenEdits {
+        let headers = &self.config.headers;
+        let own = match headers.access_token {
+            AccessTokenHeader::None => None,
+            AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, HeaderValue::from_str(token))),
+            AccessTokenHeader::Authorization if stays => None,
             AccessTokenHeader::Authorization => {
-                (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")))
+                Some((AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))))
             }
         };
-        let mut value = value.ok()?;
-        value.set_sensitive(true);
-        Some((name, value))
+        let own = own.and_then(|(name, value)| {
+            let mut value = value.ok()?;
+            value.set_sensitive(true);
+            Some((name, value))
+        });
+        let named = |downstream: bool| {
+            let part = |part: TokenPart| (part == TokenPart::AccessToken).then_some(Cow::Borrowed(token));
+            token_headers::told(&headers.named, downstream, part)
+        };
+        TokenEdits { upstream: own.into_iter().chain(named(false)).collect(), downstream: named(true) }
+    }
+}
+
+/// Where a token is found once it is let through.
+struct TokenEdits {
+    upstream: SmallVec<[(HeaderName, HeaderValue); 1]>,
+    downstream: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What of a request its verdict needs when the request itself is out of reach.
+struct Asking {
+    errors: ErrorBody,
+    html: bool,
+    route: Arc<Route>,
+    consumers: Arc<Consumers>,
+}
+
+impl Asking {
+    fn of(request: &PluginRequest<'_>) -> Self {
+        Self {
+            errors: request.errors(),
+            html: request.head.prefers_html(),
+            route: Arc::clone(request.route),
+            consumers: Arc::clone(request.consumers),
+        }
+    }
+}
+
+/// The answer to a request without a token where one is needed.
+pub(super) fn without_token(inner: &Inner, request: &PluginRequest<'_>) -> Reply {
+    proof::ask(inner, answer::no_token(inner, request.errors(), request.head.prefers_html()))
+}
+
+/// Judges a token that is found in the body of `request`, which comes later.
+pub(super) fn later(
+    inner: &Arc<Inner>,
+    request: &mut PluginRequest<'_>,
+) -> impl FnOnce(Secret<String>) -> Suspended + use<> {
+    let (inner, asking, presented) = (Arc::clone(inner), Asking::of(request), Presented::take(request));
+    let further =
+        inner.bearer.as_ref().map(|bearer| bearer.further_headers(request.head)).unwrap_or_default();
+    move |token: Secret<String>| {
+        Box::pin(async move {
+            let inquiry = Inquiry { token: &token, further: &further, stays: false };
+            inner.settle(&inquiry, &presented, &asking).await
+        })
     }
 }
 
 impl Bearer {
-    async fn settle(
-        &self,
-        inner: &Inner,
-        inquiry: &Inquiry<'_>,
-        presented: &Presented,
-        place: &Place<'_>,
-    ) -> Result<(Introduction, Rc<Verified>), Denial> {
-        let token = inquiry.token.expose();
-        let verified = match self.verified(inner, token, inquiry.further) {
-            Some(known) => known.map_err(Denial::Refused)?,
-            None => self.ask(inner, inquiry).await.map_err(Denial::from)?,
-        };
-        let (introduction, showing) = Self::decide(inner, presented, token, &verified, place)?;
-        if let (Some(showing), Some(record)) = (showing, &self.proofs) {
-            let noted = showing.note(record, inner.services.clock.now()).await;
-            noted.map_err(Denial::Unproven)?;
-        }
-        Ok((introduction, verified))
-    }
-
-    async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
-        let Inquiry { token, further } = *inquiry;
-        let place = issuers::pick_later(&self.issuers, token.expose()).await?;
-        let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
-        match issuer.way(token.expose()) {
-            Way::Keys => {
-                let key = self.key(token.expose(), further);
-                self.ask_for_keys(inner, issuer, place, token.expose(), key).await
-            }
-            Way::Refuse(refusal) => Err(refusal.into()),
-            Way::Introspect(introspection) => {
-                let discovered = matches!(issuer.verifier, Verifier::Discovered(_));
-                match self.introspect(inner, issuer, place, introspection, inquiry).await {
-                    Err(Failure::Provider(ProviderError::Missing(_))) if discovered => Err(unreadable(token)),
-                    other => other,
-                }
-            }
-        }
-    }
-
-    async fn ask_for_keys(
-        &self,
-        inner: &Inner,
-        issuer: &Issuer,
-        place: usize,
-        token: &str,
-        key: VerdictKey,
-    ) -> Result<Rc<Verified>, Failure> {
-        let jws = CompactJws::parse(token).map_err(Refusal::from)?;
-        issuer.until_known().await?;
-        let (payload, keys) = match &issuer.verifier {
-            Verifier::Key(key) => {
-                (jws.verify(key).map_err(|error| issuer.signature_refusal(&jws, error))?, None)
-            }
-            _ => match verify_by_jwks(&issuer.provider, &jws, &issuer.algs).await {
-                Ok((payload, keys)) => (payload, Some(keys)),
-                Err(Unverified::Jose(error)) => return Err(issuer.signature_refusal(&jws, error).into()),
-                Err(Unverified::Provider(error)) => return Err(error.into()),
-            },
-        };
-        let now = inner.services.clock.now();
-        let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now)?;
-        Ok(self.keep(key, verified))
-    }
-
-    async fn introspect(
-        &self,
-        inner: &Inner,
-        issuer: &Issuer,
-        place: usize,
-        introspection: &Introspection,
-        inquiry: &Inquiry<'_>,
-    ) -> Result<Rc<Verified>, Failure> {
-        let Inquiry { token, further } = *inquiry;
-        let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
-        let refused_until = || {
-            let counts = introspection.max_age.min(REFUSED_FOR);
-            introspection.remembers_refusals.then(|| inner.services.clock.now() + counts)
-        };
-        let until = |answer: Option<&Introspected>| match answer {
-            _ if self.uncached => None,
-            Some(answer) => read(answer).ok().map(|verified| verified.until),
-            None => refused_until(),
-        };
-        let (client, how, reader) = (&inner.client, &introspection.how, &self.identity);
-        let answer = issuer.provider.introspected(client, how, token, further, reader, until).await?;
-        let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
-        if how.always_asks {
-            return Ok(Rc::new(verified));
-        }
-        Ok(self.keep(self.key(token.expose(), further), verified))
-    }
-
     /// The headers of the client's request that an introspection answer may depend on. Where none are configured it is
     /// empty, and nothing is allocated.
     fn further_headers(&self, head: &RequestHead) -> HeaderMap {
@@ -503,45 +502,24 @@ fn is_the_gates(value: &str) -> bool {
     value.as_bytes().starts_with(SEALED_COOKIE)
 }
 
-/// A token, and the headers that came with it and are asked about together with it.
-#[derive(Clone, Copy)]
-struct Inquiry<'a> {
-    token: &'a Secret<String>,
-    further: &'a HeaderMap,
-}
-
 /// Why the claims do not match the configured schema, found once for each token.
 fn misfit(inner: &Inner, object: &Map<String, Value>) -> Option<Box<str>> {
     let schema = inner.claim_schema.as_ref()?;
     schema.check(&Value::Object(object.clone())).err().map(String::into_boxed_str)
 }
 
-fn read_introspection(
+/// Whom a token with these claims speaks for, which `part` is, where an endpoint said them.
+fn caller(
     inner: &Inner,
-    issuer: &Issuer,
-    place: usize,
-    introspection: &Introspection,
-    answer: &Introspected,
-) -> Result<Verified, Refusal> {
-    let object = &answer.claims;
-    let expires = expiry(introspection, object, answer.at)?;
-    let claims = issuer.read_introspection(object, expires)?;
-    let until = claims.expires.min(answer.at + introspection.max_age);
-    let caller = caller(inner, issuer.objection(&claims, object), object);
-    Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
-}
-
-/// Why a token that nobody can be asked about is refused.
-fn unreadable(token: &Secret<String>) -> Failure {
-    let encrypted = token.expose().bytes().filter(|byte| *byte == b'.').count() == 4;
-    if encrypted { Refusal::Encrypted.into() } else { Refusal::Opaque.into() }
-}
-
-/// Whom a token with these claims speaks for.
-fn caller(inner: &Inner, objection: Option<Box<str>>, object: &Map<String, Value>) -> Caller {
+    objection: Option<Box<str>>,
+    object: &Map<String, Value>,
+    part: Option<TokenPart>,
+) -> Caller {
     let subject = object.get("sub").and_then(Value::as_str);
     let userinfo = userinfo(inner, object).map(|value| (X_USERINFO, value));
-    Caller::of(&inner.config, subject, &Documents::of_token(object), userinfo.into_iter(), objection)
+    let json = part.and_then(|_| token_headers::as_json(object));
+    let value = |asked: TokenPart| json.as_deref().filter(|_| part == Some(asked)).map(Cow::Borrowed);
+    Caller::of(&inner.config, subject, &Documents::of_token(object), userinfo.into_iter(), objection, &value)
 }
 
 /// `identity`, and a digest of a secret that a verdict depends on.
@@ -552,20 +530,6 @@ fn with_secret(identity: [u8; 32], secret: &Secret<String>) -> [u8; 32] {
     let mut out = [0; 32];
     out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     out
-}
-
-/// Until when an introspection answer counts.
-fn expiry(
-    introspection: &Introspection,
-    object: &Map<String, Value>,
-    asked: UnixMillis,
-) -> Result<UnixMillis, Refusal> {
-    let exp = object.get("exp").map(|exp| numeric_date(exp).ok_or(Refusal::Claim("exp"))).transpose()?;
-    let Some(claim) = &introspection.lifetime_claim else { return exp.ok_or(Refusal::Claim("exp")) };
-    let seconds =
-        object.get(claim).and_then(Value::as_u64).ok_or(Refusal::Claim("introspection_expiry_claim"))?;
-    let until = asked + Duration::from_secs(seconds);
-    Ok(exp.map_or(until, |exp| exp.min(until)))
 }
 
 fn userinfo(inner: &Inner, object: &Map<String, Value>) -> Option<HeaderValue> {

@@ -1,6 +1,7 @@
 //! Requests of browsers: found logged in by their session cookie, or not.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
@@ -11,7 +12,7 @@ use base::{Secret, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{
     error::ConfigError,
-    plugin::{Flow, HeaderEdit, PluginRequest, RequestHead, Verdict},
+    plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, Verdict},
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header::AUTHORIZATION};
 use jose::CompactJws;
@@ -29,6 +30,7 @@ use super::{
     known::{self, Known},
     login,
     shared::storage_away,
+    token_headers::{self, TokenPart},
     visitor::{Visitor, is_private},
 };
 
@@ -74,6 +76,8 @@ enum Redirect {
     To { place: String, path: String },
     /// To a path behind the page's own.
     Derived,
+    /// To the page itself.
+    Page,
 }
 
 /// A session, and what the upstream is told of it, encoded once.
@@ -84,7 +88,9 @@ pub(super) struct Opened {
     /// Who it is; what it tells is set whenever the session is good.
     pub(super) caller: Caller,
     /// Set while the access token is good.
-    access_token: Option<(HeaderName, HeaderValue)>,
+    access_token: Box<[(HeaderName, HeaderValue)]>,
+    /// The same on the answer.
+    access_token_back: Box<[(HeaderName, HeaderValue)]>,
     /// When this core last issued its cookie anew.
     issued_again: Cell<Option<UnixMillis>>,
     weight: usize,
@@ -110,10 +116,14 @@ impl Browser {
             None => Jar::new(&services.session_keys, discovery, client, cookies, random),
         };
         let redirect = match login.redirect_uri.as_deref() {
+            None if login.way_back.is_page => Redirect::Page,
             None => Redirect::Derived,
             Some(place) => Redirect::To { place: place.to_owned(), path: path_of("redirect_uri", place)? },
         };
-        let logout_path = path_of("logout_path", &login.logout_path)?;
+        let logout_path = match login.logout_path.as_str() {
+            "" => String::new(),
+            path => path_of("logout_path", path)?,
+        };
         let reader = jar.reader(&identity);
         services.ended.expect_lifetimes(jar.realm(), &login.lifetimes);
         let local_path = login.way_back.local_path.clone();
@@ -122,21 +132,22 @@ impl Browser {
         Ok(Self { jar, config: login.clone(), redirect, local_path, logout_path, reader, shared })
     }
 
-    /// What becomes of the request by its cookies.
-    pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Flow {
+    /// What becomes of the request by its cookies, or because it belongs to a login or logout. `None`: it has no session.
+    pub(super) fn judge(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
         let path = request.head.path();
-        if self.is_callback(path) {
-            return inner.callback(self, Visitor::of(request));
+        if self.is_callback(path) && (!self.config.way_back.is_page || answers_a_login(request.head.query()))
+        {
+            return Some(inner.callback(self, Visitor::of(request)));
         }
-        if path == self.logout_path {
-            return inner.log_out(self, Visitor::of(request));
+        if path == self.logout_path || self.config.logout.is_asked_for(request.head) {
+            return Some(inner.log_out(self, Visitor::of(request)));
         }
         let logout = &self.config.logout;
         if logout.backchannel_path.as_deref() == Some(path) {
-            return inner.backchannel_logout(request);
+            return Some(inner.backchannel_logout(request));
         }
         if logout.frontchannel_path.as_deref() == Some(path) {
-            return inner.frontchannel_logout(self, Visitor::of(request));
+            return Some(inner.frontchannel_logout(self, Visitor::of(request)));
         }
         if self.shared.is_some() {
             return self.judge_shared(inner, request);
@@ -144,24 +155,21 @@ impl Browser {
         let (https, now) = (request.peer.https, inner.services.clock.now());
         // A cookie that came over plain http may be anybody's by now, and no new one is set there.
         let cookies = is_private(request).then(|| Cookies::read(&request.head.headers));
-        let found = cookies.and_then(|cookies| self.session(inner, &cookies, https, now));
-        let Some((opened, standing)) = found else { return inner.turn_away(request) };
+        let (opened, standing) = cookies.and_then(|cookies| self.session(inner, &cookies, https, now))?;
         if self.is_unsure(&opened.session, now) {
-            return inner.ask_again(&opened.session, request);
+            return Some(inner.ask_again(&opened.session, request));
         }
         if opened.is_over(now) && self.config.renew {
-            if opened.session.refresh_token.is_none() {
-                return inner.turn_away(request);
-            }
+            opened.session.refresh_token.as_ref()?;
             let (inner, session, visitor) = (Arc::clone(inner), opened.session.clone(), Visitor::of(request));
             inner.remove_credentials(request.head, request.peer.https);
-            return Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await }));
+            return Some(Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await })));
         }
         if standing == Standing::Stale && opened.is_to_be_issued_again(now) {
             let fresh = self.issue_again(&opened.session, &Cookies::read(&request.head.headers), https, now);
             request.response.extend(answer::cookie_headers(fresh));
         }
-        inner.pass(&opened, request, now)
+        Some(inner.pass(&opened, request, now))
     }
 
     /// The session that the cookies hold, if it is good at `now`.
@@ -227,6 +235,7 @@ impl Browser {
     pub(super) fn redirect_uri(&self, visitor: &Visitor) -> String {
         match &self.redirect {
             Redirect::To { place, .. } => self.absolute(place, visitor),
+            Redirect::Page => self.absolute(visitor.path(), visitor),
             Redirect::Derived if self.redirect.is_callback(visitor.path()) => {
                 self.absolute(visitor.path(), visitor)
             }
@@ -279,11 +288,21 @@ impl Browser {
     }
 }
 
+/// Whether a query holds the provider's answer to a login (RFC 6749 sections 4.1.2 and 4.1.2.1).
+fn answers_a_login(query: Option<&str>) -> bool {
+    let names = |name: &str| {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        pairs.into_iter().any(|(own, _)| own == name)
+    };
+    query.is_some() && names("state") && (names("code") || names("error"))
+}
+
 impl Redirect {
     fn is_callback(&self, path: &str) -> bool {
         match self {
             Self::To { path: own, .. } => path == own,
             Self::Derived => path.ends_with(DERIVED),
+            Self::Page => true,
         }
     }
 }
@@ -298,15 +317,30 @@ impl Inner {
         let introduced = self.introduce(&opened.caller, &Place::of(request), opened.session.ends, now);
         let introduction = match introduced {
             Ok(introduction) => introduction,
-            Err(objection) => return Flow::respond(answer::forbidden(&objection)),
+            Err(objection) => {
+                let visitor = Visitor::of(request);
+                return Flow::respond(self.forbid(&objection, &visitor));
+            }
         };
         self.remove_credentials(request.head, request.peer.https);
+        request.response.extend(opened.answers(now));
         opened.edits(now).for_each(|edit| edit.apply(&mut request.head.headers));
         request.head.headers.extend(introduction.assertion);
         if let Some(who) = introduction.attach {
             request.attach(who);
         }
         Flow::Continue
+    }
+
+    /// 403 to a session that does not suffice, which may be its end.
+    pub(super) fn forbid(&self, objection: &str, visitor: &Visitor) -> Reply {
+        let reply = answer::forbidden(self, objection, visitor.errors().0);
+        match &self.browser {
+            Some(browser) if self.config.words.ends_forbidden_sessions => {
+                answer::set_cookies(reply, browser.jar.clear(&visitor.cookies(), visitor.https))
+            }
+            _ => reply,
+        }
     }
 
     /// What becomes of a request without a session.
@@ -332,7 +366,7 @@ impl Inner {
             Unauthenticated::Login => visitor.page_load,
         };
         if !login {
-            return Some(Verdict::respond(visitor.error(StatusCode::UNAUTHORIZED, "a login is needed")));
+            return Some(Verdict::respond(answer::login_needed(self, visitor)));
         }
         if browser.shared.as_ref().is_some_and(|shared| !shared.is_available()) {
             // A login could not end either.
@@ -361,7 +395,7 @@ impl Inner {
             (Ok(metadata), Some(browser)) => Verdict::respond(
                 login::begin_pushed(self, browser, visitor, &metadata, Some(continued)).await,
             ),
-            (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
+            (Err(error), _) => Verdict::respond(answer::unavailable(self, &error, errors, html)),
             (Ok(_), None) => Verdict::default(),
         }
     }
@@ -376,7 +410,7 @@ impl Inner {
             (Ok(metadata), Some(browser)) => {
                 Verdict::respond(login::begin_pushed(self, browser, visitor, &metadata, None).await)
             }
-            (Err(error), _) => Verdict::respond(answer::unavailable(&error, errors, html)),
+            (Err(error), _) => Verdict::respond(answer::unavailable(self, &error, errors, html)),
             (Ok(_), None) => Verdict::default(),
         }
     }
@@ -419,7 +453,20 @@ impl Opened {
         let objection = known.objection(&session, config);
         let misfit = inner.claim_schema.as_ref().and_then(|schema| known::misfit(schema, &session));
         let told = identity.into_iter().flatten();
-        let caller = Caller::of(config, Some(&session.subject), &known.documents(), told, objection);
+        let userinfo = session.userinfo.as_ref().map(|userinfo| STANDARD.encode(userinfo));
+        let shown = |token: &Option<Secret<String>>| token.as_ref().map(|token| token.expose().clone());
+        let part = |part: TokenPart| match part {
+            TokenPart::IdToken => shown(&session.id_token).map(Cow::Owned),
+            TokenPart::RefreshToken => shown(&session.refresh_token).map(Cow::Owned),
+            TokenPart::Userinfo => userinfo.as_deref().map(Cow::Borrowed),
+            TokenPart::AccessToken | TokenPart::Introspection => None,
+        };
+        let documents = known.documents();
+        let caller = Caller::of(config, Some(&session.subject), &documents, told, objection, &part);
+        let own = |part: TokenPart| (part == TokenPart::AccessToken).then(|| shown(&session.access_token));
+        let named = |downstream: bool| {
+            token_headers::told(&headers.named, downstream, |part| own(part).flatten().map(Cow::Owned))
+        };
         let access_token = session.access_token.as_ref().and_then(|token| match headers.access_token {
             AccessTokenHeader::None => None,
             AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, secret(token)?)),
@@ -428,13 +475,24 @@ impl Opened {
                 Some((AUTHORIZATION, secret(&value)?))
             }
         });
-        let texts = caller.weight() + access_token.iter().map(|(_, value)| value.len()).sum::<usize>();
+        let access_token: Box<[_]> = access_token.into_iter().chain(named(false)).collect();
+        let access_token_back: Box<[_]> = named(true).into();
+        let values = access_token.iter().chain(&access_token_back);
+        let texts = caller.weight() + values.map(|(_, value)| value.len()).sum::<usize>();
         // The session holds the tokens once more.
         let id_token = session.id_token.as_ref().map_or(0, |token| token.expose().len())
             + session.claims.as_ref().map_or(0, String::len);
         let weight = 2 * texts + id_token + session.userinfo.as_ref().map_or(0, String::len) + 512;
         let weight = weight + misfit.as_ref().map_or(0, |misfit| misfit.len());
-        Self { session, misfit, caller, access_token, issued_again: Cell::new(None), weight }
+        Self {
+            session,
+            misfit,
+            caller,
+            access_token,
+            access_token_back,
+            issued_again: Cell::new(None),
+            weight,
+        }
     }
 
     /// Whether a cookie that grew stale is to be issued anew with this answer. Sealing one costs more than the whole
@@ -455,9 +513,15 @@ impl Opened {
 
     /// What the upstream is told. An access token that is over is not among it.
     pub(super) fn edits(&self, now: UnixMillis) -> impl Iterator<Item = HeaderEdit> {
-        let access_token = self.access_token.as_ref().filter(|_| !self.is_over(now));
+        let access_token = self.access_token.iter().filter(move |_| !self.is_over(now));
         let headers = self.caller.told.iter().chain(access_token);
         headers.map(|(name, value)| HeaderEdit::Set(name.clone(), value.clone()))
+    }
+
+    /// What the client is told.
+    pub(super) fn answers(&self, now: UnixMillis) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let access_token = self.access_token_back.iter().filter(move |_| !self.is_over(now));
+        self.caller.back.iter().chain(access_token).cloned()
     }
 }
 

@@ -105,7 +105,8 @@ impl Inner {
                      page you came for and try again, at {}, where logins of it come back to",
                     browser.origin(&visitor)
                 );
-                Flow::respond(visitor.error(StatusCode::BAD_REQUEST, &why))
+                let reply = answer::login_failed(self, false, &why, &visitor);
+                Flow::respond(reply.unwrap_or_else(|| visitor.error(StatusCode::BAD_REQUEST, &why)))
             }
         }
     }
@@ -338,7 +339,9 @@ impl Inner {
                 (StatusCode::BAD_GATEWAY, "the identity provider did not complete the login".to_owned())
             }
         };
-        let reply = visitor.error(status, &message);
+        let by_provider = matches!(failed, Failed::Provider(_));
+        let reply = answer::login_failed(self, by_provider, &message, visitor);
+        let reply = reply.unwrap_or_else(|| visitor.error(status, &message));
         answer::set_cookies(reply, vec![browser.jar.forget(&login.state, visitor.https)])
     }
 }

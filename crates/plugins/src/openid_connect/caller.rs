@@ -1,29 +1,32 @@
 //! A verified caller, whichever way it came: what is decided of it once, and what is said of it on each request.
 
+use std::{borrow::Cow, sync::Arc};
+
 use base::UnixMillis;
 use gateway::{
-    consumer::{Attached, Consumers},
+    consumer::{Attached, Consumer, Consumers},
     plugin::{PluginRequest, Verdict},
     route::Route,
 };
 use http::{HeaderName, HeaderValue};
 use rp::bearer::Found;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    Config, Inner,
+    Config, Headers, Inner,
     assertion::Assertion,
-    claim_headers,
-    claims::{ClaimRef, Documents},
+    claim_headers::{self, ClaimHeader},
+    claims::{ClaimRef, ClaimRule, Documents},
+    token_headers::{self, TokenPart},
 };
 
 /// How a caller is found among the consumers.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
-    /// The claim that names it.
-    pub claim: ClaimRef,
-    /// What the claim holds.
-    pub by: ConsumerName,
+    /// The claims that name it; the first that is there counts.
+    pub claims: Vec<ClaimRef>,
+    /// What the claim holds: the first that leads to a consumer.
+    pub by: Vec<ConsumerName>,
     /// Whether a caller that is no consumer is refused.
     pub required: bool,
     /// Name of the consumer that such a caller counts as.
@@ -38,6 +41,79 @@ pub enum ConsumerName {
     Username,
     /// What another system calls it.
     CustomId,
+    /// The consumer's id.
+    Id,
+}
+
+impl ConsumerConfig {
+    /// What the claims call it.
+    fn name(&self, documents: &Documents<'_>) -> Option<Box<str>> {
+        let mut found = self.claims.iter().map(|claim| documents.find(claim));
+        name(found.find(|found| *found != Found::Nothing)?)
+    }
+
+    fn find<'c>(&self, name: &str, consumers: &'c Consumers) -> Option<&'c Arc<Consumer>> {
+        self.by.iter().find_map(|by| match by {
+            ConsumerName::Username => consumers.by_username(name),
+            ConsumerName::CustomId => consumers.by_custom_id(name),
+            ConsumerName::Id => consumers.by_id(name),
+        })
+    }
+}
+
+/// What is kept of a token that was judged once.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Whether it fails a rule.
+    pub(crate) forbidden: bool,
+    /// By what its consumer is found.
+    pub(crate) consumer: Option<Box<str>>,
+    /// What the upstream is told of its claims.
+    pub(crate) told: Box<[(HeaderName, HeaderValue)]>,
+    /// What the client is told of them.
+    pub(crate) back: Box<[(HeaderName, HeaderValue)]>,
+}
+
+/// What is asked and told of the claims of a token.
+#[derive(Clone, Debug, Default)]
+pub struct Judging {
+    /// Conditions over them.
+    pub rules: Vec<ClaimRule>,
+    /// Which consumer the caller is.
+    pub consumer: Option<ConsumerConfig>,
+    /// Headers that tell them to the upstream.
+    pub headers: Vec<ClaimHeader>,
+    /// Headers that tell them to the client.
+    pub back: Vec<ClaimHeader>,
+}
+
+/// Judges a token that was verified, or of which nothing can be read (`None`): by rules over claims it fails.
+pub(crate) fn judge_token(claims: Option<&Map<String, Value>>, judging: &Judging) -> Known {
+    let Some(claims) = claims else {
+        return Known { forbidden: !judging.rules.is_empty(), ..Known::default() };
+    };
+    let documents = Documents::of_token(claims);
+    Known {
+        forbidden: !documents.failing(&judging.rules).is_empty(),
+        consumer: judging.consumer.as_ref().and_then(|consumer| consumer.name(&documents)),
+        told: claim_headers::told(&judging.headers, &documents).into(),
+        back: claim_headers::told(&judging.back, &documents).into(),
+    }
+}
+
+/// The consumer of a token; the error: it has none where one is demanded.
+pub(crate) fn consumer_of(
+    known: &Known,
+    config: Option<&ConsumerConfig>,
+    consumers: &Consumers,
+) -> Result<Option<Attached>, ()> {
+    let Some(config) = config else { return Ok(None) };
+    let found = known.consumer.as_deref().and_then(|name| config.find(name, consumers));
+    match found {
+        Some(consumer) => Ok(Some(Attached::from(Arc::clone(consumer)))),
+        None if config.required => Err(()),
+        None => Ok(None),
+    }
 }
 
 /// What is known of a caller. All of it follows from claims, which do not change while the token or session is good.
@@ -46,6 +122,8 @@ pub(super) struct Caller {
     pub(super) objection: Option<Box<str>>,
     /// What the upstream is told of it.
     pub(super) told: Box<[(HeaderName, HeaderValue)]>,
+    /// What the client is told of it.
+    pub(super) back: Box<[(HeaderName, HeaderValue)]>,
     /// By what it is found among the consumers.
     consumer: Option<Box<str>>,
     assertion: Option<Assertion>,
@@ -74,18 +152,24 @@ pub(super) struct Introduction {
 const NO_CONSUMER: &str = "no consumer is known for this caller";
 
 impl Caller {
-    /// `told` is what the upstream is told beside the claims that the configuration names.
-    pub(super) fn of(
+    /// `told` is what the upstream is told beside the claims and parts that the configuration names.
+    pub(super) fn of<'v>(
         config: &Config,
         subject: Option<&str>,
         documents: &Documents<'_>,
         told: impl Iterator<Item = (HeaderName, HeaderValue)>,
         objection: Option<Box<str>>,
+        part: &dyn Fn(TokenPart) -> Option<Cow<'v, str>>,
     ) -> Self {
+        let Headers { named, back, .. } = &config.headers;
         let claims = claim_headers::told(&config.claim_headers, documents);
-        let consumer = config.consumer.as_ref().and_then(|consumer| name(documents.find(&consumer.claim)));
+        let parts = token_headers::told(named, false, part);
+        let mut answered = token_headers::told(named, true, part);
+        answered.extend(claim_headers::told(back, documents));
+        let consumer = config.consumer.as_ref().and_then(|consumer| consumer.name(documents));
         let assertion = config.assertion.as_ref().and_then(|assertion| assertion.of(subject, documents));
-        Self { objection, told: told.chain(claims).collect(), consumer, assertion }
+        let told = told.chain(claims).chain(parts).collect();
+        Self { objection, told, back: answered.into(), consumer, assertion }
     }
 
     /// About how many bytes it takes.
@@ -94,7 +178,7 @@ impl Caller {
             size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len()
         };
         let texts = self.objection.iter().chain(&self.consumer).map(|text| text.len()).sum::<usize>();
-        self.told.iter().map(header).sum::<usize>()
+        self.told.iter().chain(&self.back).map(header).sum::<usize>()
             + texts
             + self.assertion.as_ref().map_or(0, Assertion::weight)
     }
@@ -136,10 +220,7 @@ impl Inner {
     /// The consumer that the caller is. Looked up on every request: one that is deleted is nobody's from then on.
     fn consumer(&self, caller: &Caller, consumers: &Consumers) -> Result<Option<Attached>, Box<str>> {
         let Some(config) = &self.config.consumer else { return Ok(None) };
-        let found = caller.consumer.as_deref().and_then(|name| match config.by {
-            ConsumerName::Username => consumers.by_username(name),
-            ConsumerName::CustomId => consumers.by_custom_id(name),
-        });
+        let found = caller.consumer.as_deref().and_then(|name| config.find(name, consumers));
         let anonymous = || config.anonymous.as_deref().and_then(|name| consumers.by_username(name));
         match found.or_else(anonymous) {
             Some(consumer) => Ok(Some(Attached::from(consumer.clone()))),

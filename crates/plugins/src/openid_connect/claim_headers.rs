@@ -24,7 +24,7 @@ pub struct ClaimHeader {
 }
 
 /// Refuses names that are not free for a claim. `field` is where they are written.
-pub(super) fn check(field: &str, headers: &[ClaimHeader]) -> Result<(), ConfigError> {
+pub(crate) fn check(field: &str, headers: &[ClaimHeader]) -> Result<(), ConfigError> {
     if headers.len() > MAX_HEADERS {
         return Err(ConfigError::new(
             field,
@@ -80,11 +80,13 @@ pub(super) fn check_name(field: &str, name: &HeaderName) -> Result<(), ConfigErr
 /// Names by which other proxies say who the caller is, which the gate takes from every client and never sets itself.
 fn is_free_identity(name: &str) -> bool {
     is_same_header(name, "remote-user")
-        || ["x-auth-request-", "x-authenticated-user"].iter().any(|family| name.starts_with(family))
+        || ["x-auth-request-", "x-authenticated-user", "x-authenticated-groups"]
+            .iter()
+            .any(|family| name.starts_with(family))
 }
 
 /// Takes from the client what only the gate may say on this route, in every spelling that an upstream might fold.
-pub(super) fn remove_from<'a>(head: &mut RequestHead, names: impl Iterator<Item = &'a HeaderName> + Clone) {
+pub(crate) fn remove_from<'a>(head: &mut RequestHead, names: impl Iterator<Item = &'a HeaderName> + Clone) {
     let is_ours =
         |header: &HeaderName| names.clone().any(|name| is_same_header(name.as_str(), header.as_str()));
     while let Some(found) = found(&head.headers, is_ours) {

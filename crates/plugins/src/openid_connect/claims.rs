@@ -36,6 +36,8 @@ pub enum ClaimRule {
     Test(ClaimTest),
     /// At least one of these tests.
     AnyOf(Vec<ClaimTest>),
+    /// This claim is not there.
+    Absent(ClaimRef),
 }
 
 /// What the values of one claim must be. Values are compared as they are: letters with their case, no number with a
@@ -87,6 +89,11 @@ impl<'a> Documents<'a> {
         let name = |test: &ClaimTest| test.claim.path.to_string();
         let failing = rules.iter().filter_map(|rule| match rule {
             ClaimRule::Test(test) => (!self.holds(test)).then(|| name(test)),
+            // Whichever document has it.
+            ClaimRule::Absent(claim) => {
+                let has = |claims: &Map<String, Value>| claim.path.find(claims) != Found::Nothing;
+                self.named(claim.document).any(has).then(|| claim.path.to_string())
+            }
             ClaimRule::AnyOf(tests) => {
                 let any = tests.iter().any(|test| self.holds(test));
                 (!any).then(|| tests.iter().map(name).collect::<Vec<_>>().join(" or "))

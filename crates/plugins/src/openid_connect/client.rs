@@ -7,9 +7,9 @@ use base::{Random, Secret};
 use gateway::error::ConfigError;
 use jose::{Alg, JoseError, SigningKey};
 use oauth::{TokenType, dpop::ProofKey};
-use rp::provider::{Assertions, Client, Possession, TokenAuth};
+use rp::provider::{Assertions, Client, Endpoints, Possession, Provider, Providers, SourceConfig, TokenAuth};
 
-use super::{Config, Inner};
+use super::{Calls, Config, Inner, config::absolute};
 
 /// How assertions of who the client is are made (RFC 7523).
 #[derive(Clone, Debug)]
@@ -52,43 +52,94 @@ impl Config {
     }
 
     pub(super) fn client(&self, random: &Random) -> Result<Client, ConfigError> {
-        let (calls, assertion) = (&self.calls, &self.calls.assertion);
-        let signed_by = |symmetric: bool, default: Alg| {
-            assertion.alg.filter(|alg| alg.is_symmetric() == symmetric).unwrap_or(default)
-        };
-        let secret = self.client_secret.as_ref().map(|secret| {
-            let alg = signed_by(true, Alg::HS256);
-            SigningKey::from_hmac_secret(alg, String::new(), secret.expose().as_bytes())
-        });
-        let key = assertion.private_key.as_ref().map(|pem| {
-            let kid = assertion.key_id.clone().unwrap_or_default();
-            SigningKey::from_pem(signed_by(false, Alg::RS256), kid, pem.expose())
-        });
-        warn_of("client_secret", self.uses(TokenAuth::SecretJwt), secret.as_ref());
-        warn_of("client_rsa_private_key", self.uses(TokenAuth::PrivateKeyJwt), key.as_ref());
-        let assertions = Assertions {
-            secret,
-            key,
-            lifetime: assertion.lifetime,
-            audience: assertion.audience.clone(),
-            random: random.clone(),
-        };
-        let possession = calls.possession.as_ref().map(|possession| {
-            let key = SigningKey::from_pem(possession.alg, String::new(), possession.private_key.expose());
-            let key = key.and_then(ProofKey::new);
-            let key = key.map_err(|error| ConfigError::new("dpop.private_key", error.to_string()))?;
-            Ok(Arc::new(Possession::new(key, random.clone())))
-        });
-        Ok(Client {
-            client_id: self.client_id.clone(),
-            client_secret: self.client_secret.clone(),
-            assertions: Some(Arc::new(assertions)),
-            possession: possession.transpose()?,
-            token_auth: calls.token_auth,
-            introspection_auth: calls.introspection_auth,
-            timeout: calls.timeout,
-        })
+        let client = client_of(&self.client_id, self.client_secret.as_ref(), &self.calls, random)?;
+        let assertions = client.assertions.as_ref();
+        let secret = assertions.and_then(|assertions| assertions.secret.as_ref());
+        let key = assertions.and_then(|assertions| assertions.key.as_ref());
+        warn_of("client_secret", self.uses(TokenAuth::SecretJwt), secret);
+        warn_of("client_rsa_private_key", self.uses(TokenAuth::PrivateKeyJwt), key);
+        Ok(client)
     }
+}
+
+/// The provider that `calls` go to. Errors name fields as the APISIX dialect does, and endpoints as Kong's.
+pub(crate) fn provider_of(
+    discovery: &str,
+    issuers: &[String],
+    calls: &Calls,
+    providers: &Providers,
+) -> Result<Arc<Provider>, ConfigError> {
+    let Endpoints { authorization, token, userinfo, revocation, end_session, jwks } = &calls.endpoints;
+    for (field, endpoint) in
+        [("authorization_endpoint", authorization), ("end_session_endpoint", end_session)]
+    {
+        endpoint.as_deref().map_or(Ok(()), |endpoint| absolute(field, endpoint))?;
+    }
+    for (field, endpoint) in [
+        ("token_endpoint", token),
+        ("userinfo_endpoint", userinfo),
+        ("revocation_endpoint", revocation),
+        ("jwks_endpoint", jwks),
+    ] {
+        let permitted = endpoint.as_deref().map_or(Ok(()), |endpoint| providers.permits(endpoint));
+        permitted.map_err(|error| ConfigError::new(field, error.to_string()))?;
+    }
+    let source = SourceConfig {
+        discovery_url: discovery.to_owned(),
+        verify_tls: calls.verify_tls,
+        timeout: calls.timeout,
+        jwks_ttl: calls.jwks_ttl,
+        metadata_ttl: calls.metadata_ttl,
+        keep_alive: calls.keep_alive,
+        proxies: calls.proxies.clone(),
+        issuers: issuers.to_vec(),
+        endpoints: calls.endpoints.clone(),
+        headers: calls.discovery_headers.clone(),
+    };
+    providers.provider(&source).map_err(|error| ConfigError::new("discovery", error.to_string()))
+}
+
+/// The client of this id, with what it proves itself by.
+pub(crate) fn client_of(
+    client_id: &str,
+    client_secret: Option<&Secret<String>>,
+    calls: &Calls,
+    random: &Random,
+) -> Result<Client, ConfigError> {
+    let assertion = &calls.assertion;
+    let signed_by = |symmetric: bool, default: Alg| {
+        assertion.alg.filter(|alg| alg.is_symmetric() == symmetric).unwrap_or(default)
+    };
+    let secret = client_secret.map(|secret| {
+        let alg = signed_by(true, Alg::HS256);
+        SigningKey::from_hmac_secret(alg, String::new(), secret.expose().as_bytes())
+    });
+    let key = assertion.private_key.as_ref().map(|pem| {
+        let kid = assertion.key_id.clone().unwrap_or_default();
+        SigningKey::from_pem(signed_by(false, Alg::RS256), kid, pem.expose())
+    });
+    let assertions = Assertions {
+        secret,
+        key,
+        lifetime: assertion.lifetime,
+        audience: assertion.audience.clone(),
+        random: random.clone(),
+    };
+    let possession = calls.possession.as_ref().map(|possession| {
+        let key = SigningKey::from_pem(possession.alg, String::new(), possession.private_key.expose());
+        let key = key.and_then(ProofKey::new);
+        let key = key.map_err(|error| ConfigError::new("dpop.private_key", error.to_string()))?;
+        Ok(Arc::new(Possession::new(key, random.clone())))
+    });
+    Ok(Client {
+        client_id: client_id.to_owned(),
+        client_secret: client_secret.cloned(),
+        assertions: Some(Arc::new(assertions)),
+        possession: possession.transpose()?,
+        token_auth: calls.token_auth,
+        introspection_auth: calls.introspection_auth,
+        timeout: calls.timeout,
+    })
 }
 
 /// A key that cannot sign is taken, as APISIX takes it, for the calls that need it to fail with its name.

@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::{error::ConfigError, is_same_header};
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
-    provider::{Introspecting, Proxies, TokenAuth},
+    provider::{Endpoints, Introspecting, Proxies, TokenAuth},
     session::{CookieSettings, Lifetimes, RedisSettings, SameSite},
 };
 use serde_json::Value;
@@ -21,6 +21,7 @@ use super::{
     login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack},
     proof::RequiredProof,
     source::TokenSource,
+    token_headers::{self, TokenHeader, TokenPart},
 };
 
 /// Longer is a mistake: no client waits so long.
@@ -86,6 +87,31 @@ pub struct Config {
     pub claim_schema: Option<Value>,
     /// What is told to the upstream.
     pub headers: Headers,
+    /// What clients are told in place of the plugin's own words.
+    pub words: Words,
+}
+
+/// What clients are told in place of the plugin's own words.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// To those who are not known: 401.
+    pub unauthorized: Option<String>,
+    /// To those who may not: 403.
+    pub forbidden: Option<String>,
+    /// Where the provider is down: 500 instead of 503.
+    pub unexpected: Option<String>,
+    /// Where those who are not known are sent in place of the 401.
+    pub unauthorized_redirect: Option<String>,
+    /// Where those who may not are sent in place of the 403.
+    pub forbidden_redirect: Option<String>,
+    /// Where everybody is sent in place of the 500.
+    pub unexpected_redirect: Option<String>,
+    /// Whether `WWW-Authenticate` leaves the error out.
+    pub hides_errors: bool,
+    /// Whether a message says, behind its own words, why.
+    pub shows_reasons: bool,
+    /// Whether a session ends with the first request that it may not make.
+    pub ends_forbidden_sessions: bool,
 }
 
 /// How the provider is called.
@@ -103,6 +129,10 @@ pub struct Calls {
     pub keep_alive: bool,
     /// The way to it through proxies; `None`: that of the process.
     pub proxies: Option<Arc<Proxies>>,
+    /// Endpoints in place of those that discovery names.
+    pub endpoints: Endpoints,
+    /// Further headers of the request for the discovery document.
+    pub discovery_headers: HeaderMap,
     /// Client authentication at the token and revocation endpoints.
     pub token_auth: TokenAuth,
     /// Client authentication at the introspection endpoint.
@@ -130,6 +160,11 @@ pub struct BearerConfig {
     pub optional: bool,
     /// Verify on every request, without a cache.
     pub uncached: bool,
+    /// Whether the userinfo endpoint is asked about tokens that are no JWTs and that no introspection endpoint is asked
+    /// about.
+    pub userinfo: bool,
+    /// Whether the upstream does not see a token where the client sent it, but where it is told.
+    pub hides: bool,
     /// Separates the cached verdicts of routes that say so.
     pub cache_segment: Option<String>,
     /// Which proofs of possession it needs.
@@ -156,6 +191,8 @@ pub enum Verification {
     Introspection(Introspection),
     /// JWTs by the provider's keys, other tokens by its introspection endpoint.
     Discovered(Introspection),
+    /// The userinfo endpoint alone.
+    Userinfo,
 }
 
 /// How an introspection endpoint is asked.
@@ -205,7 +242,7 @@ pub struct LoginConfig {
     pub unauthenticated: Unauthenticated,
     /// Whether a session counts only right after its login, so that each visit goes through the provider.
     pub force_reauthorize: bool,
-    /// Path that ends the session.
+    /// Path that ends the session; empty: there is none.
     pub logout_path: String,
     /// Where the browser goes after that: an absolute URL or a path.
     pub post_logout_redirect_uri: Option<String>,
@@ -262,7 +299,7 @@ pub enum Unauthenticated {
 }
 
 /// What the upstream is told about a request that is authenticated.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Headers {
     /// The access token.
     pub access_token: AccessTokenHeader,
@@ -274,6 +311,10 @@ pub struct Headers {
     pub userinfo: bool,
     /// `X-Refresh-Token`. Sessions only.
     pub refresh_token: bool,
+    /// Tokens, and what endpoints said of them, in headers of these names.
+    pub named: Vec<TokenHeader>,
+    /// Headers that tell claims to the client.
+    pub back: Vec<ClaimHeader>,
 }
 
 /// Where the upstream finds the access token.
@@ -298,8 +339,10 @@ impl Config {
         }
         let local = self.bearer.as_ref().is_some_and(|bearer| {
             let BearerConfig { verification, additional_issuers, .. } = bearer;
-            let public =
-                !matches!(verification, Verification::Introspection(_) | Verification::SymmetricKey { .. });
+            let public = !matches!(
+                verification,
+                Verification::Introspection(_) | Verification::SymmetricKey { .. } | Verification::Userinfo
+            );
             public || !additional_issuers.is_empty()
         });
         if local && self.alg.is_some_and(Alg::is_symmetric) {
@@ -322,6 +365,8 @@ impl Config {
             return Err(ConfigError::new("client_jwt_assertion_expires_in", reason));
         }
         claim_headers::check("claim_headers", &self.claim_headers)?;
+        claim_headers::check("claim_headers", &self.headers.back)?;
+        token_headers::check(&self.headers.named)?;
         if let Some(assertion) = &self.assertion {
             assertion.check()?;
             let name = assertion.header.as_str();
@@ -348,12 +393,17 @@ impl Config {
         let tests = self.claim_rules.iter().flat_map(|rule| match rule {
             ClaimRule::Test(test) => std::slice::from_ref(test),
             ClaimRule::AnyOf(tests) => tests,
+            ClaimRule::Absent(_) => &[],
+        });
+        let absent = self.claim_rules.iter().filter_map(|rule| match rule {
+            ClaimRule::Absent(claim) => Some(claim),
+            _ => None,
         });
         let asserted =
             self.assertion.iter().flat_map(|assertion| assertion.claims.iter().map(|(_, claim)| claim));
-        let headers = self.claim_headers.iter().map(|header| &header.claim);
-        let consumer = self.consumer.iter().map(|consumer| &consumer.claim);
-        tests.map(|test| &test.claim).chain(headers).chain(asserted).chain(consumer)
+        let headers = self.claim_headers.iter().chain(&self.headers.back).map(|header| &header.claim);
+        let consumer = self.consumer.iter().flat_map(|consumer| &consumer.claims);
+        tests.map(|test| &test.claim).chain(absent).chain(headers).chain(asserted).chain(consumer)
     }
 
     /// Whether a session's claims are looked into.
@@ -363,7 +413,8 @@ impl Config {
 
     /// Whether what the userinfo endpoint says may decide anything.
     pub(super) fn looks_into_userinfo(&self) -> bool {
-        self.claims().any(|claim| matches!(claim.document, Document::Any | Document::Userinfo))
+        let named = self.headers.named.iter().any(|header| header.part == TokenPart::Userinfo);
+        named || self.claims().any(|claim| matches!(claim.document, Document::Any | Document::Userinfo))
     }
 }
 
@@ -415,7 +466,9 @@ impl LoginConfig {
         if let Some(target) = &self.post_logout_redirect_uri {
             absolute_or_path("post_logout_redirect_uri", target)?;
         }
-        absolute_or_path("logout_path", &self.logout_path)?;
+        if !self.logout_path.is_empty() {
+            absolute_or_path("logout_path", &self.logout_path)?;
+        }
         if let Some(endpoint) = &self.pushing.endpoint {
             absolute("par.endpoint", endpoint)?;
         }
@@ -496,7 +549,7 @@ fn is_path(text: &str) -> bool {
     path && text.bytes().all(|byte| byte > b' ') && Uri::try_from(text).is_ok()
 }
 
-fn absolute(field: &str, text: &str) -> Result<(), ConfigError> {
+pub(super) fn absolute(field: &str, text: &str) -> Result<(), ConfigError> {
     let uri = Uri::try_from(text).ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
     match uri.as_ref().and_then(Uri::authority) {
         Some(authority) if !authority.as_str().contains('@') => Ok(()),

@@ -57,6 +57,8 @@ pub(super) struct Issuer {
     typed: bool,
     required_scopes: Vec<String>,
     claim_rules: Vec<ClaimRule>,
+    /// Whether the userinfo endpoint is asked about tokens of which nobody else can be.
+    pub(super) userinfo: bool,
 }
 
 /// By whom tokens are verified.
@@ -65,6 +67,7 @@ pub(super) enum Verifier {
     Jwks,
     Introspection(Introspection),
     Discovered(Introspection),
+    Userinfo,
 }
 
 /// What is done about a token of one provider.
@@ -73,6 +76,8 @@ pub(super) enum Way<'a> {
     Keys,
     /// An endpoint is asked.
     Introspect(&'a Introspection),
+    /// The userinfo endpoint is asked.
+    Userinfo,
     /// Nothing can be.
     Refuse(Refusal),
 }
@@ -163,6 +168,7 @@ impl Issuer {
             Verification::Jwks => (Verifier::Jwks, public),
             Verification::Introspection(how) => (Verifier::Introspection(how.clone()), public),
             Verification::Discovered(how) => (Verifier::Discovered(how.clone()), public),
+            Verification::Userinfo => (Verifier::Userinfo, public),
         };
         Ok(Self {
             provider: Arc::clone(provider),
@@ -174,6 +180,7 @@ impl Issuer {
             typed: bearer.typed,
             required_scopes: config.required_scopes.clone(),
             claim_rules: config.claim_rules.clone(),
+            userinfo: bearer.userinfo,
         })
     }
 
@@ -193,6 +200,8 @@ impl Issuer {
             keep_alive: config.calls.keep_alive,
             proxies: config.calls.proxies.clone(),
             issuers: issuer.issuers.clone(),
+            endpoints: Default::default(),
+            headers: Default::default(),
         };
         let provider = services.providers.provider(&source);
         let mut audience = bearer.audience.clone();
@@ -209,6 +218,7 @@ impl Issuer {
             typed: bearer.typed,
             required_scopes: issuer.required_scopes.as_ref().unwrap_or(&config.required_scopes).clone(),
             claim_rules: issuer.claim_rules.as_ref().unwrap_or(&config.claim_rules).clone(),
+            userinfo: false,
         })
     }
 
@@ -243,6 +253,8 @@ impl Issuer {
         match &self.verifier {
             Verifier::Introspection(introspection) => Way::Introspect(introspection),
             Verifier::Discovered(introspection) if dots != 2 => Way::Introspect(introspection),
+            Verifier::Userinfo => Way::Userinfo,
+            Verifier::Jwks if dots != 2 && self.userinfo => Way::Userinfo,
             _ if dots == 4 => Way::Refuse(Refusal::Encrypted),
             Verifier::Key(_) | Verifier::Jwks | Verifier::Discovered(_) => Way::Keys,
         }

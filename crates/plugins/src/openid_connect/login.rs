@@ -81,6 +81,11 @@ fn is_pushed(browser: &Browser, metadata: &ProviderMetadata) -> bool {
     browser.config.pushing.enabled || metadata.require_pushed_authorization_requests == Some(true)
 }
 
+fn stuck(inner: &Inner, visitor: &Visitor, why: &str) -> Reply {
+    let reply = answer::login_failed(inner, true, &why, visitor);
+    reply.unwrap_or_else(|| visitor.error(StatusCode::BAD_GATEWAY, why))
+}
+
 fn depart(
     inner: &Inner,
     browser: &Browser,
@@ -97,14 +102,12 @@ fn depart(
             let cookies = browser.jar.remember(login, &visitor.cookies(), visitor.https);
             answer::redirect(visitor.redirect_status(), &location, cookies)
         }
-        Err(Stuck::NoPlace) => {
-            visitor.error(StatusCode::BAD_GATEWAY, "the identity provider names no place to log in")
-        }
+        Err(Stuck::NoPlace) => stuck(inner, visitor, "the identity provider names no place to log in"),
         Err(Stuck::Refused(error)) => {
             tracing::warn!(%error, "a login is not begun");
-            visitor.error(StatusCode::BAD_GATEWAY, "the identity provider does not take the login's request")
+            stuck(inner, visitor, "the identity provider does not take the login's request")
         }
-        Err(Stuck::Unavailable(error)) => answer::unavailable(&error, errors, html),
+        Err(Stuck::Unavailable(error)) => answer::unavailable(inner, &error, errors, html),
     }
 }
 

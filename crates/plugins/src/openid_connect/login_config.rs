@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use base::Secret;
-use gateway::error::ConfigError;
+use gateway::{error::ConfigError, plugin::RequestHead};
 use jose::jwe::DecryptionKey;
 
 use super::{
@@ -28,6 +28,9 @@ pub struct WayBack {
     pub mode: ResponseMode,
     /// Path at which it arrives here, where something in front of the gate changes the redirect URI's.
     pub local_path: Option<String>,
+    /// Whether the place that the provider sends the browser back to is also a page: then it is the way back only where
+    /// the query holds an answer. Without a redirect URI, every page is its own.
+    pub is_page: bool,
     /// `http` or `https` for addresses of this host that the gate makes up, in place of the connection's own.
     pub scheme: Option<&'static str>,
 }
@@ -60,10 +63,30 @@ pub struct LogoutConfig {
     pub id_token_hint: bool,
     /// Whether a logout names the client also where the ID token does.
     pub client_id: bool,
+    /// Whether the address to return to is told nothing where the provider has no place for logouts.
+    pub bare: bool,
+    /// End of the paths that end the session.
+    pub suffix: Option<String>,
+    /// Argument of the query that ends the session, whatever its value.
+    pub argument: Option<String>,
+    /// Methods by which the two do so.
+    pub methods: Vec<String>,
     /// Path at which the provider tells of sessions that ended there (OIDC Back-Channel Logout 1.0).
     pub backchannel_path: Option<String>,
     /// Path that the provider loads in a frame to end the browser's session (OIDC Front-Channel Logout 1.0).
     pub frontchannel_path: Option<String>,
+}
+
+impl LogoutConfig {
+    /// Whether a request ends the session by the end of its path, or by an argument.
+    pub(super) fn is_asked_for(&self, head: &RequestHead) -> bool {
+        let by_path = || self.suffix.as_deref().is_some_and(|suffix| head.path().ends_with(suffix));
+        let by_argument = || {
+            let pairs = || form_urlencoded::parse(head.query().unwrap_or_default().as_bytes());
+            self.argument.as_deref().is_some_and(|name| pairs().any(|(own, _)| own == name))
+        };
+        self.methods.iter().any(|method| head.method == method.as_str()) && (by_path() || by_argument())
+    }
 }
 
 /// The keys that ID tokens are encrypted for, as they were written: PEM, a JWK, or a JWK Set.

@@ -121,6 +121,9 @@ impl Inner {
         let is_own = own.is_some();
         let end_session = own.or_else(|| metadata.end_session_endpoint.clone());
         let is_provider = end_session.is_some() && !is_own;
+        if logout.bare && end_session.is_none() {
+            return after;
+        }
         let Some(target) = end_session.or_else(|| after.clone()) else {
             let mut url = Url::parse(metadata.ping_end_session_endpoint.as_deref()?).ok()?;
             url.query_pairs_mut().append_pair("TargetResource", &browser.origin(visitor));

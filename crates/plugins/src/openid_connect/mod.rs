@@ -29,7 +29,8 @@ mod refresh;
 mod shared;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod token_headers;
 mod tokens;
 mod userinfo;
 mod visitor;
@@ -37,33 +38,40 @@ mod visitor;
 use std::{any::Any, fmt, sync::Arc};
 
 use aws_lc_rs::digest;
-use base::{Clock, Keyring, Random};
+use base::{Clock, Keyring, Random, Secret};
 use gateway::{
     error::ConfigError,
-    plugin::{Flow, Phases, Plugin, PluginRequest},
+    plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead, Suspended},
 };
+use http::HeaderName;
 use rp::{
     assertion::AssertionKeys,
     bearer::{Revocations, SeenProofs},
-    provider::{Client, Provider, ProviderError, Providers, SourceConfig},
+    provider::{Client, Provider, ProviderError, Providers},
     session::{EndedSessions, RedisLinks, Refreshes, UsedStates, UsedTokens},
 };
 
 pub use assertion::AssertionConfig;
-pub use caller::{ConsumerConfig, ConsumerName};
+pub use caller::{ConsumerConfig, ConsumerName, Judging};
 pub use claim_headers::ClaimHeader;
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
 pub use client::{ClientAssertionConfig, PossessionConfig};
 pub use config::{
     AccessTokenHeader, AudienceRule, BearerConfig, Calls, Config, Headers, Introspection, LoginConfig,
-    Pushing, Unauthenticated, Verification,
+    Pushing, Unauthenticated, Verification, Words,
 };
 
 pub use issuers::IssuerConfig;
 pub use login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack};
 pub use proof::RequiredProof;
-pub use source::TokenSource;
+pub(crate) use source::ACCESS_TOKEN;
+pub use source::{Places, TokenSource};
+pub use token_headers::{TokenHeader, TokenPart};
 
+pub(crate) use caller::{Known as KnownCaller, consumer_of, judge_token};
+pub(crate) use claim_headers::{check as check_claim_headers, remove_from as remove_headers};
+pub(crate) use client::{client_of, provider_of};
+pub(crate) use token_headers::{check as check_token_headers, told as told_tokens};
 pub(crate) use tokens::{Unverified, verify_by_jwks};
 
 use crate::json_schema::JsonSchema;
@@ -104,25 +112,19 @@ pub struct Services {
 /// # Errors
 ///
 /// When the configuration could not work or would not be safe; the field is named as in the APISIX dialect.
-pub fn compile(mut config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
+pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
+    Ok(Arc::new(compile_whole(config, services)?))
+}
+
+/// As [`compile`], for a plugin that asks this one in an order of its own.
+pub(crate) fn compile_whole(mut config: Config, services: &Services) -> Result<OpenidConnect, ConfigError> {
     config.check()?;
     if let Some(login) = &config.login {
         // What a session does not keep, the upstream is not told.
         config.headers.id_token &= login.contents.claims;
         config.headers.raw_id_token &= login.contents.id_token;
     }
-    let source = SourceConfig {
-        discovery_url: config.discovery.clone(),
-        verify_tls: config.calls.verify_tls,
-        timeout: config.calls.timeout,
-        jwks_ttl: config.calls.jwks_ttl,
-        metadata_ttl: config.calls.metadata_ttl,
-        keep_alive: config.calls.keep_alive,
-        proxies: config.calls.proxies.clone(),
-        issuers: config.issuers.clone(),
-    };
-    let provider = services.providers.provider(&source);
-    let provider = provider.map_err(|error| ConfigError::new("discovery", error.to_string()))?;
+    let provider = provider_of(&config.discovery, &config.issuers, &config.calls, &services.providers)?;
     let introspection = config.bearer.as_ref().and_then(BearerConfig::introspection);
     let introspection = introspection.and_then(|introspection| introspection.how.endpoint.as_ref());
     let pushing = config.login.as_ref().and_then(|login| login.pushing.endpoint.as_ref());
@@ -144,11 +146,11 @@ pub fn compile(mut config: Config, services: &Services) -> Result<Arc<dyn Plugin
         .transpose()?;
     let services = services.clone();
     let inner = Inner { config, provider, client, claim_schema, bearer, browser, services };
-    Ok(Arc::new(OpenidConnect(Arc::new(inner))))
+    Ok(OpenidConnect(Arc::new(inner)))
 }
 
 /// The compiled plugin.
-struct OpenidConnect(Arc<Inner>);
+pub(crate) struct OpenidConnect(Arc<Inner>);
 
 /// What a suspended phase takes with it.
 struct Inner {
@@ -172,29 +174,86 @@ impl Plugin for OpenidConnect {
 
     /// An access token wins over a session cookie; their claims are never mixed.
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
+        self.prepare(request)
+            .or_else(|| self.by_token(request))
+            .or_else(|| self.by_session(request))
+            .unwrap_or_else(|| self.by_nothing(request))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl OpenidConnect {
+    /// Takes from the request what only the gate may say, and answers where it is asked for its own keys.
+    pub(crate) fn prepare(&self, request: &mut PluginRequest<'_>) -> Option<Flow> {
         let inner = &self.0;
         let assertion = inner.config.assertion.as_ref();
         if let Some(reply) =
             assertion.and_then(|assertion| assertion.published(request.head, &inner.services.assertion_keys))
         {
-            return Flow::respond(reply);
+            return Some(Flow::respond(reply));
         }
-        if assertion.is_some() || !inner.config.claim_headers.is_empty() {
+        let headers = &inner.config.headers;
+        if assertion.is_some() || !inner.config.claim_headers.is_empty() || !headers.named.is_empty() {
             let claims = inner.config.claim_headers.iter().map(|header| &header.name);
-            let names = claims.chain(assertion.map(|assertion| &assertion.header));
+            // In `Authorization` may be what the caller is known by; it is replaced by what it is known as.
+            let tokens = headers.named.iter().filter(|header| !header.downstream).map(|header| &header.name);
+            let read = |name: &HeaderName| inner.bearer.as_ref().is_some_and(|bearer| bearer.reads(name));
+            let tokens = tokens.filter(|name| **name != http::header::AUTHORIZATION && !read(name));
+            let names = claims.chain(tokens).chain(assertion.map(|assertion| &assertion.header));
             claim_headers::remove_from(request.head, names);
         }
-        if let Some(flow) = inner.bearer.as_ref().and_then(|bearer| bearer.judge(inner, request)) {
-            return flow;
-        }
-        match &inner.browser {
-            Some(browser) => browser.judge(inner, request),
-            None => Flow::respond(answer::no_token(inner, request.errors(), request.head.prefers_html())),
+        None
+    }
+
+    /// What becomes of the request by the access token that it brings. `None`: it brings none.
+    pub(crate) fn by_token(&self, request: &mut PluginRequest<'_>) -> Option<Flow> {
+        self.0.bearer.as_ref()?.judge(&self.0, request)
+    }
+
+    /// What becomes of the request by its cookies, or because it belongs to a login or logout. `None`: it has no session.
+    pub(crate) fn by_session(&self, request: &mut PluginRequest<'_>) -> Option<Flow> {
+        self.0.browser.as_ref()?.judge(&self.0, request)
+    }
+
+    /// What becomes of a request that has neither.
+    pub(crate) fn by_nothing(&self, request: &mut PluginRequest<'_>) -> Flow {
+        match &self.0.browser {
+            Some(_) => self.0.turn_away(request),
+            None => Flow::respond(bearer::without_token(&self.0, request)),
         }
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
+    /// Whether a token in the body counts.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        self.0.bearer.as_ref().is_some_and(Bearer::reads_bodies)
+    }
+
+    /// Whether the upstream does not see tokens where clients sent them.
+    pub(crate) fn hides_tokens(&self) -> bool {
+        self.0.config.bearer.as_ref().is_some_and(|bearer| bearer.hides)
+    }
+
+    /// Judges a token that was found in the body of `request`.
+    pub(crate) fn judge_later(
+        &self,
+        request: &mut PluginRequest<'_>,
+    ) -> impl FnOnce(Secret<String>) -> Suspended + use<> {
+        bearer::later(&self.0, request)
+    }
+
+    /// Takes the token out of what goes upstream.
+    pub(crate) fn hide_token(&self, head: &mut RequestHead) {
+        if let Some(bearer) = &self.0.bearer {
+            bearer.hide(head, false);
+        }
+    }
+
+    /// The token of a request, as far as it is one.
+    pub(crate) fn token<'r>(&self, head: &'r RequestHead) -> Option<&'r str> {
+        self.0.bearer.as_ref()?.token(head)
     }
 }
 

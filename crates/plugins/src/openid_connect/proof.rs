@@ -19,7 +19,10 @@ use rp::{
     session::{SharedProofs, StorageError},
 };
 
-use super::Inner;
+use super::{
+    Inner,
+    answer::{self, unproven},
+};
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// How old a proof may be, beside what clocks may differ.
@@ -199,12 +202,14 @@ impl Unproven {
     pub(super) fn reply(self, inner: &Inner, by_dpop: bool, errors: ErrorBody, html: bool) -> Reply {
         match self {
             Self::Token(refusal) if by_dpop || refusal == Refusal::ProofMissing => {
-                refused(refusal, errors, html)
+                refused(inner, refusal, errors, html)
             }
-            Self::Token(refusal) => super::answer::refused(inner, refusal, errors, html),
-            Self::NotOne => unproven("invalid_dpop_proof", "there is not one DPoP header", errors, html),
-            Self::Proof(error) => unproven(error.code(), &error.to_string(), errors, html),
-            Self::Again => unproven("invalid_dpop_proof", "the proof was used before", errors, html),
+            Self::Token(refusal) => answer::refused(inner, refusal, errors, html),
+            Self::NotOne => {
+                unproven(inner, "invalid_dpop_proof", "there is not one DPoP header", errors, html)
+            }
+            Self::Proof(error) => unproven(inner, error.code(), &error.to_string(), errors, html),
+            Self::Again => unproven(inner, "invalid_dpop_proof", "the proof was used before", errors, html),
             Self::Full => {
                 tracing::warn!("the record of proofs of possession is full, so none is taken");
                 let why = "too many proofs of possession at once";
@@ -219,8 +224,8 @@ impl Unproven {
 }
 
 /// 401 to a token that came as one that is bound to a key.
-pub(super) fn refused(refusal: Refusal, errors: ErrorBody, html: bool) -> Reply {
-    unproven("invalid_token", &refusal.to_string(), errors, html)
+pub(super) fn refused(inner: &Inner, refusal: Refusal, errors: ErrorBody, html: bool) -> Reply {
+    unproven(inner, "invalid_token", &refusal.to_string(), errors, html)
 }
 
 /// Adds the challenge of RFC 9449 to an answer that asks for a token, where the route takes such tokens only.
@@ -230,15 +235,6 @@ pub(super) fn ask(inner: &Inner, mut reply: Reply) -> Reply {
         && let Ok(value) = HeaderValue::try_from(dpop::challenge(&[]))
     {
         reply.headers_mut().append(WWW_AUTHENTICATE, value);
-    }
-    reply
-}
-
-fn unproven(error: &str, why: &str, errors: ErrorBody, html: bool) -> Reply {
-    let mut reply = errors.reply(StatusCode::UNAUTHORIZED, "the access token is not accepted", html);
-    if let Ok(value) = HeaderValue::try_from(dpop::challenge(&[("error", error), ("error_description", why)]))
-    {
-        reply.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
     reply
 }

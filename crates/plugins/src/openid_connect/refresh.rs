@@ -68,11 +68,13 @@ impl Inner {
         let introduced = self.introduce(&opened.caller, &visitor.place(), opened.session.ends, now);
         let introduction = match introduced {
             Ok(introduction) => introduction,
-            Err(objection) => return Verdict::respond(answer::forbidden(&objection)),
+            Err(objection) => {
+                return Verdict::respond(self.forbid(&objection, visitor));
+            }
         };
         let mut verdict = Verdict {
             request: opened.edits(now).collect(),
-            response: answer::cookie_headers(cookies),
+            response: answer::cookie_headers(cookies).into_iter().chain(opened.answers(now)).collect(),
             ..Verdict::default()
         };
         introduction.join(&mut verdict);

@@ -56,10 +56,10 @@ pub(super) struct Shown {
 
 impl Browser {
     /// What becomes of a request by the ticket in its cookies.
-    pub(super) fn judge_shared(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Flow {
+    pub(super) fn judge_shared(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
         // A cookie that came over plain http may be anybody's by now, and no new one is set there.
         if !is_private(request) {
-            return inner.turn_away(request);
+            return None;
         }
         let https = request.peer.https;
         let now = inner.services.clock.now();
@@ -69,16 +69,16 @@ impl Browser {
             let is_well = self.standing(inner, &opened.session, now) == Standing::Good;
             let is_settled = is_well && !self.is_unsure(&opened.session, now);
             if is_settled && !(opened.is_over(now) && self.config.renew) {
-                return inner.pass(opened, request, now);
+                return Some(inner.pass(opened, request, now));
             }
         }
         let shown = self.shown(&Cookies::read(&request.head.headers), https);
         if shown.is_empty() {
-            return inner.turn_away(request);
+            return None;
         }
         let (inner, visitor) = (Arc::clone(inner), Visitor::of(request));
         inner.remove_credentials(request.head, https);
-        Flow::Suspend(Box::pin(async move { inner.look_up(visitor, shown).await }))
+        Some(Flow::Suspend(Box::pin(async move { inner.look_up(visitor, shown).await })))
     }
 
     /// What this core was told not long ago.

@@ -60,6 +60,28 @@ impl Inner {
         }
     }
 
+    /// The claims of whose access token this is; `None`: the endpoint does not take it.
+    pub(super) async fn claims_of(
+        &self,
+        token: &Secret<String>,
+    ) -> Result<Option<Map<String, Value>>, ProviderError> {
+        let refused = |error: &ProviderError| {
+            error.denial().is_some() || matches!(error, ProviderError::Status { status: 400 | 401 | 403, .. })
+        };
+        match self.asked_for_userinfo(token).await {
+            // OIDC Core 5.3.2: the subject is always there.
+            Ok(claims) if claims.get("sub").is_some_and(Value::is_string) => Ok(Some(claims)),
+            Ok(_) => Ok(None),
+            Err(Without::Provider(error)) if refused(&error) => Ok(None),
+            Err(Without::Provider(error) | Without::Unverified(Unverified::Provider(error))) => Err(error),
+            Err(Without::NoEndpoint) => Err(ProviderError::Missing("userinfo_endpoint")),
+            Err(error) => {
+                tracing::warn!(%error, "what the userinfo endpoint says is not taken");
+                Ok(None)
+            }
+        }
+    }
+
     async fn asked_for_userinfo(&self, token: &Secret<String>) -> Result<Map<String, Value>, Without> {
         match self.provider.userinfo(&self.client, token).await {
             Ok(Userinfo::Plain(claims)) => Ok(claims),

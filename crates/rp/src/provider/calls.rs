@@ -151,6 +151,21 @@ impl Provider {
         self.introspections().answer(key, self.now(), ask, until).await
     }
 
+    /// The same for what another endpoint says of a token, which `ask` finds out. `key` stands for all that the answer
+    /// depends on, the token included.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ask`, which all who waited for it share.
+    pub async fn remembered(
+        &self,
+        key: [u8; 32],
+        ask: impl Future<Output = Result<Option<Introspected>, ProviderError>>,
+        until: impl FnOnce(Option<&Introspected>) -> Option<UnixMillis>,
+    ) -> Result<Option<Introspected>, ProviderError> {
+        self.introspections().answer(key, self.now(), ask, until).await
+    }
+
     /// What the provider says of the user an access token is for (OIDC Core 5.3). Whose claims they are is for the
     /// caller to check: `sub` must be the ID token's.
     ///

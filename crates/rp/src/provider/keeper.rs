@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use base::{Clock, UnixMillis};
 use fetch::{Fetcher, Proxies, Refusal};
+use http::HeaderMap;
 use jose::KeySet;
 use oauth::ProviderMetadata;
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
 };
 use url::Url;
 
-use super::{ProviderError, SourceConfig, introspections::Introspections, refresher::Refresher};
+use super::{Endpoints, ProviderError, SourceConfig, introspections::Introspections, refresher::Refresher};
 
 /// How long metadata are used before they are fetched again, where nothing else is said.
 const METADATA_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) keep_alive: bool,
     pub(super) proxies: Option<Arc<Proxies>>,
     pub(super) issuers: Vec<String>,
+    pub(super) endpoints: Endpoints,
+    pub(super) headers: HeaderMap,
     pub(super) fetcher: Fetcher,
     pub(super) clock: Clock,
     pub(super) metadata: ArcSwapOption<ProviderMetadata>,
@@ -103,12 +106,19 @@ impl Provider {
                 |refusal: Refusal| ProviderError::Unsupported(format!("a proxy like this ({refusal})"));
             fetcher.permits_proxy(proxy).map_err(refused)?;
         }
+        for endpoint in source.endpoints.fetched() {
+            let refused =
+                |refusal: Refusal| ProviderError::Unsupported(format!("an endpoint like this ({refusal})"));
+            fetcher.permits(endpoint).map_err(refused)?;
+        }
         let shared = Arc::new(Shared {
             url: Url::parse(&source.discovery_url).map_err(|_| refused(Refusal::Url))?,
             verify_tls: source.verify_tls,
             keep_alive: source.keep_alive,
             proxies: source.proxies.clone(),
             issuers: source.issuers.clone(),
+            endpoints: source.endpoints.clone(),
+            headers: source.headers.clone(),
             fetcher,
             clock,
             metadata: ArcSwapOption::empty(),

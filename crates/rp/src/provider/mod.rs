@@ -7,10 +7,10 @@
 
 mod calls;
 mod client;
-mod client_credentials;
 mod discovery;
 mod error;
 mod freshness;
+mod grants;
 mod introspections;
 mod keeper;
 mod possession;
@@ -26,7 +26,8 @@ pub use calls::Userinfo;
 pub use client::{Assertions, Client, TokenAuth};
 pub use discovery::{issuer_matches, issuer_may_vary, named_issuer_matches, names_every_tenant};
 pub use error::ProviderError;
+pub use grants::Grant;
 pub use introspections::{Introspected, Introspecting};
 pub use keeper::{Keys, Provider};
 pub use possession::Possession;
-pub use registry::{Providers, SourceConfig};
+pub use registry::{Endpoints, Providers, SourceConfig};

@@ -158,7 +158,8 @@ impl Refresher {
             Err(error) => Err(error),
         };
         let error = match fetched {
-            Ok(metadata) => {
+            Ok(mut metadata) => {
+                shared.endpoints.replace(&mut metadata);
                 let old = shared.metadata.load_full();
                 if old.as_ref().is_none_or(|old| old.jwks_uri != metadata.jwks_uri) {
                     self.keys = Schedule::due(shared.clock.now());
@@ -326,6 +327,9 @@ impl Shared {
 
 async fn fetch(shared: &Shared, what: &'static str, url: &str) -> Result<Response, ProviderError> {
     let mut request = Request::get(url);
+    if what == DISCOVERY {
+        request.headers.extend(shared.headers.clone());
+    }
     request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     request.timeout = shared.patience();
     request.verify_tls = shared.verify_tls;

@@ -7,6 +7,8 @@ use std::{
 
 use base::Clock;
 use fetch::{Fetcher, Proxies};
+use http::HeaderMap;
+use oauth::ProviderMetadata;
 use tokio::runtime::Handle;
 
 use super::{ProviderError, keeper::Provider};
@@ -31,6 +33,51 @@ pub struct SourceConfig {
     /// Issuers the operator names beside the one that the discovery URL implies, such as a public name of a provider
     /// that is asked under an internal one. Usually empty.
     pub issuers: Vec<String>,
+    /// Endpoints that the operator names in place of those that discovery names.
+    pub endpoints: Endpoints,
+    /// Further headers of the request for the discovery document.
+    pub headers: HeaderMap,
+}
+
+/// Endpoints in place of those that discovery names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Where logins begin.
+    pub authorization: Option<String>,
+    /// Where tokens are had.
+    pub token: Option<String>,
+    /// Where claims about users are had.
+    pub userinfo: Option<String>,
+    /// Where tokens are revoked.
+    pub revocation: Option<String>,
+    /// Where logouts go.
+    pub end_session: Option<String>,
+    /// Where the keys are.
+    pub jwks: Option<String>,
+}
+
+impl Endpoints {
+    /// Puts them in place of what was discovered.
+    pub(super) fn replace(&self, metadata: &mut ProviderMetadata) {
+        let places = [
+            (&self.authorization, &mut metadata.authorization_endpoint),
+            (&self.token, &mut metadata.token_endpoint),
+            (&self.userinfo, &mut metadata.userinfo_endpoint),
+            (&self.revocation, &mut metadata.revocation_endpoint),
+            (&self.end_session, &mut metadata.end_session_endpoint),
+            (&self.jwks, &mut metadata.jwks_uri),
+        ];
+        for (named, place) in places {
+            if named.is_some() {
+                place.clone_from(named);
+            }
+        }
+    }
+
+    /// Those that this process connects to.
+    pub(super) fn fetched(&self) -> impl Iterator<Item = &String> {
+        [&self.token, &self.userinfo, &self.revocation, &self.jwks].into_iter().flatten()
+    }
 }
 
 /// What makes two sources the same provider.
@@ -41,6 +88,8 @@ struct Identity {
     keep_alive: bool,
     proxies: Option<Arc<Proxies>>,
     issuers: Vec<String>,
+    endpoints: Endpoints,
+    headers: HeaderMap,
 }
 
 /// By the URL alone, of which few sources share one.
@@ -82,6 +131,8 @@ impl Providers {
             keep_alive: source.keep_alive,
             proxies: source.proxies.clone(),
             issuers: source.issuers.clone(),
+            endpoints: source.endpoints.clone(),
+            headers: source.headers.clone(),
         };
         let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|_, provider| provider.strong_count() > 0);
@@ -94,6 +145,22 @@ impl Providers {
         let provider = Arc::new(provider);
         live.insert(identity, Arc::downgrade(&provider));
         Ok(provider)
+    }
+
+    /// Refuses a URL that the guard refuses by its text, as [`Providers::provider`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError::Unsupported`].
+    pub fn permits(&self, url: &str) -> Result<(), ProviderError> {
+        let refused = |refusal| ProviderError::Unsupported(format!("an endpoint like this ({refusal})"));
+        self.0.fetcher.permits(url).map_err(refused)
+    }
+
+    /// All that are in use.
+    pub fn in_use(&self) -> Vec<Arc<Provider>> {
+        let live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Fetches everything whose time has come, and what failed last time, and returns when that is done. For clocks

@@ -141,6 +141,8 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
         typed: is_on(conf, "require_at_jwt", false),
         optional: text(conf, "unauth_action").as_deref() == Some("pass"),
         uncached: is_on(conf, "jwt_verification_cache_ignore", false),
+        userinfo: false,
+        hides: false,
         cache_segment: text(conf, "cache_segment"),
         proof: proof::required(conf),
         proof_record: conf.get("session").map(session::storage).transpose()?.flatten(),

@@ -122,6 +122,8 @@ pub(super) fn calls(conf: &Value) -> Result<Calls, ConfigError> {
         metadata_ttl: conf.get("discovery_expires_in").and_then(Value::as_u64).map(Duration::from_secs),
         keep_alive,
         proxies: proxies(conf)?,
+        endpoints: Default::default(),
+        discovery_headers: Default::default(),
         token_auth: auth("token_endpoint_auth_method")?,
         introspection_auth: auth("introspection_endpoint_auth_method")?,
         assertion: client::assertion_config(conf),

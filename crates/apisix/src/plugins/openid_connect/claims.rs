@@ -205,8 +205,8 @@ pub(super) fn consumer(conf: &Value) -> Result<Option<ConsumerConfig>, ConfigErr
         _ => ConsumerName::Username,
     };
     Ok(Some(ConsumerConfig {
-        claim: claim_ref(conf, "consumer")?,
-        by,
+        claims: vec![claim_ref(conf, "consumer")?],
+        by: vec![by],
         required: is_on(conf, "required", true),
         anonymous: text(conf, "anonymous"),
     }))

@@ -44,5 +44,7 @@ pub(super) fn headers(conf: &Value) -> Headers {
         raw_id_token: is_on(conf, "set_raw_id_token_header", false),
         userinfo: is_on(conf, "set_userinfo_header", true),
         refresh_token: is_on(conf, "set_refresh_token_header", false),
+        named: Vec::new(),
+        back: Vec::new(),
     }
 }

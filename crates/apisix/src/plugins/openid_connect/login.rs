@@ -142,6 +142,7 @@ pub(super) fn login_config(conf: &Value) -> Result<LoginConfig, ConfigError> {
             local_path: text(conf, "local_redirect_uri_path"),
             scheme: text(conf, "redirect_uri_scheme")
                 .map(|scheme| if scheme == "https" { "https" } else { "http" }),
+            is_page: false,
         },
         contents: session::contents(conf),
         logout: LogoutConfig {
@@ -150,6 +151,7 @@ pub(super) fn login_config(conf: &Value) -> Result<LoginConfig, ConfigError> {
             client_id: is_on(conf, "redirect_after_logout_with_client_id", false),
             backchannel_path: text(conf, "backchannel_logout_path"),
             frontchannel_path: text(conf, "frontchannel_logout_path"),
+            ..LogoutConfig::default()
         },
         refresh_session_interval: conf
             .get("refresh_session_interval")

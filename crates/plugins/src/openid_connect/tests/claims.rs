@@ -418,7 +418,12 @@ async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
         let anonymous = anonymous.map(str::to_owned);
         move |config: &mut Config| {
             config.login = None;
-            config.consumer = Some(ConsumerConfig { claim: claim("client.name"), by, required, anonymous });
+            config.consumer = Some(ConsumerConfig {
+                claims: vec![claim("client.name")],
+                by: vec![by],
+                required,
+                anonymous,
+            });
         }
     };
     let gate = Gate::with(named(ConsumerName::Username, true, None)).await;
@@ -475,8 +480,8 @@ async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
 async fn a_session_is_a_consumer_and_is_vouched_for_also_when_it_was_just_refreshed() {
     let gate = Gate::with(|config| {
         config.consumer = Some(ConsumerConfig {
-            claim: claim("name"),
-            by: ConsumerName::Username,
+            claims: vec![claim("name")],
+            by: vec![ConsumerName::Username],
             required: true,
             anonymous: None,
         });

@@ -65,6 +65,8 @@ async fn the_headers_that_are_asked_for_are_set_and_no_others() {
             raw_id_token: true,
             userinfo: false,
             refresh_token: true,
+            named: Vec::new(),
+            back: Vec::new(),
         };
     })
     .await;

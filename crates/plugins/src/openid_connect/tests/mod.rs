@@ -31,7 +31,7 @@ use gateway::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use rp::{
     assertion::{AssertionKey, AssertionKeys},
-    provider::{Introspecting, Providers, TokenAuth},
+    provider::{Endpoints, Introspecting, Providers, TokenAuth},
     session::{
         CookieSettings, EndedError, EndedRecord, EndedSessions, EndedStore, Lifetimes, Refreshes, Saved,
     },
@@ -84,7 +84,7 @@ struct Asking {
 
 /// The record of ended sessions, which fails while `broken`.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     lines: Mutex<Vec<EndedRecord>>,
     broken: AtomicBool,
 }
@@ -131,6 +131,8 @@ fn config(idp: &Idp) -> Config {
             metadata_ttl: None,
             keep_alive: true,
             proxies: None,
+            endpoints: Endpoints::default(),
+            discovery_headers: HeaderMap::new(),
             token_auth: TokenAuth::Basic,
             introspection_auth: TokenAuth::Basic,
             assertion: ClientAssertionConfig::default(),
@@ -158,6 +160,8 @@ fn config(idp: &Idp) -> Config {
                 values: Vec::new(),
             },
             uncached: false,
+            userinfo: false,
+            hides: false,
             cache_segment: None,
             proof: RequiredProof::None,
             proof_record: None,
@@ -192,7 +196,31 @@ fn config(idp: &Idp) -> Config {
             raw_id_token: false,
             userinfo: true,
             refresh_token: false,
+            named: Vec::new(),
+            back: Vec::new(),
         },
+        words: Words::default(),
+    }
+}
+
+/// What a process has for its instances.
+pub(crate) fn services(clock: &Clock, store: Arc<dyn EndedStore>) -> Services {
+    let random = idp::random();
+    Services {
+        providers: providers(clock),
+        clock: clock.clone(),
+        session_keys: Keyring::generate(&random),
+        assertion_keys: Arc::new(AssertionKeys::new(vec![
+            AssertionKey::generate(&random, clock.now()).unwrap(),
+        ])),
+        used_states: Arc::default(),
+        used_logouts: Arc::default(),
+        redis: redis(),
+        ended: Arc::new(EndedSessions::new(store, [])),
+        refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
+        proofs: Arc::default(),
+        revocations: Arc::default(),
+        random,
     }
 }
 
@@ -215,23 +243,7 @@ impl Gate {
         let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
         let idp = Idp::start(&clock).await;
         let store = Arc::new(Memory::default());
-        let random = idp::random();
-        let services = Services {
-            providers: providers(&clock),
-            clock: clock.clone(),
-            session_keys: Keyring::generate(&random),
-            assertion_keys: Arc::new(AssertionKeys::new(vec![
-                AssertionKey::generate(&random, clock.now()).unwrap(),
-            ])),
-            used_states: Arc::default(),
-            used_logouts: Arc::default(),
-            redis: redis(),
-            ended: Arc::new(EndedSessions::new(store.clone(), [])),
-            refreshes: Arc::new(Refreshes::new(Handle::current(), clock.clone(), random.clone())),
-            proofs: Arc::default(),
-            revocations: Arc::default(),
-            random,
-        };
+        let services = services(&clock, store.clone());
         let mut config = config(&idp);
         change(&mut config);
         let plugin = compile(config, &services).unwrap();

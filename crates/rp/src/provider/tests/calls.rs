@@ -7,7 +7,9 @@ use oauth::{ErrorCode, Verifier, dpop::ProofKey};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Assertions, Client, Introspecting, Possession, Provider, ProviderError, TokenAuth, Userinfo},
+    super::{
+        Assertions, Client, Grant, Introspecting, Possession, Provider, ProviderError, TokenAuth, Userinfo,
+    },
     NOW, Op, providers, source,
 };
 use crate::provider::tests::op::Reply;
@@ -399,7 +401,7 @@ async fn a_client_obtains_a_token_for_itself_and_cannot_be_made_to_ask_as_somebo
         pair("grant_type", "password"),
         pair("client_id", "other"),
     ];
-    let response = provider.client_credentials(&client(), Some("openid"), &args).await.unwrap();
+    let response = provider.grant(&client(), Grant::ClientCredentials, Some("openid"), &args).await.unwrap();
     assert_eq!(response.access_token.expose(), "at");
     let seen = op.last("/token");
     assert!(seen.head.contains("authorization: Basic bXklM0FjbGllbnQ6Y2FuYXJ5K3NlY3JldA=="), "{}", seen.head);

@@ -33,5 +33,7 @@ fn source(op: &Op) -> SourceConfig {
         keep_alive: true,
         proxies: None,
         issuers: Vec::new(),
+        endpoints: Default::default(),
+        headers: Default::default(),
     }
 }

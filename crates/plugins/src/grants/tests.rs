@@ -6,19 +6,23 @@ use std::{sync::Arc, time::Duration};
 
 use base::{Clock, Random, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use fetch::{Fetcher, Policy};
 use gateway::{
     error::ErrorBody,
     plugin::{Flow, HostName, Peer, Plugin, PluginRequest, RequestHead, Verdict},
     route::{Backend, Matcher, Plan, Route},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use rp::provider::{Providers, TokenAuth};
+use rp::provider::{Endpoints, TokenAuth};
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::{
-    Answers, CacheRules, Calls, ClientTokens, Config, Services, Sources, TokenHeader, Verification, compile,
+use super::{Answers, CacheRules, ClientTokens, Config, Kind, Services, Sources, Verification, Way, compile};
+use crate::{
+    login_methods,
+    openid_connect::{
+        Calls, ClientAssertionConfig, Judging, TokenHeader, TokenPart,
+        tests::{Memory, services},
+    },
 };
 use op::{Op, basic};
 
@@ -27,6 +31,8 @@ struct World {
     op: Op,
     clock: Clock,
     services: Services,
+    /// With those of the other ways to be known.
+    all: login_methods::Services,
 }
 
 /// What came of a request.
@@ -44,14 +50,15 @@ impl World {
     async fn new() -> Self {
         let clock = Clock::fixed(UnixMillis::from_secs(1_800_000_000));
         let op = Op::start(&clock).await;
-        let (runtime, policy) = (Handle::current(), Policy { allow_loopback: true, ..Policy::default() });
-        let fetcher = Fetcher::new(&policy, runtime.clone(), clock.clone()).unwrap();
+        let around = services(&clock, Arc::new(Memory::default()));
         let services = Services {
-            providers: Providers::new(fetcher, clock.clone(), runtime.clone()),
+            providers: around.providers.clone(),
             clock: clock.clone(),
-            tokens: Arc::new(ClientTokens::new(runtime, clock.clone(), &Random::system())),
+            random: Random::system(),
+            tokens: Arc::new(ClientTokens::new(Handle::current(), clock.clone(), &Random::system())),
         };
-        Self { op, clock, services }
+        let all = login_methods::Services { tokens: around, grants: services.clone() };
+        Self { op, clock, services, all }
     }
 
     fn config(&self) -> Config {
@@ -62,11 +69,25 @@ impl World {
                 timeout: Duration::from_millis(700),
                 verify_tls: true,
                 jwks_ttl: Duration::from_secs(86_400),
+                metadata_ttl: None,
+                keep_alive: true,
+                proxies: None,
+                endpoints: Endpoints::default(),
+                discovery_headers: HeaderMap::new(),
                 token_auth: TokenAuth::Basic,
+                introspection_auth: TokenAuth::Basic,
+                assertion: ClientAssertionConfig::default(),
+                possession: None,
             },
-            sources: Sources { header: true, query: true },
+            own: None,
+            ways: vec![Way {
+                kind: Kind::ClientCredentials,
+                sources: Sources { header: true, query: true, body: false },
+            }],
+            exchange: None,
             scope: Some("openid".to_owned()),
             args: vec![("audience".to_owned(), "https://example.com/".to_owned())],
+            client_args: Vec::new(),
             verification: Verification { signature: true, claims: true, leeway: Duration::ZERO },
             cache: Some(CacheRules {
                 salt: "s".to_owned(),
@@ -74,22 +95,37 @@ impl World {
                 longest: None,
             }),
             hide_credentials: true,
-            upstream_header: Some(TokenHeader { name: header::AUTHORIZATION, bearer: true }),
-            preflight: true,
+            headers: vec![upstream(header::AUTHORIZATION, true)],
+            judging: Judging::default(),
             answers: Answers {
                 unauthorized: "Unauthorized".to_owned(),
+                forbidden: "Forbidden".to_owned(),
                 unexpected: "An unexpected error occurred".to_owned(),
                 realm: "idp.example".to_owned(),
                 error_code: true,
+                shows_reasons: false,
+                unauthorized_redirect: None,
+                forbidden_redirect: None,
+                unexpected_redirect: None,
             },
         }
     }
 
     fn plugin(&self, change: impl FnOnce(&mut Config)) -> Arc<dyn Plugin> {
+        self.preflighted(false, change)
+    }
+
+    fn preflighted(&self, passes_preflight: bool, change: impl FnOnce(&mut Config)) -> Arc<dyn Plugin> {
         let mut config = self.config();
         change(&mut config);
-        compile(config, &self.services).unwrap()
+        let config =
+            login_methods::Config { tokens: None, grants: Some(config), anonymous: None, passes_preflight };
+        login_methods::compile(config, &self.all).unwrap()
     }
+}
+
+fn upstream(name: HeaderName, bearer: bool) -> TokenHeader {
+    TokenHeader { part: TokenPart::AccessToken, name, bearer, downstream: false }
 }
 
 /// A request that is being made up.
@@ -222,9 +258,9 @@ async fn credentials_in_the_query_leave_it() {
 #[tokio::test]
 async fn only_the_places_that_are_allowed_are_looked_at() {
     let world = World::new().await;
-    let header = world.plugin(|config| config.sources.query = false);
+    let header = world.plugin(|config| config.ways[0].sources.query = false);
     assert_eq!(send(&header, get("/?client_id=app&client_secret=secret", &[])).await.status(), Some(401));
-    let query = world.plugin(|config| config.sources.header = false);
+    let query = world.plugin(|config| config.ways[0].sources.header = false);
     assert_eq!(ask(&query, "app", "secret").await.status(), Some(401));
     assert!(world.op.asked().is_empty());
 }
@@ -451,10 +487,8 @@ async fn a_token_for_a_named_issuer_counts_and_verification_can_be_switched_off(
 #[tokio::test]
 async fn h01_h02_a_header_of_another_name_is_the_gates_alone() {
     let world = World::new().await;
-    let plugin = world.plugin(|config| {
-        let name = HeaderName::from_static("x-token");
-        config.upstream_header = Some(TokenHeader { name, bearer: false });
-        config.preflight = false;
+    let plugin = world.preflighted(true, |config| {
+        config.headers = vec![upstream(HeaderName::from_static("x-token"), false)];
     });
     let credentials = basic("app", "secret");
     let spoofs = [("x-token", "evil"), ("x_token", "evil"), ("x.token", "evil")];
@@ -474,7 +508,7 @@ async fn h01_h02_a_header_of_another_name_is_the_gates_alone() {
 #[tokio::test]
 async fn h01_a_preflight_that_is_let_through_brings_no_token_of_its_own() {
     let world = World::new().await;
-    let plugin = world.plugin(|config| config.preflight = false);
+    let plugin = world.preflighted(true, |_| ());
     let mut preflight = get("/", &[("authorization", "Bearer forged")]);
     preflight.method = Method::OPTIONS;
     let got = send(&plugin, preflight).await;
@@ -504,10 +538,10 @@ async fn what_could_not_work_is_refused_when_it_is_configured() {
     assert_eq!(refused(|_| ()), None);
     let grant = |config: &mut Config| config.args.push(("grant_type".to_owned(), "password".to_owned()));
     assert_eq!(refused(grant).as_deref(), Some("token_post_args_names"));
-    let host = |config: &mut Config| config.upstream_header.as_mut().unwrap().name = header::HOST;
+    let host = |config: &mut Config| config.headers[0].name = header::HOST;
     assert_eq!(refused(host).as_deref(), Some("upstream_access_token_header"));
-    let nowhere = |config: &mut Config| config.sources = Sources { header: false, query: false };
+    let nowhere = |config: &mut Config| config.ways[0].sources = Sources::default();
     assert_eq!(refused(nowhere).as_deref(), Some("client_credentials_param_type"));
     let metadata = |config: &mut Config| config.discovery = "http://169.254.169.254/".to_owned();
-    assert_eq!(refused(metadata).as_deref(), Some("issuer"));
+    assert_eq!(refused(metadata).as_deref(), Some("discovery"));
 }

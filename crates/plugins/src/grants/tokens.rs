@@ -7,12 +7,13 @@ use std::{
 
 use aws_lc_rs::hmac;
 use base::{Clock, Random, UnixMillis};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use quick_cache::{Weighter, sync::Cache};
 use rp::bearer::Weigh;
 use tokio::{runtime::Handle, sync::watch};
 
-use super::Credentials;
+use super::{Args, Credentials, Means};
+use crate::openid_connect::KnownCaller;
 
 /// Bytes of tokens that the process keeps.
 const BYTES: u64 = 16 << 20;
@@ -20,8 +21,6 @@ const BYTES: u64 = 16 << 20;
 const ENTRIES: usize = 1024;
 /// Tokens that are being obtained at a time. Made-up credentials cost the provider no more than this at once.
 const FLIGHTS: usize = 512;
-/// What stands before the token in [`Token::bearer`].
-const BEARER: &str = "Bearer ";
 
 /// The tokens of all clients of this process: one for each client, secret and configuration, obtained once however
 /// many requests and cores ask for it.
@@ -42,39 +41,39 @@ type Outcome = Result<Arc<Token>, Failure>;
 
 /// A token that is in use.
 pub(super) struct Token {
-    /// `Bearer` and the token, marked as sensitive.
-    pub(super) bearer: HeaderValue,
+    /// Headers of the upstream's with the tokens, marked as sensitive.
+    pub(super) told: Box<[(HeaderName, HeaderValue)]>,
+    /// The client's.
+    pub(super) answered: Box<[(HeaderName, HeaderValue)]>,
     /// From then on another one is obtained.
     pub(super) until: UnixMillis,
+    /// What its claims say of the caller.
+    pub(super) known: KnownCaller,
 }
 
 /// Why there is no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
-    /// The provider does not accept the credentials, or gave a token that does not hold.
+    /// The provider does not accept the credentials.
+    #[error("the identity provider refuses the credentials")]
     Denied,
+    /// The provider gave a token that does not hold.
+    #[error("the identity provider gave a token that does not hold")]
+    Unsound,
     /// The provider could not be asked.
+    #[error("the identity provider cannot be asked")]
     Unavailable,
 }
 
 impl Token {
-    /// `None` for a token that cannot stand in a header.
-    pub(super) fn new(token: &str, until: UnixMillis) -> Option<Self> {
-        let mut bearer = HeaderValue::from_str(&format!("{BEARER}{token}")).ok()?;
-        bearer.set_sensitive(true);
-        Some(Self { bearer, until })
-    }
-
     /// About how many bytes it takes.
     fn weight(&self) -> usize {
-        self.bearer.len() + size_of::<Self>()
-    }
-
-    /// The token without `Bearer`.
-    pub(super) fn bare(&self) -> Option<HeaderValue> {
-        let mut bare = HeaderValue::from_bytes(self.bearer.as_bytes().get(BEARER.len()..)?).ok()?;
-        bare.set_sensitive(true);
-        Some(bare)
+        let known = &self.known;
+        let headers = self.told.iter().chain(&self.answered).chain(&known.told).chain(&known.back);
+        let header = |(name, value): &(HeaderName, HeaderValue)| 64 + name.as_str().len() + value.len();
+        headers.map(header).sum::<usize>()
+            + known.consumer.as_ref().map_or(0, |name| name.len())
+            + size_of::<Self>()
     }
 }
 
@@ -107,10 +106,19 @@ impl ClientTokens {
 
     /// Under what a token for `credentials` is kept. Lengths stand before the parts, so that no id and secret can be
     /// read as another pair.
-    pub(super) fn key(&self, identity: &[u8; 32], credentials: &Credentials) -> [u8; 32] {
+    pub(super) fn key(
+        &self,
+        identity: &[u8; 32],
+        means: Means,
+        credentials: &Credentials,
+        args: &Args,
+    ) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(identity);
-        for part in [credentials.client_id.as_bytes(), credentials.client_secret.expose().as_bytes()] {
+        context.update(&[means as u8]);
+        let args = args.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let own = [credentials.name.as_bytes(), credentials.secret.expose().as_bytes()];
+        for part in own.into_iter().chain(args) {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }

@@ -1,0 +1,92 @@
+//! How the provider is called.
+
+use std::{sync::Arc, time::Duration};
+
+use base::Secret;
+use gateway::error::ConfigError;
+use http::{HeaderMap, HeaderValue};
+use jose::Alg;
+use plugins::openid_connect::{Calls, ClientAssertionConfig};
+use rp::provider::{Endpoints, Proxies, ProxyServer, TokenAuth};
+use serde_json::Value;
+
+use super::{Reader, header_name};
+
+/// Kong fetches keys again when one is missing, and so does the gate; besides, once a day.
+const JWKS_TTL: Duration = Duration::from_secs(86_400);
+const KONGS_TIMEOUT: u64 = 10_000;
+
+impl Reader<'_> {
+    pub(super) fn calls(&self) -> Result<Calls, ConfigError> {
+        let timeout = self.config.get("timeout").and_then(Value::as_u64).unwrap_or(KONGS_TIMEOUT);
+        let endpoint = |field: &str| self.text(field).map(str::to_owned);
+        let alg = self.one("client_alg")?.map(str::parse::<Alg>).transpose();
+        let alg = alg.map_err(|error| ConfigError::new("client_alg", error.to_string()))?;
+        Ok(Calls {
+            timeout: Duration::from_millis(timeout),
+            verify_tls: self.flag("ssl_verify", true),
+            jwks_ttl: JWKS_TTL,
+            metadata_ttl: None,
+            keep_alive: self.flag("keepalive", true),
+            proxies: self.proxies()?,
+            endpoints: Endpoints {
+                authorization: endpoint("authorization_endpoint"),
+                token: endpoint("token_endpoint"),
+                userinfo: endpoint("userinfo_endpoint"),
+                revocation: endpoint("revocation_endpoint"),
+                end_session: endpoint("end_session_endpoint"),
+                jwks: endpoint("jwks_endpoint"),
+            },
+            discovery_headers: self.discovery_headers()?,
+            token_auth: self.auth("token_endpoint_auth_method")?.unwrap_or_default(),
+            introspection_auth: self.auth("introspection_endpoint_auth_method")?.unwrap_or_default(),
+            assertion: ClientAssertionConfig { alg, ..ClientAssertionConfig::default() },
+            possession: None,
+        })
+    }
+
+    /// The method that a field names, else that of `client_auth`.
+    pub(super) fn auth(&self, field: &'static str) -> Result<Option<TokenAuth>, ConfigError> {
+        let (field, method) = match (self.text(field), self.one("client_auth")?) {
+            (Some(method), _) => (field, method),
+            (None, Some(method)) => ("client_auth", method),
+            (None, None) => return Ok(None),
+        };
+        match TokenAuth::parse(method) {
+            // The gate has no key that a provider would know as the client's.
+            Ok(known) if known != TokenAuth::PrivateKeyJwt => Ok(Some(known)),
+            _ => {
+                let reason =
+                    format!("the client authentication method {method:?} is not implemented in this build");
+                Err(ConfigError::new(field, reason))
+            }
+        }
+    }
+
+    fn proxies(&self) -> Result<Option<Arc<Proxies>>, ConfigError> {
+        let proxy = |url: &str, credentials: &str| {
+            let credentials = self.text(credentials).map(|text| Secret::new(text.to_owned()));
+            let server = self.text(url).map(|text| ProxyServer::parse(text, credentials.as_ref()));
+            server.transpose().map_err(|error| ConfigError::new(url, error.to_string()))
+        };
+        let http = proxy("http_proxy", "http_proxy_authorization")?;
+        let https = proxy("https_proxy", "https_proxy_authorization")?;
+        let except = Proxies::exceptions(self.text("no_proxy").unwrap_or_default());
+        let proxied = http.is_some() || https.is_some();
+        Ok(proxied.then(|| Arc::new(Proxies { http, https, except })))
+    }
+
+    fn discovery_headers(&self) -> Result<HeaderMap, ConfigError> {
+        const NAMES: &str = "discovery_headers_names";
+        const VALUES: &str = "discovery_headers_values";
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.pairs(NAMES, VALUES)? {
+            let value = HeaderValue::try_from(value);
+            let mut value =
+                value.map_err(|_| ConfigError::new(VALUES, "one of them cannot be a header's value"))?;
+            value.set_sensitive(true);
+            headers.append(header_name(NAMES, &name)?, value);
+        }
+        Ok(headers)
+    }
+}

@@ -1,0 +1,219 @@
+//! Logins, logouts, sessions, the gate's own answers, and what protects requests and tokens.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{defaulted, flag, text, texts, token_exchange};
+use crate::schema::{Field, Schema};
+
+/// Adds them.
+pub(super) fn schema(schema: Schema) -> Schema {
+    let schema = answers(schema);
+    let schema = logout(schema);
+    let schema = sessions(schema);
+    protections(schema)
+}
+
+fn always(value: &Value) -> Result<(), String> {
+    if value == true { Ok(()) } else { Err("it cannot be switched off".to_owned()) }
+}
+
+/// The gate's own answers, and how it reaches the provider.
+fn answers(schema: Schema) -> Schema {
+    schema
+        .field("login_action", defaulted(Field::string(), "upstream"))
+        .field("login_methods", defaulted(Field::strings(), json!(["authorization_code"])))
+        .field("login_tokens", defaulted(Field::strings(), json!(["id_token"])))
+        .field("login_redirect_mode", defaulted(Field::string(), "fragment"))
+        .field("login_redirect_uri", texts())
+        .field("unauthorized_redirect_uri", Field::strings().doc("where callers are sent in place of a 401"))
+        .field("forbidden_redirect_uri", Field::strings().doc("where they are sent in place of a 403"))
+        .field("unexpected_redirect_uri", Field::strings().doc("where they are sent in place of a 500"))
+        .field("preserve_query_args", flag(false))
+        .field("display_errors", Field::boolean().default(false).doc("whether the message says why"))
+        .field(
+            "unauthorized_error_message",
+            Field::string().default("Unauthorized").doc("`message` of a 401"),
+        )
+        .field("forbidden_error_message", Field::string().default("Forbidden").doc("`message` of a 403"))
+        .field(
+            "keepalive",
+            Field::boolean().default(true).doc("whether connections to the provider are kept"),
+        )
+        .field("unauthorized_destroy_session", flag(true))
+        .field(
+            "forbidden_destroy_session",
+            Field::boolean()
+                .default(true)
+                .doc("whether a session ends with the first request that it may not make"),
+        )
+        .field(
+            "expose_error_code",
+            Field::boolean().default(true).doc("whether `WWW-Authenticate` names the error"),
+        )
+        .field("http_version", defaulted(Field::number(), json!(1.1)))
+        .field(
+            "ssl_verify",
+            Field::boolean().default(true).doc("whether the provider's certificate is verified"),
+        )
+        .field(
+            "timeout",
+            Field::integer()
+                .default(10_000)
+                .between(1, 600_000)
+                .doc("milliseconds for one call to the provider"),
+        )
+        .fields(
+            &["http_proxy", "https_proxy"],
+            &Field::string().doc("`http://host:port` on the way to the provider"),
+        )
+        .fields(
+            &["http_proxy_authorization", "https_proxy_authorization"],
+            &Field::string().secret().doc("`Proxy-Authorization` for it"),
+        )
+        .field("no_proxy", Field::string().doc("hosts that are called directly, separated by commas"))
+}
+
+fn logout(schema: Schema) -> Schema {
+    schema
+        .field("logout_query_arg", Field::string().doc("argument of the query that ends the session"))
+        .field("logout_post_arg", text())
+        .field("logout_uri_suffix", Field::string().doc("end of the paths that end the session"))
+        .field(
+            "logout_methods",
+            Field::array(Field::string().one_of(&["POST", "GET", "DELETE"]))
+                .default(json!(["POST", "DELETE"]))
+                .doc("methods by which the two do so"),
+        )
+        .fields(
+            &["logout_redirect_uri", "post_logout_redirect_uri"],
+            &Field::strings().doc("where the browser goes after that"),
+        )
+        .field(
+            "logout_revoke",
+            Field::boolean().default(false).doc("logout revokes the session's tokens at the provider"),
+        )
+        .fields(&["logout_revoke_access_token", "logout_revoke_refresh_token"], &flag(true))
+}
+
+fn sessions(schema: Schema) -> Schema {
+    let lifetime =
+        |default: i64, doc: &'static str| Field::number().default(default).between(0, 31_536_000).doc(doc);
+    let seconds = |default: i64| defaulted(Field::number(), default);
+    schema
+        .field(
+            "session_secret",
+            Field::string().secret().doc("key material of the cookies; else the deployment's own"),
+        )
+        .field("session_audience", defaulted(Field::string(), "default"))
+        .field(
+            "session_cookie_name",
+            Field::string().default("session").doc("`__Host-session` on https unless it is changed"),
+        )
+        .field("session_cookie_path", Field::string().default("/").doc("`Path` of the cookie"))
+        .field("authorization_cookie_path", defaulted(Field::string(), "/"))
+        .field("session_cookie_domain", Field::string().doc("`Domain` of the cookie"))
+        .field("authorization_cookie_domain", text())
+        .field(
+            "session_cookie_same_site",
+            Field::string()
+                .default("Lax")
+                .one_of(&["Strict", "Lax", "None", "Default"])
+                .doc("`SameSite` of the cookie"),
+        )
+        .field("session_cookie_http_only", Field::boolean().default(true).doc("`HttpOnly` of the cookie"))
+        .field("authorization_cookie_http_only", flag(true))
+        .field("session_cookie_secure", Field::boolean().doc("`Secure` of the cookie; else on https"))
+        .field("authorization_cookie_secure", Field::boolean().unimplemented())
+        .field(
+            "session_idling_timeout",
+            lifetime(900, "seconds without a request after which a session is over; 0: no such limit"),
+        )
+        .field(
+            "session_rolling_timeout",
+            lifetime(3600, "seconds without a renewal after which it is over; 0: no such limit"),
+        )
+        .field("session_absolute_timeout", lifetime(86_400, "seconds after the login at which it is over"))
+        .field("session_remember", flag(false))
+        .field("session_remember_cookie_name", defaulted(Field::string(), "remember"))
+        .field("session_remember_rolling_timeout", seconds(604_800))
+        .field("session_remember_absolute_timeout", seconds(2_592_000))
+        .field(
+            "session_storage",
+            Field::string().default("cookie").one_of(&["cookie", "redis"]).doc("where sessions are kept"),
+        )
+        .fields(
+            &["session_bind", "session_request_headers", "session_response_headers", "disable_session"],
+            &texts(),
+        )
+        .fields(
+            &[
+                "session_store_metadata",
+                "session_enforce_same_subject",
+                "session_hash_subject",
+                "session_hash_storage_key",
+                "session_memcached_ssl",
+            ],
+            &flag(false),
+        )
+        .field("session_memcached_host", defaulted(Field::string(), "127.0.0.1"))
+        .field("session_memcached_port", defaulted(Field::integer(), 11_211))
+        .fields(&["session_memcached_prefix", "session_memcached_socket"], &text())
+        .field("session_memcached_ssl_verify", flag(true))
+        .field("redis", Field::record(Arc::new(redis())).doc("the Redis of `session_storage`"))
+        .field("authorization_cookie_name", defaulted(Field::string(), "authorization"))
+        .field("authorization_cookie_same_site", defaulted(Field::string(), "Default"))
+        .field("authorization_rolling_timeout", seconds(600))
+}
+
+fn redis() -> Schema {
+    let millis = || Field::integer().default(2000).between(1, 2_147_483_646);
+    Schema::new()
+        .field("host", Field::string().default("127.0.0.1"))
+        .field("port", Field::integer().default(6379).between(1, 65_535))
+        .field("username", Field::string())
+        .field("password", Field::string().secret())
+        .field("database", Field::integer().default(0).between(0, 65_535))
+        .field("prefix", Field::string())
+        .fields(&["ssl", "ssl_verify"], &Field::boolean())
+        .field("server_name", Field::string())
+        .fields(&["connect_timeout", "send_timeout", "read_timeout"], &millis())
+        .field("socket", text())
+        .field("keepalive_pool_size", defaulted(Field::integer(), 256))
+        .field("keepalive_backlog", Field::integer().unimplemented())
+        .fields(&["sentinel_master", "sentinel_role", "sentinel_username", "sentinel_password"], &text())
+        .fields(&["sentinel_nodes", "cluster_nodes", "cloud_authentication"], &Field::opaque())
+        .field("cluster_max_redirections", defaulted(Field::integer(), 5))
+        .field("connection_is_proxied", flag(false))
+}
+
+/// PKCE, pushed and signed requests, proof of possession, token exchange.
+fn protections(schema: Schema) -> Schema {
+    schema
+        .field(
+            "require_proof_key_for_code_exchange",
+            Field::boolean().value(always).doc("PKCE with S256 is always used"),
+        )
+        .field(
+            "require_pushed_authorization_requests",
+            Field::boolean().doc("whether requests are pushed although the provider takes others"),
+        )
+        .field("require_signed_request_object", Field::boolean().unimplemented())
+        .fields(
+            &["proof_of_possession_mtls", "proof_of_possession_dpop"],
+            &Field::string()
+                .default("off")
+                .one_of(&["off", "optional", "strict"])
+                .doc("`strict`: only bound tokens; a bound token needs its proof in any case"),
+        )
+        .field("proof_of_possession_mtls_from_header", Field::opaque())
+        .field("dpop_proof_lifetime", defaulted(Field::number(), 300))
+        .field("dpop_use_nonce", flag(false))
+        .field("proof_of_possession_auth_methods_validation", flag(true))
+        .field(
+            "token_exchange",
+            Field::record(Arc::new(token_exchange()))
+                .doc("tokens of these issuers are exchanged for the provider's (RFC 8693)"),
+        )
+}

@@ -1,0 +1,211 @@
+//! Access tokens about which somebody must be asked: the provider for its keys, or what one of its endpoints says of them.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use aws_lc_rs::digest;
+use base::{Secret, UnixMillis};
+use http::HeaderMap;
+use jose::CompactJws;
+use rp::{
+    bearer::{Refusal, VerdictKey, numeric_date},
+    provider::{Introspected, ProviderError},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    super::{
+        Inner, Introspection,
+        caller::{Introduction, Place},
+        issuers::{self, Issuer, Verifier, Way},
+        proof::Presented,
+        token_headers::TokenPart,
+        tokens::{Failure, Unverified, verify_by_jwks},
+    },
+    Bearer, Denial, Verified, caller, misfit,
+};
+
+/// That a token is not active is remembered no longer, where it is remembered at all.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// What the userinfo endpoint said of a token counts no longer.
+const USERINFO_FOR: Duration = Duration::from_secs(60);
+
+/// A token, and the headers that came with it and are asked about together with it.
+#[derive(Clone, Copy)]
+pub(super) struct Inquiry<'a> {
+    pub(super) token: &'a Secret<String>,
+    pub(super) further: &'a HeaderMap,
+    /// Whether the upstream finds the token where it came.
+    pub(super) stays: bool,
+}
+
+impl Bearer {
+    /// The verdict of a token, whoever must be asked for it.
+    pub(super) async fn settle(
+        &self,
+        inner: &Inner,
+        inquiry: &Inquiry<'_>,
+        presented: &Presented,
+        place: &Place<'_>,
+    ) -> Result<(Introduction, Rc<Verified>), Denial> {
+        let token = inquiry.token.expose();
+        let verified = match self.verified(inner, token, inquiry.further) {
+            Some(known) => known.map_err(Denial::Refused)?,
+            None => self.ask(inner, inquiry).await.map_err(Denial::from)?,
+        };
+        let (introduction, showing) = Self::decide(inner, presented, token, &verified, place)?;
+        if let (Some(showing), Some(record)) = (showing, &self.proofs) {
+            let noted = showing.note(record, inner.services.clock.now()).await;
+            noted.map_err(Denial::Unproven)?;
+        }
+        Ok((introduction, verified))
+    }
+
+    async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
+        let Inquiry { token, further, .. } = *inquiry;
+        let place = issuers::pick_later(&self.issuers, token.expose()).await?;
+        let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
+        match issuer.way(token.expose()) {
+            Way::Keys => {
+                let key = self.key(token.expose(), further);
+                self.ask_for_keys(inner, issuer, place, token.expose(), key).await
+            }
+            Way::Refuse(refusal) => Err(refusal.into()),
+            Way::Userinfo => self.ask_for_userinfo(inner, issuer, place, inquiry).await,
+            Way::Introspect(introspection) => {
+                let discovered = matches!(issuer.verifier, Verifier::Discovered(_));
+                match self.introspect(inner, issuer, place, introspection, inquiry).await {
+                    Err(Failure::Provider(ProviderError::Missing(_))) if issuer.userinfo => {
+                        self.ask_for_userinfo(inner, issuer, place, inquiry).await
+                    }
+                    Err(Failure::Provider(ProviderError::Missing(_))) if discovered => Err(unreadable(token)),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    async fn ask_for_keys(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        place: usize,
+        token: &str,
+        key: VerdictKey,
+    ) -> Result<Rc<Verified>, Failure> {
+        let jws = CompactJws::parse(token).map_err(Refusal::from)?;
+        issuer.until_known().await?;
+        let (payload, keys) = match &issuer.verifier {
+            Verifier::Key(key) => {
+                (jws.verify(key).map_err(|error| issuer.signature_refusal(&jws, error))?, None)
+            }
+            _ => match verify_by_jwks(&issuer.provider, &jws, &issuer.algs).await {
+                Ok((payload, keys)) => (payload, Some(keys)),
+                Err(Unverified::Jose(error)) => return Err(issuer.signature_refusal(&jws, error).into()),
+                Err(Unverified::Provider(error)) => return Err(error.into()),
+            },
+        };
+        let now = inner.services.clock.now();
+        let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now)?;
+        Ok(self.keep(key, verified))
+    }
+
+    async fn introspect(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        place: usize,
+        introspection: &Introspection,
+        inquiry: &Inquiry<'_>,
+    ) -> Result<Rc<Verified>, Failure> {
+        let Inquiry { token, further, .. } = *inquiry;
+        let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
+        let refused_until = || {
+            let counts = introspection.max_age.min(REFUSED_FOR);
+            introspection.remembers_refusals.then(|| inner.services.clock.now() + counts)
+        };
+        let until = |answer: Option<&Introspected>| match answer {
+            _ if self.uncached => None,
+            Some(answer) => read(answer).ok().map(|verified| verified.until),
+            None => refused_until(),
+        };
+        let (client, how, reader) = (&inner.client, &introspection.how, &self.identity);
+        let answer = issuer.provider.introspected(client, how, token, further, reader, until).await?;
+        let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
+        if how.always_asks {
+            return Ok(Rc::new(verified));
+        }
+        Ok(self.keep(self.key(token.expose(), further), verified))
+    }
+
+    /// Takes a token for good of which the userinfo endpoint says whose it is.
+    async fn ask_for_userinfo(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        place: usize,
+        inquiry: &Inquiry<'_>,
+    ) -> Result<Rc<Verified>, Failure> {
+        let (token, key) = (inquiry.token, self.key(inquiry.token.expose(), inquiry.further));
+        let ask = async {
+            let claims = inner.claims_of(token).await?;
+            Ok(claims.map(|claims| Introspected { claims: Arc::new(claims), at: inner.services.clock.now() }))
+        };
+        let until =
+            |answer: Option<&Introspected>| Some(answer?.at + USERINFO_FOR).filter(|_| !self.uncached);
+        let answer = issuer.provider.remembered(self.userinfo_key(token), ask, until).await?;
+        let answer = answer.ok_or(Refusal::Inactive)?;
+        let until = answer.at + USERINFO_FOR;
+        let claims = issuer.read_introspection(&answer.claims, until)?;
+        let objection = issuer.objection(&claims, &answer.claims);
+        let caller = caller(inner, objection, &answer.claims, Some(TokenPart::Userinfo));
+        let misfit = misfit(inner, &answer.claims);
+        let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
+        Ok(self.keep(key, verified))
+    }
+
+    fn userinfo_key(&self, token: &Secret<String>) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"userinfo\n");
+        context.update(&self.identity);
+        context.update(token.expose().as_bytes());
+        let mut key = [0; 32];
+        key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+}
+
+fn read_introspection(
+    inner: &Inner,
+    issuer: &Issuer,
+    place: usize,
+    introspection: &Introspection,
+    answer: &Introspected,
+) -> Result<Verified, Refusal> {
+    let object = &answer.claims;
+    let expires = expiry(introspection, object, answer.at)?;
+    let claims = issuer.read_introspection(object, expires)?;
+    let until = claims.expires.min(answer.at + introspection.max_age);
+    let objection = issuer.objection(&claims, object);
+    let caller = caller(inner, objection, object, Some(TokenPart::Introspection));
+    Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
+}
+
+/// Why a token that nobody can be asked about is refused.
+fn unreadable(token: &Secret<String>) -> Failure {
+    let encrypted = token.expose().bytes().filter(|byte| *byte == b'.').count() == 4;
+    if encrypted { Refusal::Encrypted.into() } else { Refusal::Opaque.into() }
+}
+
+/// Until when an introspection answer counts.
+fn expiry(
+    introspection: &Introspection,
+    object: &Map<String, Value>,
+    asked: UnixMillis,
+) -> Result<UnixMillis, Refusal> {
+    let exp = object.get("exp").map(|exp| numeric_date(exp).ok_or(Refusal::Claim("exp"))).transpose()?;
+    let Some(claim) = &introspection.lifetime_claim else { return exp.ok_or(Refusal::Claim("exp")) };
+    let seconds =
+        object.get(claim).and_then(Value::as_u64).ok_or(Refusal::Claim("introspection_expiry_claim"))?;
+    let until = asked + Duration::from_secs(seconds);
+    Ok(exp.map_or(until, |exp| exp.min(until)))
+}
