@@ -52,7 +52,21 @@ pub(crate) struct Signup<'a> {
     pub(crate) username: &'a str,
     /// Whether the connection wants a user name too.
     pub(crate) usernames: bool,
-    pub(crate) problem: Option<&'a str>,
+    pub(crate) problem: Option<Problem<'a>>,
+}
+
+/// What is wrong with one field of a form; the page says it under the id `error-element-FIELD`.
+#[derive(Clone, Copy)]
+pub(crate) struct Problem<'a> {
+    /// The id of the field.
+    pub(crate) field: &'a str,
+    pub(crate) text: &'a str,
+}
+
+impl Signup<'_> {
+    fn is_wrong(&self, field: &str) -> bool {
+        self.problem.is_some_and(|problem| problem.field == field)
+    }
 }
 
 /// `/u/reset-password/request`.
@@ -233,7 +247,7 @@ mod tests {
                 email: evil,
                 username: evil,
                 usernames: true,
-                problem: Some(evil),
+                problem: Some(Problem { field: evil, text: evil }),
             }
             .render(),
             Consent {

@@ -12,7 +12,7 @@ use axum::{
     response::Response,
 };
 use base::Secret;
-use idp::{LoginOutcome, LoginPage, NewSession, SignUpOutcome, Site};
+use idp::{LoginOutcome, LoginPage, NewSession, SignUpError, SignUpOutcome, Site};
 use oauth::{OAuthError, Params};
 use serde_json::Value;
 
@@ -119,13 +119,14 @@ pub(crate) async fn sign_up(
         Ok(SignUpOutcome::Closed) => {
             return pages::error_page(StatusCode::BAD_REQUEST, "access_denied", NO_SIGN_UP);
         }
-        Ok(SignUpOutcome::Refused(error)) => error.to_string(),
+        Ok(SignUpOutcome::Refused(error)) => error,
         Err(error) => return answer::failure_page(&error),
     };
+    let problem = pages::Problem { field: field_of(&problem), text: &problem.to_string() };
     match state.idp.login.page(&visit.site, &handle, &browser).await {
         Ok(Some(page)) => {
             let username = username.unwrap_or_default();
-            signup_form(StatusCode::BAD_REQUEST, &handle, &page, email, username, Some(&problem))
+            signup_form(StatusCode::BAD_REQUEST, &handle, &page, email, username, Some(problem))
         }
         Ok(None) => expired(),
         Err(error) => answer::failure_page(&error),
@@ -268,12 +269,21 @@ fn signup_form(
     page: &LoginPage,
     email: &str,
     username: &str,
-    problem: Option<&str>,
+    problem: Option<pages::Problem<'_>>,
 ) -> Response {
     let usernames = wants_usernames(page);
     let template =
         pages::Signup { application: &page.client.name, state: handle, email, username, usernames, problem };
     pages::page(status, &template)
+}
+
+/// The field of the sign-up form that is at fault.
+fn field_of(error: &SignUpError) -> &'static str {
+    match error {
+        SignUpError::WeakPassword(_) => "password",
+        SignUpError::Username => "username",
+        SignUpError::Email | SignUpError::Exists | SignUpError::Rejected => "email",
+    }
 }
 
 fn wants_usernames(page: &LoginPage) -> bool {

@@ -177,3 +177,23 @@ async fn endpoints_that_are_not_served_say_so_to_programs() {
     }
     world.agent().get("/oauth/other").await.is_error_page();
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_sign_up_is_said_at_its_field() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    let page = agent.open(&world.authorize(&[("screen_hint", "signup")])).await;
+    let taken = world.seeded.user.clone();
+    for (email, password, field) in [
+        ("new@example.com", "weak", "password"),
+        ("no address", "corr3ct-Horse-battery", "email"),
+        (&taken, "corr3ct-Horse-battery", "email"),
+    ] {
+        let answer = agent.submit(&page, &[("email", email), ("password", password)]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
+        assert_eq!(answer.body.matches("error-element-").count(), 2, "{}", answer.body);
+        assert!(answer.has_id(&format!("error-element-{field}")), "{email}: {}", answer.body);
+        let input = answer.between(&format!("<input id=\"{field}\""), ">").unwrap();
+        assert!(input.contains(&format!("aria-describedby=\"error-element-{field}\"")), "{input}");
+    }
+}
