@@ -17,6 +17,7 @@ mod pages;
 mod parameters;
 mod possession;
 mod pushed;
+mod payloads;
 mod registration;
 mod request_objects;
 mod response_modes;

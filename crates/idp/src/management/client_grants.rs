@@ -1,9 +1,6 @@
 use std::sync::Arc;
 
-use super::{
-    ManagementError, Object,
-    overlay::{Rules, invalid},
-};
+use super::{ManagementError, Object, overlay::Rules, wording::invalid};
 use crate::{
     RepositoryError, Site,
     idp::Core,
@@ -105,11 +102,8 @@ const MISSING: ManagementError =
 
 fn check(grant: &ClientGrant, api: &ResourceServer) -> Result<(), ManagementError> {
     let known = api.scope_names();
-    match grant.scope.iter().find(|scope| !known.contains(scope)) {
-        Some(unknown) => {
-            let shown: String = unknown.chars().filter(|c| !c.is_control()).take(100).collect();
-            Err(invalid("scope", &format!("The API has no scope {shown}")))
-        }
+    match grant.scope.iter().position(|scope| !known.contains(scope)) {
+        Some(place) => Err(invalid(&format!("scope[{place}]"), "The API has no such scope")),
         None => Ok(()),
     }
 }

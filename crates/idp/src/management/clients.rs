@@ -5,10 +5,7 @@ use jose::Alg;
 use oauth::ClientAuthMethod;
 use serde_json::Value;
 
-use super::{
-    ManagementError, Object,
-    overlay::{Rules, invalid},
-};
+use super::{ManagementError, Object, overlay::Rules, wording::invalid};
 use crate::{
     Site,
     authorization::{pushed::LIFETIMES, request_object::REQUEST_ALGS},
@@ -213,8 +210,9 @@ pub(crate) fn check(client: &Client) -> Result<(), ManagementError> {
     if client.logo_uri.as_ref().is_some_and(|uri| !uri.is_empty() && !image(uri)) {
         return Err(invalid("logo_uri", "Expected an http or https URL"));
     }
-    if let Some(unknown) = client.grant_types.iter().find(|name| !GRANT_TYPES.contains(&name.as_str())) {
-        return Err(invalid("grant_types", &format!("Unknown grant type {unknown}")));
+    if let Some(place) = client.grant_types.iter().position(|name| !GRANT_TYPES.contains(&name.as_str())) {
+        let text = format!("No enum match, must be one of: {}", GRANT_TYPES.join(", "));
+        return Err(invalid(&format!("grant_types[{place}]"), &text));
     }
     let methods = crate::client_authentication::METHODS;
     if client.token_endpoint_auth_method.is_some_and(|method| !methods.contains(&method)) {
@@ -384,10 +382,10 @@ fn check_urls(member: &str, list: &[String], good: fn(&str) -> bool) -> Result<(
     if list.len() > 100 {
         return Err(invalid(member, "Expected up to 100 URLs"));
     }
-    match list.iter().find(|url| !good(url)) {
-        Some(url) => {
-            let shown: String = url.chars().filter(|c| !c.is_control()).take(100).collect();
-            Err(invalid(member, &format!("{shown} is not an acceptable URL")))
+    match list.iter().position(|url| !good(url)) {
+        Some(place) => {
+            let text = "Object didn't pass validation for format absolute-uri";
+            Err(invalid(&format!("{member}[{place}]"), text))
         }
         None => Ok(()),
     }

@@ -2,10 +2,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    ManagementError, Object,
-    overlay::{Rules, invalid},
-};
+use super::{ManagementError, Object, overlay::Rules, wording::invalid};
 use crate::{
     RepositoryError, Site,
     idp::Core,

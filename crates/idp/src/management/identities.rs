@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     ManagementError, Object, UserService,
-    overlay::{additional, invalid},
+    wording::{additional, invalid},
 };
 use crate::{Site, model::User};
 

@@ -20,6 +20,7 @@ mod tenants;
 mod tickets;
 mod user_search;
 mod users;
+mod wording;
 
 pub use client_grants::ClientGrantService;
 pub use clients::ClientService;

@@ -1,7 +1,10 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{ManagementError, Object};
+use super::{
+    ManagementError, Object,
+    wording::{additional, explain},
+};
 
 /// What a request body means for an object.
 pub(super) struct Rules {
@@ -20,11 +23,10 @@ impl Rules {
         current: &T,
         body: Object,
     ) -> Result<T, ManagementError> {
-        let base = match serde_json::to_value(current) {
+        let mut object = match serde_json::to_value(current) {
             Ok(Value::Object(object)) => object,
             _ => Object::new(),
         };
-        let (mut object, mut laid) = (base.clone(), Object::new());
         for (name, value) in body {
             if self.read_only.contains(&name.as_str()) {
                 return Err(additional(&name));
@@ -35,21 +37,9 @@ impl Rules {
                 }
                 return Err(ManagementError::Unsupported(format!("The property {name} is not supported.")));
             }
-            lay(&mut object, name.clone(), value.clone(), self.merged);
-            laid.insert(name, value);
+            lay(&mut object, name, value, self.merged);
         }
-        let read = serde_json::from_value(Value::Object(object));
-        read.map_err(|error| explain(&error, self.misfit::<T>(&base, laid)))
-    }
-
-    /// The member that alone makes `base` unreadable: the reader tells what is wrong, and not where.
-    fn misfit<T: DeserializeOwned>(&self, base: &Object, laid: Object) -> Option<String> {
-        let spoils = |(name, value): (String, Value)| {
-            let mut alone = base.clone();
-            lay(&mut alone, name.clone(), value, self.merged);
-            serde_json::from_value::<T>(Value::Object(alone)).is_err().then_some(name)
-        };
-        laid.into_iter().find_map(spoils)
+        serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| explain(&error))
     }
 }
 
@@ -84,30 +74,6 @@ fn says_nothing(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.values().all(says_nothing),
         _ => false,
-    }
-}
-
-/// Auth0's words for a member that does not belong.
-pub(super) fn additional(name: &str) -> ManagementError {
-    ManagementError::InvalidBody(format!(
-        "Payload validation error: 'Additional properties not allowed: {name}'."
-    ))
-}
-
-/// Auth0's words for a value that does not fit.
-pub(super) fn invalid(member: &str, why: &str) -> ManagementError {
-    ManagementError::InvalidBody(format!("Payload validation error: '{why}' on property {member}."))
-}
-
-fn explain(error: &serde_json::Error, member: Option<String>) -> ManagementError {
-    let text = error.to_string();
-    match text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        Some((name, _)) => additional(name),
-        None => {
-            // It repeats the value.
-            let text: String = text.chars().take(300).collect();
-            invalid(&member.unwrap_or_default(), &text)
-        }
     }
 }
 

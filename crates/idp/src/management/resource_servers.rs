@@ -5,10 +5,7 @@ use jose::Alg;
 use oauth::Scopes;
 use serde_json::Value;
 
-use super::{
-    ManagementError, Object,
-    overlay::{Rules, invalid},
-};
+use super::{ManagementError, Object, overlay::Rules, wording::invalid};
 use crate::{
     RepositoryError, Site,
     idp::Core,

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     ManagementError, Object,
-    overlay::{Rules, additional, invalid},
+    overlay::Rules,
+    wording::{additional, invalid},
 };
 use crate::{
     RepositoryError, Site,
@@ -223,16 +224,15 @@ impl RoleService {
         permissions: Vec<Permission>,
     ) -> Result<Vec<Permission>, ManagementError> {
         let apis = self.apis(site).await?;
-        for Permission { audience, name } in &permissions {
+        for (place, Permission { audience, name }) in permissions.iter().enumerate() {
             let api = apis.get(audience.as_str()).ok_or(NO_API)?;
             if api.is_system {
                 let text = "Scopes of the Management API cannot be given to users.";
                 return Err(ManagementError::Unsupported(text.to_owned()));
             }
             if !api.scopes.iter().any(|scope| scope.value == *name) {
-                let name: String = name.chars().take(100).collect();
-                let text = format!("The resource server has no permission {name}");
-                return Err(invalid("permissions", &text));
+                let member = format!("permissions[{place}].permission_name");
+                return Err(invalid(&member, "The resource server has no such permission"));
             }
         }
         Ok(permissions)

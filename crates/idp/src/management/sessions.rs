@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     ManagementError, Object,
-    overlay::{additional, invalid},
+    wording::{additional, invalid},
 };
 use crate::{
     Site,

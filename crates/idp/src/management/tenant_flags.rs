@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ManagementError, Object, overlay::invalid};
+use super::{ManagementError, Object, wording::invalid};
 
 /// Auth0's switches that do not exist here, and what is the case instead.
 const FLAGS: &[(&str, bool)] = &[

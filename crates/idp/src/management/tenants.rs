@@ -1,10 +1,6 @@
 use std::sync::Arc;
 
-use super::{
-    ManagementError, Object,
-    overlay::{Rules, invalid},
-    tenant_flags,
-};
+use super::{ManagementError, Object, overlay::Rules, tenant_flags, wording::invalid};
 use crate::{
     Site,
     idp::Core,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     ManagementError, Object,
-    overlay::{additional, invalid},
+    wording::{additional, invalid},
 };
 use crate::{
     Site,

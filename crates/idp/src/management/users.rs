@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     ManagementError, Object,
-    overlay::{Rules, additional, invalid},
+    overlay::Rules,
+    wording::{additional, invalid},
 };
 use crate::{
     RepositoryError, Site,
