@@ -50,7 +50,7 @@ async fn auth0s_and_oktas_libraries_take_us_for_auth0() {
 #[tokio::test]
 async fn auth0s_management_client_takes_us_for_auth0() {
     let done = run("node", &["management.mjs"], "oauth-clients").await;
-    assert_eq!(done.len(), 12, "{done:?}");
+    assert_eq!(done.len(), 14, "{done:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod consents;
 mod database;
 mod deferred;
 mod deployment_keys;
+mod jobs;
 mod logouts;
 mod logs;
 mod migrate;
@@ -113,6 +114,8 @@ impl Repository for SqlRepository {
                            WHERE s.tenant_id = session_clients.tenant_id AND s.sid = session_clients.sid)";
             self.database.write(orphans, params![]).await?;
             let sql = "DELETE FROM login_attempts WHERE since < $1 RETURNING since";
+            deleted += self.database.write(sql, params![now.0 - DAY_MS]).await?.len() as u64;
+            let sql = "DELETE FROM jobs WHERE created_at < $1 RETURNING id";
             deleted += self.database.write(sql, params![now.0 - DAY_MS]).await?.len() as u64;
             let remembered = [
                 "DELETE FROM codes WHERE expires_at < $1 RETURNING expires_at",

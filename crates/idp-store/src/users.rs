@@ -218,6 +218,20 @@ impl Users for SqlRepository {
         })
     }
 
+    fn rehash_password<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        known: &'a str,
+        password: &'a str,
+    ) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let sql = "UPDATE users SET password = $4
+                       WHERE tenant_id = $1 AND user_id = $2 AND password = $3 RETURNING user_id";
+            Ok(!self.database.write(sql, params![tenant, user_id, known, password]).await?.is_empty())
+        })
+    }
+
     fn record_login<'a>(
         &'a self,
         tenant: &'a str,

@@ -105,6 +105,7 @@ pub fn router(state: IdpState) -> Router {
         .route("/u/email-verification", get(tickets::verify_email))
         .route("/u/reset-verify", get(tickets::reset_page).post(tickets::reset))
         .route("/u/reset-password/request", get(tickets::request_page).post(tickets::request))
+        .route(idp::management::EXPORT_PATH, get(management::users_export))
         .route("/dbconnections/signup", post(dbconnections::sign_up).options(cors::preflight))
         .route(
             "/dbconnections/change_password",

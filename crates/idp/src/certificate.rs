@@ -1,11 +1,13 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
+use base::UnixMillis;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
     objects::{oid_registry, oid2abbrev},
+    pem::parse_x509_pem,
     prelude::FromDer,
     x509::X509Name,
 };
@@ -23,6 +25,14 @@ impl ClientCertificate {
         Self { der, trusted }
     }
 
+    /// The first certificate of a PEM text. Nobody vouches for it.
+    pub(crate) fn from_pem(text: &str) -> Option<Self> {
+        let (_, block) = parse_x509_pem(text.as_bytes()).ok()?;
+        let found = Self::new(block.contents, false);
+        let read = found.with(|_| ());
+        (block.label == "CERTIFICATE" && read.is_some()).then_some(found)
+    }
+
     /// `x5t#S256` (RFC 8705 section 3.1).
     pub fn thumbprint(&self) -> String {
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.der))
@@ -36,6 +46,18 @@ impl ClientCertificate {
     /// Whether an authority for clients vouches for it.
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted
+    }
+
+    /// Its subject as RFC 4514 writes it.
+    pub(crate) fn subject(&self) -> Option<String> {
+        let parts = self.with(|certificate| attributes(certificate.subject()))??;
+        let written = |(kind, value): &(String, String)| format!("{kind}={}", escaped(value));
+        Some(parts.iter().map(written).collect::<Vec<_>>().join(","))
+    }
+
+    /// When it ends.
+    pub(crate) fn end(&self) -> Option<UnixMillis> {
+        self.with(|certificate| UnixMillis::from_secs(certificate.validity().not_after.timestamp()))
     }
 
     /// Whether its subject is this one (RFC 4514), whatever the spelling.
@@ -99,6 +121,18 @@ fn attributes(name: &X509Name<'_>) -> Option<Attributes> {
     }
     found.reverse();
     Some(found)
+}
+
+/// RFC 4514 section 2.4.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for letter in value.chars() {
+        if matches!(letter, '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '#' | '=') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out
 }
 
 /// Reads a distinguished name in RFC 4514's form, spaces around its separators allowed.
@@ -205,6 +239,21 @@ mod tests {
         ] {
             assert!(!certificate.has_subject(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_certificate_in_pem_says_its_subject_as_it_is_compared() {
+        let der = certificate().der;
+        let text = base64::engine::general_purpose::STANDARD.encode(&der);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        let read = ClientCertificate::from_pem(&pem).unwrap();
+        assert_eq!(read, ClientCertificate::new(der, false));
+        assert!(read.has_subject(&read.subject().unwrap()), "{:?}", read.subject());
+        assert!(read.end().is_some());
+        assert_eq!(
+            ClientCertificate::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
+            None
+        );
     }
 
     #[test]

@@ -10,7 +10,10 @@ use base::UnixMillis;
 use jose::{Alg, CompactJws, JoseError, KeySet};
 use serde_json::Value;
 
-use crate::{idp::Core, model::Client};
+use crate::{
+    idp::Core,
+    model::{Client, Credential},
+};
 
 /// How long fetched keys count before they are fetched again.
 const FRESH: Duration = Duration::from_secs(10 * 60);
@@ -79,7 +82,9 @@ impl Core {
         let keys = self.client_keys(client).await?;
         match keys.verifying.verify(jws, allowed) {
             Ok(payload) => Some(payload),
-            Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature) if client.jwks.is_none() => {
+            Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature)
+                if client.jwks.is_none() && client.client_authentication_methods.is_none() =>
+            {
                 let again = self.keys_no_older_than(client, PAUSE).await?;
                 again.verifying.verify(jws, allowed).ok()
             }
@@ -88,6 +93,10 @@ impl Core {
     }
 
     async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
+        if let Some(chosen) = client.chosen_credentials(self.clock.now()) {
+            let verifying = KeySet::new(chosen.filter_map(Credential::key).collect());
+            return Some(Arc::new(Published { verifying, document: Value::Null }));
+        }
         if let Some(jwks) = &client.jwks {
             return Published::read(jwks.to_string().as_bytes()).map(Arc::new);
         }

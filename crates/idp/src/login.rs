@@ -6,6 +6,7 @@ use crate::{
     Browser, IdpError, Site,
     idp::Core,
     model::{AuthorizeRequest, Client, Connection, LogEvent, Transaction, User, fold},
+    password::imported,
 };
 
 /// Bytes of the longest e-mail address (RFC 3696, erratum 1690), and more than any username.
@@ -267,8 +268,12 @@ impl Core {
             return Ok(PasswordCheck::Locked(user_id));
         }
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
-        let right = self.hasher.verify(password.clone(), hash).await?;
+        let right = self.hasher.verify(password.clone(), hash.clone()).await?;
         let Some(user) = user.filter(|_| right) else { return Ok(PasswordCheck::Wrong(user_id)) };
+        if let Some(foreign) = hash.filter(|hash| imported::is_foreign(hash)) {
+            let ours = self.hasher.hash(password.clone()).await?;
+            self.repository.rehash_password(&site.tenant.id, &user.user_id, &foreign, &ours).await?;
+        }
         if limited {
             self.forget_attempts(site, &account, ip).await?;
         }

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod deferred;
+mod jobs;
 mod logouts;
 mod logs;
 mod pushed_requests;
@@ -26,6 +27,7 @@ use crate::{
 
 pub use attempts::Attempts;
 pub use deferred::{DeferredRequests, Polled};
+pub use jobs::Jobs;
 pub use logouts::Logouts;
 pub use logs::{LogFilter, Logs};
 pub use pushed_requests::PushedRequests;
@@ -70,6 +72,7 @@ pub trait Repository:
     + SigningKeys
     + Sessions
     + Attempts
+    + Jobs
     + Logs
     + Logouts
     + Tickets
@@ -229,6 +232,14 @@ pub trait Users {
         user_id: &'a str,
         password: &'a str,
         now: UnixMillis,
+    ) -> Fut<'a, bool>;
+    /// Puts another hash of the same password in the place of `known`; `false` when that is gone.
+    fn rehash_password<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        known: &'a str,
+        password: &'a str,
     ) -> Fut<'a, bool>;
     /// Counts a login.
     fn record_login<'a>(

@@ -45,13 +45,13 @@ async function user(more = {}) {
 }
 
 // Tokens of a user, who typed a password.
-async function tokens(email) {
+async function tokens(email, password = 'Quite-l0ng-enough') {
   const made = await register({
     grant_types: ['http://auth0.com/oauth/grant-type/password-realm', 'refresh_token', 'password'],
   })
   const auth = new AuthenticationClient({ domain, clientId: made.client_id, clientSecret: made.client_secret })
   const { data } = await auth.oauth.passwordGrant({
-    username: email, password: 'Quite-l0ng-enough', realm: DATABASE, scope: 'openid offline_access',
+    username: email, password, realm: DATABASE, scope: 'openid offline_access',
   })
   return { auth, made, ...data }
 }
@@ -75,6 +75,54 @@ const cases = {
     await assert.rejects(api.clients.get(made.client_id), missing('inexistent_client'))
     await assert.rejects(api.clients.create({ name: 'x', nonsense: true }), refused(400, 'invalid_body'))
     await assert.rejects(api.clients.list({ per_page: 101 }), refused(400, 'invalid_query_string'))
+  },
+
+  async 'clients with keys of their own'() {
+    const pair = () => crypto.subtle.generateKey(
+      { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' },
+      true, ['sign', 'verify'])
+    const pem = async (kind, format, key) => {
+      const text = Buffer.from(await crypto.subtle.exportKey(format, key)).toString('base64').match(/.{1,64}/g).join('\n')
+      return `-----BEGIN ${kind} KEY-----\n${text}\n-----END ${kind} KEY-----\n`
+    }
+    const [first, second] = [await pair(), await pair()]
+    const credential = async (pair, name) => ({
+      credential_type: 'public_key', name, alg: 'RS256', pem: await pem('PUBLIC', 'spki', pair.publicKey),
+    })
+    const made = await api.clients.create({
+      name: unique('With keys'), grant_types: ['client_credentials'], app_type: 'non_interactive',
+      client_authentication_methods: { private_key_jwt: { credentials: [await credential(first, 'one')] } },
+    })
+    const [one] = made.client_authentication_methods.private_key_jwt.credentials
+    assert.match(one.id, /^cred_/)
+    await api.clientGrants.create({ client_id: made.client_id, audience: AUTH0_AUDIENCE, scope: ['read:things'] })
+    const ask = async (pair) => new AuthenticationClient({
+      domain, clientId: made.client_id, clientAssertionSigningKey: await pem('PRIVATE', 'pkcs8', pair.privateKey),
+      clientAssertionSigningAlg: 'RS256',
+    }).oauth.clientCredentialsGrant({ audience: AUTH0_AUDIENCE })
+    assert.equal((await ask(first)).data.token_type, 'Bearer')
+    await assert.rejects(ask(second), { error: 'invalid_client' })
+
+    // The second key is added, both count, and the first one goes.
+    const two = await api.clients.credentials.create(made.client_id, await credential(second, 'two'))
+    assert.deepEqual(two.name, 'two')
+    await assert.rejects(ask(second), { error: 'invalid_client' })
+    await api.clients.update(made.client_id, {
+      client_authentication_methods: { private_key_jwt: { credentials: [{ id: one.id }, { id: two.id }] } },
+    })
+    await ask(first)
+    await ask(second)
+    assert.equal((await api.clients.credentials.list(made.client_id)).length, 2)
+    await api.clients.update(made.client_id, {
+      client_authentication_methods: { private_key_jwt: { credentials: [{ id: two.id }] } },
+    })
+    await assert.rejects(ask(first), { error: 'invalid_client' })
+    await api.clients.credentials.delete(made.client_id, one.id)
+    await assert.rejects(api.clients.credentials.get(made.client_id, one.id), missing())
+    const until = new Date(Date.now() + 3_600_000).toISOString()
+    const dated = await api.clients.credentials.update(made.client_id, two.id, { expires_at: until })
+    assert.equal(Date.parse(dated.expires_at), Date.parse(until))
+    await ask(second)
   },
 
   async 'APIs and grants'() {
@@ -111,9 +159,15 @@ const cases = {
     assert.deepEqual(clients, [{ client_id: AUTH0_CLIENT_ID }])
     const [found] = await all(await api.connections.list({ name: made.name, strategy: ['auth0'], take: 1 }))
     assert.equal(found.id, made.id)
+    const mine = await all(await api.clients.connections.get(AUTH0_CLIENT_ID, { take: 10 }))
+    assert.ok(mine.some((connection) => connection.id === made.id))
     await api.connections.update(made.id, { options: { passwordPolicy: 'good' }, display_name: 'Shop' })
     const changed = await api.connections.get(made.id)
     assert.deepEqual([changed.options.passwordPolicy, changed.display_name], ['good', 'Shop'])
+    const email = `${unique('shopper')}@example.com`
+    const shopper = await user({ connection: made.name, email })
+    await api.connections.users.deleteByEmail(made.id, { email })
+    await assert.rejects(api.users.get(shopper.user_id), missing('inexistent_user'))
     await api.connections.delete(made.id)
     await assert.rejects(api.connections.get(made.id), missing('inexistent_connection'))
   },
@@ -193,6 +247,57 @@ const cases = {
     const change = await api.tickets.changePassword({ user_id: made.user_id, ttl_sec: 60, mark_email_as_verified: true })
     assert.ok(change.ticket.startsWith(`https://${domain}/`), change.ticket)
     await assert.rejects(api.tickets.verifyEmail({ user_id: 'auth0|nobody' }), missing('inexistent_user'))
+  },
+
+  async 'jobs'() {
+    const [connection] = await all(await api.connections.list({ name: DATABASE, take: 1 }))
+    const name = unique('imported')
+    const finished = async (id) => {
+      for (let tries = 0; tries < 100; tries += 1) {
+        const job = await api.jobs.get(id)
+        if (job.status === 'completed' || job.status === 'failed') return job
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      throw new Error('the job does not end')
+    }
+    const users = [
+      // A hash of "secret password" that another program made.
+      { email: `${name}@example.com`, email_verified: true, given_name: 'Imported', user_id: name,
+        password_hash: '$2b$10$PyWp94ZFrTJXGQR6Y58HsuaQ1JHOxGWxLghiZAk0uallm2OeoyE1.' },
+      { email: 'no address' },
+    ]
+    const begun = await api.jobs.usersImports.create({
+      users: new Blob([JSON.stringify(users)], { type: 'application/json' }), connection_id: connection.id,
+      external_id: 'from a test', upsert: false,
+    })
+    assert.deepEqual([begun.type, begun.external_id], ['users_import', 'from a test'])
+    const done = await finished(begun.id)
+    assert.equal(done.status, 'completed')
+    assert.deepEqual([done.summary.total, done.summary.inserted, done.summary.failed], [2, 1, 1])
+    const errors = await api.jobs.errors.get(begun.id)
+    assert.equal(errors.length, 1)
+    assert.equal((await api.users.get(`auth0|${name}`)).given_name, 'Imported')
+    for (const time of ['the hash that was imported', 'the one that took its place']) {
+      const { id_token } = await tokens(`${name}@example.com`, 'secret password')
+      assert.ok(id_token, time)
+    }
+    await assert.rejects(tokens(`${name}@example.com`, 'another password'), { error: 'invalid_grant' })
+
+    const exported = await api.jobs.usersExports.create({
+      connection_id: connection.id, format: 'csv', fields: [{ name: 'user_id' }, { name: 'email', export_as: 'Address' }],
+    })
+    const ready = await finished(exported.id)
+    assert.equal(ready.status, 'completed')
+    const file = await fetch(ready.location)
+    const text = await file.text()
+    assert.ok(text.startsWith('"user_id","Address"') || text.startsWith('user_id,Address'), text.slice(0, 80))
+    assert.ok(text.includes(`${name}@example.com`))
+
+    const made = await user()
+    const mail = await api.jobs.verificationEmail.create({ user_id: made.user_id })
+    assert.equal(mail.type, 'verification_email')
+    await finished(mail.id)
+    await assert.rejects(api.jobs.get('job_0000000000000001'), missing('inexistent_job'))
   },
 
   async 'logs'() {

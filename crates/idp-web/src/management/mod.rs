@@ -5,9 +5,12 @@
 //! What is no route gets the same 403 as a call without scope: tools that find a kind of resource closed to them say so
 //! and go on, where they would repeat a call that ends in 5xx for minutes.
 
+mod credentials;
 mod grants;
+mod jobs;
 mod listing;
 mod logs;
+mod multipart;
 mod objects;
 mod roles;
 mod routes;
@@ -32,9 +35,10 @@ use idp::{
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+pub(crate) use self::jobs::users_export;
 #[cfg(test)]
 pub(crate) use self::routes::{ROUTES, Route};
-use self::{listing::Listing, routes::Operation};
+use self::{listing::Listing, multipart::Parts, routes::Operation};
 use crate::{IdpState, answer, fields, visit::Visit};
 
 /// Bytes of a body.
@@ -54,6 +58,8 @@ struct Call<'a> {
     segments: &'a [String],
     query: Option<&'a str>,
     body: Option<Value>,
+    /// What was sent in place of a body in JSON.
+    parts: Option<Parts>,
 }
 
 /// What a call came to.
@@ -64,6 +70,8 @@ enum Done {
     Created(Value),
     /// 202, with nothing to tell.
     Accepted,
+    /// 202, with what goes on now.
+    Begun(Value),
     Gone,
 }
 
@@ -101,6 +109,7 @@ pub(crate) async fn serve(
         Ok(Done::Found(value)) => Json(value).into_response(),
         Ok(Done::Linked(value, next)) => ([(header::LINK, next)], Json(value)).into_response(),
         Ok(Done::Created(value)) => (StatusCode::CREATED, Json(value)).into_response(),
+        Ok(Done::Begun(value)) => (StatusCode::ACCEPTED, Json(value)).into_response(),
         Ok(Done::Accepted) => StatusCode::ACCEPTED.into_response(),
         Ok(Done::Gone) => StatusCode::NO_CONTENT.into_response(),
         Err(failed) => refuse(failed),
@@ -119,9 +128,14 @@ async fn judge(state: &IdpState, visit: &Visit, request: Request) -> Result<Done
     };
     caller.require_any(route.scopes)?;
     let takes_body = matches!(head.method.as_str(), "POST" | "PATCH" | "PUT" | "DELETE");
-    let body = if takes_body { json_body(&head.headers, body).await? } else { None };
-    let query = head.uri.query();
-    let call = Call { state, site: &visit.site, caller: &caller, segments: &segments, query, body };
+    let (mut parts, mut json) = (None, None);
+    if route.operation == Operation::ImportUsers {
+        parts = multipart::read(&head.headers, &whole(body).await?)?;
+    } else if takes_body {
+        json = json_body(&head.headers, whole(body).await?)?;
+    }
+    let (query, site) = (head.uri.query(), &visit.site);
+    let call = Call { state, site, caller: &caller, segments: &segments, query, body: json, parts };
     let done = call.perform(route.operation).await;
     if !matches!(head.method, Method::GET | Method::HEAD) {
         let status = match &done {
@@ -146,6 +160,12 @@ impl Call<'_> {
             UpdateClient => self.update_client().await,
             DeleteClient => self.delete_client().await,
             RotateSecret => self.rotate_secret().await,
+            ListCredentials => self.list_credentials().await,
+            CreateCredential => self.create_credential().await,
+            ReadCredential => self.read_credential().await,
+            UpdateCredential => self.update_credential().await,
+            DeleteCredential => self.delete_credential().await,
+            ListClientConnections => self.list_client_connections().await,
             ListApis => self.list_apis().await,
             CreateApi => self.create_api().await,
             ReadApi => self.read_api().await,
@@ -163,6 +183,7 @@ impl Call<'_> {
             DeleteConnection => self.delete_connection().await,
             ListConnectionClients => self.list_connection_clients().await,
             UpdateConnectionClients => self.update_connection_clients().await,
+            DeleteConnectionUser => self.delete_connection_user().await,
             ListUsers => self.list_users().await,
             CreateUser => self.create_user().await,
             ReadUser => self.read_user().await,
@@ -171,6 +192,11 @@ impl Call<'_> {
             UsersByEmail => self.users_by_email().await,
             VerificationTicket => self.verification_ticket().await,
             PasswordTicket => self.password_ticket().await,
+            ImportUsers => self.import_users().await,
+            ExportUsers => self.export_users().await,
+            MailVerification => self.mail_verification().await,
+            ReadJob => self.read_job().await,
+            ReadJobErrors => self.read_job_errors().await,
             ListLogs => self.list_logs().await,
             ReadLog => self.read_log().await,
             ListUserLogs => self.list_user_logs().await,
@@ -191,6 +217,7 @@ impl Call<'_> {
             ReadSession => self.read_session().await,
             EndSession => self.end_session().await,
             RevokeSession => self.revoke_session().await,
+            ListTokens => self.list_tokens().await,
             ReadToken => self.read_token().await,
             EndToken => self.end_token().await,
             ListRoles => self.list_roles().await,
@@ -283,16 +310,19 @@ fn segments(path: &str) -> Result<Vec<String>, Failed> {
         .collect()
 }
 
-/// Reads a body. None is no error here: some calls need none.
-async fn json_body(headers: &axum::http::HeaderMap, body: axum::body::Body) -> Result<Option<Value>, Failed> {
-    let bytes: Bytes = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
+async fn whole(body: axum::body::Body) -> Result<Bytes, Failed> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let message = format!("The request body is larger than {MAX_BODY} bytes.");
-            return Err(Failed::Request(StatusCode::PAYLOAD_TOO_LARGE, "invalid_body", message));
+            Err(Failed::Request(StatusCode::PAYLOAD_TOO_LARGE, "invalid_body", message))
         }
-        Err(_) => return Err(invalid_body("The body broke off").into()),
-    };
+        Err(_) => Err(invalid_body("The body broke off").into()),
+    }
+}
+
+/// Reads a body. None is no error here: some calls need none.
+fn json_body(headers: &axum::http::HeaderMap, bytes: Bytes) -> Result<Option<Value>, Failed> {
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -2,8 +2,8 @@
 
 use idp::{
     management::ManagementError,
-    model::{Client, ResourceServer, SubjectType},
-    repository::{ClientGrantFilter, Page},
+    model::{Client, ResourceServer, SubjectType, fold},
+    repository::{ClientGrantFilter, Page, UserFilter},
 };
 use serde_json::{Value, json};
 
@@ -191,6 +191,35 @@ impl Call<'_> {
         let connection = self.management().connections.read(self.site, self.id()).await?;
         let items = connection.enabled_clients.iter().map(|id| json!({ "client_id": id })).collect();
         Ok(Done::Found(listing.answer_from_all("clients", items)))
+    }
+
+    /// The connections that a client's users may come from.
+    pub(super) async fn list_client_connections(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["strategy"])?.by_checkpoint();
+        let client = self.management().clients.read(self.site, self.id()).await?;
+        let found = self.management().connections.list(self.site, Page::ALL).await?;
+        let strategy = listing.filter("strategy");
+        let open = found.items.iter().filter(|connection| {
+            connection.enabled_clients.contains(&client.client_id)
+                && strategy.is_none_or(|wanted| connection.strategy == wanted)
+        });
+        let items = open.map(|connection| Value::Object(connection.to_wire())).collect();
+        Ok(Done::Found(listing.answer_from_all("connections", items)))
+    }
+
+    /// The user of an e-mail address, if the connection has such a one.
+    pub(super) async fn delete_connection_user(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["email"])?;
+        let email = listing.filter("email").filter(|email| !email.is_empty());
+        let email = fold(email.ok_or_else(|| parameter("Missing required property", "email"))?);
+        let connection = self.management().connections.read(self.site, self.id()).await?;
+        let filter =
+            UserFilter { connection: Some(&connection.name), email: Some(&email), ..UserFilter::default() };
+        let found = self.management().users.list(self.site, filter, Page::ALL).await?;
+        for user in found.items {
+            self.management().users.delete(self.site, &user.user_id).await?;
+        }
+        Ok(Done::Gone)
     }
 
     pub(super) async fn update_connection_clients(mut self) -> Result<Done, Failed> {

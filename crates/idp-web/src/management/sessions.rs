@@ -2,7 +2,7 @@
 
 use idp::management::Object;
 
-use super::{Call, Done, Failed};
+use super::{Call, Done, Failed, listing::parameter};
 
 impl Call<'_> {
     pub(super) async fn list_user_sessions(self) -> Result<Done, Failed> {
@@ -21,6 +21,16 @@ impl Call<'_> {
         let listing = self.listing(&[])?.by_checkpoint();
         let found = self.management().sessions.tokens_of_user(self.site, self.id(), listing.page()).await?;
         Ok(Done::Found(listing.answer("tokens", found.items, found.total)))
+    }
+
+    /// Refresh tokens by whose they are: a list of everybody's would be for nobody.
+    pub(super) async fn list_tokens(self) -> Result<Done, Failed> {
+        let listing = self.listing(&["user_id", "client_id"])?.by_checkpoint();
+        let user = listing.filter("user_id").filter(|user| !user.is_empty());
+        let user = user.ok_or_else(|| parameter("Missing required property", "user_id"))?;
+        let client = listing.filter("client_id");
+        let found = self.management().sessions.tokens_of(self.site, user, client, listing.page()).await?;
+        Ok(Done::Found(listing.answer("refresh_tokens", found.items, found.total)))
     }
 
     pub(super) async fn end_user_tokens(self) -> Result<Done, Failed> {

@@ -5,7 +5,11 @@ use base64::{
 use oauth::ClientAuthMethod;
 use serde_json::Value;
 
-use crate::{ClientCertificate, idp::Core, model::Client};
+use crate::{
+    ClientCertificate,
+    idp::Core,
+    model::{Client, CredentialType},
+};
 
 impl Core {
     /// Whether the certificate of the connection proves to be this client's by the method it registered (RFC 8705
@@ -16,6 +20,17 @@ impl Core {
         method: ClientAuthMethod,
         certificate: &ClientCertificate,
     ) -> bool {
+        if let Some(mut chosen) = client.chosen_credentials(self.clock.now()) {
+            let thumbprint = certificate.thumbprint();
+            return chosen.any(|credential| match credential.credential_type {
+                CredentialType::CertSubjectDn => {
+                    let name = credential.subject_dn.as_deref();
+                    certificate.is_trusted() && name.is_some_and(|name| certificate.has_subject(name))
+                }
+                CredentialType::X509Cert => credential.thumbprint_sha256.as_ref() == Some(&thumbprint),
+                CredentialType::PublicKey => false,
+            });
+        }
         match method {
             ClientAuthMethod::TlsClientAuth => certificate.is_trusted() && is_named(client, certificate),
             ClientAuthMethod::SelfSignedTlsClientAuth => {

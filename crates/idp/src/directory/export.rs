@@ -20,6 +20,12 @@ pub async fn export(idp: &Idp, site: &Site) -> Result<Document, DirectoryError> 
         for member in ["client_id", "tenant", "global"] {
             wire.remove(member);
         }
+        // Credentials stay here, and nobody is to be this client without one.
+        if let (Some(_), Some(method)) =
+            (wire.remove("client_authentication_methods"), client.token_endpoint_auth_method)
+        {
+            wire.insert("token_endpoint_auth_method".to_owned(), json!(method));
+        }
         Value::Object(wire)
     });
     document.insert("clients".to_owned(), own.collect());

@@ -26,11 +26,11 @@ const RULES: Rules = Rules {
         "signing_keys",
         "callback_url_template",
         "registration_token",
+        "credentials",
     ],
     merged: &["client_metadata", "jwt_configuration", "refresh_token", "signed_request_object"],
     unsupported: &[
         "addons",
-        "client_authentication_methods",
         "custom_login_page",
         "default_organization",
         "encryption_key",
@@ -90,13 +90,16 @@ impl ClientService {
     pub async fn create(&self, site: &Site, mut body: Object) -> Result<Client, ManagementError> {
         rename_logout(&mut body);
         let chosen = take_secret(&mut body)?;
-        let method_given = body.contains_key("token_endpoint_auth_method");
+        let methods = body.shift_remove("client_authentication_methods");
+        let method_given = names_method(&body);
         let rotation_given = body.contains_key("refresh_token");
         let mut client = RULES.apply(&Client::default(), body)?;
+        self.choose_methods(&mut client, methods, method_given)?;
         client.client_id = self.core.random.alphanumeric(32);
         client.client_secret = Some(chosen.unwrap_or_else(|| self.new_secret()));
         client.created_at = self.core.clock.now().0;
-        if !method_given && matches!(client.app_type, Some(AppType::Spa | AppType::Native)) {
+        let unset = !method_given && client.client_authentication_methods.is_none();
+        if unset && matches!(client.app_type, Some(AppType::Spa | AppType::Native)) {
             client.token_endpoint_auth_method = Some(ClientAuthMethod::None);
         }
         if !rotation_given && client.is_public() {
@@ -113,7 +116,14 @@ impl ClientService {
         rename_logout(&mut body);
         let chosen = take_secret(&mut body)?;
         let current = self.read(site, id).await?;
+        let methods = body.shift_remove("client_authentication_methods");
+        let method_given = names_method(&body);
+        if !method_given && current.client_authentication_methods.is_some() {
+            // A null is what it is already: another member says how this client authenticates.
+            body.shift_remove("token_endpoint_auth_method");
+        }
         let mut client = RULES.apply(&current, body)?;
+        self.choose_methods(&mut client, methods, method_given)?;
         client.client_secret = chosen.or(current.client_secret);
         check(&client)?;
         check_unsigned(site, &client)?;
@@ -139,7 +149,11 @@ impl ClientService {
         Secret::new(self.core.random.alphanumeric(64))
     }
 
-    async fn save(&self, site: &Site, client: Client) -> Result<Client, ManagementError> {
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(super) async fn save(&self, site: &Site, client: Client) -> Result<Client, ManagementError> {
         if self.core.repository.update_client(&site.tenant.id, &client).await? {
             Ok(client)
         } else {
@@ -150,6 +164,10 @@ impl ClientService {
 
 const MISSING: ManagementError =
     ManagementError::NotFound { code: Some("inexistent_client"), message: "The client does not exist" };
+
+fn names_method(body: &Object) -> bool {
+    body.get("token_endpoint_auth_method").is_some_and(|method| !method.is_null())
+}
 
 /// `oidc_logout` was called `oidc_backchannel_logout` before.
 fn rename_logout(body: &mut Object) {
@@ -370,7 +388,8 @@ fn check_keys(client: &Client) -> Result<(), ManagementError> {
         &client.tls_client_auth_san_email,
     ];
     let named = names.into_iter().flatten().count();
-    let by_name = client.token_endpoint_auth_method == Some(ClientAuthMethod::TlsClientAuth);
+    let by_name = client.token_endpoint_auth_method == Some(ClientAuthMethod::TlsClientAuth)
+        && client.client_authentication_methods.is_none();
     if named > 1 || (by_name && named == 0) {
         // RFC 8705 section 2.1.2.
         return Err(invalid("tls_client_auth_subject_dn", "Expected exactly one name of the certificate"));

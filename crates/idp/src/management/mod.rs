@@ -5,9 +5,11 @@ mod blocks;
 mod client_grants;
 pub(crate) mod clients;
 mod connections;
+mod credentials;
 mod error;
 mod grants;
 mod identities;
+mod jobs;
 mod logs;
 mod overlay;
 mod resource_servers;
@@ -27,6 +29,7 @@ pub use clients::ClientService;
 pub use connections::ConnectionService;
 pub use error::ManagementError;
 pub use grants::{GrantFilter, GrantService};
+pub use jobs::{EXPORT_PATH, ExportOrder, ImportOrder, JobService};
 pub use logs::{LogSearch, LogService};
 pub use resource_servers::ResourceServerService;
 pub use roles::RoleService;
@@ -66,6 +69,8 @@ pub struct Management {
     pub sessions: SessionService,
     /// `/grants`
     pub grants: GrantService,
+    /// `/jobs`
+    pub jobs: JobService,
     /// `/logs`
     pub logs: LogService,
     /// `/tickets`
@@ -90,6 +95,7 @@ impl Management {
             roles: RoleService::new(core.clone()),
             sessions: SessionService::new(core.clone()),
             grants: GrantService::new(core.clone()),
+            jobs: JobService::new(core.clone()),
             logs: LogService::new(core.clone()),
             tickets: TicketService::new(core.clone()),
             tenants: TenantService::new(core),

@@ -95,6 +95,19 @@ impl SessionService {
         self.tokens(site, filter, page).await
     }
 
+    /// The same of one client, where one is named.
+    pub async fn tokens_of(
+        &self,
+        site: &Site,
+        user: &str,
+        client_id: Option<&str>,
+        page: Page,
+    ) -> Result<Listing<Value>, ManagementError> {
+        self.user_exists(site, user).await?;
+        let filter = RefreshTokenFilter { user_id: Some(user), client_id, ..RefreshTokenFilter::default() };
+        self.tokens(site, filter, page).await
+    }
+
     /// Revokes every refresh token of a user (202).
     pub async fn end_tokens_of_user(&self, site: &Site, user: &str) -> Result<(), ManagementError> {
         self.user_exists(site, user).await?;

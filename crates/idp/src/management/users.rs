@@ -17,7 +17,7 @@ use crate::{
     repository::{Listing, Page, UserFilter},
 };
 
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     read_only: &[
         "created_at",
         "updated_at",
@@ -228,13 +228,13 @@ fn take_text(body: &mut Object, name: &str) -> Result<Option<String>, Management
     }
 }
 
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+@".contains(c);
     (1..=200).contains(&id.len()) && id.chars().all(allowed)
 }
 
 /// Names fit Auth0's lengths, pictures are web addresses, metadata is no store for files.
-fn check(user: &User) -> Result<(), ManagementError> {
+pub(super) fn check(user: &User) -> Result<(), ManagementError> {
     let names = [("name", &user.name), ("nickname", &user.nickname), ("given_name", &user.given_name)];
     for (member, name) in names.into_iter().chain([("family_name", &user.family_name)]) {
         if name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 300) {

@@ -1,9 +1,9 @@
-use base::Secret;
+use base::{Secret, UnixMillis};
 use oauth::ClientAuthMethod;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Digest, OidcLogout, PossessionMechanism};
+use super::{ClientAuthenticationMethods, Credential, Digest, OidcLogout, PossessionMechanism};
 
 /// An application, in Auth0's shape. The secret is no part of the serialised form: [`Client::to_wire`] adds it where
 /// the reader may see it.
@@ -40,6 +40,13 @@ pub struct Client {
     /// How it authenticates at the token endpoint. Absent: `client_secret_basic` or `client_secret_post`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<ClientAuthMethod>,
+    /// The same by credentials of [`Client::credentials`]; then `token_endpoint_auth_method` says the method that is
+    /// chosen here, and is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_authentication_methods: Option<ClientAuthenticationMethods>,
+    /// Keys and certificates, and names of such. Listed at `/clients/{id}/credentials`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
     /// What it may do at the token endpoint, by name.
     pub grant_types: Vec<String>,
     /// Redirect URIs, compared as exact strings.
@@ -307,6 +314,8 @@ impl Default for Client {
             custom_login_page_on: true,
             is_token_endpoint_ip_header_trusted: false,
             token_endpoint_auth_method: None,
+            client_authentication_methods: None,
+            credentials: Vec::new(),
             grant_types: grants.map(str::to_owned).to_vec(),
             callbacks: Vec::new(),
             allowed_logout_urls: Vec::new(),
@@ -384,6 +393,15 @@ impl Client {
         self.token_endpoint_auth_method == Some(ClientAuthMethod::None)
     }
 
+    /// The credentials that count for how it authenticates; `None` where it does without such.
+    pub fn chosen_credentials(&self, now: UnixMillis) -> Option<impl Iterator<Item = &Credential>> {
+        let (_, _, list) = self.client_authentication_methods.as_ref()?.chosen()?;
+        let chosen = move |known: &&Credential| {
+            known.is_current(now) && list.credentials.iter().any(|named| named.id == known.id)
+        };
+        Some(self.credentials.iter().filter(chosen))
+    }
+
     /// Whether its authorization requests must be signed.
     pub fn requires_signed_requests(&self) -> bool {
         self.signed_request_object.as_ref().is_some_and(|object| object.required)
@@ -418,6 +436,10 @@ impl Client {
         };
         wire.remove("created_at");
         wire.remove("registration_token");
+        wire.remove("credentials");
+        if self.client_authentication_methods.is_some() {
+            wire.remove("token_endpoint_auth_method");
+        }
         wire.insert("tenant".to_owned(), json!(tenant));
         if let (true, Some(secret)) = (with_secret, &self.client_secret) {
             wire.insert("client_secret".to_owned(), json!(secret.expose()));

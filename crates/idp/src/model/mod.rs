@@ -3,7 +3,9 @@
 mod client;
 mod client_grant;
 mod connection;
+mod credential;
 mod deferred;
+mod job;
 mod log_event;
 mod logout;
 mod records;
@@ -22,7 +24,9 @@ pub use connection::{
     Connection, ConnectionOptions, PasswordComplexity, PasswordPolicy, Switch, UsernameLengths,
     ValidationOptions,
 };
+pub use credential::{ClientAuthenticationMethods, Credential, CredentialId, CredentialList, CredentialType};
 pub use deferred::{Deferred, DeferredKind, DeferredRequest, DeferredState};
+pub use job::{ExportFormat, Job, JobKind, JobStatus, JobSummary};
 pub use log_event::LogEvent;
 pub use logout::{InitiatorMode, LogoutDelivery, LogoutInitiator, LogoutInitiators, OidcLogout};
 pub use records::{
