@@ -17,6 +17,12 @@ mod login;
 mod machines;
 #[path = "identity_provider/management.rs"]
 mod management;
+#[cfg(feature = "peers")]
+#[path = "identity_provider/nodes.rs"]
+mod nodes;
+#[cfg(feature = "peers")]
+#[path = "../crates/idp-store/tests/suite/postgres.rs"]
+mod postgres;
 #[path = "identity_provider/tenant.rs"]
 mod tenant;
 

@@ -14,6 +14,8 @@ const MAX_REDIRECTS: usize = 20;
 pub(crate) struct Browser {
     cookies: BTreeMap<String, Cookie>,
     authority: Option<PathBuf>,
+    /// The port where it finds every server, whatever address it goes to.
+    through: Option<u16>,
     /// Where it has been, in order, redirects included.
     pub(crate) history: Vec<Url>,
 }
@@ -51,6 +53,11 @@ impl Browser {
     /// A new one that trusts the CA in this file.
     pub(crate) fn trusting(authority: PathBuf) -> Self {
         Self { authority: Some(authority), ..Self::default() }
+    }
+
+    /// Finds every server at this port of this machine from now on, as behind a balancer.
+    pub(crate) const fn go_through(&mut self, port: u16) {
+        self.through = Some(port);
     }
 
     /// The value of a cookie.
@@ -115,7 +122,10 @@ impl Browser {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let host = format!("{}:{port}", url.host_str().unwrap());
+        let host = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap()),
+            None => url.host_str().unwrap().to_owned(),
+        };
         let mut request =
             request(&target).header("Host", &host).header("Accept", "text/html,application/xhtml+xml");
         let cookies: Vec<String> = self
@@ -128,6 +138,7 @@ impl Browser {
         if !cookies.is_empty() {
             request = request.header("Cookie", &cookies.join("; "));
         }
+        let port = self.through.unwrap_or(port);
         let response = request.send_over(self.connect(&url, port).await).await;
         response.all("set-cookie").into_iter().for_each(|line| self.keep(line));
         self.history.push(url.clone());
