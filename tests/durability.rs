@@ -15,6 +15,8 @@
 #[path = "durability/disk.rs"]
 mod disk;
 mod support;
+#[path = "durability/tokens.rs"]
+mod tokens;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use std::{
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 use base::{Random, Secret};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::oneshot;
 
 use crate::IdpError;
@@ -65,7 +66,7 @@ type Job = Box<dyn FnOnce(&Worker) + Send>;
 struct Worker {
     argon2: Argon2<'static>,
     random: Random,
-    /// The hash of a password that nobody knows: checked where there is no user, so that it takes as long (O19).
+    /// A hash that no password is known for: checked where there is no user, so that it takes as long (O19).
     decoy: Arc<str>,
 }
 
@@ -80,8 +81,8 @@ impl Argon2Pool {
     pub fn with_cost(random: Random, cost: Cost) -> Arc<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None).unwrap_or_default();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash_with(&argon2, &random, random.token(16).as_bytes()).unwrap_or_default();
-        let worker = Worker { argon2, random, decoy: decoy.into() };
+        let decoy = decoy(argon2.params(), &random).into();
+        let worker = Worker { argon2, random, decoy };
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..THREADS {
@@ -156,6 +157,14 @@ fn hash_with(argon2: &Argon2<'_>, random: &Random, password: &[u8]) -> Option<St
     argon2.hash_password_with_salt(password, &salt).ok().map(|hash| hash.to_string())
 }
 
+/// What looks like a hash of this cost. Nothing is hashed for it: that would delay every start.
+fn decoy(params: &Params, random: &Random) -> String {
+    let (salt, hash) = (random.bytes::<16>(), random.bytes::<32>());
+    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +188,14 @@ mod tests {
     async fn o19_an_unknown_user_costs_a_hash_and_is_refused() {
         let pool = Argon2Pool::with_cost(Random::seeded(2), CHEAP);
         assert!(!pool.verify(secret("anything"), None).await.unwrap());
+        let params = Params::new(CHEAP.memory_kib, CHEAP.passes, 1, None).unwrap();
+        let decoy = decoy(&params, &Random::seeded(2));
+        let real = pool.hash(secret("anything")).await.unwrap();
+        let shape = |hash: &str| hash.split('$').map(str::len).collect::<Vec<_>>();
+        assert_eq!((&decoy[..29], shape(&decoy)), (&real[..29], shape(&real)), "{decoy} is none");
+        assert!(
+            argon2::PasswordHash::new(&decoy).is_ok_and(|read| read.salt.is_some() && read.hash.is_some())
+        );
     }
 
     #[tokio::test]
