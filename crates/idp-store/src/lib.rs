@@ -19,6 +19,7 @@ mod jobs;
 mod logouts;
 mod logs;
 mod migrate;
+mod pairwise_subjects;
 mod postgres;
 mod pushed_requests;
 mod refresh_tokens;

@@ -254,6 +254,7 @@ impl Users for SqlRepository {
                 "DELETE FROM users WHERE tenant_id = $1 AND linked_to = $2",
                 "DELETE FROM tickets WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2",
+                "DELETE FROM pairwise_subjects WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_permissions WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM consents WHERE tenant_id = $1 AND user_id = $2",

@@ -40,7 +40,7 @@ pub(crate) async fn token(
     cors::open(&state, &visit, &headers, response).await
 }
 
-/// `POST /oauth/introspect` (RFC 7662). For servers: no web page may read it.
+/// `POST /oauth/introspect` (RFC 7662), as a JWT where the caller asks for one (RFC 9701 section 4). For servers: no web page may read it.
 pub(crate) async fn introspect(
     State(state): State<IdpState>,
     Extension(visit): Extension<Visit>,

@@ -78,7 +78,7 @@ async fn answer_with(
             let presented = PresentedToken { token: &token, dpop, request };
             match state.idp.userinfo.answer(site, presented).await {
                 Ok(UserinfoAnswer::Claims(claims)) => answer::uncached(Json(claims).into_response()),
-                Ok(UserinfoAnswer::Signed(token)) => answer::jwt("application/jwt", token.expose()),
+                Ok(UserinfoAnswer::Token(token)) => answer::jwt("application/jwt", token.expose()),
                 Err(EndpointError::OAuth(error)) => refused(site, Some(&error), dpop),
                 Err(error) => answer::endpoint_error(site, error, false),
             }

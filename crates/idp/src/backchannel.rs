@@ -79,7 +79,7 @@ impl Core {
         let issued = self.clock.now().secs();
         let mut claims = Map::new();
         claims.insert("iss".to_owned(), json!(delivery.issuer));
-        claims.insert("sub".to_owned(), json!(delivery.user_id));
+        claims.insert("sub".to_owned(), json!(self.subject(site, client, &delivery.user_id).await?));
         claims.insert("aud".to_owned(), json!(client.client_id));
         claims.insert("iat".to_owned(), json!(issued));
         claims.insert("exp".to_owned(), json!(issued + LIFETIME));

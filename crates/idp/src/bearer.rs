@@ -98,7 +98,11 @@ impl Core {
             Ok(jws) => self.signed_access_token(site, &jws).await?,
             Err(_) => self.stored_access_token(site, token).await?,
         };
-        let Some((access, family)) = found else { return Ok(None) };
+        let Some((mut access, family)) = found else { return Ok(None) };
+        if !access.is_machine() {
+            let Some(user) = self.user_of_subject(site, &access.subject).await? else { return Ok(None) };
+            access.subject = user;
+        }
         let tenant = &site.tenant.id;
         if access.expires_at <= self.clock.now().secs() || self.repository.is_revoked(tenant, &family).await?
         {
@@ -269,6 +273,11 @@ impl Core {
         };
         // Access tokens have an id, ID tokens of this provider have none.
         let (Some(subject), Some(client_id), None) = (text("sub"), one, text("jti")) else { return Ok(None) };
+        // Signed userinfo has no end, and says nothing about a login.
+        if !claims.contains_key("exp") || !claims.contains_key("iat") {
+            return Ok(None);
+        }
+        let Some(subject) = self.user_of_subject(site, &subject).await? else { return Ok(None) };
         let expired =
             claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= self.clock.now().secs());
         Ok(Some(IdTokenHint { subject, client_id, sid: text("sid"), expired }))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use base::UnixMillis;
-use jose::{Alg, CompactJws, JoseError, KeySet};
+use jose::{Alg, CompactJws, JoseError, KeySet, jwe::EncryptionKey};
 use serde_json::Value;
 
 use crate::{
@@ -21,6 +21,8 @@ const FRESH: Duration = Duration::from_secs(10 * 60);
 const PAUSE: Duration = Duration::from_secs(10);
 /// Addresses whose keys are remembered; when there are more, all are forgotten.
 const MAX_REMEMBERED: usize = 4096;
+/// The set, its array, a key, and a member such as `x5c`.
+const MAX_DEPTH: usize = 8;
 
 /// Keys of clients by the addresses they were fetched from.
 #[derive(Default)]
@@ -39,6 +41,8 @@ struct Fetched {
 pub(crate) struct Published {
     /// What verifies its signatures.
     pub(crate) verifying: KeySet,
+    /// What something can be encrypted for.
+    pub(crate) encrypting: Vec<EncryptionKey>,
     /// The set as it was published, with the certificates that come with its keys.
     pub(crate) document: Value,
 }
@@ -46,8 +50,11 @@ pub(crate) struct Published {
 impl Published {
     fn read(bytes: &[u8]) -> Option<Self> {
         let verifying = KeySet::parse(bytes).ok()?;
-        let document = jose::parse_json(bytes, 8).ok()?;
-        Some(Self { verifying, document })
+        let document = jose::parse_json(bytes, MAX_DEPTH).ok()?;
+        let keys = document.get("keys").and_then(Value::as_array).into_iter().flatten();
+        // A set has keys for other purposes beside them.
+        let encrypting = keys.filter_map(|key| EncryptionKey::from_public_jwk(key).ok()).collect();
+        Some(Self { verifying, encrypting, document })
     }
 }
 
@@ -95,8 +102,17 @@ impl Core {
     async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
         if let Some(chosen) = client.chosen_credentials(self.clock.now()) {
             let verifying = KeySet::new(chosen.filter_map(Credential::key).collect());
-            return Some(Arc::new(Published { verifying, document: Value::Null }));
+            return Some(Arc::new(Published { verifying, encrypting: Vec::new(), document: Value::Null }));
         }
+        self.published_no_older_than(client, age).await
+    }
+
+    /// The keys in the client's JWK Set: credentials only sign.
+    pub(crate) async fn published_keys(&self, client: &Client) -> Option<Arc<Published>> {
+        self.published_no_older_than(client, FRESH).await
+    }
+
+    async fn published_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
         if let Some(jwks) = &client.jwks {
             return Published::read(jwks.to_string().as_bytes()).map(Arc::new);
         }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use jose::jwe::Enc;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     idp::Core,
     keys::SIGNING_ALGS,
     model::ResponseType,
+    sealing::KEY_ALGS,
     standard_claims,
     token_endpoint::GRANT_TYPES,
 };
@@ -62,13 +64,10 @@ impl Discovery {
             "response_modes_supported": [
                 "query", "fragment", "form_post", "web_message", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt",
             ],
-            "authorization_signing_alg_values_supported": signing,
             "grant_types_supported": grant_types,
             "code_challenge_methods_supported": ["S256"],
-            "subject_types_supported": ["public"],
+            "subject_types_supported": ["public", "pairwise"],
             "id_token_signing_alg_values_supported": id_tokens,
-            "userinfo_signing_alg_values_supported": signing,
-            "introspection_signing_alg_values_supported": signing,
             "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": assertions,
             "introspection_endpoint_auth_methods_supported": confidential,
@@ -93,6 +92,7 @@ impl Discovery {
             Value::Object(document) => document,
             _ => Map::new(),
         };
+        document.extend(protection(&signing));
         document.insert("device_authorization_endpoint".to_owned(), json!(site.url("/oauth/device/code")));
         let backchannel = json!({
             "backchannel_authentication_endpoint": site.url("/bc-authorize"),
@@ -141,3 +141,18 @@ const ALIASED: [&str; 8] = [
     "backchannel_authentication_endpoint",
     "registration_endpoint",
 ];
+
+/// How each kind of answer may be signed and encrypted. ID tokens' signatures are for the document itself to say.
+fn protection(signing: &[&str]) -> Map<String, Value> {
+    let keys: Vec<&str> = KEY_ALGS.iter().map(|alg| alg.as_str()).collect();
+    let contents: Vec<&str> = Enc::ALL.iter().map(|enc| enc.as_str()).collect();
+    let mut members = Map::new();
+    for kind in ["id_token", "userinfo", "introspection", "authorization"] {
+        if kind != "id_token" {
+            members.insert(format!("{kind}_signing_alg_values_supported"), json!(signing));
+        }
+        members.insert(format!("{kind}_encryption_alg_values_supported"), json!(keys));
+        members.insert(format!("{kind}_encryption_enc_values_supported"), json!(contents));
+    }
+    members
+}

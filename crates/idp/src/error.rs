@@ -16,6 +16,14 @@ pub enum IdpError {
     /// A key could not be made, read or used.
     #[error("signing failed: {0}")]
     Signing(#[from] jose::JoseError),
+    /// A client is to get something encrypted, and has no key that it could be encrypted for.
+    #[error("the client {client} has no key for {alg}")]
+    NoClientKey {
+        /// Which client.
+        client: String,
+        /// Which algorithm.
+        alg: &'static str,
+    },
     /// The tenant has no key for an algorithm that its configuration names.
     #[error("tenant {tenant} has no signing key for {alg}")]
     NoKey {

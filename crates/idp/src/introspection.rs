@@ -54,9 +54,8 @@ impl Introspection {
             ("iat".to_owned(), json!(self.core.clock.now().secs())),
             ("token_introspection".to_owned(), Value::Object(answer)),
         ]);
-        let alg = caller.introspection_signed_response_alg.as_deref().unwrap_or(caller.default_alg());
-        let (secret, typ) = (caller.client_secret.as_ref(), "token-introspection+jwt");
-        Ok(self.core.sign(site, alg, secret, typ, &claims).await?)
+        let (protection, typ) = (caller.introspection_protection(), "token-introspection+jwt");
+        Ok(self.core.protected(site, &caller, protection, typ, &claims).await?)
     }
 
     async fn caller(
@@ -85,12 +84,18 @@ impl Introspection {
             EndpointError::oauth(ErrorCode::InvalidRequest, "Missing required parameter: token")
         })?;
         // The hint is only a hint: both kinds are looked for, whatever it says.
-        if let Some(access) = self.core.access_token(site, token).await? {
+        if let Some(mut access) = self.core.access_token(site, token).await? {
             let mine = access.client_id == caller.client_id || self.guards(site, caller, &access).await?;
+            if mine && access.opaque && !access.is_machine() {
+                let subject = self.core.subject(site, caller, &access.subject).await?;
+                access.claims.insert("sub".to_owned(), json!(subject));
+            }
             return Ok(if mine { describe_access_token(access) } else { inactive() });
         }
         match self.core.refresh_token(site, caller, token).await {
-            Ok(found) if found.rotated_at.is_none() => self.describe_refresh_token(site, &found).await,
+            Ok(found) if found.rotated_at.is_none() => {
+                self.describe_refresh_token(site, caller, &found).await
+            }
             Ok(_) | Err(EndpointError::OAuth(_)) => Ok(inactive()),
             Err(error) => Err(error),
         }
@@ -115,6 +120,7 @@ impl Introspection {
     async fn describe_refresh_token(
         &self,
         site: &Site,
+        caller: &Client,
         found: &RefreshTokenRecord,
     ) -> Result<Map<String, Value>, EndpointError> {
         let grant = &found.grant;
@@ -125,7 +131,8 @@ impl Introspection {
         let mut answer = active();
         answer.insert("token_type".to_owned(), json!("refresh_token"));
         answer.insert("client_id".to_owned(), json!(grant.client_id));
-        answer.insert("sub".to_owned(), json!(grant.user_id));
+        let subject = self.core.subject(site, caller, &grant.user_id).await?;
+        answer.insert("sub".to_owned(), json!(subject));
         answer.insert("iss".to_owned(), json!(grant.issuer));
         answer.insert("scope".to_owned(), json!(grant.scope.to_string()));
         answer.insert("iat".to_owned(), json!(found.created_at.div_euclid(1000)));

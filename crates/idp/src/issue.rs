@@ -1,7 +1,6 @@
 //! How tokens are made.
 
 use base::Secret;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jose::{Alg, SigningKey, half_hash};
 use oauth::{ErrorCode, Scopes};
 use serde_json::{Map, Value, json};
@@ -179,11 +178,12 @@ impl Core {
         let scope = self.user_scope(site, client, &api, scope).await?.map_err(refused)?;
         let permissions = self.permissions(site, &api, user).await?;
         let scope = held_scope(&api, scope, &permissions);
+        let subject = self.subject(site, client, &user.user_id).await?;
         let order = AccessToken {
             issuer,
             api: &api,
             audience,
-            subject: &user.user_id,
+            subject: &subject,
             client_id: &client.client_id,
             scope: &scope,
             permissions: &permissions,
@@ -239,7 +239,7 @@ impl Core {
             "exp".to_owned(),
             json!(issued + client.jwt_configuration.lifetime_in_seconds.clamp(1, 2_592_000)),
         );
-        claims.insert("sub".to_owned(), json!(user.user_id));
+        claims.insert("sub".to_owned(), json!(self.subject(site, client, &user.user_id).await?));
         if !grant.sid.is_empty() {
             claims.insert("sid".to_owned(), json!(grant.sid));
         }
@@ -261,10 +261,7 @@ impl Core {
         if grant.auth_time_requested {
             claims.insert("auth_time".to_owned(), json!(grant.auth_time));
         }
-        if alg.is_none() {
-            return unsigned(site, client, &claims);
-        }
-        self.sign(site, name, client.client_secret.as_ref(), "JWT", &claims).await
+        self.protected(site, client, client.id_token_protection(), "JWT", &claims).await
     }
 
     /// Signs claims with the tenant's key for `alg`, or with `secret`.
@@ -290,16 +287,6 @@ impl Core {
         };
         Ok(Secret::new(token))
     }
-}
-
-/// A JWT with `alg` `none` (RFC 7519 section 6), where the tenant has them at all and it cannot pass through a browser.
-fn unsigned(site: &Site, client: &Client, claims: &Map<String, Value>) -> Result<Secret<String>, IdpError> {
-    if !site.tenant.settings.flags.enable_unsigned_id_tokens || client.allows_grant("implicit") {
-        return Err(IdpError::NoKey { tenant: site.tenant.id.clone(), alg: "none".to_owned() });
-    }
-    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let header = json!({ "alg": "none", "typ": "JWT" });
-    Ok(Secret::new(format!("{}.{}.", encode(&header), encode(&Value::Object(claims.clone())))))
 }
 
 /// What is left of `scope` for a user who holds `permissions`, where the API enforces them. What it does not define is

@@ -33,14 +33,20 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 25] = [
+const SAME: [&str; 35] = [
+    "authorization_encrypted_response_alg",
+    "authorization_encrypted_response_enc",
     "authorization_signed_response_alg",
     "backchannel_authentication_request_signing_alg",
     "backchannel_client_notification_endpoint",
     "backchannel_token_delivery_mode",
     "client_uri",
     "contacts",
+    "id_token_encrypted_response_alg",
+    "id_token_encrypted_response_enc",
     "initiate_login_uri",
+    "introspection_encrypted_response_alg",
+    "introspection_encrypted_response_enc",
     "introspection_signed_response_alg",
     "jwks",
     "jwks_uri",
@@ -49,6 +55,8 @@ const SAME: [&str; 25] = [
     "request_object_signing_alg",
     "request_uris",
     "require_pushed_authorization_requests",
+    "sector_identifier_uri",
+    "subject_type",
     "tls_client_auth_san_dns",
     "tls_client_auth_san_email",
     "tls_client_auth_san_ip",
@@ -58,22 +66,14 @@ const SAME: [&str; 25] = [
     "token_endpoint_auth_method",
     "token_endpoint_auth_signing_alg",
     "tos_uri",
+    "userinfo_encrypted_response_alg",
+    "userinfo_encrypted_response_enc",
     "userinfo_signed_response_alg",
 ];
 
-/// Metadata whose effect a client relies on and that does not exist here: only what says that it is not wanted is taken.
-const UNSUPPORTED: [(&str, &[&str]); 10] = [
-    ("id_token_encrypted_response_alg", &[]),
-    ("id_token_encrypted_response_enc", &[]),
-    ("userinfo_encrypted_response_alg", &[]),
-    ("userinfo_encrypted_response_enc", &[]),
-    ("request_object_encryption_alg", &[]),
-    ("request_object_encryption_enc", &[]),
-    ("authorization_encrypted_response_alg", &[]),
-    ("authorization_encrypted_response_enc", &[]),
-    ("subject_type", &["public"]),
-    ("software_statement", &[]),
-];
+/// Metadata whose effect a client relies on and that does not exist here.
+const UNSUPPORTED: [&str; 3] =
+    ["request_object_encryption_alg", "request_object_encryption_enc", "software_statement"];
 
 /// `/oidc/register`.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Registration {
             registration_token: Some(self.core.digester.digest(token.expose())),
             ..Client::default()
         };
-        let client = self.read_metadata(site, blank, metadata)?;
+        let client = self.read_metadata(site, blank, metadata).await?;
         self.core.repository.create_client(&site.tenant.id, &client).await?;
         Ok(describe(site, &client, token.expose()))
     }
@@ -164,7 +164,7 @@ impl Registration {
             compliance_level: client.compliance_level,
             ..Client::default()
         };
-        let client = self.read_metadata(site, blank, metadata)?;
+        let client = self.read_metadata(site, blank, metadata).await?;
         if !self.core.repository.update_client(&site.tenant.id, &client).await? {
             return Err(invalid_token());
         }
@@ -192,17 +192,16 @@ impl Registration {
         client.filter(fits).ok_or_else(invalid_token)
     }
 
-    fn read_metadata(
+    async fn read_metadata(
         &self,
         site: &Site,
         blank: Client,
         metadata: &Map<String, Value>,
     ) -> Result<Client, EndpointError> {
-        for (name, harmless) in UNSUPPORTED {
-            let sent = metadata.get(name).filter(|value| !value.is_null());
-            if sent.is_some_and(|value| !value.as_str().is_some_and(|text| harmless.contains(&text))) {
-                return Err(unfit(&format!("{name} is not supported")));
-            }
+        if let Some(name) =
+            UNSUPPORTED.iter().find(|name| metadata.get(**name).is_some_and(|value| !value.is_null()))
+        {
+            return Err(unfit(&format!("{name} is not supported")));
         }
         let mut client = same_members(blank, metadata)?;
         let text = |name: &str| match metadata.get(name) {
@@ -249,8 +248,12 @@ impl Registration {
         if keyed && client.jwks.is_none() && client.jwks_uri.is_none() {
             return Err(unfit("private_key_jwt needs jwks or jwks_uri"));
         }
-        for uri in [&client.jwks_uri, &client.backchannel_client_notification_endpoint].into_iter().flatten()
-        {
+        let fetched = [
+            &client.jwks_uri,
+            &client.backchannel_client_notification_endpoint,
+            &client.sector_identifier_uri,
+        ];
+        for uri in fetched.into_iter().flatten() {
             if self.core.outbound.permits(uri).is_err() {
                 return Err(unfit("jwks_uri or another address is none that may be fetched"));
             }
@@ -258,6 +261,9 @@ impl Registration {
         check(&client)
             .and_then(|()| check_unsigned(site, &client))
             .map_err(|error| unfit(&error.to_string()))?;
+        if let Some(problem) = self.core.sector_problem(&client).await {
+            return Err(unfit(&format!("sector_identifier_uri: {problem}")));
+        }
         Ok(client)
     }
 }
@@ -455,7 +461,7 @@ mod tests {
 
     #[test]
     fn nothing_is_read_twice_or_both_read_and_refused() {
-        let refused: Vec<&str> = UNSUPPORTED.iter().map(|(name, _)| *name).collect();
+        let refused: Vec<&str> = UNSUPPORTED.to_vec();
         let known: Vec<&str> = SAME.into_iter().chain(OWN).collect();
         assert!(known.iter().all(|name| !refused.contains(name)));
         assert!(known.iter().enumerate().all(|(place, name)| !known[..place].contains(name)));

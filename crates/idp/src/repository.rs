@@ -8,6 +8,7 @@ mod deferred;
 mod jobs;
 mod logouts;
 mod logs;
+mod pairwise_subjects;
 mod pushed_requests;
 mod roles;
 mod tickets;
@@ -30,6 +31,7 @@ pub use deferred::{DeferredRequests, Polled};
 pub use jobs::Jobs;
 pub use logouts::Logouts;
 pub use logs::{LogFilter, Logs};
+pub use pairwise_subjects::PairwiseSubjects;
 pub use pushed_requests::PushedRequests;
 pub use roles::Roles;
 pub use tickets::Tickets;
@@ -78,6 +80,7 @@ pub trait Repository:
     + Tickets
     + Transactions
     + PushedRequests
+    + PairwiseSubjects
     + Consents
     + Codes
     + RefreshTokens

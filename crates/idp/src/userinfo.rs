@@ -5,7 +5,7 @@ use oauth::ErrorCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    EndpointError, IdpError, PresentedToken, Site, bearer::invalid_token, idp::Core,
+    EndpointError, PresentedToken, Site, bearer::invalid_token, idp::Core, model::Client,
     standard_claims::user_claims,
 };
 
@@ -20,8 +20,8 @@ pub struct Userinfo {
 pub enum UserinfoAnswer {
     /// JSON.
     Claims(Map<String, Value>),
-    /// A JWT, for a client that registered for one.
-    Signed(Secret<String>),
+    /// Signed, encrypted, or both, for a client that registered for that.
+    Token(Secret<String>),
 }
 
 impl Userinfo {
@@ -52,17 +52,17 @@ impl Userinfo {
         site: &Site,
         token: impl Into<PresentedToken<'a>>,
     ) -> Result<UserinfoAnswer, EndpointError> {
-        let (mut claims, client_id) = self.about(site, &token.into()).await?;
-        let client = self.core.repository.client(&site.tenant.id, &client_id).await?;
-        let client = client.ok_or_else(invalid_token)?;
-        let Some(alg) = client.userinfo_signed_response_alg.as_deref() else {
+        let (mut claims, client) = self.about(site, &token.into()).await?;
+        let protection = client.userinfo_protection();
+        if protection.signed.is_none() && protection.encrypted.is_none() {
             return Ok(UserinfoAnswer::Claims(claims));
-        };
-        claims.insert("iss".to_owned(), json!(site.issuer()));
-        claims.insert("aud".to_owned(), json!(client_id));
-        let signed: Result<_, IdpError> =
-            self.core.sign(site, alg, client.client_secret.as_ref(), "JWT", &claims).await;
-        Ok(UserinfoAnswer::Signed(signed?))
+        }
+        if protection.signed.is_some() {
+            claims.insert("iss".to_owned(), json!(site.issuer()));
+            claims.insert("aud".to_owned(), json!(client.client_id));
+        }
+        let token = self.core.protected(site, &client, protection, "JWT", &claims).await?;
+        Ok(UserinfoAnswer::Token(token))
     }
 
     /// The claims, and the client that the token was made for.
@@ -70,7 +70,7 @@ impl Userinfo {
         &self,
         site: &Site,
         token: &PresentedToken<'_>,
-    ) -> Result<(Map<String, Value>, String), EndpointError> {
+    ) -> Result<(Map<String, Value>, Client), EndpointError> {
         let access = self.core.proven_token(site, token).await?;
         let own = site.userinfo_audience();
         let user = self.core.repository.user(&site.tenant.id, &access.subject).await?;
@@ -81,9 +81,11 @@ impl Userinfo {
                 "The access token lacks the scope openid.",
             ));
         }
+        let client = self.core.repository.client(&site.tenant.id, &access.client_id).await?;
+        let client = client.ok_or_else(invalid_token)?;
         let mut claims = Map::new();
-        claims.insert("sub".to_owned(), json!(user.user_id));
+        claims.insert("sub".to_owned(), json!(self.core.subject(site, &client, &user.user_id).await?));
         user_claims(site, &user, &access.scope, access.asked_claims(), &mut claims);
-        Ok((claims, access.client_id))
+        Ok((claims, client))
     }
 }

@@ -168,33 +168,6 @@ async fn verified(world: &World, token: &str, alg: Alg) -> Value {
 }
 
 #[tokio::test]
-async fn userinfo_is_signed_for_clients_that_registered_for_it() {
-    let world = World::new().await;
-    let code = world.agent().code(&[]).await;
-    let tokens = world.redeem(&code).await.json();
-    let mut agent = world.agent();
-    agent.extra.push(("authorization", format!("Bearer {}", tokens["access_token"].as_str().unwrap())));
-    let plain = agent.get("/userinfo").await.json();
-    for alg in [Alg::RS256, Alg::ES256] {
-        world.set_client(json!({ "userinfo_signed_response_alg": alg.as_str() })).await;
-        let answer = agent.get("/userinfo").await;
-        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, Some("application/jwt")));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        let claims = verified(&world, &answer.body, alg).await;
-        assert_eq!(
-            (&claims["iss"], &claims["aud"]),
-            (&json!("http://localhost:9400/"), &json!(world.seeded.client_id))
-        );
-        assert_eq!((&claims["sub"], &claims["email"]), (&plain["sub"], &plain["email"]));
-    }
-    let token = world.management_token("").await;
-    let path = format!("clients/{}", world.seeded.client_id);
-    let none =
-        world.call(&token, "PATCH", &path, Some(json!({ "userinfo_signed_response_alg": "none" }))).await;
-    assert_eq!(none.status, StatusCode::BAD_REQUEST);
-}
-
-#[tokio::test]
 async fn o45_introspection_answers_are_signed_for_who_asks_and_pass_for_no_access_token() {
     let world = World::new().await;
     let code = world.agent().code(&[]).await;

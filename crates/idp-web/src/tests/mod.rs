@@ -16,6 +16,7 @@ mod management;
 mod pages;
 mod parameters;
 mod possession;
+mod protected;
 mod pushed;
 mod payloads;
 mod registration;

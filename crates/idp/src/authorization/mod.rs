@@ -215,7 +215,12 @@ impl Authorization {
         }
         request.scope = scope;
         match request.claims.subject() {
-            Ok(subject) => request.expected_user = subject,
+            Ok(None) => {}
+            // Nobody's subject is nobody: no login will do.
+            Ok(Some(subject)) => {
+                let user = self.core.user_of_subject(site, &subject).await?;
+                request.expected_user = Some(user.unwrap_or(subject));
+            }
             Err(error) => return Ok(Err(error)),
         }
         if let Some(hint) = params.value("id_token_hint") {

@@ -123,6 +123,10 @@ pub(crate) fn parse(
         if !asked.contains("openid") {
             return Err(invalid("A response_type with id_token needs the scope openid."));
         }
+        // OpenID Connect Core 3.1.3.7: only what comes straight from the token endpoint may be unsigned.
+        if client.jwt_configuration.alg.as_deref() == Some("none") {
+            return Err(invalid("A client of unsigned ID tokens gets none through the browser."));
+        }
         if nonce.is_none() {
             return Err(invalid("Missing required parameter: nonce"));
         }

@@ -101,9 +101,9 @@ impl Core {
             params.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
         claims.insert("aud".to_owned(), json!(client.client_id));
         claims.insert("exp".to_owned(), json!((self.clock.now() + SIGNED_LIFETIME).secs()));
-        let alg = client.authorization_signed_response_alg.as_deref().unwrap_or(client.default_alg());
-        let signed = self.sign(site, alg, client.client_secret.as_ref(), "JWT", &claims).await?;
-        Ok(signed.expose().clone())
+        let protection = client.authorization_protection();
+        let response = self.protected(site, client, protection, "JWT", &claims).await?;
+        Ok(response.expose().clone())
     }
 
     /// Uses up the pushed request that this one is. `false` where its answer has been given already.

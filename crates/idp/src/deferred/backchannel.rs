@@ -145,7 +145,10 @@ impl Backchannel {
         let found = match hint {
             None => return Err(invalid("Missing required parameter: login_hint")),
             Some(("login_hint", hint)) => match subject_of(site, hint)? {
-                Some(id) => repository.user(&site.tenant.id, &id).await?,
+                Some(subject) => match self.core.user_of_subject(site, &subject).await? {
+                    Some(id) => repository.user(&site.tenant.id, &id).await?,
+                    None => None,
+                },
                 None => match self.core.login_connection(site, client, None).await? {
                     Some(connection) => {
                         let name = fold(hint);

@@ -164,8 +164,48 @@ pub struct Client {
     /// Who is told when a session ends that it got something from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oidc_logout: Option<OidcLogout>,
+    /// How the keys of its ID tokens are encrypted; in the clear where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_encrypted_response_alg: Option<String>,
+    /// How its ID tokens are encrypted; `A128CBC-HS256` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_encrypted_response_enc: Option<String>,
+    /// How the keys of its userinfo are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_encrypted_response_alg: Option<String>,
+    /// How its userinfo is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_encrypted_response_enc: Option<String>,
+    /// How their keys are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_encrypted_response_alg: Option<String>,
+    /// How they are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_encrypted_response_enc: Option<String>,
+    /// How the keys of signed authorization responses are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_encrypted_response_alg: Option<String>,
+    /// How signed authorization responses are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_encrypted_response_enc: Option<String>,
+    /// Whether a user is the same to it as to other clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_type: Option<SubjectKind>,
+    /// Whose host its pairwise subjects are for: a document that lists all its callbacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sector_identifier_uri: Option<String>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
+}
+
+/// `subject_type` (OpenID Connect Core 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// The same `sub` for all clients.
+    Public,
+    /// Another `sub` for each sector.
+    Pairwise,
 }
 
 /// `signed_request_object`.
@@ -342,8 +382,18 @@ impl Default for Client {
             request_object_signing_alg: None,
             request_uris: Vec::new(),
             authorization_signed_response_alg: None,
+            id_token_encrypted_response_alg: None,
+            id_token_encrypted_response_enc: None,
             userinfo_signed_response_alg: None,
+            userinfo_encrypted_response_alg: None,
+            userinfo_encrypted_response_enc: None,
             introspection_signed_response_alg: None,
+            introspection_encrypted_response_alg: None,
+            introspection_encrypted_response_enc: None,
+            authorization_encrypted_response_alg: None,
+            authorization_encrypted_response_enc: None,
+            subject_type: None,
+            sector_identifier_uri: None,
             token_endpoint_auth_signing_alg: None,
             tls_client_auth_subject_dn: None,
             tls_client_auth_san_dns: None,

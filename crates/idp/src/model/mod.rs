@@ -17,7 +17,7 @@ mod user;
 
 pub use client::{
     AppType, BackchannelDelivery, Client, ComplianceLevel, ExpirationType, JwtConfiguration,
-    RefreshTokenPolicy, RotationType, SignedRequestObject,
+    RefreshTokenPolicy, RotationType, SignedRequestObject, SubjectKind,
 };
 pub use client_grant::{ClientGrant, SubjectType};
 pub use connection::{

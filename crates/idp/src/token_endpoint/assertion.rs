@@ -94,7 +94,12 @@ impl TokenEndpoint {
         if !self.core.repository.use_once(&site.tenant.id, &used, until).await? {
             return Err(wrong("has been used before"));
         }
-        text("sub").map(str::to_owned).ok_or_else(|| wrong("has no subject"))
+        let subject = text("sub").ok_or_else(|| wrong("has no subject"))?;
+        if subject == client.client_id {
+            return Ok(subject.to_owned());
+        }
+        let user = self.core.user_of_subject(site, subject).await?;
+        user.ok_or_else(|| wrong("is about nobody"))
     }
 }
 

@@ -83,13 +83,16 @@ impl TokenEndpoint {
                 (held_scope(&api, scope, &permissions), permissions)
             }
         };
-        let act = actor.map(|actor| acting(&actor, &subject)).transpose()?;
+        let act = match &actor {
+            Some(actor) => Some(acting(&self.subject_for(site, client, actor).await?, &subject)?),
+            None => None,
+        };
         let family = subject.family.clone();
         let order = AccessToken {
             issuer: &site.issuer(),
             api: &api,
             audience: &audience,
-            subject: &subject.subject,
+            subject: &self.subject_for(site, client, &subject).await?,
             client_id: &client.client_id,
             scope: &scope,
             permissions: &permissions,
@@ -112,6 +115,19 @@ impl TokenEndpoint {
             scope,
             authorization_details: Vec::new(),
         })
+    }
+
+    /// Whom a token is about, as the client is to know them.
+    async fn subject_for(
+        &self,
+        site: &Site,
+        client: &Client,
+        access: &AccessClaims,
+    ) -> Result<String, EndpointError> {
+        match access.is_machine() {
+            true => Ok(access.subject.clone()),
+            false => Ok(self.core.subject(site, client, &access.subject).await?),
+        }
     }
 
     /// A good access token that this client holds rightly.
@@ -159,9 +175,9 @@ impl TokenEndpoint {
 }
 
 /// `act` (section 4.1): who acts, and who acted before.
-fn acting(actor: &AccessClaims, subject: &AccessClaims) -> Result<Value, EndpointError> {
+fn acting(actor: &str, subject: &AccessClaims) -> Result<Value, EndpointError> {
     let mut act = Map::new();
-    act.insert("sub".to_owned(), json!(actor.subject));
+    act.insert("sub".to_owned(), json!(actor));
     if let Some(before) = subject.claims.get("act") {
         let mut depth = 1;
         let mut inner = before;

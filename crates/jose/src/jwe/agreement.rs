@@ -38,7 +38,7 @@ fn party_info(header: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>
 }
 
 /// AlgorithmID, PartyUInfo, PartyVInfo and SuppPubInfo of RFC 7518 section 4.6.2.
-fn other_info(algorithm: &str, apu: &[u8], apv: &[u8], bytes: usize) -> Vec<u8> {
+pub(super) fn other_info(algorithm: &str, apu: &[u8], apv: &[u8], bytes: usize) -> Vec<u8> {
     let mut info = Vec::with_capacity(16 + algorithm.len() + apu.len() + apv.len());
     for part in [algorithm.as_bytes(), apu, apv] {
         // Parts are names of this crate, or bounded above.
@@ -50,7 +50,7 @@ fn other_info(algorithm: &str, apu: &[u8], apv: &[u8], bytes: usize) -> Vec<u8> 
 }
 
 /// NIST SP 800-56A, section 5.8.1, with SHA-256.
-fn concat_kdf(shared: &[u8], info: &[u8], bytes: usize) -> Zeroizing<Vec<u8>> {
+pub(super) fn concat_kdf(shared: &[u8], info: &[u8], bytes: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(bytes + 32));
     let mut round = 1u32;
     while key.len() < bytes {

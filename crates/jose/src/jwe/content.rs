@@ -12,7 +12,7 @@ use super::Enc;
 use crate::JoseError;
 
 /// Bytes of a GCM tag. Shorter ones are never accepted (RFC 7518 section 5.3).
-const GCM_TAG: usize = 16;
+pub(super) const GCM_TAG: usize = 16;
 
 /// Opens the content (RFC 7518 sections 5.2 and 5.3).
 pub(super) fn open(

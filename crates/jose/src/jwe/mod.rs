@@ -1,10 +1,11 @@
-//! Compact JWE (RFC 7516): decryption with a key that says itself what it may be used for.
+//! Compact JWE (RFC 7516): decryption with a key that says itself what it may be used for, and encryption for a public key.
 //!
 //! Left out on purpose, and refused by name: RSA1_5 (padding oracles), PBES2 (a sender chooses the work), `zip` (a
 //! sender chooses the size), and AES-192 key wrap, which aws-lc-rs does not offer.
 
 mod agreement;
 mod content;
+mod encryption;
 mod key;
 mod names;
 mod reading;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 pub use self::{
+    encryption::EncryptionKey,
     key::DecryptionKey,
     names::{Enc, KeyAlg},
 };
