@@ -12,6 +12,8 @@ mod support;
 
 #[path = "browser/login.rs"]
 mod login;
+#[path = "browser/sessions.rs"]
+mod sessions;
 #[path = "browser/spa.rs"]
 mod spa;
 #[path = "browser/third_party.rs"]

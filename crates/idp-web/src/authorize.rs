@@ -94,7 +94,7 @@ pub(crate) fn handle(params: &Params<'_>) -> Result<String, OAuthError> {
 pub(crate) fn next(site: &Site, status: StatusCode, outcome: AuthorizeOutcome) -> Response {
     match outcome {
         AuthorizeOutcome::ErrorPage(error) => answer::error_page(&error),
-        AuthorizeOutcome::Respond(response) => respond(status, &response),
+        AuthorizeOutcome::Respond(response) => respond(site, status, &response),
         AuthorizeOutcome::Login(interaction) => {
             let signup = interaction.screen_hint.as_deref() == Some("signup");
             show(site, status, if signup { "/u/signup" } else { "/u/login" }, &interaction)
@@ -116,7 +116,17 @@ fn show(site: &Site, status: StatusCode, path: &str, interaction: &Interaction) 
     response
 }
 
-fn respond(status: StatusCode, response: &AuthorizationResponse) -> Response {
+fn respond(site: &Site, status: StatusCode, response: &AuthorizationResponse) -> Response {
+    let mut answer = carry(status, response);
+    if let Some(state) = &response.browser_state {
+        let max_age = site.tenant.settings.cookie_lifetime().map(|age| age.as_secs());
+        let cookie = Cookie::State.set(state, max_age, site.is_https());
+        answer.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    }
+    answer
+}
+
+fn carry(status: StatusCode, response: &AuthorizationResponse) -> Response {
     match response.mode {
         ResponseMode::Query | ResponseMode::Fragment => answer::redirect(status, &response.location()),
         ResponseMode::FormPost => {

@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 pub(crate) enum Cookie {
     /// The login session: who is signed in at this tenant.
     Session,
+    /// What stands for the session in [`crate::pages::CheckSession`]'s script: it opens nothing, and is no secret.
+    State,
     /// A random value of this browser. Transactions and forms are bound to it, so that a login begun in one browser
     /// cannot be finished in another, and no other site can fill in our forms.
     Browser,
@@ -15,10 +17,12 @@ pub(crate) enum Cookie {
 impl Cookie {
     /// Names start with `pc_idp`: the gate removes those from what it sends upstream. `__Host-` keeps plain http and
     /// neighbouring subdomains from setting them (RFC 6265bis section 4.1.3.2); browsers demand `Secure` for it.
-    fn name(self, https: bool) -> &'static str {
+    pub(crate) fn name(self, https: bool) -> &'static str {
         match (self, https) {
             (Self::Session, true) => "__Host-pc_idp",
             (Self::Session, false) => "pc_idp",
+            (Self::State, true) => "__Host-pc_idp_state",
+            (Self::State, false) => "pc_idp_state",
             (Self::Browser, true) => "__Host-pc_idp_browser",
             (Self::Browser, false) => "pc_idp_browser",
         }
@@ -46,17 +50,26 @@ impl Cookie {
     /// carry the session, a cross-site POST must not.
     pub(crate) fn set(self, value: &str, max_age: Option<u64>, https: bool) -> Option<HeaderValue> {
         let name = self.name(https);
-        let secure = if https { "; Secure" } else { "" };
+        let attributes = self.attributes(https);
         let age = max_age.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
         let safe = !value.is_empty() && value.bytes().all(is_token_byte);
-        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
+        let text = format!("{name}={value}; {attributes}{age}");
         safe.then(|| HeaderValue::from_str(&text).ok()).flatten()
+    }
+
+    /// The state is for a script, in a frame of somebody else's page.
+    const fn attributes(self, https: bool) -> &'static str {
+        match (self, https) {
+            (Self::State, true) => "Path=/; SameSite=None; Secure",
+            (Self::State, false) => "Path=/; SameSite=Lax",
+            (Self::Session | Self::Browser, true) => "Path=/; HttpOnly; SameSite=Lax; Secure",
+            (Self::Session | Self::Browser, false) => "Path=/; HttpOnly; SameSite=Lax",
+        }
     }
 
     /// `Set-Cookie` that removes it.
     pub(crate) fn clear(self, https: bool) -> Option<HeaderValue> {
-        let secure = if https { "; Secure" } else { "" };
-        let text = format!("{}=; Path=/; HttpOnly; SameSite=Lax{secure}; Max-Age=0", self.name(https));
+        let text = format!("{}=; {}; Max-Age=0", self.name(https), self.attributes(https));
         HeaderValue::from_str(&text).ok()
     }
 }
@@ -80,6 +93,8 @@ mod tests {
         let http = Cookie::Browser.set("abc", None, false).unwrap();
         assert_eq!(http, "pc_idp_browser=abc; Path=/; HttpOnly; SameSite=Lax");
         assert_eq!(Cookie::Session.set("a;b", None, true), None);
+        let state = Cookie::State.set("abc", None, true).unwrap();
+        assert_eq!(state, "__Host-pc_idp_state=abc; Path=/; SameSite=None; Secure");
         assert!(Cookie::Session.clear(true).unwrap().to_str().unwrap().ends_with("; Secure; Max-Age=0"));
     }
 

@@ -19,6 +19,20 @@ pub(crate) fn message_policy(origin: &str) -> String {
     )
 }
 
+/// The same for the page whose frames tell clients of a logout: these, and no others.
+pub(crate) fn frames_policy(frames: &[String]) -> String {
+    // A source has no query, and `;` and `,` would end it (CSP 3 section 2.3.1).
+    let source = |url: &String| {
+        let place = url.split(['?', '#']).next().unwrap_or_default();
+        place.replace(';', "%3B").replace(',', "%2C")
+    };
+    let sources: Vec<String> = frames.iter().map(source).collect();
+    format!("{SCRIPT_POLICY}; frame-src {}", sources.join(" "))
+}
+
+/// The same for the page that clients' pages frame: there is nothing on it to see or click.
+pub(crate) const CHECK_POLICY: &str = "default-src 'none'; script-src 'self'; base-uri 'none'";
+
 /// Answers that are no pages load nothing at all.
 const BARE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 

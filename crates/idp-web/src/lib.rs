@@ -115,6 +115,14 @@ pub fn router(state: IdpState) -> Router {
         .route("/u/style.css", get(async || pages::asset("text/css; charset=utf-8", pages::STYLE)))
         .route("/u/submit.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::SUBMIT)))
         .route("/u/message.js", get(async || pages::asset("text/javascript; charset=utf-8", pages::MESSAGE)))
+        .route(
+            "/u/continue.js",
+            get(async || pages::asset("text/javascript; charset=utf-8", pages::CONTINUE)),
+        )
+        .route(
+            "/u/check-session.js",
+            get(async || pages::asset("text/javascript; charset=utf-8", pages::CHECK)),
+        )
         .route("/oauth/par", post(par::push))
         .route("/oauth/token", post(token::token).options(cors::preflight))
         .route("/oauth/introspect", post(token::introspect))
@@ -132,6 +140,7 @@ pub fn router(state: IdpState) -> Router {
         .route("/userinfo", get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight))
         .route("/v2/logout", get(logout::v2))
         .route("/oidc/logout", get(logout::oidc).post(logout::oidc_by_form))
+        .route(idp::CHECK_SESSION_PATH, get(logout::check_session))
         .route("/api/v2", any(management::serve))
         .route("/api/v2/", any(management::serve))
         .route("/api/v2/{*call}", any(management::serve))

@@ -85,6 +85,7 @@ fn finish(visit: &Visit, status: StatusCode, params: &Params<'_>, outcome: Logou
     let mut response = match outcome {
         LogoutOutcome::Redirect(location) => answer::redirect(status, &location),
         LogoutOutcome::SignedOut => pages::page(StatusCode::OK, &pages::LoggedOut),
+        LogoutOutcome::Tell { frames, then } => pages::logging_out(&frames, then.as_deref()),
         LogoutOutcome::Confirm { confirmation } => {
             let carried: Vec<_> = params.iter().filter(|(name, _)| *name != CONFIRMATION).collect();
             let template = pages::ConfirmLogout { confirmation: &confirmation, carried: &carried };
@@ -92,8 +93,14 @@ fn finish(visit: &Visit, status: StatusCode, params: &Params<'_>, outcome: Logou
         }
         LogoutOutcome::ErrorPage(error) => return answer::error_page(&error),
     };
-    if let Some(cookie) = Cookie::Session.clear(visit.site.is_https()) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+    for cookie in [Cookie::Session, Cookie::State] {
+        let cleared = cookie.clear(visit.site.is_https());
+        response.headers_mut().extend(cleared.map(|cookie| (header::SET_COOKIE, cookie)));
     }
     response
+}
+
+/// `GET /oidc/check-session` (OpenID Connect Session Management 1.0 section 3.3).
+pub(crate) async fn check_session(Extension(visit): Extension<Visit>) -> Response {
+    pages::check_session(Cookie::State.name(visit.site.is_https()))
 }

@@ -10,6 +10,10 @@ use axum::{
 
 use crate::headers;
 
+/// The script of the page whose frames tell clients of a logout.
+pub(crate) const CONTINUE: &str = include_str!("../assets/continue.js");
+/// The script of the page that clients' pages frame.
+pub(crate) const CHECK: &str = include_str!("../assets/check-session.js");
 /// The style sheet of all pages.
 pub(crate) const STYLE: &str = include_str!("../assets/style.css");
 /// The script of the page that sends itself on.
@@ -142,6 +146,23 @@ pub(crate) struct ConfirmLogout<'a> {
 #[template(path = "logged_out.html")]
 pub(crate) struct LoggedOut;
 
+/// After a logout that clients are told of by frames.
+#[derive(Template)]
+#[template(path = "logging_out.html")]
+pub(crate) struct LoggingOut<'a> {
+    pub(crate) frames: &'a [String],
+    /// Where it goes on.
+    pub(crate) then: Option<&'a str>,
+}
+
+/// What clients' pages frame to learn whether the session is still the same.
+#[derive(Template)]
+#[template(path = "check_session.html")]
+pub(crate) struct CheckSession<'a> {
+    /// The cookie that the script compares.
+    pub(crate) cookie: &'a str,
+}
+
 /// An error that cannot or must not be sent to a client.
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -210,6 +231,24 @@ pub(crate) fn web_message(origin: &str, response: &str) -> Response {
     }
 }
 
+/// The page whose frames tell clients of a logout.
+pub(crate) fn logging_out(frames: &[String], then: Option<&str>) -> Response {
+    let mut page = page(StatusCode::OK, &LoggingOut { frames, then });
+    if let Ok(policy) = HeaderValue::from_str(&headers::frames_policy(frames)) {
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    page
+}
+
+/// The page that clients' pages frame: anybody's, for the answer depends on whose it is.
+pub(crate) fn check_session(cookie: &str) -> Response {
+    let mut page = page(StatusCode::OK, &CheckSession { cookie });
+    let policy = HeaderValue::from_static(headers::CHECK_POLICY);
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    page.headers_mut().remove(header::X_FRAME_OPTIONS);
+    page
+}
+
 /// An error page.
 pub(crate) fn error_page(status: StatusCode, code: &str, description: &str) -> Response {
     page(status, &ErrorPage { code, description })
@@ -268,6 +307,8 @@ mod tests {
             Message { title: evil, text: evil }.render(),
             FormPost { action: evil, params: &[("state", evil)] }.render(),
             WebMessage { origin: evil, response: evil }.render(),
+            LoggingOut { frames: &[evil.to_owned()], then: Some(evil) }.render(),
+            CheckSession { cookie: evil }.render(),
         ];
         for page in pages {
             let page = page.unwrap();
@@ -303,7 +344,10 @@ mod tests {
         };
         let activate = Activate { user_code: "", problem: None };
         let confirm = ConfirmLogout { confirmation: "c", carried: &[] };
-        let pages: [(String, &[&str]); 7] = [
+        let telling =
+            LoggingOut { frames: &["https://a.example/".to_owned()], then: Some("https://a.example/") };
+        let pages: [(String, &[&str]); 8] = [
+            (telling.render().unwrap(), &["logged-out", "continue"]),
             (activate.render().unwrap(), &["user_code", "submit-code"]),
             (login.render().unwrap(), &["login-title", "username", "password", "submit-login"]),
             (signup.render().unwrap(), &["email", "password", "submit-signup"]),

@@ -299,6 +299,9 @@ fn resume(site: &Site, handle: &str, session: &NewSession) -> Response {
     if let Some(cookie) = Cookie::Session.set(session.cookie.expose(), max_age, site.is_https()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
+    if let Some(cookie) = Cookie::State.set(&session.browser_state, max_age, site.is_https()) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     response
 }
 

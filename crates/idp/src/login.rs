@@ -88,6 +88,8 @@ pub struct NewSession {
     pub cookie: Secret<String>,
     /// How long the browser is to keep it; `None` until it is closed.
     pub max_age: Option<Duration>,
+    /// What the provider's script in clients' pages knows the session by.
+    pub browser_state: String,
 }
 
 impl Login {

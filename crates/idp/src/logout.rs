@@ -28,6 +28,13 @@ pub enum LogoutOutcome {
     Redirect(String),
     /// The session is over: clear the cookie and say so.
     SignedOut,
+    /// The session is over: clear the cookie, let frames tell the clients, and then go on.
+    Tell {
+        /// What they load.
+        frames: Vec<String>,
+        /// Where to go; nowhere where absent.
+        then: Option<String>,
+    },
     /// Ask first. The form posts the request's own parameters again and, as `confirmation`, this value.
     Confirm {
         /// Only good for this browser's session.
@@ -67,8 +74,8 @@ impl Logout {
             // A pattern is no place to go to.
             None => client.as_ref().and_then(|_| allowed.iter().find(|url| !url.contains('*')).cloned()),
         };
-        self.end(site, browser, client.as_ref().map(|client| client.client_id.as_str())).await?;
-        Ok(target.map_or(LogoutOutcome::SignedOut, LogoutOutcome::Redirect))
+        let client_id = client.as_ref().map(|client| client.client_id.as_str());
+        Ok(done(self.end(site, browser, client_id).await?, target))
     }
 
     /// `/oidc/logout`, first call and confirmation (`confirmation` among the parameters) alike.
@@ -117,8 +124,8 @@ impl Logout {
         if !proven {
             return Ok(LogoutOutcome::Confirm { confirmation: self.confirmation(browser) });
         }
-        self.end(site, browser, client.as_ref().map(|client| client.client_id.as_str())).await?;
-        Ok(target.map_or(LogoutOutcome::SignedOut, LogoutOutcome::Redirect))
+        let client_id = client.as_ref().map(|client| client.client_id.as_str());
+        Ok(done(self.end(site, browser, client_id).await?, target))
     }
 
     /// Whether it is the session's own client or user who asks. An expired hint proves nothing any more: the user is
@@ -152,8 +159,16 @@ impl Logout {
 
     /// Ends the browser's session. The refresh tokens that it gave to the client that asks end too (O11); those of other
     /// clients are for when the user is away (OpenID Connect Back-Channel Logout 1.0 section 2.7).
-    async fn end(&self, site: &Site, browser: &Browser, client_id: Option<&str>) -> Result<(), IdpError> {
-        let Some((session, _)) = self.core.session(site, browser).await? else { return Ok(()) };
+    ///
+    /// What comes back are the frames that tell its clients.
+    async fn end(
+        &self,
+        site: &Site,
+        browser: &Browser,
+        client_id: Option<&str>,
+    ) -> Result<Vec<String>, IdpError> {
+        let Some((session, _)) = self.core.session(site, browser).await? else { return Ok(Vec::new()) };
+        let frames = self.core.logout_frames(site, &session).await?;
         let (tenant, repository, now) = (&site.tenant.id, &self.core.repository, self.core.clock.now());
         let why = match client_id {
             Some(_) => LogoutInitiator::RpLogout,
@@ -169,7 +184,14 @@ impl Logout {
                 RefreshTokenFilter { sid: Some(&session.sid), client_id, ..RefreshTokenFilter::default() };
             repository.revoke_refresh_tokens(tenant, filter, now).await?;
         }
-        Ok(())
+        Ok(frames)
+    }
+}
+
+fn done(frames: Vec<String>, target: Option<String>) -> LogoutOutcome {
+    match frames.is_empty() {
+        true => target.map_or(LogoutOutcome::SignedOut, LogoutOutcome::Redirect),
+        false => LogoutOutcome::Tell { frames, then: target },
     }
 }
 

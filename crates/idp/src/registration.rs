@@ -16,7 +16,7 @@ use crate::{
     deferred::{CIBA, DEVICE_CODE},
     idp::Core,
     management::clients::{check, check_unsigned},
-    model::{AppType, Client, ResponseType, RotationType},
+    model::{AppType, Client, OidcLogout, ResponseType, RotationType},
     urls,
 };
 
@@ -33,7 +33,7 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 35] = [
+const SAME: [&str; 37] = [
     "authorization_encrypted_response_alg",
     "authorization_encrypted_response_enc",
     "authorization_signed_response_alg",
@@ -42,6 +42,8 @@ const SAME: [&str; 35] = [
     "backchannel_token_delivery_mode",
     "client_uri",
     "contacts",
+    "frontchannel_logout_session_required",
+    "frontchannel_logout_uri",
     "id_token_encrypted_response_alg",
     "id_token_encrypted_response_enc",
     "initiate_login_uri",
@@ -241,6 +243,15 @@ impl Registration {
         if client.allowed_logout_urls.iter().any(|uri| uri.contains('*')) {
             return Err(unfit("post_logout_redirect_uris cannot have wildcards"));
         }
+        // Logout tokens name the session whether that is required or not.
+        if metadata
+            .get("backchannel_logout_session_required")
+            .is_some_and(|value| !value.is_null() && !value.is_boolean())
+        {
+            return Err(unfit("backchannel_logout_session_required must be true or false"));
+        }
+        client.oidc_logout = text("backchannel_logout_uri")?
+            .map(|uri| OidcLogout { backchannel_logout_urls: vec![uri], ..OidcLogout::default() });
         if client.is_public() {
             client.refresh_token.rotation_type = RotationType::Rotating;
         }
@@ -253,7 +264,8 @@ impl Registration {
             &client.backchannel_client_notification_endpoint,
             &client.sector_identifier_uri,
         ];
-        for uri in fetched.into_iter().flatten() {
+        let told = client.oidc_logout.iter().flat_map(|logout| &logout.backchannel_logout_urls);
+        for uri in fetched.into_iter().flatten().chain(told) {
             if self.core.outbound.permits(uri).is_err() {
                 return Err(unfit("jwks_uri or another address is none that may be fetched"));
             }
@@ -387,6 +399,10 @@ fn describe(site: &Site, client: &Client, token: &str) -> Map<String, Value> {
     }
     wire
 }
+    if let Some(uri) = client.oidc_logout.as_ref().and_then(|logout| logout.backchannel_logout_urls.first()) {
+        wire.insert("backchannel_logout_uri".to_owned(), json!(uri));
+        wire.insert("backchannel_logout_session_required".to_owned(), json!(true));
+    }
 
 /// Whether the secret is of any use to the client.
 fn uses_secret(client: &Client) -> bool {
@@ -427,7 +443,7 @@ mod tests {
     use super::*;
 
     /// Metadata that is read here.
-    const OWN: [&str; 8] = [
+    const OWN: [&str; 10] = [
         "application_type",
         "client_name",
         "dpop_bound_access_tokens",
@@ -436,6 +452,8 @@ mod tests {
         "post_logout_redirect_uris",
         "redirect_uris",
         "response_types",
+        "backchannel_logout_session_required",
+        "backchannel_logout_uri",
     ];
 
     #[test]

@@ -1,12 +1,10 @@
-use std::time::Duration;
-
 use base::{Secret, UnixMillis};
 
 use crate::{
     Browser, IdpError, Site,
     idp::Core,
     login::NewSession,
-    model::{Client, Connection, Session, SessionCookieMode, Transaction, User},
+    model::{Client, Connection, Session, Transaction, User},
     repository::Page,
 };
 
@@ -75,11 +73,8 @@ impl Core {
             idle_expires_at: (now + settings.idle_lifetime()).0,
         };
         self.repository.create_session(tenant, &session).await?;
-        let max_age: Option<Duration> = match settings.session_cookie.mode {
-            SessionCookieMode::Persistent => Some(absolute),
-            SessionCookieMode::NonPersistent => None,
-        };
-        Ok((session, NewSession { cookie, max_age }))
+        let browser_state = self.browser_state(&session.sid);
+        Ok((session, NewSession { cookie, max_age: settings.cookie_lifetime(), browser_state }))
     }
 
     /// The transaction of a handle, if it lives and belongs to this browser.

@@ -24,6 +24,7 @@ mod request_objects;
 mod response_modes;
 mod roles;
 mod sessions;
+mod session_management;
 mod targets;
 mod tickets;
 mod tokens;

@@ -535,9 +535,18 @@ impl Core {
         if let Some(code) = &code {
             let digest = self.digester.digest(code);
             self.repository.create_code(&site.tenant.id, &digest, &grant, now + CODE_LIFETIME).await?;
+        } else {
+            // A code notes it by itself; a client that has its tokens right away is told of the session's end too.
+            let (tenant, client) = (&site.tenant.id, &client.client_id);
+            self.repository.add_session_client(tenant, &session.sid, client, &request.issuer).await?;
+        }
+        let browser_state = request.scope.contains("openid").then(|| self.browser_state(&session.sid));
+        if let Some(state) = &browser_state {
+            let session_state = self.session_state(&client.client_id, &address.redirect_uri, state);
+            params.extend(session_state.map(|state| ("session_state", state)));
         }
         let response = self.response(site, client, &address, &request.issuer, params).await?;
-        Ok(AuthorizeOutcome::Respond(response))
+        Ok(AuthorizeOutcome::Respond(AuthorizationResponse { browser_state, ..response }))
     }
 
     /// The tokens of an implicit or hybrid answer (OpenID Connect Core 3.2.2.5 and 3.3.2.5).

@@ -31,6 +31,8 @@ pub struct AuthorizationResponse {
     /// Its parameters: what was asked for, or `error` and `error_description`; `state`, and `iss` (RFC 9207). Where the
     /// client asked for a JWT, that is `response` and the only one.
     pub params: Vec<(&'static str, String)>,
+    /// What the browser's cookie must say for `session_state` among the parameters to hold.
+    pub browser_state: Option<String>,
 }
 
 impl AuthorizationResponse {
@@ -73,7 +75,8 @@ impl Core {
         if address.jwt {
             params = vec![("response", self.signed_response(site, client, params).await?)];
         }
-        Ok(AuthorizationResponse { redirect_uri: address.redirect_uri.clone(), mode: address.mode, params })
+        let (redirect_uri, mode) = (address.redirect_uri.clone(), address.mode);
+        Ok(AuthorizationResponse { redirect_uri, mode, params, browser_state: None })
     }
 
     /// The response that tells an error.
@@ -143,7 +146,7 @@ mod tests {
 
     fn response(redirect_uri: &str, mode: ResponseMode) -> AuthorizationResponse {
         let params = vec![("code", "a b".to_owned()), ("state", "x&y".to_owned())];
-        AuthorizationResponse { redirect_uri: redirect_uri.to_owned(), mode, params }
+        AuthorizationResponse { redirect_uri: redirect_uri.to_owned(), mode, params, browser_state: None }
     }
 
     #[test]

@@ -269,6 +269,12 @@ pub(crate) fn check(client: &Client) -> Result<(), ManagementError> {
     {
         return Err(invalid("oidc_logout.backchannel_logout_urls", "Expected up to 5 http or https URLs"));
     }
+    if !client.frames_its_own() {
+        return Err(invalid(
+            "frontchannel_logout_uri",
+            "Expected an http or https URL on the origin of a callback",
+        ));
+    }
     check_tokens(client)
 }
 

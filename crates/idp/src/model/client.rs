@@ -164,6 +164,12 @@ pub struct Client {
     /// Who is told when a session ends that it got something from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oidc_logout: Option<OidcLogout>,
+    /// What a frame of the logout page is to load for it (OpenID Connect Front-Channel Logout 1.0).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontchannel_logout_uri: Option<String>,
+    /// Whether that frame is to name issuer and session. It always does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub frontchannel_logout_session_required: bool,
     /// How the keys of its ID tokens are encrypted; in the clear where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_encrypted_response_alg: Option<String>,
@@ -407,6 +413,8 @@ impl Default for Client {
             backchannel_authentication_request_signing_alg: None,
             compliance_level: None,
             oidc_logout: None,
+            frontchannel_logout_uri: None,
+            frontchannel_logout_session_required: false,
             created_at: 0,
         }
     }

@@ -139,6 +139,14 @@ impl Default for SessionSettings {
 impl TenantSettings {
     /// After how long a session ends whatever happens.
     pub fn absolute_lifetime(&self) -> Duration {
+    /// How long browsers keep their cookies of a session; `None` until they are closed.
+    pub fn cookie_lifetime(&self) -> Option<Duration> {
+        match self.session_cookie.mode {
+            SessionCookieMode::Persistent => Some(self.absolute_lifetime()),
+            SessionCookieMode::NonPersistent => None,
+        }
+    }
+
         hours(match self.session_cookie.mode {
             SessionCookieMode::Persistent => self.session_lifetime,
             SessionCookieMode::NonPersistent => self.ephemeral_session_lifetime,
