@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::{digest, hmac};
 use base::{Keyring, UnixMillis, same_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jose::{Alg, CompactJws};
 use oauth::{ErrorCode, OAuthError, dpop};
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 
 /// How old a proof may be, and how far ahead the client's clock.
 const PROOF_AGE: Duration = Duration::from_secs(60);
+/// What proofs of FAPI 2.0 clients are signed with (FAPI 2.0 Security Profile 5.4.1).
+const FAPI2_ALGS: [Alg; 3] = [Alg::PS256, Alg::ES256, Alg::EdDSA];
 /// How long a nonce is given out; it is accepted as long again.
 const NONCE_AGE: Duration = Duration::from_secs(5 * 60);
 
@@ -78,8 +81,12 @@ impl Core {
             max_age: PROOF_AGE,
             ahead: PROOF_AGE,
         };
-        let proven = dpop::verify(proof, &expected)
-            .map_err(|error| EndpointError::oauth(ErrorCode::InvalidDpopProof, &error.to_string()))?;
+        let bad = |text: &str| EndpointError::oauth(ErrorCode::InvalidDpopProof, text);
+        let proven = dpop::verify(proof, &expected).map_err(|error| bad(&error.to_string()))?;
+        let alg = CompactJws::parse(proof).and_then(|jws| jws.alg());
+        if client.is_fapi2() && !alg.is_ok_and(|alg| FAPI2_ALGS.contains(&alg)) {
+            return Err(bad("The client's profile has proofs with PS256, ES256 and EdDSA alone."));
+        }
         match &proven.nonce {
             Some(nonce) if self.nonces.is_ours(nonce, now) => {}
             None if !client.is_public() => {}

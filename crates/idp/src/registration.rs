@@ -270,6 +270,13 @@ impl Registration {
                 return Err(unfit("jwks_uri or another address is none that may be fetched"));
             }
         }
+        let fronts = |name: &String| ResponseType::parse(name).is_some_and(|kind| kind.id_token);
+        let responses = list(metadata, "response_types", ErrorCode::InvalidClientMetadata)?;
+        let unsigned = client.jwt_configuration.alg.as_deref() == Some("none");
+        if unsigned && responses.iter().flatten().any(fronts) {
+            // OpenID Connect Core 3.1.3.7: only what comes straight from the token endpoint may be unsigned.
+            return Err(unfit("id_token_signed_response_alg none does not go with these response_types"));
+        }
         check(&client)
             .and_then(|()| check_unsigned(site, &client))
             .map_err(|error| unfit(&error.to_string()))?;
@@ -392,6 +399,10 @@ fn describe(site: &Site, client: &Client, token: &str) -> Map<String, Value> {
     wire.insert("id_token_signed_response_alg".to_owned(), json!(alg));
     wire.insert("subject_type".to_owned(), json!("public"));
     wire.insert("dpop_bound_access_tokens".to_owned(), json!(client.require_proof_of_possession));
+    if let Some(uri) = client.oidc_logout.as_ref().and_then(|logout| logout.backchannel_logout_urls.first()) {
+        wire.insert("backchannel_logout_uri".to_owned(), json!(uri));
+        wire.insert("backchannel_logout_session_required".to_owned(), json!(true));
+    }
     for name in SAME {
         if let Some(value) = stored.get(name) {
             wire.insert(name.to_owned(), value.clone());
@@ -399,10 +410,6 @@ fn describe(site: &Site, client: &Client, token: &str) -> Map<String, Value> {
     }
     wire
 }
-    if let Some(uri) = client.oidc_logout.as_ref().and_then(|logout| logout.backchannel_logout_urls.first()) {
-        wire.insert("backchannel_logout_uri".to_owned(), json!(uri));
-        wire.insert("backchannel_logout_session_required".to_owned(), json!(true));
-    }
 
 /// Whether the secret is of any use to the client.
 fn uses_secret(client: &Client) -> bool {
@@ -445,6 +452,8 @@ mod tests {
     /// Metadata that is read here.
     const OWN: [&str; 10] = [
         "application_type",
+        "backchannel_logout_session_required",
+        "backchannel_logout_uri",
         "client_name",
         "dpop_bound_access_tokens",
         "grant_types",
@@ -452,8 +461,6 @@ mod tests {
         "post_logout_redirect_uris",
         "redirect_uris",
         "response_types",
-        "backchannel_logout_session_required",
-        "backchannel_logout_uri",
     ];
 
     #[test]

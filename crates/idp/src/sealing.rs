@@ -74,7 +74,7 @@ impl Core {
         claims: &Map<String, Value>,
     ) -> Result<Secret<String>, IdpError> {
         let (text, cty) = match protection.signed {
-            Some("none") => (unsigned(site, client, claims)?, Some("JWT")),
+            Some("none") => (unsigned(site, claims)?, Some("JWT")),
             Some(alg) => {
                 (self.sign(site, alg, client.client_secret.as_ref(), typ, claims).await?, Some("JWT"))
             }
@@ -103,9 +103,10 @@ impl Core {
     }
 }
 
-/// A JWT with `alg` `none` (RFC 7519 section 6), where the tenant has them at all and it cannot pass through a browser.
-fn unsigned(site: &Site, client: &Client, claims: &Map<String, Value>) -> Result<Secret<String>, IdpError> {
-    if !site.tenant.settings.flags.enable_unsigned_id_tokens || client.allows_grant("implicit") {
+/// A JWT with `alg` `none` (RFC 7519 section 6), where the tenant has them at all. That it does not pass through a browser
+/// is for its caller to see to (OpenID Connect Core 3.1.3.7).
+fn unsigned(site: &Site, claims: &Map<String, Value>) -> Result<Secret<String>, IdpError> {
+    if !site.tenant.settings.flags.enable_unsigned_id_tokens {
         return Err(IdpError::NoKey { tenant: site.tenant.id.clone(), alg: "none".to_owned() });
     }
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -2,6 +2,7 @@
 
 use base::Secret;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Idp, IdpError, RepositoryError,
@@ -215,6 +216,10 @@ async fn demo_user(core: &Core, tenant: &str, connection: &Connection) -> Result
                 name: Some("Demo User".to_owned()),
                 given_name: Some("Demo".to_owned()),
                 family_name: Some("User".to_owned()),
+                picture: Some("https://demo.example.com/demo.png".to_owned()),
+                phone_number: Some("+15555550100".to_owned()),
+                phone_verified: true,
+                user_metadata: demo_metadata(),
                 created_at: now.0,
                 updated_at: now.0,
                 ..User::default()
@@ -223,6 +228,28 @@ async fn demo_user(core: &Core, tenant: &str, connection: &Connection) -> Result
         }
     }
     Ok(password)
+}
+
+/// What the demo user says of themselves: with it there is a value for every claim of OpenID Connect Core 5.1.
+fn demo_metadata() -> Map<String, Value> {
+    let metadata = json!({
+        "middle_name": "D.",
+        "preferred_username": "demo",
+        "profile": "https://demo.example.com/",
+        "website": "https://www.example.com/",
+        "gender": "female",
+        "birthdate": "1990-04-01",
+        "zoneinfo": "Europe/Berlin",
+        "locale": "en",
+        "address": {
+            "formatted": "Demo Street 1\n12345 Demotown",
+            "street_address": "Demo Street 1",
+            "locality": "Demotown",
+            "postal_code": "12345",
+            "country": "DE",
+        },
+    });
+    metadata.as_object().cloned().unwrap_or_default()
 }
 
 async fn management_application(core: &Core, tenant: &str) -> Result<Client, IdpError> {

@@ -77,7 +77,10 @@ fn claim(site: &Site, user: &User, name: &str) -> Option<Value> {
         "nickname" => Some(json!(user.nickname())),
         "given_name" => text(&user.given_name),
         "family_name" => text(&user.family_name),
-        "preferred_username" => text(&user.username),
+        // Most users have no name of their own beside their address.
+        "preferred_username" => {
+            text(&user.username).or_else(|| own_text(user.user_metadata.get("preferred_username")?))
+        }
         "picture" => text(&user.picture),
         "updated_at" => {
             let at = UnixMillis(user.updated_at);

@@ -53,6 +53,7 @@ async fn each_scope_gives_its_claims_and_no_others() {
         "given_name",
         "middle_name",
         "nickname",
+        "preferred_username",
         "profile",
         "picture",
         "website",

@@ -574,6 +574,11 @@ impl Core {
             params.push(("scope", issued.scope.to_string()));
         }
         if response_type.id_token {
+            // The client may have come to it after the request was judged.
+            if client.id_token_alg() == "none" {
+                let text = "A client of unsigned ID tokens gets none through the browser.";
+                return Err(EndpointError::oauth(ErrorCode::InvalidRequest, text));
+            }
             let nonce = grant.nonce.as_deref();
             let id_token = self.sign_id_token(site, &holder, &grant.scope, nonce, hashed).await?;
             params.push(("id_token", id_token.expose().clone()));

@@ -314,10 +314,6 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
         |name: &String| Alg::from_str(name).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
     let jwt = &client.jwt_configuration;
     let unsigned = jwt.alg.as_deref() == Some("none");
-    if unsigned && client.allows_grant("implicit") {
-        let text = "none does not go with the grant type implicit";
-        return Err(invalid("jwt_configuration.alg", text));
-    }
     if !unsigned && jwt.alg.as_ref().is_some_and(|alg| !signs(alg)) {
         return Err(invalid("jwt_configuration.alg", "Expected RS256, PS256, ES256, EdDSA or HS256"));
     }
