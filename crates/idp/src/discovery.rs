@@ -51,6 +51,8 @@ impl Discovery {
         let settings = &site.tenant.settings;
         let unsigned = settings.flags.enable_unsigned_request_objects.then_some("none");
         let requests: Vec<&str> = REQUEST_ALGS.iter().map(|alg| alg.as_str()).chain(unsigned).collect();
+        let plain = settings.flags.enable_plain_code_challenges.then_some("plain");
+        let challenges: Vec<&str> = ["S256"].into_iter().chain(plain).collect();
         let document = json!({
             "issuer": site.issuer(),
             "authorization_endpoint": site.url("/authorize"),
@@ -60,14 +62,14 @@ impl Discovery {
             "revocation_endpoint": site.url("/oauth/revoke"),
             "introspection_endpoint": site.url("/oauth/introspect"),
             "end_session_endpoint": site.url("/oidc/logout"),
+            "check_session_iframe": site.url(CHECK_SESSION_PATH),
             "scopes_supported": IDENTITY_SCOPES,
             "response_types_supported": response_types,
-            "check_session_iframe": site.url(CHECK_SESSION_PATH),
             "response_modes_supported": [
                 "query", "fragment", "form_post", "web_message", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt",
             ],
             "grant_types_supported": grant_types,
-            "code_challenge_methods_supported": ["S256"],
+            "code_challenge_methods_supported": challenges,
             "subject_types_supported": ["public", "pairwise"],
             "id_token_signing_alg_values_supported": id_tokens,
             "token_endpoint_auth_methods_supported": methods,
@@ -83,10 +85,10 @@ impl Discovery {
             "claim_types_supported": ["normal"],
             "backchannel_logout_supported": true,
             "backchannel_logout_session_supported": true,
-            "authorization_response_iss_parameter_supported": true,
-            "claims_parameter_supported": true,
             "frontchannel_logout_supported": true,
             "frontchannel_logout_session_supported": true,
+            "authorization_response_iss_parameter_supported": true,
+            "claims_parameter_supported": true,
             "request_parameter_supported": true,
             "request_uri_parameter_supported": true,
             "require_request_uri_registration": true,

@@ -9,7 +9,7 @@ use crate::{
     Browser, IdpError, Mail, Site,
     idp::Core,
     login::SignUpError,
-    model::{Connection, LogEvent, LogoutInitiator, Ticket, TicketKind, TicketTerms, User, fold},
+    model::{Client, Connection, LogEvent, LogoutInitiator, Ticket, TicketKind, TicketTerms, User, fold},
     policy,
 };
 
@@ -141,8 +141,14 @@ impl Tickets {
         let many = self.core.count_mails(site, &email).await? > MAX_MAILS;
         let user = user.filter(|_| !many);
         let user_id = user.as_ref().map_or("", |user| user.user_id.as_str());
-        let terms =
-            TicketTerms { email: email.clone(), mark_email_as_verified: true, ..TicketTerms::default() };
+        let client = self.core.repository.client(tenant, client_id).await?;
+        let login_url = client.and_then(|client| client.login_url(&site.issuer(), &email));
+        let terms = TicketTerms {
+            email: email.clone(),
+            login_url,
+            mark_email_as_verified: true,
+            ..TicketTerms::default()
+        };
         // A ticket of nobody opens nothing; making it takes as long as making one that does.
         let url = self.core.new_ticket(site, TicketKind::PasswordChange, user_id, terms, RESET_TTL).await?;
         let Some(user) = user else {
@@ -183,6 +189,15 @@ impl Tickets {
     async fn take(&self, site: &Site, ticket: &Ticket) -> Result<bool, IdpError> {
         let now = self.core.clock.now();
         Ok(self.core.repository.use_ticket(&site.tenant.id, &ticket.token, now).await?)
+    }
+}
+
+impl Client {
+    /// Where a login of the client's begins that this provider asks for: `iss` says who, `login_hint` whom for.
+    fn login_url(&self, issuer: &str, login_hint: &str) -> Option<String> {
+        let mut url = Url::parse(self.initiate_login_uri.as_deref()?).ok()?;
+        url.query_pairs_mut().append_pair("iss", issuer).append_pair("login_hint", login_hint);
+        Some(url.into())
     }
 }
 
@@ -246,7 +261,8 @@ impl Core {
 
 /// Where the browser goes, told as Auth0 tells it.
 fn target(ticket: &Ticket, message: &str) -> Option<String> {
-    let mut url = Url::parse(ticket.terms.result_url.as_deref()?).ok()?;
+    let Some(result_url) = ticket.terms.result_url.as_deref() else { return ticket.terms.login_url.clone() };
+    let mut url = Url::parse(result_url).ok()?;
     url.query_pairs_mut()
         .append_pair("supportSignUp", "true")
         .append_pair("supportForgotPassword", "true")

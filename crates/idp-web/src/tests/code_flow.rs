@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::world::{Agent, CALLBACK, CHALLENGE, HTTPS, World};
+use super::world::{Agent, CALLBACK, CHALLENGE, HTTPS, VERIFIER, World};
 
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
@@ -245,6 +245,18 @@ async fn o06_pkce_cannot_be_dropped_or_downgraded() {
     ];
     let refused = world.agent().get(&world.authorize(&public)).await;
     assert_eq!(refused.param("error").as_deref(), Some("invalid_request"), "{refused:?}");
+    // A tenant may have `plain`: the challenge is the verifier, and no other.
+    world.set_tenant(json!({ "flags": { "enable_plain_code_challenges": true } })).await;
+    let discovery = world.agent().get("/.well-known/openid-configuration").await.json();
+    assert_eq!(discovery["code_challenge_methods_supported"], json!(["S256", "plain"]));
+    for method in ["plain", "-"] {
+        let plain = [("code_challenge", VERIFIER), ("code_challenge_method", method)];
+        let code = world.agent().code(&plain).await;
+        assert_eq!(world.redeem(&code).await.status, StatusCode::OK, "{method}");
+        let other = [("code_challenge", CHALLENGE), plain[1]];
+        let code = world.agent().code(&other).await;
+        assert_eq!(world.redeem(&code).await.json()["error"], "invalid_grant", "{method}");
+    }
 }
 
 #[tokio::test]

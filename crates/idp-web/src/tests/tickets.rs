@@ -214,6 +214,55 @@ async fn o19_a_forgotten_password_is_answered_alike_for_everybody_and_mailed_to_
 }
 
 #[tokio::test]
+async fn a_new_password_leads_back_to_where_the_application_begins_its_logins() {
+    // OpenID Connect Core section 4.
+    let world = World::new().await;
+    world.set_client(json!({ "initiate_login_uri": "https://app.example/login?from=provider" })).await;
+    let order = json!({
+        "client_id": world.seeded.client_id, "connection": "Username-Password-Authentication",
+        "email": "demo@example.com",
+    });
+    let mut agent = world.agent();
+    post_json(&mut agent, "/dbconnections/change_password", &order).await;
+    let page = agent.get(&mailed(&world)).await;
+    let done = agent.submit(&page, &[("password", NEW_PASSWORD)]).await;
+    let expected = "https://app.example/login?from=provider&iss=http%3A%2F%2Flocalhost%3A9400%2F&login_hint=demo%40example.com";
+    assert_eq!(done.location().as_deref(), Some(expected), "{done:?}");
+}
+
+#[tokio::test]
+async fn o39_a_mail_goes_to_one_address_and_leads_to_the_tenant_s_own_origin() {
+    let world = World::new().await;
+    let order = |email: &str| {
+        json!({
+            "client_id": world.seeded.client_id, "connection": "Username-Password-Authentication", "email": email,
+        })
+    };
+    let mut agent = world.agent();
+    for bad in [
+        "demo@example.com\r\nBcc: evil@evil.example",
+        "demo@example.com\nSubject: x",
+        "demo@example.com, evil@evil.example",
+        "demo@example.com;evil@evil.example",
+        "\"demo@example.com\" <evil@evil.example>",
+    ] {
+        post_json(&mut agent, "/dbconnections/change_password", &order(bad)).await;
+        assert!(world.mails().is_empty(), "{bad:?}");
+    }
+    // The link's host is configured, and not what the request names.
+    agent.host = "evil.example";
+    for name in ["x-forwarded-host", "forwarded", "x-original-host"] {
+        agent.extra.push((name, "host=evil.example".to_owned()));
+    }
+    post_json(&mut agent, "/dbconnections/change_password", &order("demo@example.com")).await;
+    let mails = world.mails();
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert_eq!(mail.to, "demo@example.com");
+    assert!(!mail.subject.contains(['\r', '\n']) && !mail.text.expose().contains("evil"), "{mail:?}");
+    assert!(mailed(&world).starts_with("/u/"));
+}
+
+#[tokio::test]
 async fn somebody_signs_up_without_a_page_and_confirms_the_address() {
     let world = World::new().await;
     let mut agent = world.agent();

@@ -1,4 +1,4 @@
-use oauth::{Challenge, ErrorCode, OAuthError, Params, Scopes};
+use oauth::{Challenge, ErrorCode, OAuthError, Params, Scopes, Verifier};
 use url::Url;
 
 use super::{ClaimsRequest, details, targets::Targets};
@@ -160,7 +160,7 @@ pub(crate) fn parse(
         acr_requested,
         state: address.state.clone(),
         nonce,
-        code_challenge: code_challenge(client, response_type, params)?,
+        code_challenge: code_challenge(site, client, response_type, params)?,
         dpop_jkt: dpop_jkt(params)?,
         prompt: prompt(params)?,
         max_age: max_age(params)?,
@@ -237,11 +237,17 @@ fn acr(params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> 
 }
 
 fn code_challenge(
+    site: &Site,
     client: &Client,
     response_type: ResponseType,
     params: &Params<'_>,
 ) -> Result<Option<String>, OAuthError> {
+    let plain = site.tenant.settings.flags.enable_plain_code_challenges && !client.is_fapi2();
     match (params.value("code_challenge"), params.value("code_challenge_method")) {
+        // RFC 7636 section 4.2: the challenge is the verifier. Kept as the other method's, it is checked like that.
+        (Some(challenge), None | Some("plain")) if plain => Verifier::parse(challenge)
+            .map(|verifier| Some(verifier.challenge().as_str().to_owned()))
+            .map_err(|error| invalid(&error.to_string())),
         (Some(challenge), method) => Challenge::parse(challenge, method)
             .map(|challenge| Some(challenge.as_str().to_owned()))
             .map_err(|error| invalid(&error.to_string())),

@@ -103,6 +103,8 @@ pub struct TenantFlags {
     /// ID tokens with `alg` `none` (OpenID Connect Core 3.1.3.7), for clients that have no other way to get one than
     /// the token endpoint.
     pub enable_unsigned_id_tokens: bool,
+    /// PKCE with the method `plain` (RFC 7636 section 4.2), but for FAPI clients.
+    pub enable_plain_code_challenges: bool,
     /// Every client's authorization requests must come by `/oauth/par`.
     pub require_pushed_authorization_requests: bool,
 }
@@ -137,8 +139,6 @@ impl Default for SessionSettings {
 }
 
 impl TenantSettings {
-    /// After how long a session ends whatever happens.
-    pub fn absolute_lifetime(&self) -> Duration {
     /// How long browsers keep their cookies of a session; `None` until they are closed.
     pub fn cookie_lifetime(&self) -> Option<Duration> {
         match self.session_cookie.mode {
@@ -147,6 +147,8 @@ impl TenantSettings {
         }
     }
 
+    /// After how long a session ends whatever happens.
+    pub fn absolute_lifetime(&self) -> Duration {
         hours(match self.session_cookie.mode {
             SessionCookieMode::Persistent => self.session_lifetime,
             SessionCookieMode::NonPersistent => self.ephemeral_session_lifetime,

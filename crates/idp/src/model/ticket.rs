@@ -34,6 +34,9 @@ pub struct TicketTerms {
     pub email: String,
     /// Where the browser goes afterwards.
     pub result_url: Option<String>,
+    /// Where else: the application that it was asked for at begins another login (OpenID Connect Core section 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_url: Option<String>,
     /// Whether that address gets the user's added.
     pub include_email_in_redirect: bool,
     /// Whether a new password proves the address too.
