@@ -1,6 +1,6 @@
 //! Kong's `acl`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::acl::{Config, List, compile};
@@ -61,8 +61,7 @@ impl DialectPlugin for Acl {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(schema);
-        Arc::clone(&SCHEMA)
+        schema()
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

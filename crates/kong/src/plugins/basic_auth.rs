@@ -1,6 +1,6 @@
 //! Kong's `basic-auth`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::basic_auth::{Config, Words, compile};
@@ -29,8 +29,7 @@ impl DialectPlugin for BasicAuth {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| fields(Schema::new(), Some("service")));
-        Arc::clone(&SCHEMA)
+        fields(Schema::new(), Some("service"))
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -1,6 +1,6 @@
 //! Kong's `cors`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::cors::{AllowHeaders, Config, Origins, Preflight, compile};
@@ -27,8 +27,7 @@ impl DialectPlugin for Cors {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -1,9 +1,6 @@
 //! Kong's `file-log`.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::exchange_log::{Batches, Config, Services, Shape, Target, compile};
@@ -32,8 +29,7 @@ impl DialectPlugin for FileLog {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

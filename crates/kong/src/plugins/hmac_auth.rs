@@ -1,9 +1,6 @@
 //! Kong's `hmac-auth`.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base::Clock;
 use gateway::{error::ConfigError, plugin::Plugin};
@@ -60,8 +57,7 @@ impl DialectPlugin for HmacAuth {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(schema);
-        Arc::clone(&SCHEMA)
+        schema()
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

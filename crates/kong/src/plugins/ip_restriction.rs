@@ -1,9 +1,6 @@
 //! Kong's `ip-restriction`.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, LazyLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use ipnet::IpNet;
@@ -29,8 +26,7 @@ impl DialectPlugin for IpRestriction {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -1,10 +1,6 @@
 //! Kong's `jwt`.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use base::Clock;
 use gateway::{error::ConfigError, plugin::Plugin};
@@ -101,8 +97,7 @@ impl DialectPlugin for Jwt {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(schema);
-        Arc::clone(&SCHEMA)
+        schema()
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -1,6 +1,6 @@
 //! Kong's `key-auth`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use http::HeaderName;
@@ -66,8 +66,7 @@ impl DialectPlugin for KeyAuth {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(schema);
-        Arc::clone(&SCHEMA)
+        schema()
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

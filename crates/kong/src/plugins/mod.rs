@@ -81,7 +81,7 @@ pub trait DialectPlugin: Send + Sync {
         !self.authenticates()
     }
 
-    /// What may stand in `config`.
+    /// What may stand in `config`. The registry asks once.
     fn schema(&self) -> Arc<Schema>;
 
     /// Fills in what Kong generates, in a config whose other defaults are there. `old` is what stood there before.

@@ -1,9 +1,6 @@
 //! Kong's `rate-limiting`.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::{error::ConfigError, plugin::Plugin};
@@ -76,8 +73,7 @@ impl DialectPlugin for RateLimiting {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     /// What it is bound to is part of what it counts.

@@ -1,6 +1,6 @@
 //! Kong's `request-size-limiting`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::body_limit::{Config, compile};
@@ -25,8 +25,7 @@ impl DialectPlugin for RequestSizeLimiting {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -1,6 +1,6 @@
 //! Kong's `request-termination`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use base::Random;
 use bytes::Bytes;
@@ -31,8 +31,7 @@ impl DialectPlugin for RequestTermination {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

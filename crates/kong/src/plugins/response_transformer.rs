@@ -1,6 +1,6 @@
 //! Kong's `response-transformer`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use expr::{Part, Template};
 use gateway::{error::ConfigError, plugin::Plugin};
@@ -29,8 +29,7 @@ impl DialectPlugin for ResponseTransformer {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(schema())
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
