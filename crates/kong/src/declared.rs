@@ -5,6 +5,8 @@ mod replace;
 
 use serde_json::{Map, Value};
 
+pub(crate) use flatten::stable_id;
+
 use crate::entities::Kind;
 
 /// The formats that are read.

@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use base::{Clock, Keyring, Random};
 use gateway::{snapshot::Publisher, upstream::Live};
 use http::StatusCode;
+use rp::{assertion::AssertionKeys, provider::Providers};
 use serde_json::Value;
 use store::{Store, StoreError};
 use tokio::{
@@ -16,12 +18,13 @@ use tokio::{
 };
 
 use crate::{
+    admin::digest,
     answer::Answer,
     catalog::{Catalog, Entity},
     change::{Write, with_snis},
     compile::Compiler,
     declared::Declaration,
-    entities::{Kind, PREFIX},
+    entities::{Kind, PREFIX, whole_numbers},
     plugins::Registry,
     seal::Sealer,
     serving::Serving,
@@ -50,7 +53,23 @@ pub struct Options {
     pub publisher: Arc<Publisher>,
     /// What `{vault://env/…}` reads.
     pub environment: Arc<Environment>,
+    /// The providers that plugins ask.
+    pub providers: Providers,
+    /// The gate's own keys.
+    pub own_keys: OwnKeys,
 }
+
+/// The keys by which the gate proves who it is.
+#[derive(Clone)]
+pub struct OwnKeys {
+    /// They themselves.
+    pub keys: Arc<AssertionKeys>,
+    /// Makes them successors before their time.
+    pub replace: Arc<Replace>,
+}
+
+/// What makes successors of keys; the error is for the log.
+pub type Replace = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
 
 /// The Kong dialect of one process.
 pub struct Dialect {
@@ -61,6 +80,8 @@ pub struct Dialect {
     store: Arc<dyn Store>,
     publisher: Arc<Publisher>,
     clock: Clock,
+    providers: Providers,
+    own_keys: OwnKeys,
     /// Names this process in `GET /`.
     node_id: String,
     /// Digest of the declarative configuration that was taken last, and the revision it made.
@@ -74,7 +95,18 @@ impl Dialect {
     ///
     /// Must be called within the control runtime: it spawns the writer and the follower there.
     pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
-        let Options { store, keyring, clock, random, registry, live, publisher, environment } = options;
+        let Options {
+            store,
+            keyring,
+            clock,
+            random,
+            registry,
+            live,
+            publisher,
+            environment,
+            providers,
+            own_keys,
+        } = options;
         let mut pepper = [0; 32];
         random.fill(&mut pepper);
         let sealer = Sealer::new(keyring, random.clone());
@@ -109,6 +141,8 @@ impl Dialect {
             store,
             publisher,
             clock,
+            providers,
+            own_keys,
             node_id,
             declared: Mutex::default(),
             follower,
@@ -165,6 +199,25 @@ impl Dialect {
         answer
     }
 
+    /// Makes the entities what the text of a declarative file says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in one line.
+    pub async fn declare(&self, text: &[u8]) -> Result<(), String> {
+        let mut document = base::yaml::parse(text).map_err(|why| why.to_string())?;
+        whole_numbers(&mut document);
+        let declaration = Declaration::read(document, false);
+        let answer = match declaration {
+            Ok(declaration) => self.replace(declaration, digest(text)).await,
+            Err(wrong) => Answer::invalid_declaration(wrong),
+        };
+        match answer.status {
+            StatusCode::CREATED => Ok(()),
+            _ => Err(answer.body.get("message").and_then(Value::as_str).unwrap_or_default().to_owned()),
+        }
+    }
+
     /// Whether the entities are still what a declarative configuration with this digest made them.
     pub(crate) fn is_current(&self, hash: &str) -> bool {
         let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +236,20 @@ impl Dialect {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The digest of the declarative configuration that was taken last.
+    pub(crate) fn declared_hash(&self) -> Option<String> {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.as_ref().map(|(hash, _)| hash.clone())
+    }
+
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    pub(crate) fn own_keys(&self) -> &OwnKeys {
+        &self.own_keys
     }
 
     pub(crate) fn node_id(&self) -> &str {

@@ -25,7 +25,7 @@ mod vaults;
 mod writer;
 
 pub use admin::{Access, AccessError, AdminKey, AdminState, Role, router};
-pub use dialect::{Dialect, Options};
+pub use dialect::{Dialect, Options, OwnKeys, Replace};
 pub use entities::Kind;
 pub use reseal::Resealer;
 pub use vaults::Environment;

@@ -122,7 +122,7 @@ fn kong_router(plan: &Plan, api: &AdminApi, configuration: &Configuration) -> an
         access.check_listen(tls.listen)?;
     }
     let dialect = Arc::clone(&configuration.kong);
-    Ok(kong::router(kong::AdminState { dialect, access, read_only: plan.config.resources.is_some() }))
+    Ok(kong::router(kong::AdminState { dialect, access, read_only: plan.config.declares_kong() }))
 }
 
 /// `GET /status/ready`: 200 once everything serves, else 503. It asks for no key and tells nothing else.

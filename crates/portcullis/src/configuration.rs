@@ -43,10 +43,9 @@ impl Configuration {
         let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());
         let providers = services.sessions.providers.clone();
         let registries = registries(plan, services);
-        let store = match &config.resources {
-            Some(_) => Arc::new(MemoryStore::new(plan.clock.clone())),
-            None => store,
-        };
+        let in_memory = || Arc::new(MemoryStore::new(plan.clock.clone())) as Arc<dyn Store>;
+        let store = if config.resources.is_some() { in_memory() } else { store };
+        let for_kong = if config.declares_kong() { in_memory() } else { Arc::clone(&store) };
         let references =
             apisix::References::new(environment(config), Some(fetcher.clone()), plan.clock.clone());
         let failed = || format!("cannot load {}", config.store.display());
@@ -60,8 +59,9 @@ impl Configuration {
             publisher: Arc::clone(&publisher),
         });
         let apisix = apisix.await.with_context(failed)?;
+        let upkeep = assertions.clone();
         let kong = kong::Dialect::open(kong::Options {
-            store,
+            store: for_kong,
             keyring: config.keyring.clone(),
             clock: plan.clock.clone(),
             random: plan.random.clone(),
@@ -69,8 +69,21 @@ impl Configuration {
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
             environment: Arc::from(environment(config)),
+            providers: providers.clone(),
+            own_keys: kong::OwnKeys {
+                keys: assertions.keys(),
+                replace: Arc::new(move || {
+                    let upkeep = upkeep.clone();
+                    Box::pin(async move { upkeep.replace().await.map_err(|error| format!("{error:#}")) })
+                }),
+            },
         });
         let kong = kong.await.with_context(failed)?;
+        if let Some(file) = &config.declarative_config {
+            let shown = || file.display();
+            let text = std::fs::read(file).with_context(|| format!("{} cannot be read", shown()))?;
+            kong.declare(&text).await.map_err(|why| anyhow::anyhow!("{}: {why}", shown()))?;
+        }
         if let Some(declared) = &config.resources {
             declare(config, declared, &apisix).await?;
         }

@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use anyhow::{Context, bail};
-use base::{Clock, Keyring, Random};
+use base::{Clock, Keyring, Random, UnixMillis};
 use fetch::{Fetcher, Policy};
 use plugins::{
     grants::{self, ClientTokens},
@@ -51,14 +51,22 @@ pub(crate) struct AssertionUpkeep {
     keys: Arc<AssertionKeys>,
 }
 
+/// What keys become; `None`: they stay as they are.
+type Next = fn(&[AssertionKey], &Random, UnixMillis) -> Result<Option<Vec<AssertionKey>>, jose::JoseError>;
+
 impl AssertionUpkeep {
     /// Reads the keys, and changes them where it is time.
     pub(crate) async fn look(&self) -> anyhow::Result<()> {
+        self.change(AssertionKeys::due).await
+    }
+
+    /// Reads the keys, and makes of them what `next` says.
+    async fn change(&self, next: Next) -> anyhow::Result<()> {
         // A second round, because another node may change them in between.
         for _ in 0..2 {
             let entry = self.store.get(ASSERTION_KEYS).await.context("cannot read the assertion keys")?;
             let keys = entry.as_ref().map(|entry| self.open(&entry.value)).transpose()?.unwrap_or_default();
-            let Some(next) = AssertionKeys::due(&keys, &self.random, self.clock.now())? else {
+            let Some(next) = next(&keys, &self.random, self.clock.now())? else {
                 self.keys.replace(keys);
                 return Ok(());
             };
@@ -77,6 +85,16 @@ impl AssertionUpkeep {
             }
         }
         bail!("the assertion keys cannot be written to the store")
+    }
+
+    /// The keys themselves.
+    pub(crate) fn keys(&self) -> Arc<AssertionKeys> {
+        Arc::clone(&self.keys)
+    }
+
+    /// Makes the keys successors before their time.
+    pub(crate) async fn replace(&self) -> anyhow::Result<()> {
+        self.change(AssertionKeys::replaced).await
     }
 
     fn open(&self, sealed: &[u8]) -> anyhow::Result<Vec<AssertionKey>> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod groups;
+mod issuers;
 mod read;
 mod request;
 mod target;
@@ -17,6 +18,8 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
+
+pub(crate) use request::digest;
 
 pub use access::{Access, AccessError, AdminKey, Role};
 
@@ -125,6 +128,9 @@ async fn tell(
         Target::GroupConsumers(group, consumer) => groups::consumers(dialect, group, consumer),
         Target::ConsumerGroups(consumer, group) => groups::groups(dialect, consumer, group),
         Target::Health(upstream) => read::health(dialect, upstream),
+        Target::Issuers(None) => Ok(issuers::list(dialect)),
+        Target::Issuers(Some(key)) => issuers::one(dialect, key),
+        Target::OwnKeys => Ok(issuers::own_keys(dialect)),
     }
 }
 
@@ -166,6 +172,8 @@ async fn write(
             let declaration = declaration.map_err(Answer::invalid_declaration)?;
             return Ok(dialect.replace(declaration, hash).await);
         }
+        Target::Issuers(key) => return issuers::forget(dialect, key).await,
+        Target::OwnKeys => return issuers::replace_own_keys(dialect).await,
         Target::Validate(kind) => {
             let body = sent(verb, parts, body).await?;
             validate(dialect.registry(), kind, &body)?;

@@ -12,6 +12,8 @@ use crate::{
     multipart,
 };
 
+/// Where paths may name a URL.
+const ISSUERS: &str = "openid-connect/issuers";
 /// Largest body, in bytes: Kong's 10 MB.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 /// Deepest nesting of a JSON body.
@@ -28,7 +30,16 @@ pub(super) fn segments(path: &str) -> Option<Vec<String>> {
     if path.is_empty() {
         return Some(Vec::new());
     }
-    let mut segments = path.split('/').map(decode).collect::<Option<Vec<String>>>()?;
+    // An issuer is a URL, whose slashes are encoded.
+    let of_issuer = path.rsplit_once('/').filter(|(before, _)| before.ends_with(ISSUERS));
+    let mut segments = match of_issuer {
+        Some((before, issuer)) => {
+            let mut segments = before.split('/').map(decode).collect::<Option<Vec<String>>>()?;
+            segments.push(percent_decode_str(issuer).decode_utf8().ok()?.into_owned());
+            segments
+        }
+        None => path.split('/').map(decode).collect::<Option<Vec<String>>>()?,
+    };
     for prefix in ["kong-admin", "default"] {
         if segments.first().is_some_and(|first| first == prefix) {
             segments.remove(0);
@@ -104,7 +115,7 @@ pub(super) async fn document(headers: &HeaderMap, body: HttpBody) -> Result<(Val
     Ok((value, digest(text.as_bytes())))
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

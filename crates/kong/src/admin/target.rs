@@ -49,6 +49,10 @@ pub(super) enum Target<'p> {
     ConsumerGroups(&'p str, Option<&'p str>),
     /// Targets with their health.
     Health(&'p str),
+    /// The providers of `openid-connect`, or one of them.
+    Issuers(Option<&'p str>),
+    /// The gate's own keys.
+    OwnKeys,
 }
 
 impl<'p> Target<'p> {
@@ -74,6 +78,9 @@ impl<'p> Target<'p> {
             ["consumers", consumer, "consumer_groups", group] => {
                 Some(Self::ConsumerGroups(consumer, Some(group)))
             }
+            ["openid-connect", "issuers"] => Some(Self::Issuers(None)),
+            ["openid-connect", "issuers", issuer] => Some(Self::Issuers(Some(issuer))),
+            ["openid-connect", "jwks"] => Some(Self::OwnKeys),
             ["upstreams", upstream, "health"] => Some(Self::Health(upstream)),
             ["upstreams", upstream, "targets", "all"] => Self::below(Kind::Upstream, upstream, "targets"),
             [plural] => Kind::of_path(plural).map(|kind| Self::Collection(kind, None)),
@@ -115,6 +122,7 @@ impl<'p> Target<'p> {
             | Self::Schema(_)
             | Self::PluginSchema(_)
             | Self::Health(_) => "GET, HEAD, OPTIONS",
+            Self::Issuers(_) | Self::OwnKeys => "DELETE, GET, HEAD, OPTIONS",
             Self::Config => "GET, HEAD, OPTIONS, POST",
             Self::Validate(_) => "OPTIONS, POST",
             Self::Collection(..) => "GET, HEAD, OPTIONS, POST",
@@ -134,6 +142,9 @@ pub(super) fn endpoints() -> Vec<String> {
         "/",
         "/config",
         "/endpoints",
+        "/openid-connect/issuers",
+        "/openid-connect/issuers/{issuer}",
+        "/openid-connect/jwks",
         "/plugins/enabled",
         "/schemas/{db_entity_name}",
         "/schemas/{db_entity_name}/validate",

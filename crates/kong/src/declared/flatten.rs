@@ -196,8 +196,12 @@ fn generated_id(kind: Kind, members: &Map<String, Value>, place: usize) -> Strin
         (Kind::Certificate | Kind::CaCertificate, None) => scope("cert"),
         (_, None) => format!("{place}:{}", Value::Object(members.clone())),
     };
-    let of_kind = v5(NAMESPACE, kind.plural());
-    uuid(v5(of_kind, &name), 5)
+    stable_id(kind.plural(), &name)
+}
+
+/// The id of what `name` stands for among entities of that kind.
+pub(crate) fn stable_id(kind: &str, name: &str) -> String {
+    uuid(v5(v5(NAMESPACE, kind), name), 5)
 }
 
 /// The bits of a UUID version 5 (RFC 9562 section 5.5).

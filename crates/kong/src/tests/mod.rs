@@ -36,7 +36,7 @@ use tokio::runtime::Handle;
 use tower::ServiceExt;
 
 use crate::{
-    Access, AdminKey, AdminState, Dialect, Options,
+    Access, AdminKey, AdminState, Dialect, Options, OwnKeys,
     plugins::{Registry, openid_connect::OpenidConnect},
     router,
 };
@@ -143,6 +143,11 @@ impl World {
             live: Arc::clone(&live),
             publisher: Arc::clone(&publisher),
             environment: Arc::new(|name| (name == "A_SECRET").then(|| "from the environment".to_owned())),
+            providers: providers.clone(),
+            own_keys: OwnKeys {
+                keys: Arc::new(AssertionKeys::new(Vec::new())),
+                replace: Arc::new(|| Box::pin(async { Ok(()) })),
+            },
         });
         let dialect = dialect.await.unwrap();
         let access = Arc::new(Access::new(keys, vec!["kong".to_owned()]).unwrap());
@@ -226,7 +231,10 @@ async fn the_node_says_what_it_is_also_under_the_prefix_of_the_guides() {
         assert_eq!(node.body["plugins"]["available_on_server"]["openid-connect"]["priority"], 1050);
     }
     let status = world.get("/status").await;
-    assert_eq!(status.body, json!({"database": {"reachable": true}, "broken": {}}));
+    assert_eq!(
+        status.body,
+        json!({"database": {"reachable": true}, "configuration_hash": "0".repeat(32), "broken": {}})
+    );
     assert_eq!(status.headers["server"], "kong/3.9.1");
     assert_eq!(status.headers["content-type"], "application/json; charset=utf-8");
     assert!(status.headers.contains_key("x-kong-admin-latency"));

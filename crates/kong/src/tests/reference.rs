@@ -18,10 +18,14 @@ const HEAD: &str = "# The Kong dialect
 
 Kong's Admin API at its own port (8001 in `dev`), also under `/kong-admin` and `/default`: entities in JSON, forms and
 multipart forms; paging, tags, `/schemas`, `/schemas/…/validate`, `/endpoints`, `/status`; and declarative configuration
-by `GET` and `POST /config` (`check_hash=1`, `flatten_errors=1`), which decK writes too. Where it answers otherwise than
+by `GET` and `POST /config` (`check_hash=1`, `flatten_errors=1`), or from the start by `declarative_config` in the
+[configuration](configuration.md). `GET /openid-connect/issuers` tells what is known of providers, and `DELETE` has it asked
+for anew; `/openid-connect/jwks` has the keys of `private_key_jwt`, and `DELETE` gives them a successor, which signs when it
+has been published for an hour. The requests of decK are answered. Where it answers otherwise than
 Kong 3.9, on purpose, says [differences.md](differences.md). Routes are found in Kong's `traditional_compatible` order,
 plugins run in the order of Kong's priorities, and of several of one name the one runs that is bound most closely to
-route, service, consumer and group.
+route, service, consumer and group. A request that fits routes of both dialects goes by the rule in
+[differences.md](differences.md).
 
 A field that is *default only* is known, and refused with a 400 that names it when it is set to anything else.
 ";

@@ -85,7 +85,7 @@ impl Inner {
         let Credentials { name, secret } = credentials;
         let (client, grant) = match means {
             Means::ClientCredentials => {
-                let client = client_of(name, Some(secret), &config.calls, &self.services.random);
+                let client = client_of(name, Some(secret), &self.callers, &self.services.random);
                 let client = client.map_err(|error| ProviderError::Unsupported(error.to_string()))?;
                 (Cow::Owned(client), Grant::ClientCredentials)
             }

@@ -26,7 +26,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oauth::bearer::challenge;
 use rp::{
     bearer::CoreCache,
-    provider::{Client, Provider, Providers},
+    provider::{Client, Provider, Providers, TokenAuth},
 };
 
 pub use config::{
@@ -36,7 +36,7 @@ pub use tokens::ClientTokens;
 
 use crate::{
     fields::Fields,
-    openid_connect::{client_of, consumer_of, provider_of},
+    openid_connect::{Calls, ClientAssertionConfig, client_of, consumer_of, provider_of},
     query,
 };
 pub(crate) use credentials::Found;
@@ -76,7 +76,18 @@ pub fn compile(config: Config, services: &Services) -> Result<Grants, ConfigErro
     let own = own.map(|(id, secret)| client_of(id, secret.as_ref(), &config.calls, &services.random));
     let own = own.transpose()?;
     let identity = config.identity();
-    Ok(Grants(Arc::new(Inner { config, identity, provider, own, services: services.clone() })))
+    let callers = callers(&config.calls);
+    Ok(Grants(Arc::new(Inner { config, identity, provider, own, callers, services: services.clone() })))
+}
+
+/// Whoever names a client must show its secret: no key of the gate's vouches for it, and none goes without.
+fn callers(calls: &Calls) -> Calls {
+    let token_auth = match calls.token_auth {
+        TokenAuth::PrivateKeyJwt | TokenAuth::None => TokenAuth::Basic,
+        secret => secret,
+    };
+    let assertion = ClientAssertionConfig { private_key: None, deployments: None, ..calls.assertion.clone() };
+    Calls { token_auth, assertion, possession: None, ..calls.clone() }
 }
 
 /// The compiled form.
@@ -91,6 +102,8 @@ struct Inner {
     provider: Arc<Provider>,
     /// The gate's own client.
     own: Option<Client>,
+    /// How the provider is called in the name of callers, who have nothing but their secret to prove themselves by.
+    callers: Calls,
     services: Services,
 }
 
@@ -233,12 +246,19 @@ impl Inner {
     /// Obtains the token for a request that found none here.
     async fn settle(self: Arc<Self>, found: Found, asking: Asking) -> Verdict {
         let Asking { errors, consumers, args } = asking;
-        let mut outcome = Err(Failure::Denied);
-        for means in &found.means {
-            outcome = Arc::clone(&self).obtain(*means, &found, &args).await;
-            // A user's name may be a client's id; trouble is no answer to whose it is.
-            if !matches!(outcome, Err(Failure::Denied)) {
-                break;
+        // What one of them was found to be before, on whichever core, is not asked about again.
+        let kept = |means: &Means| {
+            self.config.cache.as_ref()?;
+            self.services.tokens.kept(&self.key(*means, &found, &args))
+        };
+        let mut outcome = found.means.iter().find_map(kept).ok_or(Failure::Denied);
+        if outcome.is_err() {
+            for means in &found.means {
+                outcome = Arc::clone(&self).obtain(*means, &found, &args).await;
+                // A user's name may be a client's id; trouble is no answer to whose it is.
+                if !matches!(outcome, Err(Failure::Denied)) {
+                    break;
+                }
             }
         }
         match outcome {

@@ -12,7 +12,10 @@ use gateway::{
     route::{Backend, Matcher, Plan, Route},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use rp::provider::{Endpoints, TokenAuth};
+use rp::{
+    assertion::AssertionKeys,
+    provider::{Endpoints, TokenAuth},
+};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -20,7 +23,7 @@ use super::{Answers, CacheRules, ClientTokens, Config, Kind, Services, Sources, 
 use crate::{
     login_methods,
     openid_connect::{
-        Calls, ClientAssertionConfig, Judging, TokenHeader, TokenPart,
+        Calls, ClientAssertionConfig, DeploymentKeys, Judging, TokenHeader, TokenPart,
         tests::{Memory, services},
     },
 };
@@ -513,6 +516,25 @@ async fn h01_a_preflight_that_is_let_through_brings_no_token_of_its_own() {
     preflight.method = Method::OPTIONS;
     let got = send(&plugin, preflight).await;
     assert_eq!((got.status(), got.told("authorization")), (None, None));
+}
+
+#[tokio::test]
+async fn callers_always_show_their_secret_whatever_the_gates_own_client_proves_itself_by() {
+    let world = World::new().await;
+    let keys = AssertionKeys::due(&[], &Random::system(), world.clock.now()).unwrap().unwrap();
+    for method in [TokenAuth::None, TokenAuth::PrivateKeyJwt] {
+        let keys = DeploymentKeys(Arc::new(AssertionKeys::new(keys.clone())));
+        let plugin = world.plugin(move |config| {
+            config.calls.token_auth = method;
+            config.calls.assertion.deployments = Some(keys);
+            config.cache = None;
+        });
+        assert_eq!(ask(&plugin, "app", "wrong").await.status(), Some(401), "{method:?}");
+        assert_eq!(ask(&plugin, "app", "secret").await.status(), None, "{method:?}");
+        let asked = world.op.asked().pop().unwrap();
+        assert_eq!(asked.authorization, basic("app", "secret"), "{method:?}");
+        assert!(!asked.body.contains("assertion"), "{method:?}: {}", asked.body);
+    }
 }
 
 #[tokio::test]

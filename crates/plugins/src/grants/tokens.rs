@@ -127,6 +127,11 @@ impl ClientTokens {
         key
     }
 
+    /// The token under `key`, if there is one that is still good.
+    pub(super) fn kept(&self, key: &[u8; 32]) -> Option<Arc<Token>> {
+        self.kept.get(key).filter(|token| self.clock.now() < token.until)
+    }
+
     /// The token under `key`. The first to ask does `work`; those who ask while it runs get what comes of it.
     pub(super) async fn obtain<W>(self: &Arc<Self>, key: [u8; 32], work: W) -> Outcome
     where
@@ -150,7 +155,7 @@ impl ClientTokens {
             return Ok(flight.clone());
         }
         // A flight keeps its token before it lands, so that nobody finds neither.
-        if let Some(token) = self.kept.get(&key).filter(|token| self.clock.now() < token.until) {
+        if let Some(token) = self.kept(&key) {
             return Err(Ok(token));
         }
         if flights.len() >= FLIGHTS {

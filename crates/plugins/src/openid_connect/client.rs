@@ -1,12 +1,13 @@
 //! What the gate proves itself with to the provider: the client's secret, a key that signs assertions, a key that its
 //! tokens are bound to.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base::{Random, Secret};
 use gateway::error::ConfigError;
 use jose::{Alg, JoseError, SigningKey};
 use oauth::{TokenType, dpop::ProofKey};
+use rp::assertion::AssertionKeys;
 use rp::provider::{Assertions, Client, Endpoints, Possession, Provider, Providers, SourceConfig, TokenAuth};
 
 use super::{Calls, Config, Inner, config::absolute};
@@ -16,6 +17,8 @@ use super::{Calls, Config, Inner, config::absolute};
 pub struct ClientAssertionConfig {
     /// PEM of the private key for `private_key_jwt`.
     pub private_key: Option<Secret<String>>,
+    /// The deployment's own keys, for `private_key_jwt` without a private key; `None`: they are not used.
+    pub deployments: Option<DeploymentKeys>,
     /// Its id.
     pub key_id: Option<String>,
     /// What they are signed with; `None`: RS256 with a private key, HS256 with the secret.
@@ -24,6 +27,17 @@ pub struct ClientAssertionConfig {
     pub lifetime: Duration,
     /// Whom they are for; `None`: the endpoint that is called.
     pub audience: Option<String>,
+}
+
+/// Keys that change by themselves, which no verdict depends on.
+#[derive(Clone)]
+pub struct DeploymentKeys(pub Arc<AssertionKeys>);
+
+impl fmt::Debug for DeploymentKeys {
+    /// Always the same: configurations are told apart by it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeploymentKeys")
+    }
 }
 
 /// The key that tokens from logins are bound to (RFC 9449).
@@ -38,7 +52,7 @@ pub struct PossessionConfig {
 impl Default for ClientAssertionConfig {
     fn default() -> Self {
         let lifetime = Duration::from_secs(60);
-        Self { private_key: None, key_id: None, alg: None, lifetime, audience: None }
+        Self { private_key: None, deployments: None, key_id: None, alg: None, lifetime, audience: None }
     }
 }
 
@@ -121,6 +135,7 @@ pub(crate) fn client_of(
     let assertions = Assertions {
         secret,
         key,
+        deployments: assertion.deployments.as_ref().map(|DeploymentKeys(keys)| Arc::clone(keys)),
         lifetime: assertion.lifetime,
         audience: assertion.audience.clone(),
         random: random.clone(),

@@ -55,7 +55,7 @@ pub use assertion::AssertionConfig;
 pub use caller::{ConsumerConfig, ConsumerName, Judging};
 pub use claim_headers::ClaimHeader;
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
-pub use client::{ClientAssertionConfig, PossessionConfig};
+pub use client::{ClientAssertionConfig, DeploymentKeys, PossessionConfig};
 pub use config::{
     AccessTokenHeader, AudienceRule, BearerConfig, Calls, Config, Headers, Introspection, LoginConfig,
     Pushing, Unauthenticated, Verification, Words,

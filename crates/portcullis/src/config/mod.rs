@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) store: PathBuf,
     /// Declared here, so that nothing else is: the Admin API is read-only then.
     pub(crate) resources: Option<Vec<Declared>>,
+    /// A declarative file of Kong's: then all its entities are in there, and Kong's Admin API is read-only.
+    pub(crate) declarative_config: Option<PathBuf>,
     pub(crate) keyring: Keyring,
     pub(crate) outbound: Outbound,
     pub(crate) identity: Option<Identity>,
@@ -274,6 +276,11 @@ impl Rejected {
 }
 
 impl Config {
+    /// Whether Kong's entities are declared, so that nothing else is.
+    pub(crate) fn declares_kong(&self) -> bool {
+        self.resources.is_some() || self.declarative_config.is_some()
+    }
+
     /// Reads `file` with variables from the process's environment.
     pub(crate) fn load(file: &Path) -> Result<Self, Rejected> {
         Self::load_with(file, &|name| std::env::var(name).ok())

@@ -21,6 +21,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         "admin",
         "store",
         "resources",
+        "declarative_config",
         "encryption",
         "outbound",
         "identity",
@@ -39,6 +40,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let (apisix, kong) = read_admin(&top, &mut ports, findings);
     let store = read_store(&top, findings);
     let resources = resources::read(&top, findings);
+    let declarative_config = top.optional::<PathBuf>("declarative_config", findings).map(|file| file.value);
     let keyring = read_keyring(&top, findings);
     let outbound = read_outbound(&top, findings);
     let identity = read_identity(&top, &mut ports, findings);
@@ -59,6 +61,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         kong,
         store: store?,
         resources,
+        declarative_config,
         keyring: keyring?,
         outbound,
         identity,

@@ -113,12 +113,31 @@ impl AssertionKeys {
         Ok((!same).then_some(next))
     }
 
+    /// What the set becomes where a successor is wanted before its time; `None`: one is published already, and waits.
+    pub fn replaced(
+        keys: &[AssertionKey],
+        random: &Random,
+        now: UnixMillis,
+    ) -> Result<Option<Vec<AssertionKey>>, JoseError> {
+        let mut next = keys.to_vec();
+        next.sort_by_key(|key| std::cmp::Reverse(key.created.0));
+        if next.first().is_some_and(|newest| now < newest.signs_from()) {
+            return Ok(None);
+        }
+        next.insert(0, AssertionKey::generate(random, now)?);
+        Ok(Some(next))
+    }
+
     /// Signs `claims`, with the newest key that has been published for long enough.
     pub fn sign(&self, claims: &Value, now: UnixMillis) -> Result<String, JoseError> {
+        self.signing(now)?.sign(Some("JWT"), claims.to_string().as_bytes())
+    }
+
+    /// The newest key that has been published for long enough.
+    pub fn signing(&self, now: UnixMillis) -> Result<Arc<SigningKey>, JoseError> {
         let ring = self.0.load();
         let ready = ring.keys.iter().find(|key| key.signs_from() <= now);
-        let key = ready.or(ring.keys.last()).ok_or(JoseError::NoKey)?;
-        key.key.sign(Some("JWT"), claims.to_string().as_bytes())
+        ready.or(ring.keys.last()).map(|key| Arc::clone(&key.key)).ok_or(JoseError::NoKey)
     }
 }
 
@@ -182,6 +201,20 @@ mod tests {
         at(later + PUBLISH_BEFORE + KEEP_AFTER);
         assert_eq!(keys.all().len(), 1);
         assert!(!verifies(&keys, &first) && verifies(&keys, &second));
+    }
+
+    #[test]
+    fn a_successor_that_is_wanted_early_is_made_once() {
+        let random = Random::seeded(1);
+        let first = AssertionKeys::due(&[], &random, START).unwrap().unwrap();
+        assert!(AssertionKeys::replaced(&first, &random, START).unwrap().is_none(), "it was never used");
+        let later = START + PUBLISH_BEFORE;
+        let both = AssertionKeys::replaced(&first, &random, later).unwrap().unwrap();
+        assert_eq!(both.len(), 2);
+        assert!(AssertionKeys::replaced(&both, &random, later).unwrap().is_none());
+        let keys = AssertionKeys::new(both);
+        assert_eq!(keys.signing(later).unwrap().kid(), first[0].key.kid());
+        assert_ne!(keys.signing(later + PUBLISH_BEFORE).unwrap().kid(), first[0].key.kid());
     }
 
     #[test]

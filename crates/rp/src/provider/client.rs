@@ -5,6 +5,7 @@ use jose::{JoseError, SigningKey};
 use oauth::ClientAssertion;
 
 use super::{ProviderError, possession::Possession};
+use crate::assertion::AssertionKeys;
 
 /// Bytes of randomness in the id of an assertion.
 const JTI_BYTES: usize = 16;
@@ -124,7 +125,8 @@ impl Client {
         match method {
             TokenAuth::Basic | TokenAuth::Post => self.client_secret.is_some(),
             TokenAuth::SecretJwt => assertions.is_some_and(|assertions| assertions.secret.is_some()),
-            TokenAuth::PrivateKeyJwt => assertions.is_some_and(|assertions| assertions.key.is_some()),
+            TokenAuth::PrivateKeyJwt => assertions
+                .is_some_and(|assertions| assertions.key.is_some() || assertions.deployments.is_some()),
             TokenAuth::None => true,
         }
     }
@@ -142,12 +144,15 @@ impl Client {
             TokenAuth::PrivateKeyJwt => (&assertions.key, "private key"),
             _ => return Ok(None),
         };
-        let Some(key) = key else { return Ok(None) };
-        let failed = |error: JoseError| {
-            ProviderError::Unsupported(format!(
-                "{method} with this {field} ({error})",
-                method = method.as_str()
-            ))
+        let deployments = match (method, &assertions.deployments) {
+            (TokenAuth::PrivateKeyJwt, Some(keys)) if key.is_none() => Some(keys.signing(now)),
+            _ => None,
+        };
+        let deployments = deployments.transpose().map_err(|error| failed(method, field, error))?;
+        let key = match (key, &deployments) {
+            (Some(key), _) => key.as_ref().map_err(|error| failed(method, field, error.clone()))?,
+            (None, Some(key)) => key.as_ref(),
+            (None, None) => return Ok(None),
         };
         let assertion = ClientAssertion {
             client_id: &self.client_id,
@@ -156,9 +161,13 @@ impl Client {
             at: now,
             lifetime: assertions.lifetime,
         };
-        let key = key.as_ref().map_err(|error| failed(error.clone()))?;
-        assertion.sign(key).map(Secret::new).map(Some).map_err(failed)
+        let signed = assertion.sign(key).map(Secret::new);
+        signed.map(Some).map_err(|error| failed(method, field, error))
     }
+}
+
+fn failed(method: TokenAuth, field: &str, error: JoseError) -> ProviderError {
+    ProviderError::Unsupported(format!("{method} with this {field} ({error})", method = method.as_str()))
 }
 
 /// What a client signs assertions of who it is with (RFC 7523).
@@ -167,6 +176,8 @@ pub struct Assertions {
     pub secret: Option<Result<SigningKey, JoseError>>,
     /// Its private key, for `private_key_jwt`, in the same way.
     pub key: Option<Result<SigningKey, JoseError>>,
+    /// The deployment's own keys, for `private_key_jwt` of clients without one of theirs; `None`: they are not used.
+    pub deployments: Option<Arc<AssertionKeys>>,
     /// How long one counts.
     pub lifetime: Duration,
     /// Whom they are for; `None`: the endpoint that is called.
@@ -198,6 +209,7 @@ mod tests {
         let assertions = Assertions {
             secret: secret.then(short),
             key: key.then(sound),
+            deployments: None,
             lifetime: Duration::from_secs(60),
             audience: None,
             random: Random::seeded(1),

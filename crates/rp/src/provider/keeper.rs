@@ -9,6 +9,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use base::{Clock, UnixMillis};
+use bytes::Bytes;
 use fetch::{Fetcher, Proxies, Refusal};
 use http::HeaderMap;
 use jose::KeySet;
@@ -34,6 +35,8 @@ pub struct Keys {
     pub generation: u64,
     /// The keys.
     pub set: Arc<KeySet>,
+    /// The set as the provider wrote it, JSON.
+    pub document: Bytes,
     /// When this set was last seen at the provider.
     pub fetched_at: UnixMillis,
 }
@@ -87,6 +90,8 @@ pub(super) enum Ask {
     UnknownKid { seen: u64, answer: oneshot::Sender<Result<Arc<Keys>, ProviderError>> },
     /// The clock may have jumped: fetch what is due, and what failed.
     Due { done: oneshot::Sender<()> },
+    /// Fetch everything, due or not.
+    Anew { done: oneshot::Sender<()> },
 }
 
 impl Provider {
@@ -193,6 +198,18 @@ impl Provider {
         let (answer, answered) = oneshot::channel();
         let _ = self.asks.send(Ask::UnknownKid { seen, answer });
         answered.await.unwrap_or(Err(ProviderError::NotReady))
+    }
+
+    /// Where its metadata are.
+    pub fn discovery_url(&self) -> &str {
+        self.shared.url.as_str()
+    }
+
+    /// Fetches metadata and keys anew, and returns when that is done. What was known stays where it fails.
+    pub async fn rediscover(&self) {
+        let (done, waiting) = oneshot::channel();
+        let _ = self.asks.send(Ask::Anew { done });
+        let _ = waiting.await;
     }
 
     /// Begins to fetch what is due; the answer comes when it is done.

@@ -88,6 +88,12 @@ impl Refresher {
                         self.run_due().await;
                         let _ = done.send(());
                     }
+                    Some(Ask::Anew { done }) => {
+                        let now = self.shared.clock.now();
+                        (self.metadata, self.keys) = (Schedule::due(now), Schedule::due(now));
+                        self.run_due().await;
+                        let _ = done.send(());
+                    }
                 },
                 () = sleep_until(wake) => self.run_due().await,
             }
@@ -234,7 +240,12 @@ impl Refresher {
             }
             Some(old) if self.document == response.body => {
                 self.keys.succeeded(now, freshness::lifetime(&response.headers, ceiling));
-                Arc::new(Keys { generation: old.generation, set: old.set.clone(), fetched_at: now })
+                Arc::new(Keys {
+                    generation: old.generation,
+                    set: old.set.clone(),
+                    document: old.document.clone(),
+                    fetched_at: now,
+                })
             }
             _ => {
                 for skipped in set.skipped() {
@@ -245,7 +256,12 @@ impl Refresher {
                 self.keys.succeeded(now, if empty { lifetime.min(EMPTY_AGAIN) } else { lifetime });
                 self.document = response.body.clone();
                 self.generation += 1;
-                Arc::new(Keys { generation: self.generation, set: Arc::new(set), fetched_at: now })
+                Arc::new(Keys {
+                    generation: self.generation,
+                    set: Arc::new(set),
+                    document: self.document.clone(),
+                    fetched_at: now,
+                })
             }
         };
         shared.keys.store(Some(fetched.clone()));

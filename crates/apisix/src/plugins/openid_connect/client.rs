@@ -268,6 +268,7 @@ fn is_reference(text: &str) -> bool {
 pub(super) fn assertion_config(conf: &Value) -> ClientAssertionConfig {
     let lifetime = conf.get("client_jwt_assertion_expires_in").and_then(Value::as_u64).unwrap_or(60);
     ClientAssertionConfig {
+        deployments: None,
         private_key: text(conf, "client_rsa_private_key").map(Secret::new),
         key_id: text(conf, "client_rsa_private_key_id"),
         alg: text(conf, "client_jwt_assertion_alg").and_then(|alg| alg.parse().ok()),

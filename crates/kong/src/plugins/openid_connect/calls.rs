@@ -53,9 +53,8 @@ impl Reader<'_> {
             (None, None) => return Ok(None),
         };
         match TokenAuth::parse(method) {
-            // The gate has no key that a provider would know as the client's.
-            Ok(known) if known != TokenAuth::PrivateKeyJwt => Ok(Some(known)),
-            _ => {
+            Ok(known) => Ok(Some(known)),
+            Err(_) => {
                 let reason =
                     format!("the client authentication method {method:?} is not implemented in this build");
                 Err(ConfigError::new(field, reason))

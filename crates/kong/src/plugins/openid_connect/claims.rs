@@ -59,7 +59,15 @@ impl Reader<'_> {
     }
 
     fn path(&self, field: &str) -> Result<ClaimRef, ConfigError> {
-        reference(field, self.texts(field))
+        // Each of these is a path of one name where it is null.
+        let kongs = match field {
+            "scopes_claim" => "scope",
+            "audience_claim" => "aud",
+            "groups_claim" => "groups",
+            "roles_claim" => "roles",
+            _ => return reference(field, self.texts(field)),
+        };
+        reference(field, self.listed(field, &[kongs]))
     }
 
     /// Claims in headers. Both ways to write them count.
@@ -91,7 +99,7 @@ impl Reader<'_> {
         if claims.is_empty() {
             return Ok(None);
         }
-        let by = self.texts("consumer_by").into_iter().map(|by| match by {
+        let by = self.listed("consumer_by", &["custom_id", "username"]).into_iter().map(|by| match by {
             "id" => ConsumerName::Id,
             "custom_id" => ConsumerName::CustomId,
             _ => ConsumerName::Username,

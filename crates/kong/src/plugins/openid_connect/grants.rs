@@ -68,7 +68,7 @@ impl Reader<'_> {
     }
 
     fn sources(&self, field: &str) -> Sources {
-        let named = self.texts(field);
+        let named = self.listed(field, &fields::PLACES);
         let has = |place: &str| named.contains(&place);
         Sources { header: has("header"), query: has("query"), body: has("body") }
     }

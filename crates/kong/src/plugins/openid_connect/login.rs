@@ -47,7 +47,11 @@ impl Reader<'_> {
                 bare: true,
                 suffix: self.text("logout_uri_suffix").map(str::to_owned),
                 argument: self.text("logout_query_arg").map(str::to_owned),
-                methods: self.texts("logout_methods").into_iter().map(str::to_owned).collect(),
+                methods: self
+                    .listed("logout_methods", &["POST", "DELETE"])
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
                 ..LogoutConfig::default()
             },
             refresh_session_interval: None,

@@ -10,18 +10,14 @@ mod login;
 mod tests;
 mod tokens;
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base::Random;
 use gateway::{error::ConfigError, is_identity, plugin::Plugin};
 use http::HeaderName;
 use plugins::{
     login_methods,
-    openid_connect::{TokenHeader, TokenPart},
+    openid_connect::{DeploymentKeys, TokenHeader, TokenPart},
 };
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -32,6 +28,7 @@ use crate::schema::Schema;
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// Message of a 500.
 const UNEXPECTED: &str = "An unexpected error occurred";
+const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 /// As long as Kong makes its own.
 const SALT_LETTERS: usize = 32;
 /// The methods in which the gate asks as a client of its own.
@@ -62,8 +59,7 @@ impl DialectPlugin for OpenidConnect {
     }
 
     fn schema(&self) -> Arc<Schema> {
-        static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(fields::schema()));
-        Arc::clone(&SCHEMA)
+        Arc::new(fields::schema())
     }
 
     /// A salt that nobody chose stays what it is for as long as the plugin is there, also when it is replaced: tools
@@ -78,7 +74,16 @@ impl DialectPlugin for OpenidConnect {
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
         let reader = Reader::of(config)?;
-        login_methods::compile(reader.translate()?, &self.0).map_err(named_here)
+        let mut config = reader.translate()?;
+        let calls = [
+            config.tokens.as_mut().map(|config| &mut config.calls),
+            config.grants.as_mut().map(|config| &mut config.calls),
+        ];
+        for calls in calls.into_iter().flatten().filter(|_| reader.signs()) {
+            let keys = Arc::clone(&self.0.tokens.assertion_keys);
+            calls.assertion.deployments = Some(DeploymentKeys(keys));
+        }
+        login_methods::compile(config, &self.0).map_err(named_here)
     }
 }
 
@@ -116,7 +121,7 @@ impl<'a> Reader<'a> {
     /// somebody did.
     fn of(config: &'a Map<String, Value>) -> Result<Self, ConfigError> {
         let all = Self { config, methods: Vec::new() };
-        let mut methods = all.texts("auth_methods");
+        let mut methods = all.listed("auth_methods", &fields::GRANTS);
         if all.texts("client_id").is_empty() {
             let is_default = fields::GRANTS.iter().all(|method| methods.contains(method));
             match methods.iter().find(|method| CLIENTS_OWN.contains(method)) {
@@ -148,6 +153,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Whether the gate proves somewhere by a key who it is.
+    fn signs(&self) -> bool {
+        let methods = [
+            "token_endpoint_auth_method",
+            "introspection_endpoint_auth_method",
+            "pushed_authorization_request_endpoint_auth_method",
+        ];
+        let methods = methods.iter().filter_map(|field| self.text(field)).chain(self.texts("client_auth"));
+        methods.into_iter().any(|method| method == PRIVATE_KEY_JWT)
+    }
+
     fn has(&self, method: &str) -> bool {
         self.methods.contains(&method)
     }
@@ -155,18 +171,7 @@ impl<'a> Reader<'a> {
     /// The URL of the discovery document, and the issuer's host.
     fn issuer(&self) -> Result<(String, String), ConfigError> {
         let issuer = self.text("issuer").unwrap_or_default();
-        let wrong = |reason: String| ConfigError::new("issuer", reason);
-        let url = Url::parse(issuer).map_err(|error| wrong(format!("it is not a URL: {error}")))?;
-        let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
-        let host = host.ok_or_else(|| wrong("it is not an http or https URL with a host".to_owned()))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("it has a query or a fragment".to_owned()));
-        }
-        let discovery = match issuer.ends_with(WELL_KNOWN) {
-            true => issuer.to_owned(),
-            false => format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)),
-        };
-        Ok((discovery, host.to_owned()))
+        discovery(issuer).map_err(|reason| ConfigError::new("issuer", reason))
     }
 
     /// Where upstream and client find the tokens, and what endpoints say of them.
@@ -228,6 +233,12 @@ impl<'a> Reader<'a> {
         texts(self.config.get(field))
     }
 
+    /// A list that is what Kong has by itself where it is null.
+    fn listed(&self, field: &str, kongs: &[&'static str]) -> Vec<&'a str> {
+        let written = self.texts(field);
+        if written.is_empty() { kongs.to_vec() } else { written }
+    }
+
     fn flag(&self, field: &str, unset: bool) -> bool {
         self.config.get(field).and_then(Value::as_bool).unwrap_or(unset)
     }
@@ -235,6 +246,21 @@ impl<'a> Reader<'a> {
     fn seconds(&self, field: &str) -> Result<Option<Duration>, ConfigError> {
         seconds(field, self.config.get(field))
     }
+}
+
+/// The URL of an issuer's discovery document, with or without which it may be written, and the issuer's host.
+pub(crate) fn discovery(issuer: &str) -> Result<(String, String), String> {
+    let url = Url::parse(issuer).map_err(|error| format!("it is not a URL: {error}"))?;
+    let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+    let host = host.ok_or("it is not an http or https URL with a host")?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it has a query or a fragment".to_owned());
+    }
+    let discovery = match issuer.ends_with(WELL_KNOWN) {
+        true => issuer.to_owned(),
+        false => format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)),
+    };
+    Ok((discovery, host.to_owned()))
 }
 
 fn texts(value: Option<&Value>) -> Vec<&str> {

@@ -108,7 +108,7 @@ fn tokens_sessions_and_logins_are_the_engines() {
         (json!({"upstream_access_token_header": "a:basic"}), "upstream_access_token_header"),
         (json!({"upstream_headers_names": ["a"]}), "upstream_headers_names"),
         (json!({"discovery_headers_names": ["a"]}), "discovery_headers_values"),
-        (json!({"client_auth": ["private_key_jwt"]}), "client_auth"),
+        (json!({"client_auth": ["tls_client_auth"]}), "client_auth"),
         (
             json!({"introspection_endpoint_auth_method": "tls_client_auth"}),
             "introspection_endpoint_auth_method",

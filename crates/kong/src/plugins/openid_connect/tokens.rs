@@ -11,7 +11,7 @@ use plugins::openid_connect::{
 };
 use rp::provider::Introspecting;
 
-use super::{Reader, UNEXPECTED, callers_header, header_name};
+use super::{Reader, UNEXPECTED, callers_header, fields, header_name};
 
 /// How long an introspection answer counts at most, where nothing shorter is said.
 const INTROSPECTION_MAX_AGE: Duration = Duration::from_secs(60);
@@ -132,7 +132,7 @@ impl Reader<'_> {
     fn source(&self) -> Result<TokenSource, ConfigError> {
         const NAME: &str = "bearer_token_header_name";
         const COOKIE: &str = "bearer_token_cookie_name";
-        let places = self.texts("bearer_token_param_type");
+        let places = self.listed("bearer_token_param_type", &fields::PLACES);
         let has = |place: &str| places.contains(&place);
         let (named, cookie) = (self.text(NAME), self.text(COOKIE));
         if has("cookie") && cookie.is_none() {

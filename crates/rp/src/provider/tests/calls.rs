@@ -233,6 +233,7 @@ async fn an_assertion_takes_the_place_of_the_secret_at_every_endpoint() {
     let key = SigningKey::generate(Alg::ES256, "k-1".to_owned()).unwrap();
     let public = key.verifying_key();
     let assertions = Assertions {
+        deployments: None,
         secret: None,
         key: Some(Ok(key)),
         lifetime: Duration::from_secs(60),

@@ -32,7 +32,8 @@ const CLIENT_AUTH: [&str; 7] = [
     "self_signed_tls_client_auth",
     "none",
 ];
-const PLACES: [&str; 3] = ["header", "query", "body"];
+/// Where credentials are looked for by default.
+pub(super) const PLACES: [&str; 3] = ["header", "query", "body"];
 /// What Kong looks up in its own database: no plugin of this build issues such tokens.
 const KONG_OAUTH2: &str = "kong_oauth2";
 
@@ -168,13 +169,15 @@ fn client(schema: Schema) -> Schema {
         .field("client_secret", Field::strings().secret().doc("its secret"))
         .field(
             "client_auth",
-            Field::array(Field::string().one_of(&CLIENT_AUTH))
-                .doc("how the provider's endpoints are shown who asks; one"),
+            Field::array(Field::string().one_of(&CLIENT_AUTH)).doc(
+                "how the provider's endpoints are shown who asks; one. `private_key_jwt` has the keys of \
+                     `/openid-connect/jwks`; callers' own secrets are shown as they are in any case",
+            ),
         )
         .field(
             "client_alg",
-            Field::array(Field::string().one_of(&["HS256", "HS384", "HS512"]))
-                .doc("what `client_secret_jwt` signs with; else HS256"),
+            Field::array(Field::string().one_of(&["HS256", "HS384", "HS512", "ES256"]))
+                .doc("what `client_secret_jwt` signs with; else HS256. `private_key_jwt` signs with ES256"),
         )
         .field("client_jwk", Field::opaque())
         .field("client_arg", defaulted(Field::string(), "client_id"))
