@@ -76,6 +76,8 @@ fn example() -> TempDir {
         fs::write(folder.path().join("tls").join(name), certificate.cert.pem()).unwrap();
     }
     fs::write(folder.path().join("tls/key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.path().join("kong.yaml"), "_format_version: \"3.0\"\nservices: [{name: s, host: a}]\n")
+        .unwrap();
     folder
 }
 
@@ -97,6 +99,31 @@ fn the_documentations_example_passes_check() {
     let output = check(example().path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "portcullis.yaml: ok\n");
+}
+
+#[test]
+fn check_says_what_is_wrong_in_a_declarative_file_of_kongs() {
+    let folder = example();
+    for (text, why) in [
+        ("_format_version: \"9\"\n", "value must be one of: 1.1, 2.1, 3.0"),
+        ("_format_version: \"3.0\"\nservices: [{name: s}]\n", "required field missing"),
+        ("_format_version: \"3.0\"\nplugins: [{name: nope}]\n", "plugin 'nope' not enabled"),
+        ("a: [", ""),
+    ] {
+        fs::write(folder.path().join("kong.yaml"), text).unwrap();
+        let output = check(folder.path());
+        let said = self::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}: {said}");
+        assert!(
+            said.contains("kong.yaml: ") && said.contains(why) && said.lines().count() == 1,
+            "{text}: {said}"
+        );
+    }
+    fs::remove_file(folder.path().join("kong.yaml")).unwrap();
+    let output = check(folder.path());
+    assert!(
+        output.status.code() == Some(1) && self::text(&output.stderr).contains("kong.yaml cannot be read")
+    );
 }
 
 #[test]

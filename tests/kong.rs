@@ -12,8 +12,20 @@ mod support;
 
 #[path = "kong/admin.rs"]
 mod admin;
+#[path = "kong/declared.rs"]
+mod declared;
+#[path = "kong/endpoints.rs"]
+mod endpoints;
+#[path = "kong/entities.rs"]
+mod entities;
+#[path = "kong/failures.rs"]
+mod failures;
 #[path = "kong/machines.rs"]
 mod machines;
+#[path = "kong/methods.rs"]
+mod methods;
+#[path = "kong/proxying.rs"]
+mod proxying;
 #[path = "kong/tools.rs"]
 mod tools;
 

@@ -5,7 +5,7 @@ use support::Provider;
 
 use super::*;
 
-fn basic(id: &str, secret: &str) -> String {
+pub(super) fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
@@ -71,6 +71,225 @@ async fn credentials_become_a_token_once_and_are_hidden() {
         "also after a right one was cached"
     );
     assert!(wrong.header("www-authenticate").unwrap().contains("error=\"invalid_token\""));
+}
+
+#[tokio::test]
+async fn credentials_are_found_where_they_may_be_and_hidden() {
+    let (kong, provider) = (Kong::new().await, provider());
+    let form = "application/x-www-form-urlencoded";
+    let requests = || {
+        [
+            ("header", kong.request("GET", "/x").header("Authorization", &basic("app", "secret"))),
+            ("query", kong.request("GET", "/x?client_id=app&client_secret=secret&a=%7e")),
+            (
+                "body",
+                kong.request("POST", "/x")
+                    .header("Content-Type", form)
+                    .body("client_id=app&a=%7e&client_secret=secret"),
+            ),
+            (
+                "body",
+                kong.request("POST", "/x")
+                    .json(&json!({"client_id": "app", "client_secret": "secret", "a": null})),
+            ),
+        ]
+    };
+    for (types, found) in [
+        (Value::Null, &["header", "query", "body"][..]),
+        (json!(["header"]), &["header"]),
+        (json!(["query"]), &["query"]),
+        (json!(["body"]), &["body"]),
+        (json!(["query", "body"]), &["query", "body"]),
+    ] {
+        let mut more = json!({});
+        if !types.is_null() {
+            more["client_credentials_param_type"] = types.clone();
+        }
+        kong.plugin("openid-connect", config(&provider, more)).await;
+        for (place, request) in requests() {
+            let answer = kong.send(request).await;
+            let status = if found.contains(&place) { 200 } else { 401 };
+            assert_eq!(answer.status, status, "{place} of {types}: {}", answer.text());
+            if status == 200 {
+                let seen = kong.upstream.seen().pop().unwrap();
+                let raw = String::from_utf8_lossy(&seen.raw).into_owned();
+                assert!(
+                    !raw.contains("secret") && !raw.contains("Basic") && !raw.contains("client_"),
+                    "{place}: {raw}"
+                );
+                assert!(seen.header("authorization").unwrap().starts_with("Bearer "), "{place}: {raw}");
+                let left = match place {
+                    "query" => seen.target.ends_with("/x?a=%7e"),
+                    "body" => seen.message.body == b"a=%7e" || seen.message.body == br#"{"a":null}"#,
+                    _ => true,
+                };
+                assert!(left, "{place}: {raw}");
+            }
+        }
+    }
+    assert_eq!(provider.hits("/token").len(), 1, "once, wherever the credentials are");
+    kong.plugin("openid-connect", config(&provider, json!({"hide_credentials": false}))).await;
+    let shown = kong.send(kong.request("GET", "/x?client_id=app&client_secret=secret")).await;
+    assert_eq!(shown.status, 200);
+    assert!(kong.upstream.seen().pop().unwrap().target.ends_with("client_id=app&client_secret=secret"));
+}
+
+#[tokio::test]
+async fn two_machines_have_two_tokens_and_salts_keep_plugins_apart() {
+    let kong = Kong::new().await;
+    let provider = Provider::start("app");
+    let sign = provider.signer();
+    let issuer = provider.issuer();
+    provider.lie("/token", move |seen| {
+        let who = seen.header("authorization").unwrap_or_default().to_owned();
+        let now = support::tokens::now();
+        let token = sign(&json!({"iss": issuer, "sub": who, "exp": now + 3600, "jti": unique("t-")}));
+        Answer::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+    });
+    let token = async |id: &str| {
+        let answer = kong.send(kong.request("GET", "/").header("Authorization", &basic(id, "s"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        kong.upstream.seen().pop().unwrap().header("authorization").unwrap().to_owned()
+    };
+    let salted = |salt: &str| config(&provider, json!({"cache_tokens_salt": salt}));
+    kong.plugin("openid-connect", salted("a")).await;
+    let (one, two) = (token("one").await, token("two").await);
+    assert_ne!(one, two);
+    assert_eq!(token("one").await, one);
+    kong.plugin("openid-connect", salted("b")).await;
+    assert_ne!(token("one").await, one, "another salt");
+    kong.plugin("openid-connect", salted("a")).await;
+    assert_eq!(token("one").await, one, "the same salt");
+    for more in [
+        json!({"scopes": ["openid", "more"]}),
+        json!({"audience": ["https://other.example/"]}),
+        json!({"token_post_args_names": ["x"], "token_post_args_values": ["1"]}),
+    ] {
+        let mut asked = salted("a");
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        kong.plugin("openid-connect", asked).await;
+        assert_ne!(token("one").await, one, "another question: {more}");
+    }
+    // A salt that nobody chose is made, and stays what it is.
+    let key = format!("/plugins/{}-openid-connect", kong.name);
+    assert_eq!(kong.ask("DELETE", &key).await.status, 204);
+    let made = kong.plugin("openid-connect", config(&provider, json!({}))).await;
+    let again = kong.plugin("openid-connect", config(&provider, json!({}))).await;
+    let salt = made["config"]["cache_tokens_salt"].as_str().unwrap();
+    assert!(salt.len() == 32 && again["config"]["cache_tokens_salt"] == salt, "{salt}");
+}
+
+#[tokio::test]
+async fn the_token_request_says_what_it_is_told_and_each_thing_once() {
+    let (kong, provider) = (Kong::new().await, provider());
+    for (more, target, said) in [
+        (json!({}), "/", "grant_type=client_credentials&scope=openid"),
+        (json!({"scopes": ["a", "b"]}), "/", "grant_type=client_credentials&scope=a+b"),
+        (
+            json!({"audience": ["https://x/"]}),
+            "/",
+            "grant_type=client_credentials&scope=openid&audience=https%3A%2F%2Fx%2F",
+        ),
+        (
+            json!({"token_post_args_names": ["audience"], "token_post_args_values": ["https://x/"]}),
+            "/",
+            "grant_type=client_credentials&scope=openid&audience=https%3A%2F%2Fx%2F",
+        ),
+        (
+            json!({"audience": ["https://x/"], "token_post_args_names": ["audience", "b"], "token_post_args_values": ["https://y/", "2"]}),
+            "/",
+            "grant_type=client_credentials&scope=openid&audience=https%3A%2F%2Fx%2F&b=2",
+        ),
+        (
+            json!({"token_post_args_client": ["tenant", "scope"]}),
+            "/?tenant=t&scope=chosen&client_secret=no",
+            "grant_type=client_credentials&scope=chosen&tenant=t&scope=chosen",
+        ),
+    ] {
+        kong.plugin("openid-connect", config(&provider, more.clone())).await;
+        let request = kong.request("GET", target).header("Authorization", &basic("app", "secret"));
+        assert_eq!(kong.send(request).await.status, 200, "{more}");
+        let asked = provider.hits("/token").pop().unwrap();
+        let body = String::from_utf8_lossy(&asked.message.body).into_owned();
+        let said = said.strip_suffix("&scope=chosen").unwrap_or(said);
+        assert_eq!(body, said, "{more}");
+        assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
+        assert_eq!(asked.header("accept"), Some("application/json"));
+    }
+}
+
+#[tokio::test]
+async fn a_tokens_life_is_believed_with_care() {
+    let (kong, provider) = (Kong::new().await, provider());
+    for (expires_in, more, calls) in [
+        (json!(3600), json!({}), 1),
+        (json!(null), json!({}), 1),
+        (json!(0), json!({}), 2),
+        (json!(315_360_000), json!({}), 1),
+        (json!(3600), json!({"cache_tokens": false}), 2),
+        (json!(3600), json!({"cache_ttl_max": 0}), 2),
+    ] {
+        let said = expires_in.clone();
+        provider.lie("/token", move |_| {
+            let mut answer = json!({"access_token": "opaque", "token_type": "Bearer"});
+            if !said.is_null() {
+                answer["expires_in"] = said.clone();
+            }
+            Answer::json(&answer)
+        });
+        let salt = json!({"cache_tokens_salt": unique("s-")});
+        let mut all = config(&provider, more.clone());
+        all.as_object_mut().unwrap().extend(salt.as_object().unwrap().clone());
+        kong.plugin("openid-connect", all).await;
+        let before = provider.hits("/token").len();
+        for _ in 0..2 {
+            let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+            assert_eq!(kong.send(request).await.status, 200, "{expires_in} {more}");
+        }
+        assert_eq!(provider.hits("/token").len() - before, calls, "{expires_in} {more}");
+    }
+    provider.lie("/token", |_| {
+        Answer::json(&json!({"access_token": "a", "token_type": "Bearer", "expires_in": -1}))
+    });
+    kong.plugin("openid-connect", config(&provider, json!({"cache_tokens_salt": unique("s-")}))).await;
+    let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+    assert_eq!(kong.send(request).await.status, 500, "nonsense of the provider's");
+}
+
+#[tokio::test]
+async fn what_the_provider_answers_decides_between_401_and_500_and_nothing_is_remembered() {
+    let (kong, provider) = (Kong::new().await, provider());
+    kong.plugin("openid-connect", config(&provider, json!({"timeout": 700}))).await;
+    let ask = async || {
+        let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+        let answer = kong.send(request).await;
+        (answer.status, answer.text().trim().to_owned())
+    };
+    let json = &[("Content-Type", "application/json")][..];
+    for (answer, status) in [
+        (Answer::with(400, json, r#"{"error":"invalid_client"}"#), 401),
+        (Answer::with(401, json, r#"{"error":"access_denied"}"#), 401),
+        (Answer::with(401, &[], ""), 401),
+        (Answer::with(403, json, r#"{"error":"unauthorized_client"}"#), 401),
+        (Answer::with(429, json, r#"{"error":"too_many"}"#), 500),
+        (Answer::with(500, json, "{}"), 500),
+        (Answer::with(503, &[], ""), 500),
+        (Answer::with(200, json, "junk"), 500),
+        (Answer::Close, 500),
+        (Answer::Stall, 500),
+    ] {
+        let shown = format!("{answer:?}");
+        provider.lie("/token", move |_| answer.clone());
+        let (got, body) = ask().await;
+        let word = if status == 401 { "Unauthorized" } else { "An unexpected error occurred" };
+        assert_eq!((got, body), (status, json!({"message": word}).to_string()), "{shown}");
+    }
+    assert_eq!(kong.upstream.received(), "");
+    let token = provider.access_token(&json!({"sub": "app@clients"}));
+    provider.lie("/token", move |_| {
+        Answer::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+    });
+    assert_eq!(ask().await.0, 200, "the provider is well again");
 }
 
 #[tokio::test]

@@ -1,0 +1,151 @@
+//! What Kong's routes and services do to requests, and what they answer by themselves.
+
+use super::*;
+
+impl Kong {
+    async fn route(&self, name: &str, body: Value) {
+        let mut body = body;
+        body["name"] = json!(format!("{}-{name}", self.name));
+        self.made("POST", &format!("/services/{}/routes", self.name), body).await;
+    }
+
+    async fn path_seen(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+        let request = headers
+            .iter()
+            .fold(Request::new(method, target), |request, (name, value)| request.header(name, value));
+        let answer = self.send(request).await;
+        match answer.status {
+            200 => self.upstream.seen().pop().unwrap().target,
+            status => format!("{status} {}", answer.text().trim()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn paths_are_joined_stripped_and_kept_as_kong_does() {
+    let kong = Kong::new().await;
+    let root = format!("/{}", kong.name);
+    kong.route("keep", json!({"paths": [format!("{root}/keep")], "strip_path": false})).await;
+    kong.route("host", json!({"paths": [format!("{root}/host")], "preserve_host": true})).await;
+    kong.route("regex", json!({"paths": [format!("~{root}/r/(?<id>\\d+)$")]})).await;
+    for (target, seen) in [
+        (format!("{root}/x"), "/up/x".to_owned()),
+        (root.clone(), "/up".to_owned()),
+        (format!("{root}/"), "/up/".to_owned()),
+        (format!("{root}/x/?a=%2f&b"), "/up/x/?a=%2f&b".to_owned()),
+        (format!("{root}/keep/x"), format!("/up{root}/keep/x")),
+        (format!("{root}/a/../b//c"), "/up/b/c".to_owned()),
+        (format!("{root}/r/12"), "/up".to_owned()),
+        (format!("{root}/r/ab"), "/up/r/ab".to_owned()),
+    ] {
+        let got = kong.path_seen("GET", &target, &[]).await;
+        assert_eq!(got.trim_end_matches('/'), seen.trim_end_matches('/'), "{target}");
+    }
+    let seen = kong.upstream.seen();
+    let last = seen.last().unwrap();
+    assert_eq!(last.header("host"), Some(kong.upstream.node().as_str()), "the service's host");
+    assert_eq!(last.header("x-forwarded-prefix"), Some(root.as_str()));
+    for (name, value) in
+        [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "localhost")]
+    {
+        assert_eq!(last.header(name), Some(value), "{name}");
+    }
+    kong.path_seen("GET", &format!("{root}/host"), &[("Host", "shop.example")]).await;
+    assert_eq!(kong.upstream.seen().pop().unwrap().header("host"), Some("shop.example"));
+}
+
+#[tokio::test]
+async fn of_several_routes_kongs_order_decides() {
+    let kong = Kong::new().await;
+    let root = format!("/{}-o", kong.name);
+    for (name, body) in [
+        ("plain", json!({"paths": [root]})),
+        ("method", json!({"paths": [root], "methods": ["DELETE"]})),
+        ("wild", json!({"paths": [root], "hosts": ["*.example"]})),
+        ("exact", json!({"paths": [root], "hosts": ["a.example"]})),
+        ("header", json!({"paths": [root], "headers": {"x-v": ["1", "2"]}})),
+        ("headers", json!({"paths": [root], "headers": {"x-v": ["1"], "x-w": ["~*^q+$"]}})),
+        ("long", json!({"paths": [format!("{root}/long")]})),
+        ("pattern", json!({"paths": [format!("~{root}/l.*")]})),
+        ("first", json!({"paths": [format!("~{root}/lo.*")], "regex_priority": 3})),
+    ] {
+        kong.made("POST", "/services", json!({"name": format!("{}-{name}", kong.name), "url": format!("http://{}/{name}", kong.upstream.node())})).await;
+        let route = body;
+        kong.made("POST", &format!("/services/{}-{name}/routes", kong.name), route).await;
+    }
+    for (method, rest, headers, taken) in [
+        ("GET", "/x", &[][..], "plain"),
+        ("DELETE", "/x", &[], "method"),
+        ("GET", "/x", &[("Host", "b.example")], "wild"),
+        ("GET", "/x", &[("Host", "a.example")], "exact"),
+        ("GET", "/x", &[("Host", "A.Example:9080")], "exact"),
+        ("GET", "/x", &[("X-V", "2")], "header"),
+        ("GET", "/x", &[("X-V", "1"), ("X-W", "qq")], "headers"),
+        ("GET", "/x", &[("X-V", "1"), ("X-W", "r")], "header"),
+        ("GET", "/long/x", &[], "first"),
+        ("GET", "/l", &[], "pattern"),
+    ] {
+        let seen = kong.path_seen(method, &format!("{root}{rest}"), headers).await;
+        assert!(seen.starts_with(&format!("/{taken}")), "{method} {rest} {headers:?}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_gate_answers_itself_has_kongs_shape() {
+    let kong = Kong::new().await;
+    let root = format!("/{}", kong.name);
+    kong.route("tls", json!({"paths": [format!("{root}/tls")], "protocols": ["https"]})).await;
+    let moved = json!({"paths": [format!("{root}/moved")], "protocols": ["https"], "https_redirect_status_code": 301});
+    kong.route("moved", moved).await;
+    let upgrade = kong.send(Request::get(&format!("{root}/tls"))).await;
+    assert_eq!((upgrade.status, upgrade.text().trim()), (426, r#"{"message":"Please use HTTPS protocol"}"#));
+    assert_eq!(upgrade.header("upgrade"), Some("TLS/1.2, HTTP/1.1"));
+    let moved = kong.send(Request::get(&format!("{root}/moved?x=1")).header("Host", "a.example")).await;
+    assert_eq!((moved.status, moved.header("location").unwrap().ends_with("/moved?x=1")), (301, true));
+    kong.upstream.answer(Answer::Close);
+    let broken = kong.send(Request::new("POST", &root)).await;
+    assert!(broken.status == 502 && broken.json()["message"].is_string(), "{}", broken.text());
+    kong.upstream.stop();
+    let down = kong.send(Request::new("POST", &root)).await;
+    assert!(matches!(down.status, 502 | 503) && down.json()["message"].is_string(), "{}", down.text());
+    let name = unique("none-");
+    kong.made("POST", "/services", json!({"name": name, "host": format!("{name}.invalid")})).await;
+    kong.made("POST", &format!("/services/{name}/routes"), json!({"paths": [format!("/{name}")]})).await;
+    let unresolved = kong.send(Request::get(&format!("/{name}"))).await;
+    assert!(matches!(unresolved.status, 502 | 503) && unresolved.json()["message"].is_string());
+    kong.made("PATCH", &format!("/services/{name}"), json!({"enabled": false})).await;
+    assert_eq!(
+        kong.send(Request::get(&format!("/{name}"))).await.status,
+        404,
+        "as if its routes were not there"
+    );
+}
+
+#[tokio::test]
+async fn of_several_plugins_of_one_name_the_closest_runs() {
+    let kong = Kong::new().await;
+    let consumer = unique("c-");
+    kong.made("POST", "/consumers", json!({"username": consumer})).await;
+    kong.made("POST", &format!("/consumers/{consumer}/key-auth"), json!({"key": consumer})).await;
+    kong.plugin("key-auth", json!({"anonymous": null})).await;
+    let terminate = |message: &str| json!({"name": "request-termination", "config": {"status_code": 418, "message": message}});
+    let said = async || {
+        let answer = kong.send(kong.request("GET", "/").header("apikey", &consumer)).await;
+        if answer.status == 418 {
+            answer.json()["message"].as_str().unwrap().to_owned()
+        } else {
+            answer.status.to_string()
+        }
+    };
+    assert_eq!(said().await, "200");
+    kong.made("POST", &format!("/services/{}/plugins", kong.name), terminate("service")).await;
+    assert_eq!(said().await, "service");
+    kong.made("POST", &format!("/routes/{}/plugins", kong.name), terminate("route")).await;
+    assert_eq!(said().await, "route");
+    kong.made("POST", &format!("/consumers/{consumer}/plugins"), terminate("consumer")).await;
+    assert_eq!(said().await, "consumer");
+    let mut both = terminate("route and consumer");
+    both["route"] = json!({"name": kong.name});
+    kong.made("POST", &format!("/consumers/{consumer}/plugins"), both).await;
+    assert_eq!(said().await, "route and consumer");
+}
