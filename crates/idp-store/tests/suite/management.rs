@@ -220,8 +220,11 @@ async fn connections_of_other_strategies_are_refused(world: World) {
     assert_eq!(connections.create(&world.site, body).await.unwrap_err().status(), 409);
     let renamed = object(json!({"name": "other"}));
     assert_eq!(connections.update(&world.site, &made.id, renamed).await.unwrap_err().status(), 400);
-    let body = object(json!({"enabled_clients": ["c"], "display_name": "DB"}));
-    assert_eq!(connections.update(&world.site, &made.id, body).await.unwrap().enabled_clients, ["c"]);
+    let client =
+        world.idp.management.clients.create(&world.site, object(json!({"name": "App"}))).await.unwrap();
+    let body = object(json!({"enabled_clients": [client.client_id], "display_name": "DB"}));
+    let changed = connections.update(&world.site, &made.id, body).await.unwrap();
+    assert_eq!(changed.enabled_clients, [client.client_id]);
     connections.delete(&world.site, &made.id).await.unwrap();
     assert_eq!(connections.read(&world.site, &made.id).await.unwrap_err().status(), 404);
 }

@@ -29,6 +29,12 @@ impl Desk {
         );
         told["message"].as_str().unwrap().to_owned()
     }
+
+    async fn made(&self, path: &str, body: Value) -> Value {
+        let answer = self.world.call(&self.token, "POST", path, Some(body)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        answer.json()
+    }
 }
 
 #[tokio::test]
@@ -101,4 +107,41 @@ async fn s04_a_body_of_the_wrong_shape_is_told_in_auth0s_words_and_never_quoted(
         let told = desk.refused("POST", path, body).await;
         assert!(!told.contains("canary") && !told.contains("struct"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn an_api_has_no_scope_twice() {
+    let desk = Desk::new().await;
+    let scopes = json!([{ "value": "a" }, { "value": "b" }, { "value": "a", "description": "again" }]);
+    let told =
+        desk.refused("POST", "resource-servers", json!({ "identifier": "urn:x", "scopes": scopes })).await;
+    assert!(told.ends_with("on property scopes[2].value."), "{told}");
+    let api =
+        desk.made("resource-servers", json!({ "identifier": "urn:x", "scopes": [{ "value": "a" }] })).await;
+    let path = format!("resource-servers/{}", api["id"].as_str().unwrap());
+    desk.refused("PATCH", &path, json!({ "scopes": scopes })).await;
+}
+
+#[tokio::test]
+async fn a_connection_is_enabled_for_clients_that_exist() {
+    let desk = Desk::new().await;
+    let id = desk.made("clients", json!({ "name": "Short-lived" })).await["client_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let body = json!({ "name": "db", "strategy": "auth0", "enabled_clients": [id, "nope"] });
+    let told = desk.refused("POST", "connections", body).await;
+    assert!(told.ends_with("on property enabled_clients[1]."), "{told}");
+    let body = json!({ "name": "db", "strategy": "auth0", "enabled_clients": [id] });
+    let made = desk.made("connections", body).await;
+    let path = format!("connections/{}", made["id"].as_str().unwrap());
+    desk.refused("PATCH", &path, json!({ "enabled_clients": ["nope"] })).await;
+    desk.refused("PATCH", &format!("{path}/clients"), json!([{ "client_id": "nope", "status": true }])).await;
+    // Who is gone can be taken off, and is.
+    let off = json!([{ "client_id": "nope", "status": false }]);
+    let answer = desk.world.call(&desk.token, "PATCH", &format!("{path}/clients"), Some(off)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    desk.world.call(&desk.token, "DELETE", &format!("clients/{id}"), None).await;
+    let read = desk.world.call(&desk.token, "GET", &path, None).await.json();
+    assert_eq!(read["enabled_clients"], json!([]));
 }

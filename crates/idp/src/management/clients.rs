@@ -134,7 +134,18 @@ impl ClientService {
         if self.read(site, id).await?.global {
             return Err(ManagementError::Unsupported("The global client cannot be deleted.".to_owned()));
         }
-        if self.core.repository.delete_client(&site.tenant.id, id).await? { Ok(()) } else { Err(MISSING) }
+        let (tenant, repository) = (&site.tenant.id, &self.core.repository);
+        if !repository.delete_client(tenant, id).await? {
+            return Err(MISSING);
+        }
+        for mut connection in repository.connections(tenant, Page::ALL).await?.items {
+            let before = connection.enabled_clients.len();
+            connection.enabled_clients.retain(|enabled| enabled != id);
+            if connection.enabled_clients.len() < before {
+                repository.update_connection(tenant, &connection).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives it a new secret; the old one stops working.

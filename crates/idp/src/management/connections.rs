@@ -62,6 +62,7 @@ impl ConnectionService {
             connection.realms = vec![connection.name.clone()];
         }
         check(&connection)?;
+        self.check_clients(site, &connection.enabled_clients, &[]).await?;
         match self.core.repository.create_connection(&site.tenant.id, &connection).await {
             Err(RepositoryError::Conflict(_)) => Err(ManagementError::Conflict {
                 code: "resource_conflict",
@@ -85,6 +86,7 @@ impl ConnectionService {
             return Err(invalid("name", "Name and strategy cannot be changed"));
         }
         check(&connection)?;
+        self.check_clients(site, &connection.enabled_clients, &current.enabled_clients).await?;
         self.save(site, connection).await
     }
 
@@ -103,6 +105,8 @@ impl ConnectionService {
         changes: &[(String, bool)],
     ) -> Result<(), ManagementError> {
         let mut connection = self.read(site, id).await?;
+        let added = changes.iter().filter(|(_, enabled)| *enabled).map(|(client_id, _)| client_id.clone());
+        self.check_clients(site, &added.collect::<Vec<_>>(), &connection.enabled_clients).await?;
         for (client_id, enabled) in changes {
             connection.enabled_clients.retain(|known| known != client_id);
             if *enabled {
@@ -110,6 +114,24 @@ impl ConnectionService {
             }
         }
         self.save(site, connection).await.map(|_| ())
+    }
+
+    /// Whether each client that is not enabled already exists.
+    async fn check_clients(
+        &self,
+        site: &Site,
+        ids: &[String],
+        known: &[String],
+    ) -> Result<(), ManagementError> {
+        for (place, id) in ids.iter().enumerate().filter(|(_, id)| !known.contains(id)) {
+            if ids.iter().take(place).any(|other| other == id) {
+                continue;
+            }
+            if self.core.repository.client(&site.tenant.id, id).await?.is_none() {
+                return Err(invalid(&format!("enabled_clients[{place}]"), "The client does not exist"));
+            }
+        }
+        Ok(())
     }
 
     async fn save(&self, site: &Site, connection: Connection) -> Result<Connection, ManagementError> {

@@ -1,4 +1,4 @@
-use std::{str::FromStr, sync::Arc};
+use std::{collections::HashSet, str::FromStr, sync::Arc};
 
 use base::Secret;
 use jose::Alg;
@@ -167,6 +167,10 @@ fn check(api: &ResourceServer) -> Result<(), ManagementError> {
         |value: &str| Scopes::parse(value).is_ok_and(|scopes| scopes.len() == 1) && value.len() <= 280;
     if api.scopes.len() > 1000 || !api.scopes.iter().all(|scope| one_token(&scope.value)) {
         return Err(invalid("scopes", "Expected up to 1000 scopes of up to 280 visible characters"));
+    }
+    let mut seen = HashSet::new();
+    if let Some(place) = api.scopes.iter().position(|scope| !seen.insert(scope.value.as_str())) {
+        return Err(invalid(&format!("scopes[{place}].value"), "Expected a value that no other scope has"));
     }
     let signs =
         Alg::from_str(&api.signing_alg).is_ok_and(|alg| SIGNING_ALGS.contains(&alg) || alg == Alg::HS256);
