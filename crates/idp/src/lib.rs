@@ -33,6 +33,7 @@ pub mod management;
 pub mod model;
 mod outbound;
 mod password;
+mod picture;
 mod policy;
 mod possession;
 mod presented;

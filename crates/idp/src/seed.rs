@@ -223,7 +223,8 @@ async fn demo_user(core: &Core, tenant: &str, connection: &Connection) -> Result
                 created_at: now.0,
                 updated_at: now.0,
                 ..User::default()
-            };
+            }
+            .newly_made();
             core.repository.create_user(tenant, &user, Some(&hash)).await?;
         }
     }

@@ -91,6 +91,7 @@ impl Login {
         if let Err(error) = policy::check_user(connection, &user, password) {
             return Ok(Err(error));
         }
+        let user = user.newly_made();
         let name = user.email.as_deref().or(user.username.as_deref()).map(fold).unwrap_or_default();
         let event = |kind: &str| LogEvent::new(kind).named(&name).by(&client.client_id);
         let hash = self.core().hasher.hash(password.clone()).await?;

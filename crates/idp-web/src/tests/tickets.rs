@@ -273,7 +273,7 @@ async fn somebody_signs_up_without_a_page_and_confirms_the_address() {
     let made = post_json(&mut agent, "/dbconnections/signup", &order).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     let body = made.json();
-    assert_eq!((&body["email"], &body["email_verified"]), (&json!("New@example.com"), &json!(false)));
+    assert_eq!((&body["email"], &body["email_verified"]), (&json!("new@example.com"), &json!(false)));
     assert_eq!(body["_id"].as_str().unwrap().len(), 24);
     let again = post_json(&mut agent, "/dbconnections/signup", &order).await;
     assert_eq!((again.status, &again.json()["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_signup")));

@@ -173,3 +173,41 @@ async fn o40_only_another_record_can_be_linked() {
     let patched = people.call("PATCH", "users/auth0%7Cjane", Some(json!({ "linked": [] }))).await;
     assert_eq!(patched.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn a_user_has_a_picture_and_an_address_in_lower_case_unless_told_otherwise() {
+    let people = People::new().await;
+    let login = json!({ "connection": "Username-Password-Authentication", "password": PASSWORD });
+    let make = async |more: Value| {
+        let mut body = login.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = people.call("POST", "users", Some(body)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+        made.json()
+    };
+    let made = make(json!({ "email": "Test@Test.com" })).await;
+    let gravatar = "https://s.gravatar.com/avatar/b642b4217b34b1e8d3bd915fc65c4452?s=480&r=pg\
+                    &d=https%3A%2F%2Fcdn.auth0.com%2Favatars%2Fte.png";
+    assert_eq!((&made["email"], &made["picture"]), (&json!("test@test.com"), &json!(gravatar)));
+    let own = make(json!({ "email": "own@test.com", "picture": "https://a.example/p.png" })).await;
+    assert_eq!(own["picture"], "https://a.example/p.png");
+
+    // Only the case is another: it is still the proven address.
+    let path = format!("users/{}", made["user_id"].as_str().unwrap().replace('|', "%7C"));
+    people.call("PATCH", &path, Some(json!({ "email_verified": true }))).await;
+    let changed = people.call("PATCH", &path, Some(json!({ "email": "TEST@test.com" }))).await.json();
+    assert_eq!((&changed["email"], &changed["email_verified"]), (&json!("test@test.com"), &json!(true)));
+
+    let world = &people.world;
+    let mut agent = world.agent();
+    let page = agent.open(&world.authorize(&[])).await;
+    let answer = agent.submit(&page, &[("username", "tEST@Test.com"), ("password", PASSWORD)]).await;
+    let code = agent.follow(answer).await.param("code").unwrap();
+    let tokens = world.redeem(&code).await.json();
+    let claims = super::world::claims(tokens["id_token"].as_str().unwrap());
+    agent.extra = vec![("authorization", format!("Bearer {}", tokens["access_token"].as_str().unwrap()))];
+    let told = agent.get("/userinfo").await.json();
+    for said in [&claims, &told] {
+        assert_eq!((&said["picture"], &said["email"]), (&json!(gravatar), &json!("test@test.com")), "{said}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::{
     RepositoryError, Site,
     idp::Core,
     login::SignUpError,
-    model::{Connection, LogoutInitiator, User},
+    model::{Connection, LogoutInitiator, User, fold},
     policy,
     repository::{Listing, Page, UserFilter},
 };
@@ -79,6 +79,7 @@ impl UserService {
         let password = password.ok_or_else(|| invalid("password", "Missing required property: password"))?;
         policy::check_user(&connection, &user, &password).map_err(|error| refuse(&error))?;
         check(&user)?;
+        let user = user.newly_made();
         let hash = self.core.hasher.hash(password).await?;
         match self.core.repository.create_user(&site.tenant.id, &user, Some(&hash)).await {
             Err(RepositoryError::Conflict(_)) => return Err(exists()),
@@ -123,7 +124,8 @@ impl UserService {
         let connection = self.connection(site, &current.connection).await?;
         let mut user = RULES.apply(&current, body)?;
         user.updated_at = self.core.clock.now().0;
-        if user.email != current.email && !verified_given {
+        user.email = user.email.map(|email| fold(&email));
+        if user.email != current.email.as_deref().map(fold) && !verified_given {
             user.email_verified = false;
         }
         if user.phone_number != current.phone_number && !phone_verified_given {

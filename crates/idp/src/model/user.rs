@@ -24,7 +24,7 @@ pub struct User {
     pub user_id: String,
     /// The name of the connection the user lives in.
     pub connection: String,
-    /// As it was typed; compared in lower case.
+    /// In lower case, as Auth0 keeps it.
     pub email: Option<String>,
     /// Whether it was proven.
     pub email_verified: bool,
@@ -38,7 +38,7 @@ pub struct User {
     pub name: Option<String>,
     /// The e-mail address's local part where absent.
     pub nickname: Option<String>,
-    /// A URL.
+    /// A URL; Gravatar's where a user is made without one.
     pub picture: Option<String>,
     /// First name.
     pub given_name: Option<String>,
@@ -68,6 +68,13 @@ pub struct User {
 }
 
 impl User {
+    /// As it is kept when it is made: the address in lower case, and a picture.
+    pub fn newly_made(mut self) -> Self {
+        self.email = self.email.map(|email| fold(&email));
+        self.picture = self.picture.take().or_else(|| crate::picture::of(&self));
+        self
+    }
+
     /// The name to show and to put into tokens.
     pub fn display_name(&self) -> &str {
         let known = [&self.name, &self.email, &self.username];
