@@ -100,6 +100,20 @@ impl SigningKeys for SqlRepository {
         })
     }
 
+    fn set_public_jwk<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a SigningKeyRecord,
+        public_jwk: &'a serde_json::Value,
+    ) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let sql = "UPDATE signing_keys SET public_jwk = $4
+                       WHERE tenant_id = $1 AND kid = $2 AND public_jwk = $3 RETURNING kid";
+            let (old, new) = (json(&known.public_jwk)?, json(public_jwk)?);
+            Ok(!self.database.write(sql, params![tenant, &known.kid, old, new]).await?.is_empty())
+        })
+    }
+
     fn set_signing_key_state<'a>(&'a self, tenant: &'a str, kid: &'a str, state: KeyState) -> Fut<'a, bool> {
         Box::pin(async move {
             let sql = "UPDATE signing_keys SET state = $3 WHERE tenant_id = $1 AND kid = $2 RETURNING kid";

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     IdpError,
+    key_certificate::certify,
     model::{KeyState, SigningKeyRecord},
     repository::Repository,
 };
@@ -71,7 +72,7 @@ impl Keys {
         };
         let keys = self.list(tenant).await?;
         let current = of_state(&keys, KeyState::Current).ok_or_else(missing)?;
-        let key = self.make(alg, KeyState::Next).await?;
+        let key = self.make(tenant, alg, KeyState::Next).await?;
         let now = self.inner.clock.now();
         self.inner.repository.rotate_signing_key(tenant, &current, &key, now).await?;
         self.forget(tenant);
@@ -110,9 +111,12 @@ impl Keys {
             return Ok(loaded);
         }
         let mut records = self.inner.repository.signing_keys(tenant).await?;
-        let missing = self.missing(&records).await?;
+        let missing = self.missing(tenant, &records).await?;
         if !missing.is_empty() {
             self.inner.repository.add_signing_keys(tenant, &missing).await?;
+        }
+        let certified = self.certify_old(tenant, &records).await?;
+        if certified || !missing.is_empty() {
             records = self.inner.repository.signing_keys(tenant).await?;
         }
         let loaded = Arc::new(Loaded::new(&records, self.inner.clock.now())?);
@@ -134,32 +138,61 @@ impl Keys {
     }
 
     /// A key for each algorithm and state that has none.
-    async fn missing(&self, records: &[SigningKeyRecord]) -> Result<Vec<SigningKeyRecord>, IdpError> {
+    async fn missing(
+        &self,
+        tenant: &str,
+        records: &[SigningKeyRecord],
+    ) -> Result<Vec<SigningKeyRecord>, IdpError> {
         let mut made = Vec::new();
         for alg in SIGNING_ALGS {
             for state in [KeyState::Current, KeyState::Next] {
                 if !records.iter().any(|key| key.alg == alg.as_str() && key.state == state) {
-                    made.push(self.make(alg, state).await?);
+                    made.push(self.make(tenant, alg, state).await?);
                 }
             }
         }
         Ok(made)
     }
 
-    async fn make(&self, alg: Alg, state: KeyState) -> Result<SigningKeyRecord, IdpError> {
+    async fn make(&self, tenant: &str, alg: Alg, state: KeyState) -> Result<SigningKeyRecord, IdpError> {
         let kid = self.inner.random.alphanumeric(21);
+        let (host, created_at) = (self.host(tenant).await?, self.inner.clock.now().0);
         // An RSA key takes long enough to be noticed by whoever shares the thread.
-        let key = tokio::task::spawn_blocking(move || SigningKey::generate(alg, kid))
-            .await
-            .unwrap_or(Err(jose::JoseError::Crypto))?;
-        Ok(SigningKeyRecord {
-            kid: key.kid().to_owned(),
-            alg: alg.as_str().to_owned(),
-            state,
-            public_jwk: key.public_jwk(),
-            pkcs8: Secret::new(key.to_pkcs8()?.to_vec()),
-            created_at: self.inner.clock.now().0,
+        blocking(move || {
+            let key = SigningKey::generate(alg, kid)?;
+            let mut record = SigningKeyRecord {
+                kid: key.kid().to_owned(),
+                alg: alg.as_str().to_owned(),
+                state,
+                public_jwk: key.public_jwk(),
+                pkcs8: Secret::new(key.to_pkcs8()?.to_vec()),
+                created_at,
+            };
+            certify(&mut record, &host)?;
+            Ok(record)
         })
+        .await
+    }
+
+    /// Makes certificates for keys that are older than certificates are; whether there were any. Of several processes
+    /// that do so at once, the first one's count.
+    async fn certify_old(&self, tenant: &str, records: &[SigningKeyRecord]) -> Result<bool, IdpError> {
+        let bare: Vec<&SigningKeyRecord> =
+            records.iter().filter(|key| key.public_jwk.get("x5c").is_none()).collect();
+        for known in &bare {
+            let (mut key, host) = ((*known).clone(), self.host(tenant).await?);
+            let key = blocking(move || certify(&mut key, &host).map(|()| key)).await?;
+            self.inner.repository.set_public_jwk(tenant, known, &key.public_jwk).await?;
+        }
+        Ok(!bare.is_empty())
+    }
+
+    /// What certificates name: the host of the tenant's first origin.
+    async fn host(&self, tenant: &str) -> Result<String, IdpError> {
+        let tenants = self.inner.repository.tenants().await?;
+        let origin = tenants.iter().find(|known| known.id == tenant).and_then(|known| known.origins.first());
+        let host = origin.and_then(|origin| url::Url::parse(origin).ok()?.host_str().map(str::to_owned));
+        Ok(host.unwrap_or_else(|| tenant.to_owned()))
     }
 }
 
@@ -186,6 +219,13 @@ impl Loaded {
         let jwks = json!({ "keys": keys });
         Ok(Self { at, jwks, signing, verifying: Arc::new(KeySet::new(verifying)) })
     }
+}
+
+/// Does what takes its time away from the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IdpError> + Send + 'static,
+) -> Result<T, IdpError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(jose::JoseError::Crypto.into()))
 }
 
 fn order(state: KeyState) -> u8 {

@@ -24,6 +24,7 @@ mod front_channel;
 mod idp;
 mod introspection;
 mod issue;
+mod key_certificate;
 mod keys;
 mod login;
 mod logout;

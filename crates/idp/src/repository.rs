@@ -274,6 +274,14 @@ pub trait SigningKeys {
         key: &'a SigningKeyRecord,
         now: UnixMillis,
     ) -> Fut<'a, bool>;
+    /// Puts `public_jwk` in the place of the one that `known` has; `false`, and nothing happens, where another one is
+    /// there meanwhile.
+    fn set_public_jwk<'a>(
+        &'a self,
+        tenant: &'a str,
+        known: &'a SigningKeyRecord,
+        public_jwk: &'a serde_json::Value,
+    ) -> Fut<'a, bool>;
     /// Moves one key to `state`; `false` when there is none.
     fn set_signing_key_state<'a>(&'a self, tenant: &'a str, kid: &'a str, state: KeyState) -> Fut<'a, bool>;
 }

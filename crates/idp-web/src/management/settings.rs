@@ -85,12 +85,13 @@ fn shown_key(key: &SigningKeyRecord) -> Value {
         "previous": key.state == KeyState::Previous,
         "created_at": iso8601(base::UnixMillis(key.created_at)),
     });
-    let certificate = key.public_jwk.get("x5c").and_then(|chain| chain.get(0)).and_then(Value::as_str);
-    if let (Some(certificate), Some(object)) = (certificate, shown.as_object_mut()) {
-        let lines: Vec<&str> =
-            certificate.as_bytes().chunks(64).filter_map(|line| str::from_utf8(line).ok()).collect();
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
-        object.insert("cert".to_owned(), pem.into());
+    if let (Some(certificate), Some(thumbprint), Some(object)) =
+        (key.certificate(), key.thumbprint(), shown.as_object_mut())
+    {
+        object.insert("cert".to_owned(), certificate.into());
+        let bytes = thumbprint.as_bytes().chunks(2).filter_map(|byte| str::from_utf8(byte).ok());
+        object.insert("fingerprint".to_owned(), bytes.collect::<Vec<_>>().join(":").into());
+        object.insert("thumbprint".to_owned(), thumbprint.into());
     }
     shown
 }

@@ -11,6 +11,7 @@ mod deferred;
 mod fapi;
 mod front_channel;
 mod grants;
+mod keys;
 mod logout;
 mod logs;
 mod management;
