@@ -57,6 +57,9 @@ impl Connections for SqlRepository {
     fn delete_connection<'a>(&'a self, tenant: &'a str, id: &'a str) -> Fut<'a, bool> {
         Box::pin(async move {
             let statements = [
+                "DELETE FROM password_history WHERE tenant_id = $1 AND user_id IN
+                 (SELECT u.user_id FROM users u JOIN connections c ON c.tenant_id = u.tenant_id
+                  AND c.name = u.connection WHERE u.tenant_id = $1 AND c.id = $2)",
                 "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id IN
                  (SELECT u.user_id FROM users u JOIN connections c ON c.tenant_id = u.tenant_id
                   AND c.name = u.connection WHERE u.tenant_id = $1 AND c.id = $2)",

@@ -18,6 +18,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_revoked_at.sql"),
     include_str!("../migrations/0010_jobs.sql"),
     include_str!("../migrations/0011_pairwise_subjects.sql"),
+    include_str!("../migrations/0012_password_history.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";

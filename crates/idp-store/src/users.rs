@@ -232,6 +232,49 @@ impl Users for SqlRepository {
         })
     }
 
+    fn change_password<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        password: &'a str,
+        remembered: usize,
+        now: UnixMillis,
+    ) -> Fut<'a, bool> {
+        Box::pin(async move {
+            let keep = "INSERT INTO password_history (tenant_id, user_id, password, replaced_at)
+                        SELECT tenant_id, user_id, password, $3 FROM users
+                        WHERE tenant_id = $1 AND user_id = $2 AND password IS NOT NULL";
+            // The one in use is remembered by itself.
+            let prune = "DELETE FROM password_history WHERE tenant_id = $1 AND user_id = $2
+                         AND replaced_at < COALESCE((SELECT MIN(kept.replaced_at) FROM
+                         (SELECT replaced_at FROM password_history WHERE tenant_id = $1 AND user_id = $2
+                          ORDER BY replaced_at DESC LIMIT $3) kept), 9223372036854775807)";
+            let replace = "UPDATE users SET password = $3, last_password_reset = $4
+                           WHERE tenant_id = $1 AND user_id = $2 RETURNING user_id";
+            let before = i64::try_from(remembered.saturating_sub(1)).unwrap_or(i64::MAX);
+            let results = self.database.transact(vec![
+                Statement::new(keep, params![tenant, user_id, now]),
+                Statement::new(prune, params![tenant, user_id, before]),
+                Statement::new(replace, params![tenant, user_id, password, now]),
+            ]);
+            Ok(results.await?.last().is_some_and(|replaced| !replaced.is_empty()))
+        })
+    }
+
+    fn last_passwords<'a>(&'a self, tenant: &'a str, user_id: &'a str, limit: usize) -> Fut<'a, Vec<String>> {
+        Box::pin(async move {
+            let sql = "SELECT p.password FROM
+                       (SELECT password, 9223372036854775807 AS replaced_at FROM users
+                        WHERE tenant_id = $1 AND user_id = $2 AND password IS NOT NULL
+                        UNION ALL
+                        SELECT password, replaced_at FROM password_history WHERE tenant_id = $1 AND user_id = $2) p
+                       ORDER BY p.replaced_at DESC LIMIT $3";
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = self.database.read(sql, params![tenant, user_id, limit]).await?;
+            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+        })
+    }
+
     fn record_login<'a>(
         &'a self,
         tenant: &'a str,
@@ -253,6 +296,7 @@ impl Users for SqlRepository {
                 "DELETE FROM users WHERE tenant_id = $1 AND user_id = $2 AND linked_to IS NULL RETURNING user_id",
                 "DELETE FROM users WHERE tenant_id = $1 AND linked_to = $2",
                 "DELETE FROM tickets WHERE tenant_id = $1 AND user_id = $2",
+                "DELETE FROM password_history WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM pairwise_subjects WHERE tenant_id = $1 AND user_id = $2",
                 "DELETE FROM user_permissions WHERE tenant_id = $1 AND user_id = $2",

@@ -132,6 +132,9 @@ fn refusal(error: &SignUpError) -> Response {
             });
             (StatusCode::BAD_REQUEST, Json(body)).into_response()
         }
+        SignUpError::UsedPassword => {
+            bad_request("password_history_error", "Password has previously been used")
+        }
         SignUpError::Email => bad_request("invalid_body", "email is not a usable e-mail address"),
         SignUpError::Username => bad_request("invalid_body", "username is missing or not a usable one"),
         SignUpError::Exists => bad_request("user_exists", "The user already exists."),

@@ -280,7 +280,7 @@ fn signup_form(
 /// The field of the sign-up form that is at fault.
 fn field_of(error: &SignUpError) -> &'static str {
     match error {
-        SignUpError::WeakPassword(_) => "password",
+        SignUpError::WeakPassword(_) | SignUpError::UsedPassword => "password",
         SignUpError::Username => "username",
         SignUpError::Email | SignUpError::Exists | SignUpError::Rejected => "email",
     }

@@ -34,6 +34,7 @@ pub mod management;
 pub mod model;
 mod outbound;
 mod password;
+mod password_history;
 mod picture;
 mod policy;
 mod possession;

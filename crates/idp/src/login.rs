@@ -73,6 +73,9 @@ pub enum SignUpError {
     /// The password breaks the policy's rules, each with its words.
     #[error("The password is too weak: {}", .0.join("; "))]
     WeakPassword(Vec<String>),
+    /// The password is one of the last that the user had.
+    #[error("You have used this password before. Choose another one.")]
+    UsedPassword,
     /// The user exists, and the tenant says so (`enable_public_signup_user_exists_error`).
     #[error("This user already exists.")]
     Exists,

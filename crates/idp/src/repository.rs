@@ -244,6 +244,18 @@ pub trait Users {
         known: &'a str,
         password: &'a str,
     ) -> Fut<'a, bool>;
+    /// Replaces the password's hash and keeps the `remembered` last ones, the new one among them; `false` when there is
+    /// no such user.
+    fn change_password<'a>(
+        &'a self,
+        tenant: &'a str,
+        user_id: &'a str,
+        password: &'a str,
+        remembered: usize,
+        now: UnixMillis,
+    ) -> Fut<'a, bool>;
+    /// The hashes of a user's last passwords, the one in use first.
+    fn last_passwords<'a>(&'a self, tenant: &'a str, user_id: &'a str, limit: usize) -> Fut<'a, Vec<String>>;
     /// Counts a login.
     fn record_login<'a>(
         &'a self,

@@ -99,12 +99,15 @@ impl Tickets {
         if let Err(error) = policy::check_password(&connection, &user, &password) {
             return Ok(TicketOutcome::Refused(error));
         }
+        if self.core.is_remembered(site, &connection, &user.user_id, &password).await? {
+            return Ok(TicketOutcome::Refused(SignUpError::UsedPassword));
+        }
         let hash = self.core.hasher.hash(password).await?;
         if !self.take(site, &ticket).await? {
             return Ok(TicketOutcome::Invalid);
         }
         let now = self.core.clock.now();
-        repository.set_password(tenant, &user.user_id, &hash, now).await?;
+        self.core.change_password(site, &connection, &user.user_id, &hash).await?;
         self.core.end_sessions_of(site, &user.user_id, LogoutInitiator::PasswordChanged).await?;
         repository.end_everything(tenant, &user.user_id, now).await?;
         self.core.unlock(site, &crate::login::account_of(&user.connection, Some(&user), "")).await?;

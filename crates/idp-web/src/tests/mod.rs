@@ -7,6 +7,7 @@ mod claims;
 mod client_authentication;
 mod code_flow;
 mod conformance;
+mod connections;
 mod deferred;
 mod fapi;
 mod front_channel;

@@ -302,7 +302,8 @@ impl Authorization {
         request: &AuthorizeRequest,
         browser: &Browser,
     ) -> Result<Option<(Session, User)>, IdpError> {
-        if request.prompt.iter().any(|prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount)) {
+        let asks = |prompt: &Prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount);
+        if client.sso_disabled || request.prompt.iter().any(asks) {
             return Ok(None);
         }
         let Some((session, user)) = self.core.session(site, browser).await? else { return Ok(None) };

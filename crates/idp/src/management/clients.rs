@@ -90,6 +90,7 @@ impl ClientService {
     /// Makes one (201).
     pub async fn create(&self, site: &Site, mut body: Object) -> Result<Client, ManagementError> {
         rename_logout(&mut body);
+        refuse_unread(&mut body)?;
         let chosen = take_secret(&mut body)?;
         let methods = body.shift_remove("client_authentication_methods");
         let method_given = names_method(&body);
@@ -114,6 +115,7 @@ impl ClientService {
     /// Changes what `body` names.
     pub async fn update(&self, site: &Site, id: &str, mut body: Object) -> Result<Client, ManagementError> {
         rename_logout(&mut body);
+        refuse_unread(&mut body)?;
         let chosen = take_secret(&mut body)?;
         let current = self.read(site, id).await?;
         let methods = body.shift_remove("client_authentication_methods");
@@ -203,6 +205,27 @@ fn rename_logout(body: &mut Object) {
     if let Some(logout) = body.shift_remove("oidc_backchannel_logout") {
         body.entry("oidc_logout").or_insert(logout);
     }
+}
+
+/// What Auth0 reads of a client and this build does not: taken where it says what is the case anyway, as Auth0's tools
+/// send it.
+fn refuse_unread(body: &mut Object) -> Result<(), ManagementError> {
+    // It was called so before.
+    if let Some(value) = body.shift_remove("cross_origin_auth") {
+        body.entry("cross_origin_authentication").or_insert(value);
+    }
+    let on = |name: &str| body.get(name).and_then(Value::as_bool) == Some(true);
+    let switches = ["cross_origin_authentication", "is_token_endpoint_ip_header_trusted"];
+    if let Some(name) = switches.into_iter().find(|name| on(name)) {
+        return Err(ManagementError::Unsupported(format!("{name}=true is not supported.")));
+    }
+    let named = body.get("allowed_clients").and_then(Value::as_array).is_some_and(|items| !items.is_empty());
+    if named {
+        return Err(ManagementError::Unsupported(
+            "The property allowed_clients is not supported.".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The secret an administrator chose: long enough to be the key of HS256.

@@ -6,7 +6,7 @@ use super::{ManagementError, Object, overlay::Rules, wording::invalid};
 use crate::{
     RepositoryError, Site,
     idp::Core,
-    model::Connection,
+    model::{AuthenticationMethod, Connection, ConnectionOptions},
     repository::{Listing, Page},
 };
 
@@ -28,6 +28,9 @@ const UNSUPPORTED_OPTIONS: [&str; 9] = [
     "upstream_params",
     "userid_attribute",
 ];
+
+/// Passwords that are remembered at most.
+const MAX_HISTORY: usize = 24;
 
 /// Connections. `id` is the id.
 #[derive(Clone)]
@@ -193,9 +196,43 @@ fn check(connection: &Connection) -> Result<(), ManagementError> {
     if options.password_complexity_options.min_length.is_some_and(|length| !(1..=128).contains(&length)) {
         return Err(invalid("options.password_complexity_options.min_length", "Expected 1 to 128"));
     }
+    if options.password_history.is_some_and(|history| history.size > MAX_HISTORY) {
+        return Err(invalid("options.password_history.size", "Expected 0 to 24"));
+    }
+    check_methods(options)?;
     let lengths = options.validation.username;
     if lengths.is_some_and(|lengths| lengths.min < 1 || lengths.max > 128 || lengths.min > lengths.max) {
         return Err(invalid("options.validation.username", "Expected lengths of 1 to 128"));
+    }
+    Ok(())
+}
+
+/// Passwords are the one way to log in: that cannot be said otherwise.
+fn check_methods(options: &ConnectionOptions) -> Result<(), ManagementError> {
+    let Some(methods) = &options.authentication_methods else { return Ok(()) };
+    let unsupported = |what: &str| {
+        let text = format!("The option authentication_methods.{what} is not supported.");
+        Err(ManagementError::Unsupported(text))
+    };
+    let on = |method: Option<AuthenticationMethod>| method.is_some_and(|method| method.enabled);
+    let others = [
+        ("passkey.enabled=true", on(methods.passkey)),
+        ("email_otp.enabled=true", on(methods.email_otp)),
+        ("phone_otp.enabled=true", on(methods.phone_otp)),
+    ];
+    if let Some((what, _)) = others.into_iter().find(|(_, on)| *on) {
+        return unsupported(what);
+    }
+    let Some(password) = &methods.password else { return Ok(()) };
+    let is = |value: &Option<String>, only: &str| value.as_deref().is_none_or(|value| value == only);
+    if !password.enabled {
+        return unsupported("password.enabled=false");
+    }
+    if !is(&password.api_behavior, "required") {
+        return unsupported("password.api_behavior");
+    }
+    if !is(&password.signup_behavior, "allow") {
+        return unsupported("password.signup_behavior");
     }
     Ok(())
 }

@@ -169,6 +169,9 @@ impl UserService {
             None => None,
             Some(password) => {
                 policy::check_password(connection, user, &password).map_err(|error| refuse(&error))?;
+                if self.core.is_remembered(site, connection, &user.user_id, &password).await? {
+                    return Err(refuse(&SignUpError::UsedPassword));
+                }
                 Some(self.core.hasher.hash(password).await?)
             }
         };
@@ -178,7 +181,7 @@ impl UserService {
             done => done?,
         };
         if let Some(hash) = &hash {
-            repository.set_password(tenant, &user.user_id, hash, now).await?;
+            self.core.change_password(site, connection, &user.user_id, hash).await?;
         }
         if hash.is_some() || (user.blocked && !current.blocked) {
             let why = match hash {
@@ -212,6 +215,9 @@ fn refuse(error: &SignUpError) -> ManagementError {
             "PasswordStrengthError: Password is too weak: {}",
             rules.join("; ")
         )),
+        SignUpError::UsedPassword => {
+            ManagementError::InvalidBody("PasswordHistoryError: Password has previously been used".to_owned())
+        }
         SignUpError::Email => invalid("email", "Object didn't pass validation for format email"),
         SignUpError::Username => invalid("username", "Object didn't pass validation for format username"),
         SignUpError::Exists | SignUpError::Rejected => exists(),

@@ -29,13 +29,13 @@ pub struct Client {
     pub global: bool,
     /// Kept for Auth0's tools; every client here is conformant.
     pub oidc_conformant: bool,
-    /// Kept for Auth0's tools.
+    /// Whether a session that began elsewhere is not enough: each of its requests asks for a login.
     pub sso_disabled: bool,
-    /// Kept for Auth0's tools; cross-origin authentication does not exist here.
+    /// Only `false` works: there is no cross-origin authentication.
     pub cross_origin_authentication: bool,
-    /// Kept for Auth0's tools.
+    /// Kept for Auth0's tools; there is no other login page.
     pub custom_login_page_on: bool,
-    /// Kept for Auth0's tools; forwarded addresses count from trusted peers only.
+    /// Only `false` works: forwarded addresses count from trusted peers, not from clients.
     pub is_token_endpoint_ip_header_trusted: bool,
     /// How it authenticates at the token endpoint. Absent: `client_secret_basic` or `client_secret_post`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct Client {
     pub web_origins: Vec<String>,
     /// Origins for CORS.
     pub allowed_origins: Vec<String>,
-    /// Kept for Auth0's tools.
+    /// Only an empty list works: there is no delegation between clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_clients: Vec<String>,
     /// Where login begins when the provider sends somebody (OpenID Connect Core section 4).

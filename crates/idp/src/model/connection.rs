@@ -58,18 +58,105 @@ pub struct ConnectionOptions {
     /// Kept for Auth0's tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy_version: Option<i64>,
-    /// Kept for Auth0's tools.
+    /// Whether a second factor may be asked for here. There is none in this build, so it decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mfa: Option<Value>,
-    /// Kept for Auth0's tools; only passwords work.
+    pub mfa: Option<ConnectionMfa>,
+    /// Ways to log in. Only passwords work, and no other can be switched on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub authentication_methods: Option<Value>,
-    /// Kept for Auth0's tools.
+    pub authentication_methods: Option<AuthenticationMethods>,
+    /// How passkeys would be offered, if they could be switched on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub passkey_options: Option<Value>,
-    /// Kept for Auth0's tools.
+    pub passkey_options: Option<PasskeyOptions>,
+    /// Which passwords of before cannot be chosen again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_history: Option<Value>,
+    pub password_history: Option<PasswordHistory>,
+}
+
+/// `password_history`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasswordHistory {
+    /// On.
+    pub enable: bool,
+    /// How many of the user's last passwords, the one in use among them, 0 to 24.
+    pub size: usize,
+}
+
+/// `authentication_methods`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthenticationMethods {
+    /// Passwords: cannot be switched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordMethod>,
+    /// Passkeys: cannot be switched on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<AuthenticationMethod>,
+    /// Codes by mail: cannot be switched on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_otp: Option<AuthenticationMethod>,
+    /// Codes by telephone: cannot be switched on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_otp: Option<AuthenticationMethod>,
+}
+
+/// One of `authentication_methods`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthenticationMethod {
+    /// On.
+    pub enabled: bool,
+}
+
+/// `authentication_methods.password`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasswordMethod {
+    /// On.
+    pub enabled: bool,
+    /// Only `required` works: nobody is made by the API without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_behavior: Option<String>,
+    /// Only `allow` works; `disable_signup` switches sign-up off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signup_behavior: Option<String>,
+}
+
+/// `mfa`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionMfa {
+    /// Whether factors that the tenant has on are asked for.
+    pub active: bool,
+    /// Whether enrolments are told where there are factors.
+    pub return_enroll_settings: bool,
+}
+
+/// `passkey_options`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasskeyOptions {
+    /// `both`, `autofill` or `button`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge_ui: Option<ChallengeUi>,
+    /// Whether users who have a password are offered a passkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progressive_enrollment_enabled: Option<bool>,
+    /// Whether users who came with another device's passkey are offered one for this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_enrollment_enabled: Option<bool>,
+}
+
+/// `challenge_ui`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChallengeUi {
+    /// Both of the others.
+    Both,
+    /// Offered by the browser.
+    Autofill,
+    /// A button.
+    Button,
 }
 
 /// `passwordPolicy`.
@@ -126,6 +213,19 @@ pub struct UsernameLengths {
     pub min: usize,
     /// At most.
     pub max: usize,
+}
+
+impl Default for PasswordHistory {
+    fn default() -> Self {
+        Self { enable: false, size: 5 }
+    }
+}
+
+impl ConnectionOptions {
+    /// How many of a user's last passwords cannot be chosen again.
+    pub fn remembered_passwords(&self) -> usize {
+        self.password_history.filter(|history| history.enable).map_or(0, |history| history.size)
+    }
 }
 
 impl Default for Connection {

@@ -21,8 +21,9 @@ pub use client::{
 };
 pub use client_grant::{ClientGrant, SubjectType};
 pub use connection::{
-    Connection, ConnectionOptions, PasswordComplexity, PasswordPolicy, Switch, UsernameLengths,
-    ValidationOptions,
+    AuthenticationMethod, AuthenticationMethods, ChallengeUi, Connection, ConnectionMfa, ConnectionOptions,
+    PasskeyOptions, PasswordComplexity, PasswordHistory, PasswordMethod, PasswordPolicy, Switch,
+    UsernameLengths, ValidationOptions,
 };
 pub use credential::{ClientAuthenticationMethods, Credential, CredentialId, CredentialList, CredentialType};
 pub use deferred::{Deferred, DeferredKind, DeferredRequest, DeferredState};
