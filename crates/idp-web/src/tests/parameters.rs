@@ -147,3 +147,38 @@ fn is(answer: &Answer, codes: &[&str], grant: &str, name: &str) {
     assert!(codes.contains(&code.as_str()), "{grant} {name}: {}", answer.body);
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{grant} {name}");
 }
+
+#[tokio::test]
+async fn the_one_callback_stands_in_for_a_missing_redirect_uri_but_not_in_openid_connect() {
+    let world = World::new().await;
+    let one = world.client(json!({ "name": "One" })).await;
+    let two = world.client(json!({ "name": "Two", "callbacks": [CALLBACK, "https://b.example/cb"] })).await;
+    let ask = async |client: &idp::model::Client, scope: &str| {
+        let params = [
+            ("client_id", client.client_id.as_str()),
+            ("redirect_uri", "-"),
+            ("scope", scope),
+            ("nonce", "-"),
+        ];
+        let mut agent = world.agent();
+        let page = agent.open(&world.authorize(&params)).await;
+        if page.status == StatusCode::OK { agent.log_in(&page).await } else { page }
+    };
+    let answer = ask(&one, "profile").await;
+    assert!(answer.location().unwrap().starts_with(&format!("{CALLBACK}?")), "{answer:?}");
+    // What was not sent then need not be sent now (RFC 6749 section 4.1.3).
+    let code = answer.param("code").unwrap();
+    let secret = one.client_secret.as_ref().unwrap().expose().clone();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+        ("client_id", one.client_id.as_str()),
+        ("client_secret", secret.as_str()),
+    ];
+    let tokens = world.agent().post("/oauth/token", &form).await;
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    // oidcc-ensure-redirect-uri-in-authorization-request.
+    ask(&one, "openid profile").await.is_error_page();
+    ask(&two, "profile").await.is_error_page();
+}
