@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "cli/databases.rs"]
+mod databases;
 #[path = "cli/jose.rs"]
 mod jose_commands;
 

@@ -64,7 +64,7 @@ pub struct SqlRepository {
 ///
 /// # Errors
 ///
-/// When the file cannot be made or opened, or was made by a newer version.
+/// When the file cannot be made or opened, was made by a newer version, or holds something else.
 pub async fn open_sqlite(
     path: &Path,
     keyring: Keyring,
@@ -72,6 +72,24 @@ pub async fn open_sqlite(
 ) -> Result<Arc<SqlRepository>, RepositoryError> {
     let database = sqlite::open(path).await?;
     Ok(Arc::new(SqlRepository { database, seal: Seal::new(keyring, random) }))
+}
+
+/// Says whether [`open_sqlite`] would take the file at `path`, and changes nothing: it may be in use, or not there yet.
+///
+/// # Errors
+///
+/// As [`open_sqlite`].
+pub async fn check_sqlite(path: &Path) -> Result<(), RepositoryError> {
+    sqlite::check(path).await
+}
+
+/// Says whether [`open_postgres`] would take the database at `url`, and changes nothing.
+///
+/// # Errors
+///
+/// As [`open_postgres`].
+pub async fn check_postgres(url: &Secret<String>) -> Result<(), RepositoryError> {
+    postgres::check(url.expose()).await
 }
 
 /// Rewrites the SQLite file at `path` so that nothing is left of what was deleted or replaced. It may be in use.

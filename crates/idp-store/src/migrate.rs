@@ -25,6 +25,9 @@ const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGI
 const VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM identity_schema";
 const DONE: &str = "INSERT INTO identity_schema (version) VALUES ($1)";
 
+/// `PRAGMA application_id` of the gateway's configuration store: "port".
+const CONFIGURATION: i64 = 0x706f_7274;
+
 /// Only one process migrates at a time: the key of PostgreSQL's advisory lock, "port" twice.
 const LOCK: i64 = 0x706f_7274_706f_7274;
 
@@ -32,6 +35,57 @@ pub(crate) async fn sqlite(connection: &mut SqliteConnection) -> Result<(), Repo
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| failure(&error))?;
     run(&mut transaction, "BLOB").await?;
     transaction.commit().await.map_err(|error| failure(&error))
+}
+
+/// Refuses a file that holds something else, and one of a newer version. An empty one is fine.
+pub(crate) async fn recognise_sqlite(connection: &mut SqliteConnection) -> Result<(), RepositoryError> {
+    let failed = |error: sqlx::Error| failure(&error);
+    let (application,): (i64,) =
+        sqlx::query_as("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if application == CONFIGURATION {
+        let text = "the file is the gateway's configuration store; identities need a file of their own";
+        return Err(RepositoryError::Failed(text.to_owned()));
+    }
+    if tables.is_empty() {
+        return Ok(());
+    }
+    if !tables.iter().any(|(name,)| name == "identity_schema") {
+        let text = "the file holds another program's tables; identities need a file of their own";
+        return Err(RepositoryError::Failed(text.to_owned()));
+    }
+    let (version,): (i64,) = sqlx::query_as(VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
+    known(version).map(drop)
+}
+
+/// Refuses a database of a newer version.
+pub(crate) async fn recognise_postgres(connection: &mut PgConnection) -> Result<(), RepositoryError> {
+    let failed = |error: sqlx::Error| failure(&error);
+    let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('identity_schema') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if !there {
+        return Ok(());
+    }
+    let (version,): (i64,) = sqlx::query_as(VERSION).fetch_one(&mut *connection).await.map_err(failed)?;
+    known(version).map(drop)
+}
+
+/// How many migrations were done, unless this build does not know them all.
+fn known(version: i64) -> Result<usize, RepositoryError> {
+    let done = usize::try_from(version).unwrap_or(0);
+    if done > MIGRATIONS.len() {
+        let known = MIGRATIONS.len();
+        let text = format!(
+            "the identity database has version {done}, made by a newer build; this one knows {known}"
+        );
+        return Err(RepositoryError::Failed(text));
+    }
+    Ok(done)
 }
 
 pub(crate) async fn postgres(connection: &mut PgConnection) -> Result<(), RepositoryError> {
@@ -57,14 +111,7 @@ where
     sqlx::query(VERSIONS).execute(&mut **transaction).await.map_err(failed)?;
     let row = sqlx::query(VERSION).fetch_one(&mut **transaction).await.map_err(failed)?;
     let version: i64 = row.try_get(0).map_err(failed)?;
-    let done = usize::try_from(version).unwrap_or(0);
-    if done > MIGRATIONS.len() {
-        let known = MIGRATIONS.len();
-        let text = format!(
-            "the identity database has version {done}, made by a newer build; this one knows {known}"
-        );
-        return Err(RepositoryError::Failed(text));
-    }
+    let done = known(version)?;
     for (place, text) in MIGRATIONS.iter().enumerate().skip(done) {
         for statement in statements(text, bytes) {
             sqlx::query(AssertSqlSafe(statement)).execute(&mut **transaction).await.map_err(failed)?;

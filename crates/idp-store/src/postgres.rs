@@ -17,12 +17,31 @@ use crate::{
 
 const CONNECTIONS: u32 = 16;
 
-pub(crate) async fn open(url: &str) -> Result<Database, RepositoryError> {
+/// Time for the first connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn options(url: &str) -> Result<PgConnectOptions, RepositoryError> {
     let options = PgConnectOptions::from_str(url)
         // The URL holds a password: what is wrong with it is not told.
-        .map_err(|_| RepositoryError::Failed("the database URL is no PostgreSQL URL".to_owned()))?
-        .application_name("portcullis")
-        .disable_statement_logging();
+        .map_err(|_| RepositoryError::Failed("the database URL is no PostgreSQL URL".to_owned()))?;
+    Ok(options.application_name("portcullis").disable_statement_logging())
+}
+
+/// Looks at a database without changing it. One connection says at once what a pool would try to get over for seconds.
+pub(crate) async fn check(url: &str) -> Result<(), RepositoryError> {
+    let options = options(url)?;
+    let late = || RepositoryError::Unavailable(format!("it did not answer within {} s", PATIENCE.as_secs()));
+    let look = async {
+        let mut connection = options.connect().await.map_err(|error| failure(&error))?;
+        migrate::recognise_postgres(&mut connection).await?;
+        connection.close().await.map_err(|error| failure(&error))
+    };
+    tokio::time::timeout(PATIENCE, look).await.map_err(|_| late())?
+}
+
+pub(crate) async fn open(url: &str) -> Result<Database, RepositoryError> {
+    check(url).await?;
+    let options = options(url)?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(Duration::from_secs(10))

@@ -37,7 +37,23 @@ struct Job {
     answer: oneshot::Sender<Outcome>,
 }
 
+/// Looks at a file without changing it; one that is not there yet is fine.
+pub(crate) async fn check(path: &Path) -> Result<(), RepositoryError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(|error| failure(&error))?;
+    migrate::recognise_sqlite(&mut connection).await?;
+    connection.close().await.map_err(|error| failure(&error))
+}
+
 pub(crate) async fn open(path: &Path) -> Result<Database, RepositoryError> {
+    check(path).await?;
     create(path).map_err(|error| {
         RepositoryError::Unavailable(format!("the file {} cannot be used: {error}", path.display()))
     })?;

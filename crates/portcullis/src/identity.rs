@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use fetch::Fetcher;
 use idp::{
-    Argon2Pool, Idp, Mailer, Parts,
+    Argon2Pool, Idp, Mailer, Parts, RepositoryError,
     model::{AppType, Client, ClientGrant},
     repository::{ClientGrantFilter, Page, Repository},
     seed::DevCredentials,
@@ -16,7 +16,7 @@ use idp_web::IdpState;
 use tokio::runtime::Handle;
 
 use crate::{
-    config::{Database, Identity, ManagementClient, Tenant},
+    config::{Database, Identity, ManagementClient, Rejected, Tenant},
     directory,
     outbound::Guarded,
     revocations::Told,
@@ -109,7 +109,26 @@ pub(crate) async fn repository(plan: &Plan, identity: &Identity) -> anyhow::Resu
         Database::Sqlite(path) => idp_store::open_sqlite(path, keyring, random).await,
         Database::Postgres(url) => idp_store::open_postgres(url, keyring, random).await,
     };
-    opened.context("cannot open the identity database")
+    opened.map_err(|error| unusable(plan, identity, &error))
+}
+
+/// Says whether the identity database could be opened, and leaves it as it is.
+pub(crate) async fn check(plan: &Plan, identity: &Identity) -> anyhow::Result<()> {
+    let checked = match &identity.database {
+        Database::Sqlite(path) => idp_store::check_sqlite(path).await,
+        Database::Postgres(url) => idp_store::check_postgres(url).await,
+    };
+    checked.map_err(|error| unusable(plan, identity, &error))
+}
+
+/// What is wrong with the database, at the place where the file names it.
+fn unusable(plan: &Plan, identity: &Identity, error: &RepositoryError) -> anyhow::Error {
+    let name = match identity.database {
+        Database::Sqlite(_) => "sqlite",
+        Database::Postgres(_) => "postgres",
+    };
+    let reason = format!("`identity.database.{name}`: {error}").replace('\n', " ");
+    Rejected::at(&plan.config.file, identity.database_mark, reason).into()
 }
 
 /// A tenant of `run`: what every tenant has, and the application its administrators begin with.

@@ -30,11 +30,11 @@ use tokio::{
 
 use crate::{
     admin::{self, Readiness},
-    config::{Config, TlsServer},
+    config::{Config, Rejected, TlsServer},
     configuration::Configuration,
     dev::Dev,
     gate,
-    identity::Provider,
+    identity::{self, Provider},
     process::Signals,
     reseal,
     revocations::RevocationFeed,
@@ -91,11 +91,14 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
     done
 }
 
-/// Says whether what `config` points to would load: every resource, declared or in the store.
+/// Says whether what `config` points to would load: the identity database, and every resource, declared or in the store.
 pub(crate) fn check(config: Config) -> anyhow::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a thread")?;
     runtime.block_on(async {
         let plan = Plan::production(config);
+        if let Some(identity) = &plan.config.identity {
+            identity::check(&plan, identity).await?;
+        }
         let configuration = Configuration::open(&plan, store_to_check(&plan).await?).await?;
         let broken = configuration.broken();
         let reasons: Vec<_> =
@@ -119,8 +122,15 @@ async fn store_to_check(plan: &Plan) -> anyhow::Result<Arc<dyn Store>> {
             let _ = writeln!(std::io::stderr(), "{}: not checked: {reason}", plan.config.store.display());
             Ok(empty())
         }
-        Err(error) => Err(error).with_context(|| format!("cannot open {}", plan.config.store.display())),
+        Err(error) => Err(unusable(plan, &error)),
     }
+}
+
+/// What is wrong with the store, at the place where the file names it.
+fn unusable(plan: &Plan, error: &StoreError) -> anyhow::Error {
+    let config = &plan.config;
+    let reason = format!("`store.sqlite`: {} cannot be opened: {error}", config.store.display());
+    Rejected::at(&config.file, config.store_mark, reason.replace('\n', " ")).into()
 }
 
 /// Everything that runs.
@@ -225,9 +235,8 @@ impl Process {
 }
 
 async fn open_store(plan: &Plan) -> anyhow::Result<Arc<SqliteStore>> {
-    let path = &plan.config.store;
-    let store = SqliteStore::open(path, plan.clock.clone()).await;
-    Ok(Arc::new(store.with_context(|| format!("cannot open the configuration store {}", path.display()))?))
+    let store = SqliteStore::open(&plan.config.store, plan.clock.clone()).await;
+    Ok(Arc::new(store.map_err(|error| unusable(plan, &error))?))
 }
 
 async fn open_provider(plan: &Plan) -> anyhow::Result<Option<Provider>> {

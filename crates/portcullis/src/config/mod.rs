@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) kong: Option<AdminApi>,
     /// SQLite file of the gateway's configuration.
     pub(crate) store: PathBuf,
+    /// Where the store is named, for what only comes out when it is opened.
+    pub(crate) store_mark: Mark,
     /// Declared here, so that nothing else is: the Admin API is read-only then.
     pub(crate) resources: Option<Vec<Declared>>,
     /// A declarative file of Kong's: then all its entities are in there, and Kong's Admin API is read-only.
@@ -165,6 +167,8 @@ pub(crate) struct Identity {
     /// Whether trusted proxies tell of client certificates.
     pub(crate) forwarded_certificates: bool,
     pub(crate) database: Database,
+    /// Where the database is named, for what only comes out when it is opened.
+    pub(crate) database_mark: Mark,
     pub(crate) tenants: Vec<Tenant>,
 }
 
@@ -266,6 +270,11 @@ impl Rejected {
     pub(crate) fn declared(file: &Path, refused: Vec<(&Declared, String)>) -> Self {
         let problem = |(declared, reason): (&Declared, String)| declared.problem(&reason);
         Self::new(file, refused.into_iter().map(problem).collect())
+    }
+
+    /// What came out when something was opened that is named at `mark` of `file`.
+    pub(crate) fn at(file: &Path, mark: Mark, reason: impl Into<String>) -> Self {
+        Self::new(file, vec![tree::problem(mark, reason)])
     }
 
     fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
@@ -412,6 +421,35 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
             let problems = load(&folder(), &text).unwrap_err();
             assert!(problems.iter().any(|problem| problem.contains(name)), "{to}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn limits_that_let_nothing_through_are_refused() {
+        for (limit, name) in [
+            ("headers: 0", "`limits.headers` must be 16 or more"),
+            ("headers: 15", "`limits.headers` must be 16 or more"),
+            ("head_bytes: 0", "`limits.head_bytes` must be 8KiB or more"),
+            ("head_bytes: 8191", "`limits.head_bytes` must be 8KiB or more"),
+            ("streams: 0", "`limits.streams` must be 1 or more"),
+            ("head_timeout: 0s", "`limits.head_timeout` must be longer"),
+            ("body_timeout: 0ms", "`limits.body_timeout` must be longer"),
+            ("handshake_timeout: 0s", "`limits.handshake_timeout` must be longer"),
+        ] {
+            let problems = load(&folder(), &format!("{SOUND}limits: {{{limit}}}\n")).unwrap_err();
+            assert!(problems[0].starts_with("12:") && problems[0].contains(name), "{limit}: {problems:?}");
+        }
+        let least = "limits: {headers: 16, head_bytes: 8KiB, streams: 1, body_bytes: 0}\n";
+        assert!(load(&folder(), &format!("{SOUND}{least}")).is_ok());
+    }
+
+    #[test]
+    fn one_key_has_one_role() {
+        let keys = "[{key: \"${ADMIN_KEY}\"}, {key: \"${ADMIN_KEY}\", role: viewer}]";
+        let text = SOUND.replace("[{key: \"${ADMIN_KEY}\", role: admin}]", keys);
+        let problems = load(&folder(), &text).unwrap_err();
+        assert!(problems[0].starts_with("9:"), "{problems:?}");
+        assert!(problems[0].contains("`admin.apisix.keys[1].key` is listed before with another role"));
+        assert!(!problems[0].contains("0123456789abcdef"), "{problems:?}");
     }
 
     #[test]

@@ -12,6 +12,11 @@ use super::{
     tree::{self, Node},
 };
 
+/// Bytes of a head that the codec of HTTP/1.1 has room for at least.
+const LEAST_HEAD_BYTES: u64 = 8 << 10;
+/// Header lines that a browser's request has.
+const LEAST_HEADERS: usize = 16;
+
 /// The whole file; `None` when something that has no default is missing or wrong.
 pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let known = [
@@ -50,6 +55,7 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let drain = read_drain(&top, findings);
     let https_port = read_https_port(&top, findings);
     let control = read_control(&top, &mut ports, findings);
+    let store = store?;
     Some(Config {
         file: PathBuf::new(),
         workers,
@@ -59,7 +65,8 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
         trusted_proxies,
         apisix,
         kong,
-        store: store?,
+        store: store.value,
+        store_mark: store.mark,
         resources,
         declarative_config,
         keyring: keyring?,
@@ -211,7 +218,7 @@ fn read_admin_api(
 
 fn read_admin_keys(section: &Section<'_>, findings: &mut Findings) -> Vec<AdminKey> {
     let items = section.items("keys", findings);
-    let mut keys = Vec::new();
+    let mut keys: Vec<AdminKey> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", section.path_of("keys"));
         let Some(section) = Section::open(item, &path, &["key", "role"], findings) else { continue };
@@ -227,13 +234,18 @@ fn read_admin_keys(section: &Section<'_>, findings: &mut Findings) -> Vec<AdminK
             if let Err(reason) = check::admin_key(key.value.expose()) {
                 findings.add(key.mark, format!("`{path}.key` {reason}"));
             }
+            // Whoever holds it would be what neither of the two lines says alone.
+            if keys.iter().any(|known| known.role != role && known.key == key.value) {
+                let reason = "is listed before with another role; give each role a key of its own";
+                findings.add(key.mark, format!("`{path}.key` {reason}"));
+            }
             keys.push(AdminKey { key: key.value, role });
         }
     }
     keys
 }
 
-fn read_store(top: &Section<'_>, findings: &mut Findings) -> Option<PathBuf> {
+fn read_store(top: &Section<'_>, findings: &mut Findings) -> Option<At<PathBuf>> {
     let Some(section) = top.section("store", &["sqlite", "etcd"], findings) else {
         if top.node("store").is_none() {
             findings.add(top.mark(), "`store` is missing; give `store.sqlite`, the path of a file");
@@ -243,7 +255,7 @@ fn read_store(top: &Section<'_>, findings: &mut Findings) -> Option<PathBuf> {
     section.refuse("etcd", "use `store.sqlite`", findings);
     let path = section.required::<PathBuf>("sqlite", findings)?;
     check::database(&path, &section.path_of("sqlite"), findings);
-    Some(path.value)
+    Some(path)
 }
 
 fn read_keyring(top: &Section<'_>, findings: &mut Findings) -> Option<Keyring> {
@@ -321,6 +333,7 @@ fn read_identity(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Fin
     }
     let forwarded = section.optional::<bool>("forwarded_certificates", findings);
     let database = read_database(&section, findings);
+    let (database_mark, database) = database.map(|At { mark, value }| (mark, value)).unzip();
     let tenants = read_tenants(&section, findings);
     Some(Identity {
         listen: listen?.value,
@@ -329,11 +342,12 @@ fn read_identity(top: &Section<'_>, ports: &mut check::Ports, findings: &mut Fin
         client_ca: client_ca.map(|authorities| authorities.value),
         forwarded_certificates: forwarded.is_some_and(|forwarded| forwarded.value),
         database: database?,
+        database_mark: database_mark?,
         tenants,
     })
 }
 
-fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<Database> {
+fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<At<Database>> {
     let database = section.section("database", &["sqlite", "postgres"], findings);
     let Some(database) = database else {
         if section.node("database").is_none() {
@@ -345,7 +359,7 @@ fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<Datab
         (true, false) => {
             let path = database.required::<PathBuf>("sqlite", findings)?;
             check::database(&path, &database.path_of("sqlite"), findings);
-            Some(Database::Sqlite(path.value))
+            Some(At { mark: path.mark, value: Database::Sqlite(path.value) })
         }
         (false, true) => {
             let url = database.required::<Secret<String>>("postgres", findings)?;
@@ -354,7 +368,7 @@ fn read_database(section: &Section<'_>, findings: &mut Findings) -> Option<Datab
                 findings
                     .add(url.mark, "`identity.database.postgres` must be a URL that begins with postgres://");
             }
-            Some(Database::Postgres(url.value))
+            Some(At { mark: url.mark, value: Database::Postgres(url.value) })
         }
         _ => {
             findings.add(database.mark(), "`identity.database` needs either `sqlite` or `postgres`");
@@ -489,14 +503,41 @@ fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
     let default = Limits::default();
     let Some(section) = top.section("limits", &known, findings) else { return default };
     let head_bytes = section.optional::<ByteCount>("head_bytes", findings);
+    if let Some(at) = head_bytes.as_ref().filter(|at| at.value.0 < LEAST_HEAD_BYTES) {
+        findings.add(
+            at.mark,
+            "`limits.head_bytes` must be 8KiB or more: that much the reader of heads takes anyway",
+        );
+    }
+    let headers = section.optional::<usize>("headers", findings);
+    if let Some(at) = headers.as_ref().filter(|at| at.value < LEAST_HEADERS) {
+        let reason = format!("`limits.headers` must be {LEAST_HEADERS} or more: browsers send no fewer");
+        findings.add(at.mark, reason);
+    }
+    let streams = section.optional::<u32>("streams", findings);
+    if let Some(at) = streams.as_ref().filter(|at| at.value == 0) {
+        findings.add(at.mark, "`limits.streams` must be 1 or more: no request could be made over HTTP/2");
+    }
     Limits {
         head_bytes: head_bytes
             .map_or(default.head_bytes, |at| usize::try_from(at.value.0).unwrap_or(usize::MAX)),
-        headers: section.value("headers", default.headers, findings),
+        headers: headers.map_or(default.headers, |at| at.value),
         body_bytes: section.optional::<ByteCount>("body_bytes", findings).map(|at| at.value.0),
-        head_timeout: section.value("head_timeout", default.head_timeout, findings),
-        body_timeout: section.value("body_timeout", default.body_timeout, findings),
-        handshake_timeout: section.value("handshake_timeout", default.handshake_timeout, findings),
-        streams: section.value("streams", default.streams, findings),
+        head_timeout: read_timeout(&section, "head_timeout", default.head_timeout, findings),
+        body_timeout: read_timeout(&section, "body_timeout", default.body_timeout, findings),
+        handshake_timeout: read_timeout(&section, "handshake_timeout", default.handshake_timeout, findings),
+        streams: streams.map_or(default.streams, |at| at.value),
     }
+}
+
+/// A time within which somebody has to do something.
+fn read_timeout(section: &Section<'_>, key: &str, default: Duration, findings: &mut Findings) -> Duration {
+    let Some(At { mark, value }) = section.optional::<Duration>(key, findings) else { return default };
+    if value.is_zero() {
+        findings.add(
+            mark,
+            format!("`{}` must be longer than nothing: nobody could keep to it", section.path_of(key)),
+        );
+    }
+    value
 }

@@ -1,0 +1,38 @@
+//! Databases that a configuration file names wrongly: `check` and `run` say so, and nothing is spoilt.
+
+use std::{fs, net::TcpListener, path::Path};
+
+use super::{portcullis, support::Portcullis, text};
+
+/// Asserts that `check` and `run` both refuse the configuration in `folder` at `place` for `reason`.
+#[track_caller]
+fn refused(folder: &Path, key: &str, place: &str, reason: &str) {
+    for command in ["check", "run"] {
+        let output = portcullis()
+            .args([command, "--config", "other.yaml"])
+            .current_dir(folder)
+            .env("ADMIN_KEY", key)
+            .output()
+            .unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {errors}");
+        let found = errors.lines().any(|line| line.starts_with(place) && line.contains(reason));
+        assert!(found, "{command}: expected {place} {reason} in {errors}");
+        assert!(!errors.contains("canary"), "{errors}");
+    }
+}
+
+#[test]
+fn a_postgresql_server_that_is_not_there_is_named_with_its_place() {
+    let gate = Portcullis::dev();
+    let (key, folder) = (gate.variable("ADMIN_KEY"), gate.state());
+    assert!(gate.terminate().success());
+    let sound = fs::read_to_string(folder.join("portcullis.yaml")).unwrap();
+    // Nobody listens where somebody just did.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres: \"postgres://user:canary@127.0.0.1:{port}/identities\"");
+    let yaml = sound.replace("sqlite: identity.db", &url);
+    fs::write(folder.join("other.yaml"), &yaml).unwrap();
+    let line = yaml.lines().position(|line| line.contains("canary")).unwrap() + 1;
+    refused(&folder, &key, &format!("other.yaml:{line}:"), "`identity.database.postgres`");
+}
