@@ -23,6 +23,33 @@ fn refused(folder: &Path, key: &str, place: &str, reason: &str) {
 }
 
 #[test]
+fn databases_in_each_others_place_are_refused_and_left_as_they_are() {
+    let mut gate = Portcullis::dev();
+    let (key, folder) = (gate.variable("ADMIN_KEY"), gate.state());
+    assert!(gate.terminate().success());
+    let sound = fs::read_to_string(folder.join("portcullis.yaml")).unwrap();
+    let line = |yaml: &str, start: &str| {
+        yaml.lines().position(|line| line.trim_start().starts_with(start)).unwrap() + 1
+    };
+    let (store, database) = (line(&sound, "store:"), line(&sound, "database:"));
+
+    let one = sound.replace("identity.db", "gateway.db");
+    fs::write(folder.join("other.yaml"), one).unwrap();
+    refused(&folder, &key, &format!("other.yaml:{database}:"), "is the file of `store.sqlite`");
+
+    let fresh = sound.replace("store: {sqlite: gateway.db}", "store: {sqlite: fresh.db}");
+    fs::write(folder.join("other.yaml"), fresh.replace("identity.db", "gateway.db")).unwrap();
+    refused(&folder, &key, &format!("other.yaml:{database}:"), "is the gateway's configuration store");
+
+    let fresh = sound.replace("identity.db", "fresh-identity.db");
+    fs::write(folder.join("other.yaml"), fresh.replace("sqlite: gateway.db", "sqlite: identity.db")).unwrap();
+    refused(&folder, &key, &format!("other.yaml:{store}:"), "is an identity database");
+
+    gate.restart();
+    assert_eq!(gate.variable("ADMIN_KEY"), key);
+}
+
+#[test]
 fn a_postgresql_server_that_is_not_there_is_named_with_its_place() {
     let gate = Portcullis::dev();
     let (key, folder) = (gate.variable("ADMIN_KEY"), gate.state());

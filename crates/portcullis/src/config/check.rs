@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +11,10 @@ use std::{
 use base::Keyring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::section::{At, Findings};
+use super::{
+    section::{At, Findings},
+    tree::Mark,
+};
 
 /// Keys that are public: the samples of APISIX's documentation.
 pub(crate) const REFUSED_KEYS: [&str; 2] =
@@ -130,6 +133,25 @@ pub(super) fn database(file: &At<PathBuf>, path: &str, findings: &mut Findings) 
     {
         findings.add(file.mark, format!("`{path}`: {} cannot be opened: {error}", file.value.display()));
     }
+}
+
+/// Looks whether the identity database would come to lie in the file of the configuration store.
+pub(super) fn two_files(store: &Path, identities: &Path, mark: Mark, findings: &mut Findings) {
+    let same_file = match (fs::metadata(store), fs::metadata(identities)) {
+        (Ok(one), Ok(other)) => one.dev() == other.dev() && one.ino() == other.ino(),
+        _ => place(store).is_some_and(|one| place(identities) == Some(one)),
+    };
+    if same_file {
+        let reason =
+            "`identity.database.sqlite` is the file of `store.sqlite`; give identities a file of their own";
+        findings.add(mark, reason);
+    }
+}
+
+/// Where a file is, or would be made.
+fn place(file: &Path) -> Option<PathBuf> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    file.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(file.file_name()?)))
 }
 
 /// Looks at one of a tenant's domains.

@@ -453,6 +453,29 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
     }
 
     #[test]
+    fn configuration_and_identities_are_two_files_under_whatever_names() {
+        let folder = folder();
+        fs::write(folder.path().join("gateway.db"), "").unwrap();
+        std::os::unix::fs::symlink("gateway.db", folder.path().join("linked.db")).unwrap();
+        fs::hard_link(folder.path().join("gateway.db"), folder.path().join("hard.db")).unwrap();
+        let identity = |database: &str| {
+            format!(
+                "{SOUND}identity:\n  listen: 127.0.0.1:9400\n  tenants: [{{name: a, domains: [\"http://localhost:9400\"]}}]\n  \
+                 database: {{sqlite: {database}}}\n"
+            )
+        };
+        for same in ["gateway.db", "./gateway.db", "linked.db", "hard.db"] {
+            let problems = load(&folder, &identity(same)).unwrap_err();
+            assert!(problems[0].starts_with("15:22: `identity.database.sqlite`"), "{same}: {problems:?}");
+            assert!(problems[0].contains("`store.sqlite`"), "{same}: {problems:?}");
+        }
+        assert!(load(&folder, &identity("identity.db")).is_ok());
+        // Neither is there yet.
+        fs::remove_file(folder.path().join("gateway.db")).unwrap();
+        assert!(load(&folder, &identity("./gateway.db")).is_err());
+    }
+
+    #[test]
     fn a03_sample_empty_and_short_admin_keys_are_refused() {
         for key in
             ["edd1c9f034335f136f87ad84b625c8f1", "", "short", "0123456789abcde", "0123456789abcde\u{e9}"]

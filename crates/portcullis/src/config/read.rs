@@ -49,6 +49,11 @@ pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
     let keyring = read_keyring(&top, findings);
     let outbound = read_outbound(&top, findings);
     let identity = read_identity(&top, &mut ports, findings);
+    if let (Some(store), Some(identity)) = (&store, &identity)
+        && let Database::Sqlite(path) = &identity.database
+    {
+        check::two_files(&store.value, path, identity.database_mark, findings);
+    }
     let metrics = read_metrics(&top, &mut ports, findings);
     let log = read_log(&top, findings);
     let limits = read_limits(&top, findings);

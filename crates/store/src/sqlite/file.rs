@@ -136,6 +136,20 @@ pub(super) async fn recognise(connection: &mut SqliteConnection) -> Result<(), S
     let (application,): (i64,) = row(connection, "PRAGMA application_id").await?;
     let (layout,): (i64,) = row(connection, "PRAGMA user_version").await?;
     let (tables,): (i64,) = row(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    let (identities,): (i64,) =
+        row(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'identity_schema'").await?;
+    match (identities > 0, application) {
+        (true, APPLICATION) => {
+            let reason = "the identity provider's tables are in it too; restore the file from a copy that was made \
+                          before `identity.database.sqlite` named it";
+            return Err(corrupt(reason.to_owned()));
+        }
+        (true, _) => {
+            let reason = "the file is an identity database; `store.sqlite` needs a file of its own";
+            return Err(corrupt(reason.to_owned()));
+        }
+        _ => {}
+    }
     match (application, layout) {
         (0, 0) if tables == 0 => make_tables(connection).await,
         (APPLICATION, LAYOUT) => Ok(()),
