@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_listed_origin_is_named_and_caches_tell_origins_apart() {
+    fn h30_only_a_listed_origin_is_named_and_caches_tell_origins_apart() {
         let of = || config(listed(&["https://a.example"], &["^https://[a-z]+\\.b\\.example$"]));
         for good in ["https://a.example", "https://x.b.example"] {
             let headers = told(of(), Some(good));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_never_go_with_every_origin() {
+    fn h30_credentials_never_go_with_every_origin() {
         assert!(compile(config(Origins::Any)).is_err());
         let headers = told(config(Origins::Echo), None);
         assert_eq!(headers["access-control-allow-origin"], "*");

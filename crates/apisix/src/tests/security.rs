@@ -263,6 +263,26 @@ async fn a14_an_administrator_reads_what_was_written_and_a_viewer_no_secret() {
 }
 
 #[tokio::test]
+async fn s10_the_whole_configuration_in_one_answer_tells_no_more_than_its_parts() {
+    let gate = Gate::new().await;
+    gate.created("routes/1", with_secrets()).await;
+    gate.created("ssls/1", verbs::ssl(&["a.test"])).await;
+    let whole = gate.get("configs").await;
+    // An administrator's tools compare what they wrote (A14); private keys are for nobody.
+    assert!(whole.status == 200 && whole.text.contains(CANARY), "{}", whole.text);
+    assert!(
+        whole.text.contains("BEGIN CERTIFICATE") && !whole.text.contains("PRIVATE KEY"),
+        "{}",
+        whole.text
+    );
+    let told = with_headers(&gate, "GET", "configs", &[("x-api-key", VIEWER)]).await;
+    assert!(told.status == 200 && told.text.contains("BEGIN CERTIFICATE"), "{}", told.text);
+    for secret in [CANARY, "pc:sealed", "PRIVATE KEY"] {
+        assert!(!told.text.contains(secret), "{secret}: {}", told.text);
+    }
+}
+
+#[tokio::test]
 async fn a14_private_keys_of_certificates_are_never_returned() {
     let gate = Gate::new().await;
     let ssl = verbs::ssl(&["a.test"]);

@@ -9,6 +9,7 @@ mod code_flow;
 mod conformance;
 mod connections;
 mod deferred;
+mod exports;
 mod fapi;
 mod front_channel;
 mod grants;

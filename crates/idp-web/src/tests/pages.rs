@@ -197,3 +197,27 @@ async fn what_is_wrong_with_a_sign_up_is_said_at_its_field() {
         assert!(input.contains(&format!("aria-describedby=\"error-element-{field}\"")), "{input}");
     }
 }
+
+#[tokio::test]
+async fn h30_pages_of_other_origins_cannot_read_the_provider() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    for (origin, known) in [
+        ("http://localhost:9080", true),
+        ("null", false),
+        ("http://localhost:9080.evil.example", false),
+        ("http://localhost:90801", false),
+        ("https://localhost:9080", false),
+        ("http://evil.localhost:9080", false),
+        ("http://LOCALHOST:9080", false),
+    ] {
+        agent.extra = vec![("origin", origin.to_owned())];
+        for (method, path) in [(Method::POST, "/oauth/token"), (Method::GET, "/userinfo")] {
+            let answer = agent.send(method, path, None).await;
+            let told = answer.header("access-control-allow-origin");
+            assert_eq!(told, known.then_some(origin), "{path}: {answer:?}");
+            assert_eq!(answer.header("access-control-allow-credentials"), None);
+            assert_eq!(answer.header("vary"), Some("Origin"));
+        }
+    }
+}
