@@ -43,6 +43,8 @@ pub(crate) struct Signs {
     pub(crate) unread: AtomicBool,
     /// Changes whenever the client took something.
     pub(crate) taken: AtomicU32,
+    /// Everything written so far has left. Who wants to wait for that says that it has not.
+    pub(crate) flushed: AtomicBool,
 }
 
 impl<S> ClientStream<S> {
@@ -125,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.signs.flushed.store(flushed.is_ready(), Ordering::Relaxed);
         self.unless_stalled(cx, flushed)
     }
 

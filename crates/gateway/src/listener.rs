@@ -294,7 +294,7 @@ where
             info.busy.set(true);
             let connection = Rc::clone(&info);
             proxy::serve(Rc::clone(&core), Rc::clone(&info), request)
-                .map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody { body, connection })))
+                .map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection))))
         }
     });
     let mut builder = http1::Builder::new();
@@ -384,10 +384,12 @@ where
             connection.as_mut().graceful_shutdown();
         }
         entered.wake_on_drain(cx.waker());
-        match connection.as_mut().poll(cx) {
-            Poll::Pending if !info.streams.is_flood() => Poll::Pending,
-            _ => Poll::Ready(()),
+        info.streams.wake_by(cx.waker());
+        let ended = connection.as_mut().poll(cx).is_ready();
+        if info.signs.flushed.load(Ordering::Relaxed) {
+            info.streams.all_written();
         }
+        if ended || info.streams.is_flood() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

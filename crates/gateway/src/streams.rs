@@ -2,11 +2,12 @@
 //! ask and cancel faster than answering costs nothing (CVE-2023-44487): both show here.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -29,11 +30,43 @@ pub(crate) struct Streams {
     cancelled: Cell<u32>,
     /// When the client last asked or took something.
     moved: Cell<Instant>,
+    /// Wakes the connection.
+    waker: RefCell<Option<Waker>>,
+    /// Streams that wait until everything before their end is written.
+    closing: RefCell<Vec<(Rc<Cell<bool>>, Waker)>>,
 }
 
 impl Streams {
     pub(crate) fn new() -> Self {
-        Self { ours: Cell::new(0), cancelled: Cell::new(0), moved: Cell::new(Instant::now()) }
+        Self {
+            ours: Cell::new(0),
+            cancelled: Cell::new(0),
+            moved: Cell::new(Instant::now()),
+            waker: RefCell::default(),
+            closing: RefCell::default(),
+        }
+    }
+
+    /// Remembers how the connection is woken.
+    pub(crate) fn wake_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    /// Tells who waited that everything is written.
+    pub(crate) fn all_written(&self) {
+        for (written, waker) in self.closing.borrow_mut().drain(..) {
+            written.set(true);
+            waker.wake();
+        }
+    }
+
+    /// Has the connection write what there is, and `written` set and `waker` woken when that is done.
+    fn wait_for_writes(&self, written: Rc<Cell<bool>>, waker: &Waker) {
+        self.closing.borrow_mut().push((written, waker.clone()));
+        self.waker.borrow().iter().for_each(Waker::wake_by_ref);
     }
 
     /// Whether the client cancels more than can be an accident.
@@ -79,7 +112,7 @@ impl Stream {
         let answer = answer.await;
         self.is_ours(false);
         self.ended = answer.body().is_end_stream();
-        answer.map(|body| StreamBody { body, stream: self })
+        answer.map(|body| StreamBody { body, stream: self, broken: None })
     }
 
     fn is_ours(&mut self, ours: bool) {
@@ -110,6 +143,15 @@ impl Drop for Stream {
 pub(crate) struct StreamBody {
     body: GateBody,
     stream: Stream,
+    broken: Option<Broken>,
+}
+
+/// Why a body broke off. The codecs throw away what they have not written yet when they are told, so they are told when
+/// everything is: a client gets what came of an answer.
+#[derive(Debug)]
+struct Broken {
+    error: <GateBody as Body>::Error,
+    written: Rc<Cell<bool>>,
 }
 
 impl Body for StreamBody {
@@ -120,12 +162,23 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(broken) = self.broken.take_if(|broken| broken.written.get()) {
+            return Poll::Ready(Some(Err(broken.error)));
+        }
+        if self.broken.is_some() {
+            return Poll::Pending;
+        }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         // What was handed out waits until the client allows it to be sent.
         self.stream.is_ours(frame.is_pending());
         // A target that broke off is not the client's doing.
         self.stream.ended |= matches!(frame, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream();
-        frame
+        let Poll::Ready(Some(Err(error))) = frame else { return frame };
+        let (connection, written) = (&self.stream.connection, Rc::default());
+        connection.signs.flushed.store(false, Ordering::Relaxed);
+        connection.streams.wait_for_writes(Rc::clone(&written), cx.waker());
+        self.broken = Some(Broken { error, written });
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
@@ -140,8 +193,16 @@ impl Body for StreamBody {
 /// The body of an answer over HTTP/1.1, where one request is answered at a time.
 #[derive(Debug)]
 pub(crate) struct OneBody {
-    pub(crate) body: GateBody,
-    pub(crate) connection: Rc<ConnectionInfo>,
+    body: GateBody,
+    connection: Rc<ConnectionInfo>,
+    /// Why it broke off, until what came before is written.
+    broken: Option<<GateBody as Body>::Error>,
+}
+
+impl OneBody {
+    pub(crate) const fn new(body: GateBody, connection: Rc<ConnectionInfo>) -> Self {
+        Self { body, connection, broken: None }
+    }
 }
 
 impl Drop for OneBody {
@@ -158,7 +219,17 @@ impl Body for OneBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        let flushed = &this.connection.signs.flushed;
+        if this.broken.is_none() {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) => this.broken = Some(error),
+                frame => return frame,
+            }
+            flushed.store(false, Ordering::Relaxed);
+        }
+        // The codec writes what it has after each look at the body, and looks again when that is done.
+        if flushed.load(Ordering::Relaxed) { Poll::Ready(this.broken.take().map(Err)) } else { Poll::Pending }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -213,3 +213,22 @@ fn t01_to_t09_malformed_requests_get_a_400_and_a_close() {
     }
     assert!(target.seen.try_recv().is_err());
 }
+
+#[test]
+fn what_came_of_an_answer_that_breaks_off_reaches_the_client() {
+    for (framing, rest) in [("content-length: 100", "part"), ("transfer-encoding: chunked", "4\r\npart\r\n")]
+    {
+        let gate = Gate::start(Limits::default());
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{rest}");
+        let target = Target::new(move |_, stream, _| {
+            read_head(stream).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        gate.route_to(&[target.address], Timeouts::default());
+        for _ in 0..20 {
+            let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\r\n\r\n"), "{answer:?}");
+            assert!(answer.contains("part") && !answer.ends_with("0\r\n\r\n"), "{answer:?}");
+        }
+    }
+}

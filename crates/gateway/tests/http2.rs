@@ -244,3 +244,28 @@ async fn t18_a_client_that_asks_only_to_cancel_is_shown_out() {
     }
     in_time(&mut ended).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_came_of_an_answer_that_breaks_off_reaches_the_client_over_http2() {
+    let target = Target::new(|_, stream, _| {
+        read_head(stream).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart").unwrap();
+    });
+    let gate = Gate::start(Limits::default());
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut sender = connect(&gate).await;
+    for _ in 0..20 {
+        let answers: Vec<_> = (0..5)
+            .map(|_| {
+                let request = Request::get("http://a.example/").body(()).unwrap();
+                sender.send_request(request, true).unwrap().0
+            })
+            .collect();
+        for answer in answers {
+            let mut body = answer.await.unwrap().into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), "part");
+            let error = body.data().await.unwrap().unwrap_err();
+            assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
+        }
+    }
+}
