@@ -16,7 +16,11 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Request},
-    http::{StatusCode, header::CONNECTION},
+    http::{
+        HeaderMap, StatusCode, Version,
+        header::{CONNECTION, HOST},
+        uri::Authority,
+    },
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
@@ -207,7 +211,16 @@ impl Connection {
             if let Some(certificate) = &certificate {
                 request.extensions_mut().insert(certificate.clone());
             }
-            answer(router.clone(), request.map(Body::new), REQUEST)
+            let well_formed = names_one_host(request.version(), request.headers());
+            let answer = well_formed.then(|| answer(router.clone(), request.map(Body::new), REQUEST));
+            async move {
+                match answer {
+                    Some(answer) => answer.await,
+                    None if h2 => Ok(StatusCode::BAD_REQUEST.into_response()),
+                    // What follows may be framed as badly.
+                    None => Ok((StatusCode::BAD_REQUEST, [(CONNECTION, "close")]).into_response()),
+                }
+            }
         });
         let io = TokioIo::new(stream);
         if h2 {
@@ -233,6 +246,19 @@ impl Connection {
             connection.await?;
         }
         Ok(())
+    }
+}
+
+/// Whether a request names no more than one host, a valid one, and in HTTP/1.1 no less (RFC 9112 section 3.2).
+fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => version != Version::HTTP_11,
+        (Some(host), None) => {
+            let host = host.as_bytes();
+            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+        }
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -283,8 +309,50 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<[u8; 3]> {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn t09_a_request_that_does_not_name_one_host_is_a_400_and_a_close() {
+        for (version, hosts, status) in [
+            ("1.1", "", 400),
+            ("1.1", "host: a\r\nhost: a\r\n", 400),
+            ("1.0", "host: a\r\nhost: b\r\n", 400),
+            ("1.1", "host: a@b\r\n", 400),
+            ("1.1", "host: a b\r\n", 400),
+            ("1.1", "host: a, b\r\n", 400),
+            ("1.1", "host: a/b\r\n", 400),
+            ("1.1", "host: [::1]:9180\r\n", 200),
+            ("1.1", "host: a_b.example:80\r\n", 200),
+            ("1.0", "", 200),
+        ] {
+            let (mut client, server) = tokio::io::duplex(4096);
+            let (_running, stop) = watch::channel(false);
+            let connection = Connection {
+                peer: ([127, 0, 0, 1], 1).into(),
+                router: Router::new().route("/", get(async || "ok")),
+                authorities: None,
+                certificate: None,
+                stop,
+            };
+            tokio::spawn(connection.exchange(server, false));
+            let kept = if version == "1.0" { "connection: keep-alive\r\n" } else { "" };
+            let next = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            let both = format!("GET / HTTP/{version}\r\n{hosts}{kept}\r\n{next}");
+            client.write_all(both.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/{version} {status} ")), "{hosts:?}: {answer}");
+            let answers = if status == 200 { 2 } else { 1 };
+            assert_eq!(
+                answer.matches(" 200 OK").count() + answer.matches(" 400 Bad").count(),
+                answers,
+                "{answer}"
+            );
+            assert!(answer.contains("connection: close"), "{hosts:?}: {answer}");
+        }
+    }
 
     #[tokio::test]
     async fn s05_a_panic_is_a_bare_500() {
