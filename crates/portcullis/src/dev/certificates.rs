@@ -1,7 +1,8 @@
 //! The certificates of `dev`: an authority made at first start, and one certificate for this machine's own names.
 //!
-//! The authority may vouch for nothing but loopback names (RFC 5280 4.2.1.10), so that a stolen `ca.key` is of no use
-//! against anybody who trusted `ca.pem`.
+//! The authority may vouch for no name but `localhost` (RFC 5280 4.2.1.10), so that a stolen `ca.key` is of no use against
+//! the names that anybody who trusted `ca.pem` visits. Addresses are not constrained: BoringSSL, and gRPC with it, knows no
+//! constraints of that form and refuses every certificate of an address under an authority that has one.
 
 use std::{
     fs,
@@ -14,8 +15,8 @@ use anyhow::{Context, anyhow};
 use base::{Clock, UnixMillis};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use x509_parser::pem::Pem;
 
@@ -82,11 +83,7 @@ fn authority(clock: &Clock) -> anyhow::Result<CertificateParams> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![
-            GeneralSubtree::DnsName("localhost".to_owned()),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
-            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)),
-        ],
+        permitted_subtrees: vec![GeneralSubtree::DnsName("localhost".to_owned())],
         excluded_subtrees: Vec::new(),
     });
     valid(&mut params, clock, AUTHORITY_LIFE)?;
@@ -146,6 +143,8 @@ fn system_roots() -> String {
 
 #[cfg(test)]
 mod tests {
+    use x509_parser::extensions::GeneralName;
+
     use super::*;
 
     #[test]
@@ -163,5 +162,32 @@ mod tests {
         assert_ne!(read(&first.chain), chain);
         assert_eq!(read(&first.authority), authority);
         assert!(read(&first.bundle).starts_with(&authority));
+    }
+
+    #[test]
+    fn names_are_constrained_in_the_one_form_that_every_library_knows() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let made = DevCertificates::open(&folder, &Clock::system()).unwrap();
+        let parsed =
+            |path: &PathBuf| Pem::iter_from_buffer(&fs::read(path).unwrap()).next().unwrap().unwrap();
+        let authority = parsed(&made.authority);
+        let authority = authority.parse_x509().unwrap();
+        let constraints = authority.name_constraints().unwrap().unwrap().value;
+        let permitted: Vec<_> =
+            constraints.permitted_subtrees.iter().flatten().map(|tree| tree.base.clone()).collect();
+        assert_eq!(permitted, [GeneralName::DNSName("localhost")]);
+        assert!(constraints.excluded_subtrees.is_none());
+        let chain = parsed(&made.chain);
+        let chain = chain.parse_x509().unwrap();
+        let names = &chain.subject_alternative_name().unwrap().unwrap().value.general_names;
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let bytes = loopback.map(|address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        });
+        for address in &bytes {
+            assert!(names.contains(&GeneralName::IPAddress(address)), "{names:?}");
+        }
     }
 }
