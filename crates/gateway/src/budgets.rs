@@ -93,7 +93,7 @@ fn among(number: usize) -> Box<dyn FnMut()> {
     let mut router = Router::default();
     router.replace(&routes, &Routes::default());
     let connection = connection();
-    let head = admit(&mut parts(&format!("/api/{}/things/7", number - 1)), &connection).unwrap();
+    let head = admit(&mut parts(&format!("/api/{}/things/7", number - 1)), &connection, 100).unwrap();
     Box::new(move || {
         let found = router.find(&Arrival { head: &head, peer: &connection.peer });
         assert!(black_box(found).is_some());
@@ -106,7 +106,7 @@ fn hygiene() -> Box<dyn FnMut()> {
     let mut fresh: Vec<Parts> = (0..210).map(|_| parts("/api/7/things?q=1")).collect();
     Box::new(move || {
         let mut parts = fresh.pop().unwrap();
-        let head = admit(&mut parts, &connection).unwrap();
+        let head = admit(&mut parts, &connection, 100).unwrap();
         assert!(!black_box(head).headers.contains_key("x-userinfo"));
     })
 }

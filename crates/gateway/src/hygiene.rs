@@ -28,7 +28,16 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const MAX_METHOD: usize = 32;
 
 /// Turns what the codec read into the head that plugins see, or says why it is refused. A refused head keeps its headers.
-pub(crate) fn admit(parts: &mut Parts, connection: &ConnectionInfo) -> Result<RequestHead, Failure> {
+pub(crate) fn admit(
+    parts: &mut Parts,
+    connection: &ConnectionInfo,
+    most_headers: usize,
+) -> Result<RequestHead, Failure> {
+    // The codec of HTTP/2 counts bytes alone.
+    if parts.headers.len() > most_headers {
+        let why = "there are too many header lines";
+        return Err(Failure::Client(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why));
+    }
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(parts, extended_connect)?;

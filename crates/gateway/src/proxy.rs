@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     let mut ran = Ran::default();
     let mut route = None;
     // What a refusal looks like is asked only of those who get one.
-    let mut admitted = match hygiene::admit(&mut parts, &connection) {
+    let mut admitted = match hygiene::admit(&mut parts, &connection, core.settings.limits.headers) {
         Err(failure) => Err((failure, wants_page(&parts.headers))),
         Ok(head) => match client_policy::admit(&snapshot.certificates, &connection, &head) {
             Err(failure) => Err((failure, head.prefers_html())),

@@ -269,3 +269,20 @@ async fn what_came_of_an_answer_that_breaks_off_reaches_the_client_over_http2() 
         }
     }
 }
+
+#[tokio::test]
+async fn t15_header_lines_are_counted_over_http2_as_over_http1() {
+    let limits = Limits { headers: 20, ..Limits::default() };
+    let (gate, target) = (Gate::start(limits), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut sender = connect(&gate).await;
+    for (lines, status) in [(19, 200), (20, 200), (21, 431), (200, 431)] {
+        let mut request = Request::get("http://a.example/").body(()).unwrap();
+        for line in 0..lines {
+            // One name for them all, as the crumbs of a cookie have: each line counts.
+            request.headers_mut().append("x-line", line.to_string().parse().unwrap());
+        }
+        let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(answer.status(), status, "{lines} lines");
+    }
+}
