@@ -121,6 +121,17 @@ impl Failure {
     pub const TOO_LARGE: Self =
         Self::Client(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large");
 
+    /// Whether the rest of the client's body is not worth reading: its connection can carry no other request.
+    pub(crate) const fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Client(
+                StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE,
+                _
+            )
+        )
+    }
+
     /// The status that tells the client.
     pub const fn status(&self) -> StatusCode {
         match self {

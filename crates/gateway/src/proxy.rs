@@ -72,9 +72,7 @@ pub(crate) async fn serve(
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
             // Who sends one malformed request is not trusted with the framing of the next.
-            if version < Version::HTTP_2 {
-                outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
+            outcome.closes = true;
         }
         Ok(head) => {
             if let Some(log) = log.as_mut() {
@@ -109,6 +107,9 @@ pub(crate) async fn serve(
             }
         }
     }
+    if outcome.closes && version < Version::HTTP_2 {
+        outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     outcome.headers.insert(header::SERVER, SERVER);
     if let Ok(head) = &admitted {
         show_answer(&core, route, (peer, head), &mut outcome, &mut ran).await;
@@ -134,6 +135,8 @@ struct Outcome {
     /// Bytes of the request's body that were sent on.
     received: u64,
     failure: Option<Box<str>>,
+    /// The client's connection has no next request.
+    closes: bool,
 }
 
 impl Default for Outcome {
@@ -149,6 +152,7 @@ impl Default for Outcome {
             upstream_took: None,
             received: 0,
             failure: None,
+            closes: false,
         }
     }
 }
@@ -163,6 +167,7 @@ impl Outcome {
 
     fn fail(&mut self, failure: &Failure, errors: ErrorBody, head: &RequestHead) {
         self.failure = Some(failure.to_string().into());
+        self.closes |= failure.ends_connection();
         self.reply(errors.reply(failure.status(), failure.message(), head.prefers_html()));
     }
 }

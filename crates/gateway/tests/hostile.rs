@@ -228,3 +228,22 @@ async fn h28_what_a_tls_target_said_unasked_is_nobodys() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("xhi"), "{answer:.200}");
     }
 }
+
+#[test]
+fn t04_an_answer_to_a_broken_body_says_that_it_is_the_last() {
+    let limits = Limits { body_bytes: 10, ..Limits::default() };
+    let (gate, target) = (Gate::start(limits), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    for (status, framing, body) in [
+        (400, "transfer-encoding: chunked", "zz\r\n"),
+        (400, "transfer-encoding: chunked", "2\r\nabc\r\n0\r\n\r\n"),
+        (413, "content-length: 11", ""),
+        (413, "transfer-encoding: chunked", "b\r\nhello world\r\n"),
+    ] {
+        let answer = gate.ask(&format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n{body}"));
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{body:?}: {answer}");
+        assert!(head.contains("\r\nconnection: close"), "{body:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{body:?}: {answer}");
+    }
+}
