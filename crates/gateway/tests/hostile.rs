@@ -40,6 +40,14 @@ fn t03_chunked_is_the_one_transfer_coding() {
         );
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{codings}: {answer}");
     }
+    // Where another coding is the last one, nobody knows where the request ends (RFC 9112 section 6.3).
+    for coding in ["xchunked", "gzip", "chunked, gzip", "identity"] {
+        let answer = gate.ask(&format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{coding}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{coding}: {answer}");
+    }
     assert!(target.seen.try_recv().is_err());
 }
 
