@@ -137,12 +137,19 @@ async fn t12_an_upstream_that_is_silent_late_or_gone_has_its_status() {
     let mut upstream = node(&site.upstream);
     upstream["timeout"] = json!({"connect": 1, "send": 1, "read": 1});
     site.gate.admin().set(&format!("routes/{id}"), &json!({"uri": path, "upstream": upstream})).await;
-    site.upstream.answer(Answer::Stall);
-    assert_eq!(site.gate.get(&path).await.status, 504);
-    site.upstream.answer(Answer::Close);
-    assert_eq!(site.gate.get(&path).await.status, 502);
+    for (answer, status) in
+        [(Answer::Stall, "504"), (Answer::Close, "502"), (Answer::with(500, &[], "no"), "500")]
+    {
+        site.upstream.answer(answer);
+        let answer = site.gate.get(&path).await;
+        assert_eq!(answer.status.to_string(), status);
+        assert_eq!(answer.header("x-apisix-upstream-status"), Some(status));
+    }
+    site.upstream.answer(Answer::with(404, &[], "no"));
+    assert_eq!(site.gate.get(&path).await.header("x-apisix-upstream-status"), None);
     site.upstream.stop();
-    assert_eq!(site.gate.get(&path).await.status, 502);
+    let answer = site.gate.get(&path).await;
+    assert_eq!((answer.status, answer.header("x-apisix-upstream-status")), (502, Some("502")));
 }
 
 /// Fails the case if anything of the last answer comes out of the next one.

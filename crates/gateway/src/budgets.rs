@@ -130,6 +130,7 @@ fn balance() -> Box<dyn FnMut()> {
         retry_timeout: None,
         keep_alive: KeepAlive::default(),
         tls: TlsPolicy::default(),
+        failure_header: None,
     };
     let upstream = Upstream::compile(spec, &live).unwrap();
     Box::new(move || assert!(black_box(upstream.choose(&Tried::new())).is_some()))

@@ -14,6 +14,7 @@ use http::{
 };
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
@@ -249,8 +250,9 @@ impl Client<'_> {
             },
         };
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
-        let mut delivery =
-            Delivery { core: self.core, upstream, head, timeouts, had_body: body.is_some(), body };
+        let had_body = body.is_some();
+        let failed = SmallVec::new();
+        let mut delivery = Delivery { core: self.core, upstream, head, timeouts, body, had_body, failed };
         let clock = outcome.traced.then_some(&self.core.settings.clock);
         let began = clock.map(Clock::monotonic);
         let delivered = delivery.deliver().await;
@@ -261,6 +263,7 @@ impl Client<'_> {
                 delivery.body.as_ref().map_or_else(|| declared_length(head), ClientBody::total);
         }
         outcome.upstream_status = delivered.answer.as_ref().ok().map(Delivered::status);
+        let told = told(&delivery.failed, outcome.upstream_status);
         match delivered.answer {
             Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
                 let target = delivered.target.map(|target| target.label.to_string()).unwrap_or_default();
@@ -280,6 +283,9 @@ impl Client<'_> {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H2(body));
             }
             Err(failure) => outcome.fail(&failure, route.errors, head),
+        }
+        if let Some((name, told)) = upstream.failure_header.as_ref().zip(told) {
+            outcome.headers.insert(name.clone(), told);
         }
     }
 
@@ -327,6 +333,8 @@ struct Delivery<'a> {
     timeouts: Timeouts,
     body: Option<ClientBody>,
     had_body: bool,
+    /// What the tries came to that were given up.
+    failed: SmallVec<[StatusCode; 2]>,
 }
 
 /// The last target tried, and what came of it.
@@ -374,6 +382,9 @@ impl<'a> Delivery<'a> {
                 continue;
             }
             tried.push(target.id);
+            if !matches!(broken.failure, Failure::Client(..)) {
+                self.failed.push(broken.failure.status());
+            }
             let in_time = until.is_none_or(|until| Instant::now() < until);
             let again = repeatable && in_time && retries_left > 0;
             match again.then(|| self.upstream.choose(&tried)).flatten() {
@@ -430,6 +441,15 @@ impl<'a> Delivery<'a> {
         };
         connection.exchange(outgoing, &mut self.body).await.map(Delivered::H1)
     }
+}
+
+/// What the targets said, in the order in which they were tried, where the last of them failed: `502, 503`.
+fn told(failed: &[StatusCode], last: Option<StatusCode>) -> Option<HeaderValue> {
+    if !last.or(failed.last().copied())?.is_server_error() {
+        return None;
+    }
+    let all: Vec<&str> = failed.iter().chain(&last).map(StatusCode::as_str).collect();
+    HeaderValue::try_from(all.join(", ")).ok()
 }
 
 /// The answer to a WebSocket request that the target accepted, in the client's version of HTTP.

@@ -232,3 +232,29 @@ fn what_came_of_an_answer_that_breaks_off_reaches_the_client() {
         }
     }
 }
+
+#[test]
+fn a_failure_tells_what_each_target_said() {
+    let gate = Gate::start(Limits::default());
+    let dead = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let failing =
+        Target::answering("HTTP/1.1 503 Busy\r\nx-upstream-status: none\r\ncontent-length: 0\r\n\r\n");
+    let good = Target::answering(OK);
+    for (targets, status, told) in [
+        (vec![failing.address], 503, Some("503")),
+        (vec![dead()], 502, Some("502")),
+        (vec![dead(), dead()], 502, Some("502, 502")),
+        (vec![dead(), failing.address], 503, Some("502, 503")),
+        (vec![dead(), good.address], 200, None),
+        (vec![good.address], 200, None),
+        // Nobody was asked.
+        (Vec::new(), 503, None),
+    ] {
+        gate.route_to(&targets, Timeouts::default());
+        let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let found: Vec<&str> =
+            answer.lines().filter_map(|line| line.strip_prefix("x-upstream-status: ")).collect();
+        assert_eq!(found, Vec::from_iter(told), "{answer}");
+    }
+}

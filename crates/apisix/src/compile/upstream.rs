@@ -8,9 +8,13 @@ use gateway::{
         UpstreamSpec,
     },
 };
+use http::HeaderName;
 use serde_json::Value;
 
 use crate::schema::excerpt;
+
+/// Answers of 5xx say in it what the nodes said.
+const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("x-apisix-upstream-status");
 
 /// An upstream in the engine's terms. `value` fits the schema; what that cannot say is checked here.
 pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, ConfigError> {
@@ -35,6 +39,7 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         retry_timeout: seconds(value, "retry_timeout")?.filter(|limit| !limit.is_zero()),
         keep_alive: keep_alive(value)?,
         tls: tls(value),
+        failure_header: Some(UPSTREAM_STATUS),
     })
 }
 
@@ -187,6 +192,7 @@ mod tests {
             "timeout": {"connect": 0.5, "send": 1, "read": 2}, "keepalive_pool": {"size": 5},
         }));
         assert_eq!(full.host, HostRewrite::Fixed("x".into()));
+        assert_eq!(full.failure_header, Some(UPSTREAM_STATUS));
         assert_eq!((full.retries, full.retry_timeout), (Some(0), Some(Duration::from_millis(1500))));
         assert_eq!(full.timeouts.connect, Duration::from_millis(500));
         assert_eq!(full.keep_alive.size, 5);

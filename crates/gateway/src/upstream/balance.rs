@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::{
@@ -25,6 +25,7 @@ pub struct Upstream {
     pub(crate) timeouts: Timeouts,
     pub(crate) retries: u32,
     pub(crate) retry_timeout: Option<std::time::Duration>,
+    pub(crate) failure_header: Option<HeaderName>,
 }
 
 /// [`HostRewrite`], as it is sent.
@@ -84,6 +85,7 @@ impl Upstream {
             timeouts: spec.timeouts,
             retries: spec.retries.unwrap_or(further),
             retry_timeout: spec.retry_timeout,
+            failure_header: spec.failure_header,
         }))
     }
 
@@ -177,6 +179,7 @@ mod tests {
             retry_timeout: None,
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy::default(),
+            failure_header: None,
         };
         let upstream = Upstream::compile(spec, &live).unwrap();
         let first = upstream.choose(&Tried::new()).unwrap().id;

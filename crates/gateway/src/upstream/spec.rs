@@ -6,6 +6,7 @@ use std::{
 };
 
 use base::Secret;
+use http::HeaderName;
 
 /// An upstream in the engine's own terms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +29,9 @@ pub struct UpstreamSpec {
     pub keep_alive: KeepAlive,
     /// For `https` and `grpcs`.
     pub tls: TlsPolicy,
+    /// Header that tells clients what the targets said, each try after the other, where the last of them failed: said
+    /// 500 or more, or nothing that can be passed on.
+    pub failure_header: Option<HeaderName>,
 }
 
 /// Protocol towards the targets.

@@ -23,6 +23,7 @@ use gateway::{
     snapshot::{Contribution, Publisher, Routes},
     upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
 };
+use http::HeaderName;
 
 const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
 const DIALECT: &str = "test";
@@ -92,6 +93,7 @@ impl Gate {
             retry_timeout: None,
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy { verify: false, client: None },
+            failure_header: Some(HeaderName::from_static("x-upstream-status")),
         };
         Backend::Upstream(Upstream::compile(spec, &self.live).unwrap())
     }

@@ -59,6 +59,7 @@ impl Pass<'_> {
             keep_alive: KeepAlive::default(),
             // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
             tls: TlsPolicy { verify: flag(service, "tls_verify", true), client },
+            failure_header: None,
         })
     }
 
