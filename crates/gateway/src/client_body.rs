@@ -205,6 +205,11 @@ impl ClientBody {
         self.trailers.is_some()
     }
 
+    /// The cleaned trailers, once the end was reached. A try that is repeated finds them again.
+    pub(crate) const fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
     /// The cleaned trailers, once the end was reached.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()

@@ -387,9 +387,18 @@ const fn scheme(https: bool) -> HeaderValue {
     if https { HeaderValue::from_static("https") } else { HeaderValue::from_static("http") }
 }
 
-/// Keeps the trailers a client may send: no framing, no routing, no credentials (RFC 9110 section 6.5.1), no identity.
+/// Keeps the trailers a client may send: no framing, no routing, no modifiers of the request, no credentials (RFC 9110
+/// section 6.5.1), no identity.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
-    const FORBIDDEN: [HeaderName; 12] = [
+    const FORBIDDEN: [HeaderName; 20] = [
+        header::PROXY_AUTHORIZATION,
+        header::PROXY_AUTHENTICATE,
+        header::CACHE_CONTROL,
+        header::MAX_FORWARDS,
+        header::RANGE,
+        header::CONTENT_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
         header::HOST,

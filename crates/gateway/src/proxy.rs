@@ -13,7 +13,7 @@ use http::{
     request::Parts, uri::PathAndQuery,
 };
 use http_body::Body as _;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::{body::Incoming, ext::ReasonPhrase, upgrade::OnUpgrade};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -305,6 +305,7 @@ impl Client<'_> {
         };
         let edited = edits.iter().fold(whole, |body, edit| (edit.apply)(body));
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(edited.len()));
+        head.headers.remove(header::TRAILER);
         Ok((!edited.is_empty()).then(|| ClientBody::of(edited, Arc::clone(&self.connection.signs))))
     }
 
@@ -598,6 +599,10 @@ fn finish(
     let mut response = Response::new(GateBody::new(source, note));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    if status.canonical_reason().is_none() {
+        // The codec would write `<none>`; the phrase may be empty (RFC 9112 section 4).
+        response.extensions_mut().insert(ReasonPhrase::from_static(b""));
+    }
     response
 }
 

@@ -258,3 +258,36 @@ fn a_failure_tells_what_each_target_said() {
         assert_eq!(found, Vec::from_iter(told), "{answer}");
     }
 }
+
+#[test]
+fn trailers_of_a_request_follow_its_chunks_and_are_announced_only_there() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, tell| {
+        while let Some(head) = read_head(stream) {
+            let chunked = head.contains("transfer-encoding: chunked");
+            tell(head);
+            tell(read_until(stream, if chunked { b"\r\n\r\n" } else { b"hello" }).unwrap());
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let start = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntrailer: X-Sum\r\n";
+    let trailers = "X-Sum: 1\r\nX-Userinfo: evil\r\nIf-Match: evil\r\nX-Sum: 2\r\n";
+    gate.ask(&format!("{start}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n{trailers}\r\n"));
+    assert!(target.next().contains("\r\ntrailer: X-Sum\r\n"));
+    assert_eq!(target.next(), "5\r\nhello\r\n0\r\nx-sum: 1\r\nx-sum: 2\r\n\r\n");
+    gate.ask(&format!("{start}content-length: 5\r\n\r\nhello"));
+    let head = target.next();
+    assert!(!head.contains("trailer"), "{head}");
+}
+
+#[test]
+fn a_status_that_nobody_registered_has_no_reason() {
+    let (gate, target) = (
+        Gate::start(Limits::default()),
+        Target::answering("HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\nhi"),
+    );
+    gate.route_to(&[target.address], Timeouts::default());
+    let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 999 \r\n") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+}

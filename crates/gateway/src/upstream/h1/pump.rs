@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::io::AsyncWrite;
 
 use super::{Connection, Outgoing};
@@ -109,7 +109,8 @@ impl Pump {
                         return Poll::Ready(Err(Stop::Client(error.failure())));
                     }
                     Poll::Ready(None) => {
-                        self.encode_end().map_err(Stop::Client)?;
+                        let trailers = body.as_ref().and_then(|body| body.trailers());
+                        self.encode_end(trailers).map_err(Stop::Client)?;
                         continue;
                     }
                     Poll::Pending => self.client_is_slow = true,
@@ -178,10 +179,16 @@ impl Pump {
         Ok(())
     }
 
-    fn encode_end(&mut self) -> Result<(), Failure> {
+    fn encode_end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Failure> {
         match self.framing {
             Framing::Length(left) if left > 0 => return Err(BodyError::Client.failure()),
-            Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Framing::Chunked => {
+                self.out.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.into_iter().flatten() {
+                    encode_line(&mut self.out, name, value);
+                }
+                self.out.extend_from_slice(b"\r\n");
+            }
             Framing::Nothing | Framing::Length(_) => {}
         }
         self.ended = true;
@@ -210,13 +217,12 @@ fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
     out.extend_from_slice(outgoing.host.as_bytes());
     out.extend_from_slice(b"\r\n");
     for (name, value) in &head.headers {
-        if name == header::CONTENT_LENGTH || name == header::HOST {
+        // Only chunks are followed by trailers (RFC 9112 section 7.1.2): nothing else announces them.
+        let announces_none = name == header::TRAILER && framing != Framing::Chunked;
+        if name == header::CONTENT_LENGTH || name == header::HOST || announces_none {
             continue;
         }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        encode_line(out, name, value);
     }
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -233,5 +239,12 @@ fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_line(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
