@@ -26,6 +26,7 @@ use crate::{
     client_policy,
     core::Core,
     error::{ErrorBody, Failure},
+    host::HostName,
     hygiene,
     listener::ConnectionInfo,
     plugin::{BodyChange, Peer, Reply, RequestHead},
@@ -252,7 +253,8 @@ impl Client<'_> {
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
         let had_body = body.is_some();
         let failed = SmallVec::new();
-        let mut delivery = Delivery { core: self.core, upstream, head, timeouts, body, had_body, failed };
+        let mut delivery =
+            Delivery { core: self.core, route, upstream, head, timeouts, body, had_body, failed };
         let clock = outcome.traced.then_some(&self.core.settings.clock);
         let began = clock.map(Clock::monotonic);
         let delivered = delivery.deliver().await;
@@ -329,6 +331,7 @@ impl Client<'_> {
 /// A request on its way to an upstream, over as many tries as that takes and allows.
 struct Delivery<'a> {
     core: &'a Rc<Core>,
+    route: &'a Route,
     upstream: &'a Upstream,
     head: &'a RequestHead,
     timeouts: Timeouts,
@@ -423,6 +426,8 @@ impl<'a> Delivery<'a> {
             (_, SentHost::Node) => &target.authority,
             (_, SentHost::Fixed(host)) => host,
         };
+        let greeted = target.tls.as_ref().and_then(|_| self.greeted(target, host));
+        let target = greeted.as_ref().unwrap_or(target);
         let client_silence = self.core.settings.limits.body;
         let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts, client_silence };
         let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
@@ -441,6 +446,19 @@ impl<'a> Delivery<'a> {
             None => Box::pin(pools.connect(target, self.timeouts.connect)).await.map_err(not_connected)?,
         };
         connection.exchange(outgoing, &mut self.body).await.map(Delivered::H1)
+    }
+
+    /// `target` under the name that the request has for it, where neither it nor its upstream says one.
+    fn greeted(&self, target: &Arc<Target>, host: &HeaderValue) -> Option<Arc<Target>> {
+        let of_client = std::ptr::eq(host, self.head.host.as_header());
+        let of_plugin = self.head.sending.host.as_ref().is_some_and(|own| std::ptr::eq(host, own));
+        let pools = &self.core.pools;
+        if of_client {
+            let name = self.head.host.name();
+            return pools.greeted(target, name, self.route.matcher.names(name));
+        }
+        let host = of_plugin.then(|| HostName::parse(host)).flatten()?;
+        pools.greeted(target, host.name(), true)
     }
 }
 

@@ -33,6 +33,13 @@ pub struct Ranked {
     pub server_names: Vec<NameRule>,
 }
 
+impl Ranked {
+    /// Whether this host is named here without a wildcard.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        self.hosts.iter().any(|rule| matches!(&rule.name, NameRule::Exact(name) if &**name == host))
+    }
+}
+
 /// What decides among routes that take a request: what stands first here counts first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {

@@ -65,6 +65,14 @@ pub struct Matcher {
     pub ranked: Option<Ranked>,
 }
 
+impl Matcher {
+    /// Whether this host is named here without a wildcard.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let is_it = |pattern: &HostPattern| matches!(pattern, HostPattern::Exact(name) if &**name == host);
+        self.hosts.iter().any(is_it) || self.ranked.as_ref().is_some_and(|ranked| ranked.names(host))
+    }
+}
+
 /// A host, or all hosts that end in something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {

@@ -10,7 +10,7 @@ use super::{
     live::{Live, Target},
     spec::{HostRewrite, Timeouts, UpstreamSpec},
 };
-use crate::error::ConfigError;
+use crate::{error::ConfigError, host::HostName};
 
 /// Longest round of a weighted schedule. Weights that need a longer one are rounded.
 const MAX_ROUND: u64 = 16_384;
@@ -53,6 +53,19 @@ impl Upstream {
     pub fn compile(spec: UpstreamSpec, live: &Live) -> Result<Arc<Self>, ConfigError> {
         let tls =
             if spec.scheme.is_tls() { Some(live.tls_config(&spec.tls, spec.scheme.is_h2())?) } else { None };
+        let host = match &spec.host {
+            HostRewrite::Pass => SentHost::Pass,
+            HostRewrite::Node => SentHost::Node,
+            HostRewrite::Fixed(host) => SentHost::Fixed(
+                HeaderValue::from_str(host)
+                    .map_err(|_| ConfigError::new("upstream_host", "a host has no control characters"))?,
+            ),
+        };
+        let name = match &host {
+            SentHost::Fixed(host) => HostName::parse(host).map(|host| host.name().to_owned()),
+            SentHost::Pass | SentHost::Node => None,
+        };
+        let tls = tls.as_ref().map(|config| (config, name.as_deref()));
         let mut nodes: Vec<_> = spec.nodes.iter().filter(|node| node.weight > 0).collect();
         if nodes.len() > usize::from(u16::MAX) {
             return Err(ConfigError::new("nodes", "an upstream has at most 65535 nodes"));
@@ -63,20 +76,12 @@ impl Upstream {
             let weights: Vec<u64> = tier.iter().map(|node| u64::from(node.weight)).collect();
             let targets = tier
                 .iter()
-                .map(|node| live.target(node, spec.scheme, spec.keep_alive, &spec.tls, tls.as_ref()))
+                .map(|node| live.target(node, spec.scheme, spec.keep_alive, &spec.tls, tls))
                 .collect::<Result<Vec<_>, _>>()?;
             let priority = tier.first().map_or(0, |node| node.priority);
             let position = live.position(&spec, priority);
             tiers.push(Tier { targets, round: round(&weights), position });
         }
-        let host = match spec.host {
-            HostRewrite::Pass => SentHost::Pass,
-            HostRewrite::Node => SentHost::Node,
-            HostRewrite::Fixed(host) => SentHost::Fixed(
-                HeaderValue::from_str(&host)
-                    .map_err(|_| ConfigError::new("upstream_host", "a host has no control characters"))?,
-            ),
-        };
         let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
         Ok(Arc::new(Self {
             id: spec.id,

@@ -2,6 +2,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -56,8 +57,8 @@ async fn connect_tcp(address: IpAddr, target: &Target, live: &Live) -> Result<Tc
 }
 
 async fn encrypt(stream: TcpStream, target: &Target) -> io::Result<Stream> {
-    let Some((config, name)) = &target.tls else { return Ok(Stream::Plain(stream)) };
-    let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
+    let Some(tls) = &target.tls else { return Ok(Stream::Plain(stream)) };
+    let stream = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), stream).await?;
     if target.scheme.is_h2() && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(io::Error::other("the target does not speak HTTP/2"));
     }

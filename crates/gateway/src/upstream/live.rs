@@ -3,7 +3,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -12,7 +12,7 @@ use http::HeaderValue;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        Resumption,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs},
@@ -48,6 +48,8 @@ struct TargetKey {
     scheme: Scheme,
     keep_alive: KeepAlive,
     tls: Option<TlsPolicy>,
+    /// What it is called in TLS, where that is not its host.
+    name: Option<Box<str>>,
 }
 
 /// One host and port, spoken to in one way. Connections of a core are kept under its id.
@@ -60,11 +62,22 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) scheme: Scheme,
     pub(crate) keep_alive: KeepAlive,
-    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) tls: Option<TargetTls>,
     /// Host and, unless it is the scheme's default, port.
     pub(crate) authority: HeaderValue,
     /// `host:port`, for logs.
     pub(crate) label: Box<str>,
+    /// Nobody asks for it any more: its connections are not kept.
+    pub(crate) retired: AtomicBool,
+}
+
+/// TLS with a target. Connections and sessions are of one target, hence of one name.
+#[derive(Debug)]
+pub(crate) struct TargetTls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Sent in the handshake, unless it is an address, and verified by `config`.
+    pub(crate) name: ServerName<'static>,
+    verify: bool,
 }
 
 impl Live {
@@ -104,7 +117,7 @@ impl Live {
         scheme: Scheme,
         keep_alive: KeepAlive,
         policy: &TlsPolicy,
-        tls: Option<&Arc<ClientConfig>>,
+        tls: Option<(&Arc<ClientConfig>, Option<&str>)>,
     ) -> Result<Arc<Target>, ConfigError> {
         let key = TargetKey {
             host: node.host.clone(),
@@ -112,12 +125,13 @@ impl Live {
             scheme,
             keep_alive,
             tls: tls.map(|_| policy.clone()),
+            name: tls.and_then(|(_, name)| name).map(Box::from),
         };
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = targets.get(&key) {
             return Ok(target);
         }
-        let target = Arc::new(self.new_target(&key, tls)?);
+        let target = Arc::new(self.new_target(&key, tls.map(|(config, _)| config))?);
         targets.insert(key, &target);
         Ok(target)
     }
@@ -131,10 +145,22 @@ impl Live {
         };
         let authority =
             if key.port == key.scheme.default_port() { host.clone() } else { format!("{host}:{}", key.port) };
-        let name = |tls: &Arc<ClientConfig>| {
-            let name =
-                ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"))?;
-            Ok::<_, ConfigError>((Arc::clone(tls), name))
+        let verify = key.tls.as_ref().is_some_and(|policy| policy.verify);
+        let named = |config: &Arc<ClientConfig>| {
+            let own =
+                || ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"));
+            let name = match &key.name {
+                None => own()?,
+                Some(name) => match ServerName::try_from(name.to_string()) {
+                    Ok(name) => name,
+                    Err(_) if !verify => own()?,
+                    Err(_) => {
+                        let why = format!("`{name}` is not a name that TLS can verify");
+                        return Err(ConfigError::new("upstream_host", why));
+                    }
+                },
+            };
+            Ok(TargetTls { config: Arc::clone(config), name, verify })
         };
         Ok(Target {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -143,9 +169,42 @@ impl Live {
             port: key.port,
             scheme: key.scheme,
             keep_alive: key.keep_alive,
-            tls: tls.map(name).transpose()?,
+            tls: tls.map(named).transpose()?,
             authority: HeaderValue::from_str(&authority).map_err(|_| bad("host"))?,
             label: format!("{host}:{}", key.port).into(),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// `target` under the name that a request has for it, with connections and TLS sessions of its own. Its certificate
+    /// is one for the target's own name as before; for `name` as well where the configuration says that name: no client
+    /// decides whose certificate is good enough. `None`: TLS does not know such a name.
+    pub(super) fn greeted(&self, target: &Target, name: &str, configured: bool) -> Option<Target> {
+        let tls = target.tls.as_ref()?;
+        let name = ServerName::try_from(name.to_owned()).ok()?;
+        if !matches!(name, ServerName::DnsName(_)) {
+            return None;
+        }
+        let mut config = (*tls.config).clone();
+        config.resumption = Resumption::in_memory_sessions(8);
+        if tls.verify {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(self.roots(), provider).build().ok()?;
+            let names = std::iter::once(tls.name.clone()).chain(configured.then(|| name.clone())).collect();
+            config.dangerous().set_certificate_verifier(Arc::new(AnyOf { verifier, names }));
+        }
+        Some(Target {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            host: target.host.clone(),
+            address: target.address,
+            port: target.port,
+            scheme: target.scheme,
+            keep_alive: target.keep_alive,
+            tls: Some(TargetTls { config: Arc::new(config), name, verify: tls.verify }),
+            authority: target.authority.clone(),
+            label: target.label.clone(),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -212,6 +271,57 @@ impl Live {
             Arc::new(roots)
         };
         Arc::clone(self.roots.get_or_init(load))
+    }
+}
+
+/// Takes certificates for any of these names, whatever name was sent.
+#[derive(Debug)]
+struct AnyOf {
+    verifier: Arc<WebPkiServerVerifier>,
+    names: Vec<ServerName<'static>>,
+}
+
+impl ServerCertVerifier for AnyOf {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verify =
+            |name| self.verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
+        let mut last = Err(rustls::Error::UnsupportedNameType);
+        for name in &self.names {
+            last = verify(name);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }
 

@@ -2,7 +2,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,6 +17,10 @@ use super::{
 };
 use crate::error::Failure;
 
+/// Names by which one core knows one target at a time. Where clients choose them, the one that was asked for least
+/// recently gives way, and its connections with it.
+const MAX_NAMES: usize = 64;
+
 /// The connections of one core. They are never shared with another: a socket stays with the reactor that reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct Pools(Rc<Inner>);
@@ -30,6 +34,23 @@ struct Inner {
     /// By target id; the last one used is the first one taken, so that spare ones grow old and go.
     idle: RefCell<HashMap<u64, Vec<Connection>, RandomState>>,
     multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
+    /// TLS targets under other names than their own, by the target's id.
+    named: RefCell<HashMap<u64, Named, RandomState>>,
+}
+
+/// A target under other names than its own.
+#[derive(Debug)]
+struct Named {
+    target: Weak<Target>,
+    /// The last one asked for goes first.
+    names: Vec<Greeted>,
+}
+
+#[derive(Debug)]
+struct Greeted {
+    name: Box<str>,
+    configured: bool,
+    target: Arc<Target>,
 }
 
 impl Pools {
@@ -41,7 +62,46 @@ impl Pools {
             swept: Cell::new(Instant::now()),
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
+            named: RefCell::default(),
         }))
+    }
+
+    /// `target` under the name, in lower case, that is sent to it as its host; `configured` says that the name is one of
+    /// the configuration's. `None`: there is no difference.
+    pub(crate) fn greeted(&self, target: &Arc<Target>, name: &str, configured: bool) -> Option<Arc<Target>> {
+        let own = target.tls.as_ref().map(|tls| tls.name.to_str());
+        if own.is_some_and(|own| own.eq_ignore_ascii_case(name)) {
+            return None;
+        }
+        let mut all = self.0.named.borrow_mut();
+        let known = all.get_mut(&target.id).and_then(|known| {
+            let is_it = |known: &Greeted| known.configured == configured && &*known.name == name;
+            let place = known.names.iter().position(is_it)?;
+            known.names.get_mut(..=place)?.rotate_right(1);
+            known.names.first()
+        });
+        if let Some(known) = known {
+            return Some(Arc::clone(&known.target));
+        }
+        let greeted = Arc::new(self.0.live.greeted(target, name, configured)?);
+        let names = &mut all
+            .entry(target.id)
+            .or_insert_with(|| Named { target: Arc::downgrade(target), names: Vec::new() })
+            .names;
+        if names.len() >= MAX_NAMES
+            && let Some(oldest) = names.pop()
+        {
+            self.retire(&oldest.target);
+        }
+        names.insert(0, Greeted { name: name.into(), configured, target: Arc::clone(&greeted) });
+        Some(greeted)
+    }
+
+    /// Closes what is idle of a target that nobody will ask for, and what becomes idle.
+    fn retire(&self, target: &Target) {
+        target.retired.store(true, Ordering::Relaxed);
+        self.0.idle.borrow_mut().remove(&target.id);
+        self.0.multiplexed.borrow_mut().remove(&target.id);
     }
 
     /// An idle connection that its target has not closed. Those that grew old were swept out.
@@ -80,6 +140,9 @@ impl Pools {
         }
         let stream = self.open(target, limit).await?;
         let connection = Multiplexed::start(stream, target).await?;
+        if target.retired.load(Ordering::Relaxed) {
+            return Ok(connection);
+        }
         let mut multiplexed = self.0.multiplexed.borrow_mut();
         let kept = multiplexed.entry(target.id).or_default();
         kept.retain(|connection| !connection.is_closed());
@@ -96,6 +159,9 @@ impl Pools {
     pub(super) fn keep(&self, mut connection: Connection) {
         connection.idle_since = self.0.swept.get();
         let target = &connection.target.target;
+        if target.retired.load(Ordering::Relaxed) {
+            return;
+        }
         let most = target.keep_alive.size.div_ceil(self.0.cores);
         let mut idle = self.0.idle.borrow_mut();
         let kept = idle.entry(target.id).or_default();
@@ -119,6 +185,7 @@ impl Pools {
             kept.retain(|connection| !connection.is_closed() && !connection.is_stale(now));
             !kept.is_empty()
         });
+        self.0.named.borrow_mut().retain(|_, named| named.target.strong_count() > 0);
     }
 
     /// Closes everything idle.

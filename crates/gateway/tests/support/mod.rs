@@ -19,7 +19,7 @@ use gateway::{
     consumer::Consumers,
     engine::{self, EngineConfig, Limits, ListenerSpec, Running},
     error::ErrorBody,
-    route::{Backend, Matcher, PathPattern, Plan, Route},
+    route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
     snapshot::{Contribution, Publisher, Routes},
     upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
 };
@@ -37,8 +37,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn start(limits: Limits) -> Self {
+        Self::trusting(limits, "")
+    }
+
+    /// With these authorities (PEM) beside the system's.
+    pub(crate) fn trusting(limits: Limits, roots: &str) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let live = Arc::new(Live::new("", Vec::new()).unwrap());
+        let live = Arc::new(Live::new(roots, Vec::new()).unwrap());
         let publisher = Arc::new(Publisher::new((ERRORS, "404 Route Not Found")));
         let config = EngineConfig {
             workers: 1,
@@ -73,9 +78,14 @@ impl Gate {
         self.publish(vec![route(plan, backend)], Arc::default(), Plan::default());
     }
 
+    /// What `spec` says.
+    pub(crate) fn upstream(&self, spec: UpstreamSpec) -> Backend {
+        Backend::Upstream(Upstream::compile(spec, &self.live).unwrap())
+    }
+
     /// These targets.
     pub(crate) fn backend(&self, scheme: Scheme, targets: &[SocketAddr], timeouts: Timeouts) -> Backend {
-        let spec = UpstreamSpec {
+        self.upstream(UpstreamSpec {
             id: "u".into(),
             scheme,
             nodes: targets
@@ -94,8 +104,7 @@ impl Gate {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy { verify: false, client: None },
             failure_header: Some(HeaderName::from_static("x-upstream-status")),
-        };
-        Backend::Upstream(Upstream::compile(spec, &self.live).unwrap())
+        })
     }
 
     /// Replaces everything.
@@ -131,12 +140,18 @@ impl Gate {
 
 /// A route for every path.
 pub(crate) fn route(plan: Arc<Plan>, backend: Backend) -> Arc<Route> {
+    route_for(&[], plan, backend)
+}
+
+/// The same for these hosts alone.
+pub(crate) fn route_for(hosts: &[&str], plan: Arc<Plan>, backend: Backend) -> Arc<Route> {
+    let hosts = hosts.iter().map(|host| HostPattern::parse(host).unwrap()).collect();
     Arc::new(Route {
         id: "r".into(),
         name: None,
         dialect: DIALECT,
         service_id: None,
-        matcher: Matcher { paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
+        matcher: Matcher { hosts, paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
         plan,
         backend,
         timeouts: None,
