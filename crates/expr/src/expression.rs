@@ -14,8 +14,18 @@ use crate::{
 pub struct Expression(pub(crate) Node);
 
 impl Expression {
-    /// Compiles `vars`. An empty list holds for every request.
+    /// Compiles `vars` for requests on their way. An empty list holds for every request.
     pub fn compile(vars: &Value) -> Result<Self, ExprError> {
+        compile::compile(vars, Variable::parse_under_way).map(Self)
+    }
+
+    /// The same for requests whose route is looked for.
+    pub fn compile_for_routes(vars: &Value) -> Result<Self, ExprError> {
+        compile::compile(vars, Variable::parse_at_arrival).map(Self)
+    }
+
+    /// The same for exchanges that have ended.
+    pub fn compile_for_logs(vars: &Value) -> Result<Self, ExprError> {
         compile::compile(vars, Variable::parse).map(Self)
     }
 

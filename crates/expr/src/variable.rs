@@ -90,6 +90,9 @@ pub enum VariableError {
     /// Nobody knows it.
     #[error("unknown variable `{0}`")]
     Unknown(String),
+    /// It is known when request and answer have ended, and asked for before.
+    #[error("variable `{0}` is known only when the exchange has ended: it is for logs")]
+    TooEarly(String),
     /// `arg_`, `http_` or `cookie_` is followed by nothing, by too much, or by what such a name cannot hold.
     #[error("variable `{0}` does not name an argument, header or cookie")]
     BadName(String),
@@ -150,12 +153,32 @@ impl Variable {
         })
     }
 
-    /// Reads a name where the answer may be asked about, too.
-    pub fn parse_with_answers(name: &str) -> Result<Self, VariableError> {
+    /// Reads a name where a request's route is looked for: the time is known then.
+    pub(crate) fn parse_at_arrival(name: &str) -> Result<Self, VariableError> {
+        match Self::parse(name)? {
+            Self::Exchange(ExchangeVariable::TimeIso8601 | ExchangeVariable::Msec) => Self::parse(name),
+            other => other.unless_too_early(name),
+        }
+    }
+
+    /// Reads a name where a request is on its way.
+    pub(crate) fn parse_under_way(name: &str) -> Result<Self, VariableError> {
+        Self::parse(name)?.unless_too_early(name)
+    }
+
+    /// The same where the answer may be asked about, too.
+    pub(crate) fn parse_with_answers(name: &str) -> Result<Self, VariableError> {
         match name {
             "status" => Ok(Self::Status),
             "upstream_status" => Ok(Self::UpstreamStatus),
-            other => Self::parse(other),
+            other => Self::parse_under_way(other),
+        }
+    }
+
+    fn unless_too_early(self, name: &str) -> Result<Self, VariableError> {
+        match self {
+            Self::Exchange(_) => Err(VariableError::TooEarly(shortened(name))),
+            known => Ok(known),
         }
     }
 
@@ -216,6 +239,23 @@ mod tests {
             assert_eq!(Variable::parse(name), Err(VariableError::Unsupported(name.into())));
         }
         assert_eq!(Variable::parse("nonsense"), Err(VariableError::Unknown("nonsense".into())));
+    }
+
+    #[test]
+    fn what_only_the_end_of_an_exchange_tells_is_for_logs() {
+        for name in
+            ["request_time", "upstream_response_time", "bytes_sent", "body_bytes_sent", "request_length"]
+        {
+            assert!(Variable::parse(name).is_ok());
+            for parse in [Variable::parse_at_arrival, Variable::parse_under_way, Variable::parse_with_answers]
+            {
+                assert_eq!(parse(name), Err(VariableError::TooEarly(name.into())));
+            }
+        }
+        for name in ["time_iso8601", "msec"] {
+            assert_eq!(Variable::parse_at_arrival(name), Variable::parse(name));
+            assert_eq!(Variable::parse_under_way(name), Err(VariableError::TooEarly(name.into())));
+        }
     }
 
     #[test]

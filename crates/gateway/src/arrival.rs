@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use base::{Clock, UnixMillis};
 use expr::{ExchangeVariable, Variable, Variables};
 use http::{HeaderMap, StatusCode, Version};
 use percent_encoding::percent_decode_str;
@@ -17,6 +18,8 @@ use crate::{
 pub(crate) struct Arrival<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) peer: &'a Peer,
+    /// Asked by conditions on the time alone.
+    pub(crate) clock: &'a Clock,
 }
 
 impl Arrival<'_> {
@@ -24,10 +27,26 @@ impl Arrival<'_> {
     pub(crate) fn satisfies(&self, route: &Arc<Route>) -> bool {
         let matcher = &route.matcher;
         let seen = Seen { head: self.head, peer: self.peer, route, consumer: None, answer: None };
+        let seen = Arriving { seen, clock: self.clock };
         (matcher.methods.is_empty() || matcher.methods.contains(&self.head.method))
             && (matcher.remotes.is_empty()
                 || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
             && matcher.vars.as_ref().is_none_or(|vars| vars.matches(&seen))
+    }
+}
+
+/// A request as the conditions of routes see it.
+struct Arriving<'a> {
+    seen: Seen<'a>,
+    clock: &'a Clock,
+}
+
+impl Variables for Arriving<'_> {
+    fn value(&self, name: &Variable) -> Option<Cow<'_, str>> {
+        match name {
+            Variable::Exchange(measure) => moment(self.clock.now(), *measure).map(Cow::Owned),
+            other => self.seen.value(other),
+        }
     }
 }
 
@@ -117,15 +136,20 @@ impl Variables for Ended<'_> {
 fn measured(exchange: &Exchange<'_>, measure: ExchangeVariable) -> Option<String> {
     let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
     Some(match measure {
+        ExchangeVariable::TimeIso8601 | ExchangeVariable::Msec => return moment(exchange.at, measure),
         ExchangeVariable::RequestTime => seconds(exchange.took),
         ExchangeVariable::UpstreamResponseTime => seconds(exchange.upstream_took?),
         ExchangeVariable::BodyBytesSent => exchange.sent.to_string(),
         ExchangeVariable::RequestLength => exchange.received.to_string(),
-        ExchangeVariable::TimeIso8601 => iso8601(exchange.at.secs()),
-        ExchangeVariable::Msec => {
-            format!("{}.{:03}", exchange.at.secs(), exchange.at.0.rem_euclid(1000))
-        }
     })
+}
+
+fn moment(at: UnixMillis, measure: ExchangeVariable) -> Option<String> {
+    match measure {
+        ExchangeVariable::TimeIso8601 => Some(iso8601(at.secs())),
+        ExchangeVariable::Msec => Some(format!("{}.{:03}", at.secs(), at.0.rem_euclid(1000))),
+        _ => None,
+    }
 }
 
 /// A moment in UTC, as nginx writes it.

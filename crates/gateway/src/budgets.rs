@@ -3,7 +3,9 @@
 use std::{hint::black_box, net::SocketAddr, sync::Arc};
 
 use allocations::Counting;
+use base::Clock;
 use budgets::{Block, check};
+
 use http::{HeaderName, HeaderValue, Request, StatusCode, request::Parts};
 
 use crate::{
@@ -92,10 +94,10 @@ fn among(number: usize) -> Box<dyn FnMut()> {
     (0..number).for_each(|number| routes.insert(0, route(number)));
     let mut router = Router::default();
     router.replace(&routes, &Routes::default());
-    let connection = connection();
+    let (connection, clock) = (connection(), Clock::system());
     let head = admit(&mut parts(&format!("/api/{}/things/7", number - 1)), &connection, 100).unwrap();
     Box::new(move || {
-        let found = router.find(&Arrival { head: &head, peer: &connection.peer });
+        let found = router.find(&Arrival { head: &head, peer: &connection.peer, clock: &clock });
         assert!(black_box(found).is_some());
     })
 }

@@ -89,7 +89,8 @@ pub(crate) async fn serve(
                 ran: &mut ran,
                 body: &mut client.body,
             };
-            match snapshot.router.find(&Arrival { head: chain.head, peer }) {
+            let clock = &core.settings.clock;
+            match snapshot.router.find(&Arrival { head: chain.head, peer, clock }) {
                 None => {
                     let (errors, text) = snapshot.not_found;
                     match chain.run_nowhere(&snapshot.parts).await {

@@ -197,7 +197,7 @@ fn matcher(route: &Value, service: Option<&Value>) -> Result<Matcher, ConfigErro
     let method = |name: &str| {
         Method::from_bytes(name.as_bytes()).map_err(|_| ConfigError::new("methods", "not a method"))
     };
-    let vars = route.get("vars").map(expr::Expression::compile).transpose();
+    let vars = route.get("vars").map(expr::Expression::compile_for_routes).transpose();
     Ok(Matcher {
         hosts: hosts.into_iter().map(HostPattern::parse).collect::<Result<_, _>>()?,
         paths: paths.into_iter().map(PathPattern::parse).collect(),

@@ -42,7 +42,7 @@ impl DialectPlugin for FileLogger {
 
     fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         let condition = conf.get("match").map(|lists| {
-            let lists = lists.as_array().into_iter().flatten().map(Expression::compile);
+            let lists = lists.as_array().into_iter().flatten().map(Expression::compile_for_logs);
             let lists = lists.collect::<Result<Vec<_>, _>>();
             lists.map_err(|error| ConfigError::new("match", error.to_string()))
         });

@@ -97,7 +97,7 @@ pub(super) fn check_before_schema(value: &Value) -> Result<(), String> {
 
 /// And these after the plugins.
 pub(super) fn check_after_plugins(value: &Value) -> Result<(), String> {
-    match value.get("vars").map(expr::Expression::compile) {
+    match value.get("vars").map(expr::Expression::compile_for_routes) {
         Some(Err(error)) => Err(format!("failed to validate the 'vars' expression: {error}")),
         _ => Ok(()),
     }
