@@ -11,32 +11,46 @@ use crate::{
 
 /// A compiled condition. Evaluation is linear in the length of the values it looks at and allocates nothing itself.
 #[derive(Debug, Clone)]
-pub struct Expression(pub(crate) Node);
+pub struct Expression {
+    node: Node,
+    reads_body: bool,
+}
+
+impl From<Node> for Expression {
+    fn from(node: Node) -> Self {
+        Self { reads_body: node.reads_body(), node }
+    }
+}
 
 impl Expression {
     /// Compiles `vars` for requests on their way. An empty list holds for every request.
     pub fn compile(vars: &Value) -> Result<Self, ExprError> {
-        compile::compile(vars, Variable::parse_under_way).map(Self)
+        compile::compile(vars, Variable::parse_under_way).map(Self::from)
     }
 
     /// The same for requests whose route is looked for.
     pub fn compile_for_routes(vars: &Value) -> Result<Self, ExprError> {
-        compile::compile(vars, Variable::parse_at_arrival).map(Self)
+        compile::compile(vars, Variable::parse_at_arrival).map(Self::from)
     }
 
     /// The same for exchanges that have ended.
     pub fn compile_for_logs(vars: &Value) -> Result<Self, ExprError> {
-        compile::compile(vars, Variable::parse).map(Self)
+        compile::compile(vars, Variable::parse).map(Self::from)
     }
 
     /// The same where the answer may be asked about, too: until there is one, its variables are missing.
     pub fn compile_with_answers(vars: &Value) -> Result<Self, ExprError> {
-        compile::compile(vars, Variable::parse_with_answers).map(Self)
+        compile::compile(vars, Variable::parse_with_answers).map(Self::from)
     }
 
     /// Whether the condition holds for `request`.
     pub fn matches(&self, request: &dyn Variables) -> bool {
-        self.0.holds(request)
+        self.node.holds(request)
+    }
+
+    /// Whether it asks for a part of the request's body.
+    pub const fn reads_body(&self) -> bool {
+        self.reads_body
     }
 }
 
@@ -49,6 +63,14 @@ pub(crate) enum Node {
 }
 
 impl Node {
+    fn reads_body(&self) -> bool {
+        match self {
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().any(Self::reads_body),
+            Self::Not(node) => node.reads_body(),
+            Self::Test(variable, _) => matches!(variable, Variable::PostArg(_) | Variable::PostPath(_)),
+        }
+    }
+
     fn holds(&self, request: &dyn Variables) -> bool {
         match self {
             Self::All(nodes) => nodes.iter().all(|node| node.holds(request)),

@@ -54,6 +54,10 @@ pub enum Variable {
     SentHeader(Box<str>),
     /// `upstream_addr`: the target that answered.
     UpstreamAddr,
+    /// `post_arg_NAME`: the first field of this exact name in a body of `application/x-www-form-urlencoded`.
+    PostArg(Box<str>),
+    /// `post_arg.PATH`: what a body of form fields, JSON or multipart has at this path of names.
+    PostPath(Box<[Box<str>]>),
     /// What is known when request and answer have ended.
     Exchange(ExchangeVariable),
 }
@@ -93,8 +97,8 @@ pub enum VariableError {
     /// It is known when request and answer have ended, and asked for before.
     #[error("variable `{0}` is known only when the exchange has ended: it is for logs")]
     TooEarly(String),
-    /// `arg_`, `http_` or `cookie_` is followed by nothing, by too much, or by what such a name cannot hold.
-    #[error("variable `{0}` does not name an argument, header or cookie")]
+    /// `arg_`, `http_` or another beginning is followed by nothing, by too much, or by what such a name cannot hold.
+    #[error("variable `{0}` does not name an argument, header, cookie or field")]
     BadName(String),
 }
 
@@ -153,8 +157,20 @@ impl Variable {
         })
     }
 
-    /// Reads a name where a request's route is looked for: the time is known then.
+    /// Reads a name where a request's route is looked for: the time is known then, and the body can be read.
     pub(crate) fn parse_at_arrival(name: &str) -> Result<Self, VariableError> {
+        if let Some(field) = name.strip_prefix("post_arg_") {
+            let fits = !field.is_empty() && field.len() <= NAME_BYTES;
+            return if fits { Ok(Self::PostArg(field.into())) } else { Err(bad_name(name)) };
+        }
+        if let Some(path) = name.strip_prefix("post_arg.") {
+            if path.contains(['[', ']', '*']) || path.contains("..") {
+                return Err(VariableError::Unsupported(shortened(name)));
+            }
+            let fits = path.len() <= NAME_BYTES && path.split('.').all(|part| !part.is_empty());
+            let parts = || path.split('.').map(Box::from).collect();
+            return if fits { Ok(Self::PostPath(parts())) } else { Err(bad_name(name)) };
+        }
         match Self::parse(name)? {
             Self::Exchange(ExchangeVariable::TimeIso8601 | ExchangeVariable::Msec) => Self::parse(name),
             other => other.unless_too_early(name),
@@ -183,7 +199,7 @@ impl Variable {
     }
 
     fn parse_prefixed(name: &str) -> Result<Self, VariableError> {
-        let bad = || VariableError::BadName(shortened(name));
+        let bad = || bad_name(name);
         let fits = |rest: &str| !rest.is_empty() && rest.len() <= NAME_BYTES;
         if let Some(argument) = name.strip_prefix("arg_") {
             return if fits(argument) { Ok(Self::Arg(argument.into())) } else { Err(bad()) };
@@ -208,6 +224,10 @@ impl Variable {
         }
         Err(VariableError::Unknown(shortened(name)))
     }
+}
+
+fn bad_name(name: &str) -> VariableError {
+    VariableError::BadName(shortened(name))
 }
 
 /// RFC 9110 section 5.6.2.
@@ -255,6 +275,19 @@ mod tests {
         for name in ["time_iso8601", "msec"] {
             assert_eq!(Variable::parse_at_arrival(name), Variable::parse(name));
             assert_eq!(Variable::parse_under_way(name), Err(VariableError::TooEarly(name.into())));
+        }
+    }
+
+    #[test]
+    fn fields_of_the_body_are_named_where_a_route_is_looked_for() {
+        let parse = Variable::parse_at_arrival;
+        assert_eq!(parse("post_arg_a.b"), Ok(Variable::PostArg("a.b".into())));
+        assert_eq!(parse("post_arg.a.b"), Ok(Variable::PostPath(["a".into(), "b".into()].into())));
+        for name in ["post_arg.a[0]", "post_arg.a[*].b", "post_arg..b", "post_args", "graphql_name"] {
+            assert_eq!(parse(name), Err(VariableError::Unsupported(name.into())));
+        }
+        for name in ["post_arg_", "post_arg.", "post_arg.a."] {
+            assert_eq!(parse(name), Err(VariableError::BadName(name.into())));
         }
     }
 

@@ -1,6 +1,6 @@
 //! A request while its route is looked for: the conditions a route can put on it.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 
 use base::{Clock, UnixMillis};
 use expr::{ExchangeVariable, Variable, Variables};
@@ -10,6 +10,7 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 
 use crate::{
     consumer::Consumer,
+    fields::Fields,
     plugin::{Exchange, Peer, RequestHead},
     route::Route,
 };
@@ -19,19 +20,44 @@ pub(crate) struct Arrival<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) peer: &'a Peer,
     /// Asked by conditions on the time alone.
-    pub(crate) clock: &'a Clock,
+    clock: &'a Clock,
+    /// What its body says; `None`: nobody has read it.
+    fields: Option<&'a Fields>,
+    /// Whether a route did not take it because nobody has read its body.
+    asks_for_body: Cell<bool>,
 }
 
-impl Arrival<'_> {
+impl<'a> Arrival<'a> {
+    /// A request whose body nobody has read.
+    pub(crate) const fn new(head: &'a RequestHead, peer: &'a Peer, clock: &'a Clock) -> Self {
+        Self { head, peer, clock, fields: None, asks_for_body: Cell::new(false) }
+    }
+
+    /// The same with what its body says.
+    pub(crate) const fn with_fields(self, fields: &'a Fields) -> Self {
+        Self { fields: Some(fields), ..self }
+    }
+
+    /// Whether the route depends on the body.
+    pub(crate) const fn asks_for_body(&self) -> bool {
+        self.asks_for_body.get()
+    }
+
     /// Whether the conditions of `route` beside host and path hold.
     pub(crate) fn satisfies(&self, route: &Arc<Route>) -> bool {
         let matcher = &route.matcher;
         let seen = Seen { head: self.head, peer: self.peer, route, consumer: None, answer: None };
-        let seen = Arriving { seen, clock: self.clock };
+        let seen = Arriving { seen, clock: self.clock, fields: self.fields };
         (matcher.methods.is_empty() || matcher.methods.contains(&self.head.method))
             && (matcher.remotes.is_empty()
                 || matcher.remotes.iter().any(|network| network.contains(&self.peer.ip)))
-            && matcher.vars.as_ref().is_none_or(|vars| vars.matches(&seen))
+            && matcher.vars.as_ref().is_none_or(|vars| {
+                if vars.reads_body() && self.fields.is_none() {
+                    self.asks_for_body.set(true);
+                    return false;
+                }
+                vars.matches(&seen)
+            })
     }
 }
 
@@ -39,12 +65,14 @@ impl Arrival<'_> {
 struct Arriving<'a> {
     seen: Seen<'a>,
     clock: &'a Clock,
+    fields: Option<&'a Fields>,
 }
 
 impl Variables for Arriving<'_> {
     fn value(&self, name: &Variable) -> Option<Cow<'_, str>> {
         match name {
             Variable::Exchange(measure) => moment(self.clock.now(), *measure).map(Cow::Owned),
+            Variable::PostArg(_) | Variable::PostPath(_) => self.fields?.value(name),
             other => self.seen.value(other),
         }
     }
@@ -100,7 +128,7 @@ impl Variables for Seen<'_> {
             }
             Variable::SentHeader(name) => joined(self.answer.as_ref()?.headers, name)?,
             Variable::UpstreamAddr => Cow::Borrowed(self.answer.as_ref()?.upstream?),
-            Variable::Exchange(_) => return None,
+            Variable::PostArg(_) | Variable::PostPath(_) | Variable::Exchange(_) => return None,
         })
     }
 }
@@ -169,7 +197,7 @@ const fn protocol(version: Version) -> &'static str {
 }
 
 /// The first argument of this name, decoded as HTML forms are encoded.
-fn argument<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn argument<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))

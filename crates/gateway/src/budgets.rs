@@ -5,7 +5,6 @@ use std::{hint::black_box, net::SocketAddr, sync::Arc};
 use allocations::Counting;
 use base::Clock;
 use budgets::{Block, check};
-
 use http::{HeaderName, HeaderValue, Request, StatusCode, request::Parts};
 
 use crate::{
@@ -97,7 +96,7 @@ fn among(number: usize) -> Box<dyn FnMut()> {
     let (connection, clock) = (connection(), Clock::system());
     let head = admit(&mut parts(&format!("/api/{}/things/7", number - 1)), &connection, 100).unwrap();
     Box::new(move || {
-        let found = router.find(&Arrival { head: &head, peer: &connection.peer, clock: &clock });
+        let found = router.find(&Arrival::new(&head, &connection.peer, &clock));
         assert!(black_box(found).is_some());
     })
 }

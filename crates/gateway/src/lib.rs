@@ -18,6 +18,7 @@ pub mod consumer;
 mod core;
 pub mod engine;
 pub mod error;
+mod fields;
 mod host;
 mod hygiene;
 mod listener;

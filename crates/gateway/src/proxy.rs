@@ -26,11 +26,13 @@ use crate::{
     client_policy,
     core::Core,
     error::{ErrorBody, Failure},
+    fields::{self, Encoding, Fields},
     host::HostName,
     hygiene,
     listener::ConnectionInfo,
     plugin::{BodyChange, Peer, Reply, RequestHead},
     route::{Backend, Route},
+    snapshot::Snapshot,
     tunnel,
     upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
 };
@@ -81,6 +83,7 @@ pub(crate) async fn serve(
                 log.target = head.target.clone();
             }
             let mut client = Client { core: &core, connection: &connection, peer, body, on_upgrade };
+            let found = find_route(&core, &snapshot, (head, peer), &mut client.body).await;
             let chain = Chain {
                 core: &core,
                 head: &mut *head,
@@ -89,16 +92,16 @@ pub(crate) async fn serve(
                 ran: &mut ran,
                 body: &mut client.body,
             };
-            let clock = &core.settings.clock;
-            match snapshot.router.find(&Arrival { head: chain.head, peer, clock }) {
-                None => {
+            match found {
+                Err(failure) => outcome.fail(&failure, snapshot.not_found.0, head),
+                Ok(None) => {
                     let (errors, text) = snapshot.not_found;
                     match chain.run_nowhere(&snapshot.parts).await {
                         Some(end) => client.end(end, errors, head, &mut outcome).await,
                         None => outcome.reply(errors.reply(StatusCode::NOT_FOUND, text, false)),
                     }
                 }
-                Some(found) => {
+                Ok(Some(found)) => {
                     route = Some(found);
                     let end = chain.run(found, snapshot.part(found)).await;
                     outcome.traced = core.log.is_on() || ran.is_watched(found);
@@ -118,6 +121,30 @@ pub(crate) async fn serve(
         show_answer(&core, route, (peer, head), &mut outcome, &mut ran).await;
     }
     finish(core, route, peer, outcome, ran, log, began)
+}
+
+/// The route of a request. Its body is read before where a route of its host and path depends on it.
+async fn find_route<'a>(
+    core: &Core,
+    snapshot: &'a Snapshot,
+    (head, peer): (&RequestHead, &Peer),
+    body: &mut Option<ClientBody>,
+) -> Result<Option<&'a Arc<Route>>, Failure> {
+    let arrival = Arrival::new(head, peer, &core.settings.clock);
+    let found = snapshot.router.find(&arrival);
+    if !arrival.asks_for_body() {
+        return Ok(found);
+    }
+    let fields = match Encoding::of(&head.headers).zip(body.as_mut()) {
+        None => Fields::None,
+        Some((encoding, body)) => {
+            let limits = &core.settings.limits;
+            let most = limits.body_bytes.min(fields::MAX_BODY);
+            // Boxed, because hardly any request takes this way and every request's future would have room for it.
+            encoding.read(&Box::pin(body.whole(most, limits.body)).await?)
+        }
+    };
+    Ok(snapshot.router.find(&arrival.with_fields(&fields)))
 }
 
 /// What the request came to.

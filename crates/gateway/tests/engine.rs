@@ -12,8 +12,13 @@ use std::{
     time::Duration,
 };
 
-use gateway::{engine::Limits, upstream::Timeouts};
-use support::{Gate, OK, Target, read_head, read_to_end, read_until};
+use gateway::{
+    engine::Limits,
+    route::Plan,
+    upstream::{Scheme, Timeouts},
+};
+use serde_json::json;
+use support::{Gate, OK, Target, read_head, read_to_end, read_until, route};
 
 #[test]
 fn a_request_reaches_the_target_and_its_answer_the_client() {
@@ -290,4 +295,78 @@ fn a_status_that_nobody_registered_has_no_reason() {
     gate.route_to(&[target.address], Timeouts::default());
     let answer = gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 999 \r\n") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
+
+#[test]
+fn a_route_that_depends_on_the_body_has_it_read_and_no_other_has() {
+    let gate = Gate::start(Limits::default());
+    let target = |name: &'static str| {
+        Target::new(move |_, stream, tell| {
+            while let Some(head) = read_head(stream) {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let mut body = vec![0; length.unwrap_or("0").parse().unwrap()];
+                if name == "late" {
+                    tell(head);
+                }
+                stream.read_exact(&mut body).unwrap();
+                tell(format!("{name}: {}", String::from_utf8(body).unwrap()));
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        })
+    };
+    let (chosen, other, late) = (target("chosen"), target("other"), target("late"));
+    let of = |id: &str, path: &str, priority, vars, target: &Target| {
+        let backend = gate.backend(Scheme::Http, &[target.address], Timeouts::default());
+        let mut made = std::sync::Arc::into_inner(route(std::sync::Arc::default(), backend)).unwrap();
+        made.id = id.into();
+        made.matcher.paths = vec![gateway::route::PathPattern::parse(path)];
+        made.matcher.priority = priority;
+        made.matcher.vars = Some(expr::Expression::compile_for_routes(&vars).unwrap());
+        std::sync::Arc::new(made)
+    };
+    let routes = vec![
+        of(
+            "chosen",
+            "/*",
+            2,
+            json!(["OR", ["post_arg_a", "==", "1"], ["post_arg.model.name", "~~", "^gpt"]]),
+            &chosen,
+        ),
+        of("other", "/*", 1, json!([]), &other),
+        of("late", "/late", 1, json!([]), &late),
+    ];
+    gate.publish(routes, std::sync::Arc::default(), Plan::default());
+    let post = |path: &str, kind: &str, body: &str| {
+        let length = body.len();
+        gate.ask(&format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ))
+    };
+    let form = "application/x-www-form-urlencoded";
+    for (kind, body, takes) in [
+        (form, "b=2&a=1", &chosen),
+        (form, "a=2", &other),
+        ("text/plain", "a=1", &other),
+        ("application/json", r#"{"model":{"name":"gpt-9"}}"#, &chosen),
+        ("application/json", r#"{"model":{"name":"other"}}"#, &other),
+        ("application/json", "not json", &other),
+    ] {
+        assert!(post("/", kind, body).contains("200 OK"), "{body}");
+        assert!(takes.next().ends_with(body), "{body}");
+    }
+    assert!(gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("200 OK"));
+    assert_eq!(other.next(), "other: ");
+    let long = format!("a=1&b={}", "x".repeat(1 << 20));
+    assert!(post("/", form, &long).starts_with("HTTP/1.1 413"));
+    // What is no form has no limit of this kind, and a path that no such route has is not waited for.
+    assert!(post("/", "text/plain", &long).contains("200 OK"));
+    assert!(other.next().ends_with(&long));
+    let mut client = gate.connect();
+    client
+        .write_all(format!("POST /late HTTP/1.1\r\nhost: a\r\ncontent-type: {form}\r\ncontent-length: 3\r\nconnection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    assert!(late.next().starts_with("POST /late "));
+    client.write_all(b"a=1").unwrap();
+    assert_eq!(late.next(), "late: a=1");
+    assert!(chosen.seen.try_recv().is_err());
 }
