@@ -47,6 +47,7 @@ async fn h06_t23_bodies_and_trailers_cross_from_http2_to_http1() {
     assert_eq!(answer.status, 200);
     let seen = site.upstream.seen().pop().unwrap();
     assert_eq!(seen.message.body.len(), 100_000);
+    assert_eq!(seen.message.trailers, [("x-checksum".to_owned(), "abc".to_owned())]);
     assert!(!String::from_utf8_lossy(&seen.raw).contains("evil"), "h06: a trailer became identity");
 }
 
