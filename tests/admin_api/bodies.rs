@@ -208,7 +208,9 @@ async fn a12_conditions_run_in_linear_time_or_are_refused() {
         ("unclosed", json!([["uri", "~~", "("]]), "unclosed"),
         ("deep", deep, "deep"),
         ("unknown variable", json!([["nonsense", "==", "1"]]), "nonsense"),
-        ("unsupported variable", json!([["post_arg_a", "==", "1"]]), "post_arg_a"),
+        ("unsupported variable", json!([["uri_param_a", "==", "1"]]), "uri_param_a"),
+        ("unsupported path", json!([["post_arg.a[0]", "==", "1"]]), "post_arg.a[0]"),
+        ("known too late", json!([["request_time", ">", 1]]), "request_time"),
         ("unknown operator", json!([["uri", "=~", "1"]]), "=~"),
     ] {
         let mut body = route();
