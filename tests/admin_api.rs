@@ -30,5 +30,7 @@ mod control;
 mod managers;
 #[path = "admin_api/references.rs"]
 mod references;
+#[path = "admin_api/wording.rs"]
+mod wording;
 #[path = "admin_api/writes.rs"]
 mod writes;

@@ -15,7 +15,7 @@ use crate::{
     patch,
     plugins::Registry,
     resources::{Kind, Reader, Sealer, id_text, is_id, is_username, refuse_times},
-    schema::excerpt,
+    schema::{NONE_FITS, excerpt},
     serving::Serving,
 };
 
@@ -158,10 +158,8 @@ impl Context<'_> {
             return Err(Answer::refuse(format!("wrong {word} id")));
         }
         if !is_id(&id) {
-            let why = "object matches none of the required: failed to match pattern \"^[a-zA-Z0-9_.-]+$\"";
             return Err(Answer::refuse(format!(
-                "invalid configuration: property \"id\" validation failed: {why} with \"{}\"",
-                excerpt(&id)
+                "invalid configuration: property \"id\" validation failed: {NONE_FITS}"
             )));
         }
         refuse_times(&value).map_err(Answer::refuse)?;

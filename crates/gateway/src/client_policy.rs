@@ -22,7 +22,7 @@ use crate::{
     error::{ConfigError, Failure},
     listener::ConnectionInfo,
     plugin::{ClientCertificate, RequestHead},
-    tls::Certificates,
+    tls::{Certificates, NO_CERTIFICATE},
 };
 
 /// Bytes of the compiled skip patterns of one policy.
@@ -94,13 +94,13 @@ impl ClientPolicy {
         let mut roots = RootCertStore::empty();
         let mut context = digest::Context::new(&digest::SHA256);
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("not certificates in PEM: {error}"))?;
+            let certificate = certificate.map_err(|_| NO_CERTIFICATE)?;
             context.update(&certificate.len().to_be_bytes());
             context.update(&certificate);
             roots.add(certificate).map_err(|error| error.to_string())?;
         }
         if roots.is_empty() {
-            return Err("there is no certificate in it".to_owned());
+            return Err(NO_CERTIFICATE.to_owned());
         }
         context.update(&depth.to_be_bytes());
         context.update(format!("{demand:?}").as_bytes());
@@ -375,7 +375,7 @@ mod tests {
         let ca = authority().pem();
         let refused =
             |ca: &str, skip: &str| ClientPolicy::compile(ca, 1, &[skip.to_owned()]).unwrap_err().to_string();
-        assert!(refused("", "x").starts_with("client.ca: there is no certificate in it"));
+        assert!(refused("", "x").starts_with("client.ca: not certificates in PEM"));
         assert!(
             refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "x")
                 .contains("client.ca")

@@ -82,7 +82,13 @@ impl Certificate {
         if !versions.tls12 && !versions.tls13 {
             return Err(ConfigError::new("ssl_protocols", "neither TLSv1.2 nor TLSv1.3 is allowed"));
         }
-        let keys = pairs.iter().map(key_pair).collect::<Result<_, _>>()?;
+        let keys = pairs.iter().enumerate().map(|(at, pair)| {
+            key_pair(pair).map_err(|error| match at.checked_sub(1) {
+                Some(further) => ConfigError { path: format!("{}s[{further}]", error.path), ..error },
+                None => error,
+            })
+        });
+        let keys = keys.collect::<Result<_, _>>()?;
         Ok(Self::new(names, keys, versions, clients.map_or(Asked::Nothing, Asked::Certificate)))
     }
 
@@ -99,16 +105,21 @@ impl Certificate {
     }
 }
 
+/// Why a `cert` is refused that holds none.
+pub const NO_CERTIFICATE: &str = "not certificates in PEM";
+/// Why a `key` is refused that is none.
+pub const NO_KEY: &str = "not a private key in PEM";
+
 fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
     let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| ConfigError::new("cert", format!("not certificates in PEM: {error}")))?;
+        .unwrap_or_default();
     if chain.is_empty() {
-        return Err(ConfigError::new("cert", "there is no certificate in it"));
+        return Err(ConfigError::new("cert", NO_CERTIFICATE));
     }
     refuse_version_1(&chain).map_err(|reason| ConfigError::new("cert", reason))?;
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
-        .map_err(|_| ConfigError::new("key", "not a private key in PEM"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|_| ConfigError::new("key", NO_KEY))?;
     let made = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
     made.map(Arc::new).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {

@@ -80,7 +80,9 @@ fn page(query: &Query) -> Result<Option<(usize, usize)>, Answer> {
     let argument = |name| query.get(name).and_then(number);
     let (Some(page), Some(size)) = (argument("page"), argument("page_size")) else { return Ok(None) };
     if !(10.0..=500.0).contains(&size) {
-        return Err(Answer::refuse("page_size must be between 10 and 500"));
+        // APISIX answers with the bare text.
+        let text = json!("page_size must be between 10 and 500");
+        return Err(Answer::new(StatusCode::BAD_REQUEST, text));
     }
     // Saturating: a page beyond the end is empty.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use base::Secret;
 use gateway::{
-    ClientPolicy, KeyPairPem, TlsVersions,
+    ClientPolicy, KeyPairPem, NO_CERTIFICATE, NO_KEY, TlsVersions,
     error::ConfigError,
     snapshot::Certificate,
     upstream::{ClientIdentity, PrivateKeyPem},
@@ -33,11 +33,7 @@ impl Pass<'_> {
         let made = self.compiler.certificates.find_or(content, || {
             Certificate::compile(&names, &pairs(&value), versions, client_policy(&value)?)
         });
-        let made = made.map_err(|error| match error.path.as_str() {
-            // APISIX's text in front.
-            "client.ca" => format!("failed to validate client_cert: {error}"),
-            _ => format!("invalid configuration: {error}"),
-        })?;
+        let made = made.map_err(|error| refusal(&value, &error))?;
         Ok((!is_client).then_some(made))
     }
 
@@ -68,6 +64,38 @@ impl Pass<'_> {
         let text = |member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default();
         let key = PrivateKeyPem(Secret::new(text("key").to_owned()));
         Ok(ClientIdentity { certificate: text("cert").into(), key })
+    }
+}
+
+/// Why an ssl cannot be used, in APISIX's words where it has some: what its OpenSSL says is what its clients compare.
+fn refusal(ssl: &Value, error: &ConfigError) -> String {
+    const NO_PEM: &str = "failed to parse cert: PEM_read_bio_X509_AUX() failed";
+    let (member, at) = match error.path.strip_suffix(']').and_then(|path| path.split_once("s[")) {
+        Some((member, at)) => (member, at.parse::<usize>().ok()),
+        None => (error.path.as_str(), None),
+    };
+    let text = match member {
+        "client.ca" if error.reason == NO_CERTIFICATE => format!("failed to validate client_cert: {NO_PEM}"),
+        "client.ca" => format!("failed to validate client_cert: {error}"),
+        "cert" if error.reason == NO_CERTIFICATE => NO_PEM.to_owned(),
+        "key" if error.reason == NO_KEY => {
+            let key = match at {
+                Some(at) => ssl.get("keys").and_then(|keys| keys.get(at)),
+                None => ssl.get("key"),
+            };
+            // Anything else APISIX takes for a key that it once encrypted itself.
+            match key.and_then(Value::as_str) {
+                Some(key) if key.starts_with("---") => {
+                    "failed to parse key: PEM_read_bio_PrivateKey() failed".to_owned()
+                }
+                _ => "failed to decrypt previous encrypted key".to_owned(),
+            }
+        }
+        _ => return format!("invalid configuration: {error}"),
+    };
+    match at {
+        Some(at) => format!("failed to handle cert-key pair[{}]: {text}", at + 1),
+        None => text,
     }
 }
 

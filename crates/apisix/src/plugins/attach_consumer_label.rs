@@ -26,7 +26,9 @@ pub(crate) fn schema() -> Schema {
     let label = Schema::string().length(2, 256).pattern(r"^\$.*");
     Schema::object().required(
         "headers",
-        Schema::map(label).doc("headers, each with the label it gets the value of: `$role`"),
+        Schema::additional(label)
+            .at_least(1)
+            .doc("headers, each with the label it gets the value of: `$role`"),
     )
 }
 

@@ -46,9 +46,7 @@ pub(crate) fn schema() -> Schema {
         .field("whitelist", names().doc("only these get in, with every method"))
         .field(
             "allowed_by_methods",
-            Schema::array(by_method)
-                .at_least(1)
-                .doc("those who are named here get in with their methods only"),
+            Schema::array(by_method).doc("those who are named here get in with their methods only"),
         )
         .field(
             "rejected_code",

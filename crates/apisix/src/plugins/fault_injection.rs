@@ -41,9 +41,6 @@ impl DialectPlugin for FaultInjection {
     }
 
     fn check_after_schema(&self, conf: &Map<String, Value>) -> Result<(), String> {
-        if conf.is_empty() {
-            return Err("object needs at least 1 properties".to_owned());
-        }
         for part in ["abort", "delay"] {
             if let Some(part) = conf.get(part) {
                 which(part).map_err(|error| error.reason)?;
@@ -113,6 +110,7 @@ pub(crate) fn schema() -> Schema {
         .field("percentage", percentage())
         .field("vars", vars());
     Schema::object()
+        .at_least(1)
         .field("abort", abort.doc("answer requests in place of the upstream"))
         .field("delay", delay.doc("make requests wait first"))
 }

@@ -10,7 +10,10 @@ use super::{
     CompileContext, DialectPlugin,
     conf::{integer, text, texts},
 };
-use crate::{compile::network, schema::Schema};
+use crate::{
+    compile::network,
+    schema::{NONE_FITS, Schema},
+};
 
 /// The plugin of the dialect.
 pub struct IpRestriction {
@@ -62,8 +65,21 @@ impl DialectPlugin for IpRestriction {
     }
 }
 
+/// APISIX's schemas for addresses let everything through that has an IPv6 address's letters and a number behind a slash;
+/// what is wrong with that is said later, and with its own text.
+fn looks_like_one(value: &Value) -> Result<(), String> {
+    let text = value.as_str().unwrap_or_default();
+    let is_loose = text.split_once('/').is_some_and(|(address, bits)| {
+        address.contains(':')
+            && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':')
+            && (1..=3).contains(&bits.len())
+            && bits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if is_loose || network(text).is_ok() { Ok(()) } else { Err(NONE_FITS.to_owned()) }
+}
+
 pub(crate) fn schema() -> Schema {
-    let addresses = || Schema::array(Schema::string().length(1, 64)).at_least(1);
+    let addresses = || Schema::array(Schema::string().length(0, 64).check(looks_like_one)).at_least(1);
     Schema::object()
         .field("whitelist", addresses().doc("addresses and networks (CIDR) that alone are let in"))
         .field("blacklist", addresses().doc("addresses and networks (CIDR) that are not let in"))
@@ -97,8 +113,13 @@ mod tests {
             told(json!({"whitelist": ["::1"], "blacklist": ["::1"]})),
             "value should match only one schema, but matches both schemas 1 and 2"
         );
-        for bad in ["10.255.256.0/24", "10.0.0.0/40", "::1/129", "a.example"] {
-            assert_eq!(told(json!({"blacklist": [bad]})), format!("invalid ip address: {bad}"));
+        assert_eq!(told(json!({"blacklist": ["::1/129"]})), "invalid ip address: ::1/129");
+        for bad in ["10.255.256.0/24", "10.0.0.0/40", "::ffgg", "a.example"] {
+            let why = "failed to validate item 1: object matches none of the required";
+            assert_eq!(
+                told(json!({"blacklist": [bad]})),
+                format!("property \"blacklist\" validation failed: {why}")
+            );
         }
     }
 }

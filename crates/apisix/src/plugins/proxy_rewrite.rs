@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CompileContext, DialectPlugin,
-    conf::{header_values, text, texts},
+    conf::{check_header_edits, header_values, is_dictionary, is_grouped, is_names, text, texts},
 };
 use crate::schema::Schema;
 
@@ -45,9 +45,6 @@ impl DialectPlugin for ProxyRewrite {
     }
 
     fn check_after_schema(&self, conf: &Map<String, Value>) -> Result<(), String> {
-        if conf.is_empty() {
-            return Err("object needs at least 1 properties".to_owned());
-        }
         let conf = Value::Object(conf.clone());
         let pairs = texts(&conf, "regex_uri");
         if !pairs.len().is_multiple_of(2) {
@@ -111,45 +108,22 @@ fn add_all(edits: &mut Vec<Edit>, values: Option<&Value>) -> Result<(), ConfigEr
     Ok(())
 }
 
-/// Whether the edits are sorted by what they do; otherwise all of them set.
-pub(super) fn is_grouped(headers: &Value) -> bool {
-    headers.get("add").is_some_and(Value::is_object)
-        || headers.get("add").is_some_and(Value::is_array)
-        || headers.get("set").is_some_and(Value::is_object)
-        || headers.get("remove").is_some_and(Value::is_array)
+/// `add` and `set` by name, `remove` a list of names, none of them empty.
+fn is_sorted(edits: &Map<String, Value>) -> bool {
+    edits.iter().all(|(name, value)| match name.as_str() {
+        "add" | "set" => is_dictionary(value, true),
+        "remove" => is_names(value),
+        _ => false,
+    })
 }
 
 fn check_headers(headers: &Value) -> Result<(), String> {
-    let check = |values: Option<&Value>| {
-        for (name, value) in values.and_then(Value::as_object).into_iter().flatten() {
-            let single = |value: &Value| value.is_string() || value.is_number();
-            let good = single(value) || value.as_array().is_some_and(|items| items.iter().all(single));
-            if name.is_empty() {
-                return Err("invalid field length in header".to_owned());
-            }
-            if !good {
-                return Err("invalid type as header value".to_owned());
-            }
-        }
-        Ok(())
-    };
-    if headers.as_object().is_some_and(Map::is_empty) {
-        return Err("expect object to have at least 1 properties".to_owned());
-    }
-    if !is_grouped(headers) {
-        return check(Some(headers));
-    }
-    for name in headers.as_object().into_iter().flatten().map(|(name, _)| name) {
-        if !matches!(name.as_str(), "add" | "set" | "remove") {
-            return Err(format!("additional properties forbidden, found {name}"));
-        }
-    }
-    check(headers.get("add"))?;
-    check(headers.get("set"))
+    check_header_edits(headers, is_sorted, true)
 }
 
 pub(crate) fn schema() -> Schema {
     Schema::object()
+        .at_least(1)
         .field(
             "uri",
             Schema::string()
@@ -221,9 +195,12 @@ mod tests {
         assert!(told(json!({"regex_uri": ["(", "b"]})).starts_with("invalid regex_uri((, b): "));
         assert_eq!(told(json!({"scheme": "https"})), "additional properties forbidden, found scheme");
         assert!(told(json!({"use_real_request_uri_unsafe": true})).contains("use_real_request_uri_unsafe"));
-        assert!(told(json!({"headers": {"a": true}})).contains("invalid type as header value"));
+        for bad in [json!({}), json!({"a": true}), json!({"set": {"a": true}}), json!({"remove": ["a:b"]})] {
+            let why = "property \"headers\" validation failed: object matches none of the required";
+            assert_eq!(told(json!({"headers": bad})), why, "{bad}");
+        }
         assert!(told(json!({"headers": {"": "b"}})).contains("invalid field length in header"));
-        assert!(told(json!({})).contains("at least 1"));
+        assert!(told(json!({})) == "expect object to have at least 1 properties");
     }
 
     #[test]

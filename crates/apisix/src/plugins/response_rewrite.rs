@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 
 use super::{
     CompileContext, DialectPlugin,
-    conf::{flag, header_values, integer, text, texts},
-    proxy_rewrite::is_grouped,
+    conf::{
+        check_header_edits, flag, header_values, integer, is_dictionary, is_grouped, is_names, text, texts,
+    },
 };
 use crate::schema::Schema;
 
@@ -45,7 +46,10 @@ impl DialectPlugin for ResponseRewrite {
     fn check_after_schema(&self, conf: &Map<String, Value>) -> Result<(), String> {
         let conf = Value::Object(conf.clone());
         if conf.get("body").is_some() && conf.get("filters").is_some() {
-            return Err("value wasn't supposed to match schema".to_owned());
+            return Err(
+                "failed to validate dependent schema for \"body\": value wasn't supposed to match schema"
+                    .to_owned(),
+            );
         }
         if flag(&conf, "body_base64", false) {
             let body = text(&conf, "body").filter(|body| !body.is_empty());
@@ -55,6 +59,9 @@ impl DialectPlugin for ResponseRewrite {
         if let Some(vars) = conf.get("vars") {
             let compiled = Expression::compile(vars);
             compiled.map_err(|error| format!("failed to validate the 'vars' expression: {error}"))?;
+        }
+        for filter in conf.get("filters").and_then(Value::as_array).into_iter().flatten() {
+            check_options(filter)?;
         }
         match body(&conf).and_then(|body| compile(Config { body, ..Config::default() })) {
             Err(error) if error.path == "filters" => Err(error.reason),
@@ -121,46 +128,36 @@ fn headers(headers: Option<&Value>) -> Result<Vec<HeaderEdit>, ConfigError> {
     Ok(edits)
 }
 
-fn check_headers(headers: &Value) -> Result<(), String> {
-    let check = |values: Option<&Value>| {
-        for (name, value) in values.and_then(Value::as_object).into_iter().flatten() {
-            if name.is_empty() {
-                return Err("invalid field length in header".to_owned());
-            }
-            if !(value.is_string() || value.is_number()) {
-                return Err("invalid type as header value".to_owned());
-            }
-        }
-        Ok(())
+/// `add` a list of lines, `set` by name, `remove` a list of names, none of them empty.
+fn is_sorted(edits: &Map<String, Value>) -> bool {
+    let is_line = |line: &Value| {
+        let line = line.as_str().and_then(|line| line.split_once(':'));
+        line.is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty())
     };
-    if headers.as_object().is_some_and(Map::is_empty) {
-        return Err("expect object to have at least 1 properties".to_owned());
-    }
-    if !is_grouped(headers) {
-        return check(Some(headers));
-    }
-    for name in headers.as_object().into_iter().flatten().map(|(name, _)| name) {
-        if !matches!(name.as_str(), "add" | "set" | "remove") {
-            return Err(format!("additional properties forbidden, found {name}"));
-        }
-    }
-    for line in headers.get("add").and_then(Value::as_array).into_iter().flatten() {
-        let good = line
-            .as_str()
-            .and_then(|line| line.split_once(':'))
-            .is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty());
-        if !good {
-            return Err("property \"add\" validation failed: failed to match pattern \"^[^:]+:[^:]*[^/]$\""
-                .to_owned());
-        }
-    }
-    check(headers.get("set"))
+    edits.iter().all(|(name, value)| match name.as_str() {
+        "add" => value.as_array().is_some_and(|lines| !lines.is_empty() && lines.iter().all(is_line)),
+        "set" => is_dictionary(value, false),
+        "remove" => is_names(value),
+        _ => false,
+    })
 }
 
-fn check_options(value: &Value) -> Result<(), String> {
-    match value.as_str().unwrap_or_default().chars().find(|letter| !"joism".contains(*letter)) {
+fn check_headers(headers: &Value) -> Result<(), String> {
+    check_header_edits(headers, is_sorted, false)
+}
+
+/// Options of patterns that this build has; what nobody has is refused as APISIX does.
+fn check_options(filter: &Value) -> Result<(), String> {
+    let options = text(filter, "options").unwrap_or_default();
+    let regex = text(filter, "regex").unwrap_or_default();
+    match options.chars().find(|letter| !"joism".contains(*letter)) {
         None => Ok(()),
-        Some(letter) => Err(format!("option \"{letter}\" is not implemented in this build")),
+        Some(letter @ ('a' | 'd' | 'u' | 'U' | 'x' | 'D' | 'J')) => {
+            Err(format!("regex \"{regex}\": option \"{letter}\" is not implemented in this build"))
+        }
+        Some(letter) => Err(format!(
+            "regex \"{regex}\" validation failed: unknown flag \"{letter}\" (flags \"{options}\")"
+        )),
     }
 }
 
@@ -180,7 +177,6 @@ pub(crate) fn schema() -> Schema {
             Schema::string()
                 .length(0, 16)
                 .default("jo")
-                .check(check_options)
                 .doc("`i`: letter case does not matter; `s`: `.` is a line end too; `m`: `^` and `$` are ends of lines; `j` and `o` say nothing here"),
         );
     Schema::object()
@@ -238,17 +234,39 @@ mod tests {
         );
         let filters = json!([{"regex": "a", "replace": "b"}]);
         assert_eq!(told(json!({"filters": filters})), "fine");
-        assert_eq!(told(json!({"filters": filters, "body": "x"})), "value wasn't supposed to match schema");
+        assert_eq!(
+            told(json!({"filters": filters, "body": "x"})),
+            "failed to validate dependent schema for \"body\": value wasn't supposed to match schema"
+        );
         assert!(
             told(json!({"filters": [{"regex": "(", "replace": "b"}]}))
                 .starts_with("regex \"(\" validation failed: ")
         );
         assert!(told(json!({"filters": [{"regex": "a"}]})).contains("property \"replace\" is required"));
-        assert!(
-            told(json!({"filters": [{"regex": "a", "replace": "b", "options": "x"}]}))
-                .contains("option \"x\"")
+        for (option, why) in [
+            ("x", "regex \"a\": option \"x\" is not implemented in this build"),
+            ("h", "regex \"a\" validation failed: unknown flag \"h\" (flags \"h\")"),
+        ] {
+            let filter = json!({"regex": "a", "replace": "b", "options": option});
+            assert_eq!(told(json!({"filters": [filter]})), why);
+        }
+        for bad in [
+            json!({}),
+            json!({"add": ["nothing"]}),
+            json!({"add": [["headers:"]]}),
+            json!({"remove": ["headers:"]}),
+            json!({"set": [{"": 1}]}),
+            json!({"set": {"a": true}}),
+            json!({"set": {}}),
+            json!({"X-Name": []}),
+        ] {
+            let why = "property \"headers\" validation failed: object matches none of the required";
+            assert_eq!(told(json!({"headers": bad})), why, "{bad}");
+        }
+        assert_eq!(
+            told(json!({"headers": {"X Name": "a"}})),
+            "property \"headers\" validation failed: invalid field character in header"
         );
-        assert!(told(json!({"headers": {"add": ["nothing"]}})).contains("failed to match pattern"));
         assert!(told(json!({"headers": {"": "a"}})).contains("invalid field length in header"));
     }
 }

@@ -294,7 +294,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 
 fn id() -> Schema {
     Schema::any_of(vec![
-        Schema::string().length(1, 64).pattern("^[a-zA-Z0-9_.-]+$"),
+        Schema::string().length(1, 64).pattern("^[a-zA-Z0-9-_.]+$"),
         Schema::integer().at_least(1),
     ])
 }
@@ -320,7 +320,7 @@ fn labels() -> Schema {
 }
 
 fn host() -> Schema {
-    Schema::string().length(1, 255).pattern(r"^\*$|^\*?[0-9a-zA-Z._\[\]:-]+$")
+    Schema::string().length(1, 255).pattern(r"^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$")
 }
 
 fn plugins() -> Schema {

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::{Description, Kind, host, id, plugins, timeout, upstream, with_common};
-use crate::schema::Schema;
+use crate::schema::{NONE_FITS, Schema};
 
 /// Methods that a route may name.
 const METHODS: &[&str] =
@@ -47,9 +47,22 @@ fn schema() -> Schema {
         .field("upstream_id", id().doc("an upstream of its own, by id"))
         .field("plugin_config_id", id().doc("a shared set of plugins, by id"))
         .field("service_id", id().doc("the service whose hosts, plugins and upstream it inherits"));
-    with_common(absent(schema))
-        .any_required(&[&["plugins"], &["upstream"], &["upstream_id"], &["service_id"], &["script"]])
-        .one_required(&[&["uri"], &["uris"], &["paths"]])
+    with_common(absent(schema)).clause(1, &[&["uri"], &["uris"], &["paths"]]).any_required_telling(
+        &[&["plugins"], &["upstream"], &["upstream_id"], &["service_id"], &["script"]],
+        // As APISIX names them, which clients compare; the rule above has dealt with the paths.
+        &[
+            &["plugins", "uri"],
+            &["upstream", "uri"],
+            &["upstream_id", "uri"],
+            &["service_id", "uri"],
+            &["plugins", "uris"],
+            &["upstream", "uris"],
+            &["upstream_id", "uris"],
+            &["service_id", "uris"],
+            &["script", "uri"],
+            &["script", "uris"],
+        ],
+    )
 }
 
 /// What APISIX has and this build refuses by name.
@@ -69,8 +82,9 @@ fn paths() -> Schema {
 }
 
 fn address() -> Schema {
-    Schema::string().length(1, 64).check(|value| match value.as_str().map(crate::compile::network) {
-        Some(Err(error)) => Err(error),
+    Schema::string().length(0, 64).check(|value| match value.as_str().map(crate::compile::network) {
+        // APISIX has four schemas for them, and says of none why it does not fit.
+        Some(Err(_)) => Err(NONE_FITS.to_owned()),
         _ => Ok(()),
     })
 }

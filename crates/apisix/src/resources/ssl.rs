@@ -86,8 +86,8 @@ fn has_what_its_type_needs(value: &Value) -> Result<(), String> {
     if has("sni") || has("snis") {
         return Ok(());
     }
-    // The first half is APISIX's text, which its clients compare.
-    Err("then clause did not match: `sni` or `snis` is required for `type: server`".to_owned())
+    // APISIX's text for: `sni` or `snis` is required for `type: server`.
+    Err("then clause did not match".to_owned())
 }
 
 pub(super) fn check(value: &Value) -> Result<(), String> {

@@ -111,18 +111,23 @@ fn tls() -> Schema {
                 .default(json!(true))
                 .doc("whether the node's certificate and name are verified"),
         )
-        .needs("client_cert", "client_key")
-        .needs("client_key", "client_cert")
         .check(one_certificate)
 }
 
+/// A certificate and its key, or the id of an ssl that holds both; in APISIX's words.
 fn one_certificate(tls: &Value) -> Result<(), String> {
-    if tls.get("client_cert_id").is_none() || tls.get("client_cert").is_none() {
+    let has = |name: &str| tls.get(name).is_some();
+    for (member, needed) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
+        if has(member) && !has(needed) {
+            return Err(format!(
+                "failed to validate dependent schema for \"{member}\": property \"{needed}\" is required"
+            ));
+        }
+    }
+    if !(has("client_cert_id") && has("client_cert")) {
         return Ok(());
     }
-    // APISIX's text, and what it means.
-    Err("failed to validate dependent schema for \"client_cert_id\": value wasn't supposed to match schema: \
-         `client_cert` and `client_cert_id` name two certificates, and one is shown"
+    Err("failed to validate dependent schema for \"client_cert\": value wasn't supposed to match schema"
         .to_owned())
 }
 

@@ -1,6 +1,6 @@
 use serde_json::{Map, Number as JsonNumber, Value};
 
-use super::{List, Number, Object, Others, Rule, Schema, Shape, Support, Text};
+use super::{List, Naming, Number, Object, Others, Rule, Schema, Shape, Support, Text};
 
 impl Schema {
     /// Checks `value`. The error is worded like the `jsonschema` library of APISIX: `property "timeout" validation
@@ -22,7 +22,7 @@ impl Schema {
                 .as_object()
                 .ok_or_else(|| wrong_type("object", value))
                 .and_then(|members| check_object(object, members)),
-            Shape::AnyOf(alternatives) => check_alternatives(alternatives, value),
+            Shape::AnyOf(alternatives, none) => check_alternatives(alternatives, none, value),
         }?;
         self.rules.iter().try_for_each(|rule| rule.check(value))
     }
@@ -37,29 +37,24 @@ impl Schema {
         }
         if let Some(pattern) = text.pattern.as_ref().filter(|pattern| !pattern.regex.is_match(found)) {
             let shown = if self.secret { "[secret]".to_owned() } else { excerpt(found) };
-            return Err(format!("failed to match pattern \"{}\" with \"{shown}\"", pattern.text));
+            return Err(format!("failed to match pattern {} with {}", quoted(pattern.text), quoted(&shown)));
         }
         if text.absent_choices.contains(&found) {
-            return Err(format!("`{found}` is not implemented in this build"));
+            return Err(format!("`{found}` {NOT_HERE}"));
         }
         if !text.choices.is_empty() && !text.choices.contains(&found) {
             return Err("matches none of the enum values".to_owned());
         }
         Ok(())
     }
+}
 
-    /// Whether the type of `value` is the one this schema is about.
-    fn concerns(&self, value: &Value) -> bool {
-        match &self.shape {
-            Shape::Any => true,
-            Shape::Boolean => value.is_boolean(),
-            Shape::Text(_) => value.is_string(),
-            Shape::Number(_) => value.is_number(),
-            Shape::List(_) => value.is_array(),
-            Shape::Object(_) => value.is_object(),
-            Shape::AnyOf(alternatives) => alternatives.iter().any(|schema| schema.concerns(value)),
-        }
-    }
+/// Ends every refusal of what APISIX has and this build has not.
+const NOT_HERE: &str = "is not implemented in this build";
+
+/// Text as Lua's `%q` writes it, which is how the library quotes patterns and what they were tried on.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 fn check_number(number: &Number, value: &Value) -> Result<(), String> {
@@ -132,10 +127,18 @@ fn check_object(object: &Object, members: &Map<String, Value>) -> Result<(), Str
                 return Err(format!("additional properties forbidden, found {}", excerpt(name)));
             }
             Others::Accepted => {}
-            Others::Each(schema) => schema.validate(value).map_err(|error| {
-                format!("failed to validate {} (matching \".*\"): {error}", excerpt(name))
+            Others::Each(schema, naming) => schema.validate(value).map_err(|error| match naming {
+                Naming::Matching => {
+                    format!("failed to validate {} (matching \".*\"): {error}", excerpt(name))
+                }
+                Naming::Additional => {
+                    format!("failed to validate additional property {}: {error}", excerpt(name))
+                }
             })?,
         }
+    }
+    if let Some(least) = object.least.filter(|least| members.len() < *least) {
+        return Err(format!("expect object to have at least {least} properties"));
     }
     match object.most.filter(|most| members.len() > *most) {
         Some(most) => Err(format!("expect object to have at most {most} properties")),
@@ -147,48 +150,55 @@ fn check_field(name: &str, schema: &Schema, value: &Value) -> Result<(), String>
     schema.validate(value).map_err(|error| format!("property \"{name}\" validation failed: {error}"))?;
     match &schema.support {
         Support::Absent(harmless) if harmless.as_ref() != Some(value) => {
-            Err(format!("property \"{name}\" is not implemented in this build"))
+            Err(format!("property \"{name}\" {NOT_HERE}"))
         }
         _ => Ok(()),
     }
 }
 
-fn check_alternatives(alternatives: &[Schema], value: &Value) -> Result<(), String> {
+/// What the library says where none of several schemas fits; which one nearly did, it does not say, and clients compare
+/// the whole text.
+pub(crate) const NONE_FITS: &str = "object matches none of the required";
+
+fn check_alternatives(alternatives: &[Schema], none: &str, value: &Value) -> Result<(), String> {
     let mut complaint = None;
     for schema in alternatives {
         match schema.validate(value) {
             Ok(()) => return Ok(()),
-            Err(error) if schema.concerns(value) && complaint.is_none() => complaint = Some(error),
+            // What this build has not is said: the value is not at fault.
+            Err(error) if error.ends_with(NOT_HERE) => complaint = complaint.or(Some(error)),
             Err(_) => {}
         }
     }
-    let none = "object matches none of the required";
-    Err(complaint.map_or_else(|| none.to_owned(), |complaint| format!("{none}: {complaint}")))
+    Err(complaint.unwrap_or_else(|| none.to_owned()))
 }
 
 impl Rule {
     fn check(&self, value: &Value) -> Result<(), String> {
         let has = |set: &&'static [&'static str]| set.iter().all(|name| value.get(*name).is_some());
         match self {
-            Self::AnyRequired(sets) if !sets.iter().any(has) => Err(none_of(sets)),
-            Self::OneRequired(sets) => match sets.iter().filter(|set| has(set)).count() {
-                0 => Err("value should match only one schema, but matches none".to_owned()),
-                1 => Ok(()),
-                _ => {
-                    let mut both =
-                        sets.iter().enumerate().filter(|(_, set)| has(set)).map(|(index, _)| index + 1);
-                    let (first, second) = (both.next().unwrap_or(1), both.next().unwrap_or(2));
-                    Err(format!(
-                        "value should match only one schema, but matches both schemas {first} and {second}"
-                    ))
-                }
-            },
+            Self::AnyRequired { sets, told } if !sets.iter().any(has) => Err(none_of(told)),
+            Self::OneRequired(sets) => one_of(sets.iter().map(has)),
+            Self::Clause(number, sets) => {
+                one_of(sets.iter().map(has)).map_err(|error| format!("allOf {number} failed: {error}"))
+            }
             Self::Needs(member, needed) if value.get(member).is_some() && value.get(needed).is_none() => {
                 Err(format!("property \"{needed}\" is required when \"{member}\" is set"))
             }
             Self::Check(check) => check(value),
-            Self::AnyRequired(_) | Self::Needs(..) => Ok(()),
+            Self::AnyRequired { .. } | Self::Needs(..) => Ok(()),
         }
+    }
+}
+
+/// Exactly one of several schemas fits.
+fn one_of(fits: impl Iterator<Item = bool>) -> Result<(), String> {
+    let mut found = fits.enumerate().filter(|(_, fits)| *fits).map(|(index, _)| index + 1);
+    let only_one = "value should match only one schema, but matches";
+    match (found.next(), found.next()) {
+        (None, _) => Err(format!("{only_one} none")),
+        (Some(_), None) => Ok(()),
+        (Some(first), Some(second)) => Err(format!("{only_one} both schemas {first} and {second}")),
     }
 }
 
@@ -303,6 +313,11 @@ mod tests {
         let any = Schema::object().open().any_required(&[&["a"], &["b", "c"]]);
         assert_eq!(told(&any, json!({"b": 1})), r#"object matches none of the required: ["a"] or ["b","c"]"#);
         assert_eq!(any.validate(&json!({"a": 1, "b": 1})), Ok(()));
+        let clause = Schema::object().open().clause(2, &[&["a"], &["b"]]);
+        assert_eq!(
+            told(&clause, json!({})),
+            "allOf 2 failed: value should match only one schema, but matches none"
+        );
         let one = Schema::object().open().one_required(&[&["a"], &["b"]]);
         assert_eq!(told(&one, json!({})), "value should match only one schema, but matches none");
         assert_eq!(
@@ -314,12 +329,24 @@ mod tests {
     }
 
     #[test]
-    fn of_alternatives_the_one_of_the_values_type_is_quoted() {
+    fn of_alternatives_it_is_said_that_none_fits() {
         let id = Schema::any_of(vec![Schema::string().length(1, 3), Schema::integer().at_least(1)]);
-        let none = "object matches none of the required";
-        assert_eq!(told(&id, json!(0)), format!("{none}: expected 0 to be at least 1"));
-        assert_eq!(told(&id, json!("four")), format!("{none}: string too long, expected at most 3, got 4"));
-        assert_eq!(told(&id, json!(null)), none);
+        for bad in [json!(0), json!("four"), json!(null)] {
+            assert_eq!(told(&id, bad), "object matches none of the required");
+        }
         assert_eq!(id.validate(&json!(7)), Ok(()));
+        let one = Schema::one_of(vec![Schema::integer().above(0), Schema::string()]);
+        assert_eq!(told(&one, json!(0)), "value should match only one schema, but matches none");
+        let later = Schema::any_of(vec![Schema::object().field("x", Schema::any().unimplemented())]);
+        assert_eq!(told(&later, json!({"x": 1})), r#"property "x" is not implemented in this build"#);
+    }
+
+    #[test]
+    fn patterns_and_what_they_were_tried_on_are_quoted_as_lua_does() {
+        let schema = Schema::string().pattern(r"^\/[^\x22]*$");
+        assert_eq!(
+            told(&schema, json!(r#"a\b"c"#)),
+            r#"failed to match pattern "^\\/[^\\x22]*$" with "a\\b\"c""#
+        );
     }
 }

@@ -57,7 +57,7 @@ fn kind(schema: &Schema) -> String {
         Shape::Number(number) => number_kind(number),
         Shape::List(list) => format!("array of {}", kind(&list.items)),
         Shape::Object(_) => "object".to_owned(),
-        Shape::AnyOf(alternatives) => alternatives.iter().map(kind).collect::<Vec<_>>().join(" or "),
+        Shape::AnyOf(alternatives, _) => alternatives.iter().map(kind).collect::<Vec<_>>().join(" or "),
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn json_schema(schema: &Schema) -> Value {
             }
         }
         Shape::Object(object) => json_object(object, &mut set),
-        Shape::AnyOf(alternatives) => set("anyOf", alternatives.iter().map(Schema::to_json).collect()),
+        Shape::AnyOf(alternatives, _) => set("anyOf", alternatives.iter().map(Schema::to_json).collect()),
     }
     for rule in &schema.rules {
         json_rule(rule, &mut set);
@@ -154,16 +154,18 @@ fn json_object(object: &Object, set: &mut impl FnMut(&str, Value)) {
     match &object.others {
         Others::Refused => set("additionalProperties", json!(false)),
         Others::Accepted => {}
-        Others::Each(schema) => set("additionalProperties", schema.to_json()),
+        Others::Each(schema, _) => set("additionalProperties", schema.to_json()),
     }
+    bound(set, "minProperties", object.least);
     bound(set, "maxProperties", object.most);
 }
 
 fn json_rule(rule: &Rule, set: &mut impl FnMut(&str, Value)) {
     let sets = |sets: &[&[&str]]| sets.iter().map(|names| json!({"required": names})).collect::<Value>();
     match rule {
-        Rule::AnyRequired(names) => set("anyOf", sets(names)),
+        Rule::AnyRequired { sets: names, .. } => set("anyOf", sets(names)),
         Rule::OneRequired(names) => set("oneOf", sets(names)),
+        Rule::Clause(_, names) => set("allOf", json!([{"oneOf": sets(names)}])),
         Rule::Needs(member, needed) => set("dependencies", json!({*member: [needed]})),
         Rule::Check(_) => {}
     }

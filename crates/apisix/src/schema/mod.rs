@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use regex::Regex;
 use serde_json::{Value, json};
 
-pub(crate) use check::excerpt;
+pub(crate) use check::{NONE_FITS, excerpt};
 pub use describe::Row;
 
 /// What one value may look like. Made by the constructors, narrowed by the methods that follow them.
@@ -32,8 +32,8 @@ enum Shape {
     Number(Number),
     List(List),
     Object(Object),
-    /// The first alternative of the value's own type decides what is said about it.
-    AnyOf(Vec<Schema>),
+    /// One of several, and what is said where none fits.
+    AnyOf(Vec<Schema>, &'static str),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,6 +77,7 @@ struct List {
 struct Object {
     fields: Vec<Field>,
     others: Others,
+    least: Option<usize>,
     most: Option<usize>,
 }
 
@@ -93,7 +94,14 @@ enum Others {
     #[default]
     Refused,
     Accepted,
-    Each(Box<Schema>),
+    /// Each is checked; the error says so in the words for `patternProperties`, or for `additionalProperties`.
+    Each(Box<Schema>, Naming),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    Matching,
+    Additional,
 }
 
 /// Whether this build does what the attribute says.
@@ -104,12 +112,17 @@ enum Support {
     Absent(Option<Value>),
 }
 
+/// Sets of members' names.
+type Sets = &'static [&'static [&'static str]];
+
 #[derive(Clone, Debug)]
 enum Rule {
-    /// At least one of these sets of members is there.
-    AnyRequired(&'static [&'static [&'static str]]),
+    /// At least one of these sets of members is there; `told` are those that the error names.
+    AnyRequired { sets: Sets, told: Sets },
     /// Exactly one of these sets of members is there.
-    OneRequired(&'static [&'static [&'static str]]),
+    OneRequired(Sets),
+    /// The same, as the rule of this number among several (`allOf`).
+    Clause(usize, Sets),
     /// The second is there when the first is.
     Needs(&'static str, &'static str),
     /// Anything else; the error is the whole text.
@@ -158,12 +171,27 @@ impl Schema {
 
     /// An object used as a dictionary: every member is a `value`.
     pub fn map(value: Schema) -> Self {
-        Self::of(Shape::Object(Object { others: Others::Each(Box::new(value)), ..Object::default() }))
+        Self::dictionary(value, Naming::Matching)
+    }
+
+    /// The same, where APISIX's schema has `additionalProperties` in place of a pattern for all names: its errors differ.
+    pub fn additional(value: Schema) -> Self {
+        Self::dictionary(value, Naming::Additional)
+    }
+
+    fn dictionary(value: Schema, naming: Naming) -> Self {
+        let others = Others::Each(Box::new(value), naming);
+        Self::of(Shape::Object(Object { others, ..Object::default() }))
     }
 
     /// Any one of `alternatives`.
     pub fn any_of(alternatives: Vec<Schema>) -> Self {
-        Self::of(Shape::AnyOf(alternatives))
+        Self::of(Shape::AnyOf(alternatives, NONE_FITS))
+    }
+
+    /// The same, where APISIX's schema says `oneOf`: its error differs.
+    pub fn one_of(alternatives: Vec<Schema>) -> Self {
+        Self::of(Shape::AnyOf(alternatives, "value should match only one schema, but matches none"))
     }
 
     /// What it is for, in one line with its unit, for the operator's reference.
@@ -232,11 +260,12 @@ impl Schema {
         self
     }
 
-    /// Numbers and lists: not below.
+    /// Numbers, lists and objects: not below.
     pub fn at_least(mut self, least: i64) -> Self {
         match &mut self.shape {
             Shape::Number(number) => number.least = Some(least),
             Shape::List(list) => list.least = usize::try_from(least).ok(),
+            Shape::Object(object) => object.least = usize::try_from(least).ok(),
             _ => {}
         }
         self
@@ -295,14 +324,25 @@ impl Schema {
     }
 
     /// Objects: at least one of these sets of members is there.
-    pub fn any_required(mut self, sets: &'static [&'static [&'static str]]) -> Self {
-        self.rules.push(Rule::AnyRequired(sets));
+    pub fn any_required(self, sets: Sets) -> Self {
+        self.any_required_telling(sets, sets)
+    }
+
+    /// Like [`Schema::any_required`]; the error names the sets `told`, which APISIX has.
+    pub fn any_required_telling(mut self, sets: Sets, told: Sets) -> Self {
+        self.rules.push(Rule::AnyRequired { sets, told });
         self
     }
 
     /// Objects: exactly one of these sets of members is there.
-    pub fn one_required(mut self, sets: &'static [&'static [&'static str]]) -> Self {
+    pub fn one_required(mut self, sets: Sets) -> Self {
         self.rules.push(Rule::OneRequired(sets));
+        self
+    }
+
+    /// Like [`Schema::one_required`], as the rule of this number among those that APISIX counts (`allOf`).
+    pub fn clause(mut self, number: usize, sets: Sets) -> Self {
+        self.rules.push(Rule::Clause(number, sets));
         self
     }
 

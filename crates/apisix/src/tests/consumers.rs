@@ -68,7 +68,7 @@ async fn consumers_and_credentials_are_refused_in_apisix_words() {
         (
             "consumers",
             json!({"username": "a.b"}),
-            "invalid configuration: property \"username\" validation failed: failed to match pattern \"^[a-zA-Z0-9_\\-]+$\" with \"a.b\"",
+            "invalid configuration: property \"username\" validation failed: failed to match pattern \"^[a-zA-Z0-9_\\\\-]+$\" with \"a.b\"",
         ),
         (
             "consumers",

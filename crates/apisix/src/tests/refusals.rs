@@ -19,17 +19,21 @@ async fn routes_are_refused_in_apisix_words() {
     all_refused(
         "routes/1",
         vec![
-            (json!({"uri": "/a"}), "invalid configuration: object matches none of the required: [\"plugins\"] or [\"upstream\"] or [\"upstream_id\"] or [\"service_id\"] or [\"script\"]"),
-            (json!({"plugins": {}}), "invalid configuration: value should match only one schema, but matches none"),
-            (with("uris", json!(["/b"])), "invalid configuration: value should match only one schema, but matches both schemas 1 and 2"),
+            (json!({"uri": "/a"}), "invalid configuration: object matches none of the required: [\"plugins\",\"uri\"] or [\"upstream\",\"uri\"] or [\"upstream_id\",\"uri\"] or [\"service_id\",\"uri\"] or [\"plugins\",\"uris\"] or [\"upstream\",\"uris\"] or [\"upstream_id\",\"uris\"] or [\"service_id\",\"uris\"] or [\"script\",\"uri\"] or [\"script\",\"uris\"]"),
+            (json!({"plugins": {}}), "invalid configuration: allOf 1 failed: value should match only one schema, but matches none"),
+            (with("uris", json!(["/b"])), "invalid configuration: allOf 1 failed: value should match only one schema, but matches both schemas 1 and 2"),
             (with("uri", json!("")), "invalid configuration: property \"uri\" validation failed: string too short, expected at least 1, got 0"),
             (with("urii", json!("/b")), "invalid configuration: additional properties forbidden, found urii"),
-            (with("host", json!("a b")), "invalid configuration: property \"host\" validation failed: failed to match pattern \"^\\*$|^\\*?[0-9a-zA-Z._\\[\\]:-]+$\" with \"a b\""),
+            (with("host", json!("a b")), "invalid configuration: property \"host\" validation failed: failed to match pattern \"^\\\\*$|^\\\\*?[0-9a-zA-Z-._\\\\[\\\\]:]+$\" with \"a b\""),
             (json!({"uri": "/", "host": "a", "hosts": ["b"], "plugins": {}}), "only one of host or hosts is allowed"),
             (json!({"uri": "/", "remote_addr": "::1", "remote_addrs": ["::1"], "plugins": {}}), "only one of remote_addr or remote_addrs is allowed"),
-            (with("remote_addr", json!("10.0.0.0/33")), "invalid configuration: property \"remote_addr\" validation failed: expected an IP address or a network in CIDR notation"),
+            (with("remote_addr", json!("10.0.0.0/33")), "invalid configuration: property \"remote_addr\" validation failed: object matches none of the required"),
             (with("methods", json!(["GET", "get"])), "invalid configuration: property \"methods\" validation failed: failed to validate item 2: matches none of the enum values"),
             (with("methods", json!(["GET", "GET"])), "invalid configuration: property \"methods\" validation failed: expected unique items but items 1 and 2 are equal"),
+            (with("vars", json!([["arg_x", "=", "y"]])), "failed to validate the 'vars' expression: invalid operator '='"),
+            (with("vars", json!(["arg_x", "==", "y"])), "failed to validate the 'vars' expression: rule should be wrapped inside brackets"),
+            (with("vars", json!([["arg_x"]])), "failed to validate the 'vars' expression: invalid expression"),
+            (with("id", json!(-100)), "wrong route id"),
             (with("status", json!(2)), "invalid configuration: property \"status\" validation failed: matches none of the enum values"),
             (with("timeout", json!({"connect": 1, "send": 1})), "invalid configuration: property \"timeout\" validation failed: property \"read\" is required"),
             (with("timeout", json!({"connect": 0, "send": 1, "read": 1})), "invalid configuration: property \"timeout\" validation failed: property \"connect\" validation failed: expected 0 to be greater than 0"),
@@ -57,7 +61,7 @@ async fn routes_are_refused_in_apisix_words() {
 #[tokio::test]
 async fn a_condition_that_does_not_compile_is_refused_with_its_place() {
     let gate = Gate::new().await;
-    for vars in [json!([["arg_x", "??", "y"]]), json!([["arg_x", "~~", "(?=a)"]]), json!([1])] {
+    for vars in [json!([["arg_x", "~~", "(?=a)"]]), json!([1])] {
         let mut body = route("/a");
         body["vars"] = vars;
         let (status, text) = gate.put("routes/1", body).await.refusal();
@@ -86,15 +90,15 @@ async fn upstreams_are_refused_in_apisix_words() {
             (with("service_name", json!("x")), "invalid configuration: property \"service_name\" is not implemented in this build"),
             (with("pass_host", json!("rewrite")), "`upstream_host` can't be empty when `pass_host` is `rewrite`"),
             (with("nodes", json!({"a:99999": 1})), "invalid configuration: nodes[\"a:99999\"]: the port is not 1 to 65535"),
-            (with("nodes", json!({"a": -1})), "invalid configuration: property \"nodes\" validation failed: object matches none of the required: failed to validate a (matching \".*\"): expected -1 to be at least 0"),
-            (with("nodes", json!([{"host": "a"}])), "invalid configuration: property \"nodes\" validation failed: object matches none of the required: failed to validate item 1: property \"weight\" is required"),
+            (with("nodes", json!({"a": -1})), "invalid configuration: property \"nodes\" validation failed: object matches none of the required"),
+            (with("nodes", json!([{"host": "a"}])), "invalid configuration: property \"nodes\" validation failed: object matches none of the required"),
             (with("retries", json!(-1)), "invalid configuration: property \"retries\" validation failed: expected -1 to be at least 0"),
             (with("keepalive_pool", json!({"size": 0})), "invalid configuration: property \"keepalive_pool\" validation failed: property \"size\" validation failed: expected 0 to be at least 1"),
-            (with("tls", json!({"client_cert": "x".repeat(128)})), "invalid configuration: property \"tls\" validation failed: property \"client_key\" is required when \"client_cert\" is set"),
+            (with("tls", json!({"client_cert": "x".repeat(128)})), "invalid configuration: property \"tls\" validation failed: failed to validate dependent schema for \"client_cert\": property \"client_key\" is required"),
             (with("tls", json!({"client_cert_id": 1})), "failed to fetch ssl info by ssl id [1], response code: 404"),
             (
                 with("tls", json!({"client_cert_id": 1, "client_cert": "x".repeat(128), "client_key": "x".repeat(128)})),
-                "invalid configuration: property \"tls\" validation failed: failed to validate dependent schema for \"client_cert_id\": value wasn't supposed to match schema: `client_cert` and `client_cert_id` name two certificates, and one is shown",
+                "invalid configuration: property \"tls\" validation failed: failed to validate dependent schema for \"client_cert\": value wasn't supposed to match schema",
             ),
         ],
     )
@@ -145,8 +149,20 @@ async fn certificates_are_refused_with_the_reason() {
     let cases = [
         (with("type", json!("other")), "matches none of the enum values"),
         (with("key", other["key"].clone()), "the key does not belong to the certificate"),
-        (with("cert", json!("x".repeat(200))), "cert"),
-        (with("key", json!("x".repeat(200))), "key"),
+        (with("cert", json!("x".repeat(200))), "failed to parse cert: PEM_read_bio_X509_AUX() failed"),
+        (with("key", json!("x".repeat(200))), "failed to decrypt previous encrypted key"),
+        (
+            with("key", json!(format!("-----BEGIN RSA PRIVATE KEY-----{}", "x".repeat(200)))),
+            "failed to parse key: PEM_read_bio_PrivateKey() failed",
+        ),
+        (
+            json!({"sni": "a.test", "cert": good["cert"], "key": good["key"], "certs": [good["cert"]], "keys": ["x".repeat(200)]}),
+            "failed to handle cert-key pair[1]: failed to decrypt previous encrypted key",
+        ),
+        (
+            json!({"sni": "a.test", "cert": good["cert"], "key": good["key"], "certs": ["x".repeat(200)], "keys": [good["key"]]}),
+            "failed to handle cert-key pair[1]: failed to parse cert: PEM_read_bio_X509_AUX() failed",
+        ),
         (with("key", json!("$secret://vault/1/a/b")), "key: $secret://vault/1/a/b: "),
         (with("cert", json!("$env://NONE")), "cert: $env://NONE: the environment variable NONE is not set"),
         (
@@ -163,7 +179,7 @@ async fn certificates_are_refused_with_the_reason() {
         ),
         (
             with("client", json!({"ca": "x".repeat(200)})),
-            "failed to validate client_cert: client.ca: there is no certificate in it",
+            "failed to validate client_cert: failed to parse cert: PEM_read_bio_X509_AUX() failed",
         ),
         (with("client", json!({})), "property \"ca\" is required"),
         (
@@ -182,10 +198,7 @@ async fn certificates_are_refused_with_the_reason() {
         ),
         (with("snis", json!(["*a.test"])), "`*a.test`: expected a name"),
         (with("ssl_protocols", json!(["TLSv1.1"])), "`TLSv1.1` is not implemented"),
-        (
-            json!({"cert": good["cert"], "key": good["key"]}),
-            "then clause did not match: `sni` or `snis` is required",
-        ),
+        (json!({"cert": good["cert"], "key": good["key"]}), "then clause did not match"),
     ];
     for (body, why) in cases {
         let (status, text) = gate.put("ssls/1", body).await.refusal();
