@@ -1,15 +1,18 @@
+use std::sync::Arc;
+
 use idp::RepositoryError;
 use sqlx::{PgPool, SqlitePool};
 
 use crate::{
     cells::{Param, Row},
+    memo::{Memo, Shelf},
     postgres,
     sqlite::{self, Writer},
 };
 
 /// A database of either kind.
 pub(crate) enum Database {
-    Sqlite { readers: SqlitePool, writer: Writer },
+    Sqlite { readers: SqlitePool, writer: Writer, memo: Arc<Memo> },
     Postgres(PgPool),
 }
 
@@ -51,6 +54,19 @@ impl Database {
                 let mut connection = pool.acquire().await.map_err(|error| failure(&error))?;
                 postgres::rows(&mut connection, sql, params).await
             }
+        }
+    }
+
+    /// The record with this key: one that is known, or what `read` finds in the database.
+    pub(crate) async fn known<T: Clone>(
+        &self,
+        shelf: impl Fn(&Memo) -> &Shelf<T>,
+        key: &[&str],
+        read: impl Future<Output = Result<Option<T>, RepositoryError>>,
+    ) -> Result<Option<T>, RepositoryError> {
+        match self {
+            Self::Sqlite { memo, .. } => shelf(memo).find(key, read).await,
+            Self::Postgres(_) => read.await,
         }
     }
 

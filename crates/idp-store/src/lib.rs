@@ -18,6 +18,7 @@ mod deployment_keys;
 mod jobs;
 mod logouts;
 mod logs;
+mod memo;
 mod migrate;
 mod pairwise_subjects;
 mod postgres;

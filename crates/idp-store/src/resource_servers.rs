@@ -37,8 +37,11 @@ impl ResourceServers for SqlRepository {
             let sql = "SELECT body, signing_secret FROM resource_servers
                        WHERE tenant_id = $1 AND (identifier = $2 OR id = $2)
                        ORDER BY CASE WHEN identifier = $2 THEN 0 ELSE 1 END LIMIT 1";
-            let row = self.database.row(sql, params![tenant, id]).await?;
-            row.map(|row| self.resource_server_of(tenant, &row)).transpose()
+            let read = async {
+                let row = self.database.row(sql, params![tenant, id]).await?;
+                row.map(|row| self.resource_server_of(tenant, &row)).transpose()
+            };
+            self.database.known(|memo| &memo.apis, &[tenant, id], read).await
         })
     }
 

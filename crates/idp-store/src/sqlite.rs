@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     cells::{Cell, Param, Row},
     database::{Database, Outcome, Statement, failure},
+    memo::Memo,
     migrate,
 };
 
@@ -78,8 +80,9 @@ pub(crate) async fn open(path: &Path) -> Result<Database, RepositoryError> {
         .test_before_acquire(false)
         .connect_lazy_with(readers);
     let (sender, jobs) = mpsc::channel(QUEUE);
-    tokio::spawn(write(connection, options, jobs));
-    Ok(Database::Sqlite { readers, writer: Writer(sender) })
+    let memo = Arc::<Memo>::default();
+    tokio::spawn(write(connection, options, jobs, memo.clone()));
+    Ok(Database::Sqlite { readers, writer: Writer(sender), memo })
 }
 
 fn writing(path: &Path) -> SqliteConnectOptions {
@@ -134,7 +137,12 @@ impl Writer {
 }
 
 /// Ends when every [`Writer`] is gone.
-async fn write(connection: SqliteConnection, options: SqliteConnectOptions, mut jobs: mpsc::Receiver<Job>) {
+async fn write(
+    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    mut jobs: mpsc::Receiver<Job>,
+    memo: Arc<Memo>,
+) {
     // `None` after a commit failed. The kernel may have thrown its pages away and say that all is well the next time, so
     // nothing that this connection has cached is used again.
     let mut connection = Some(connection);
@@ -147,6 +155,7 @@ async fn write(connection: SqliteConnection, options: SqliteConnectOptions, mut 
         }
         let (statements, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.statements, job.answer)).unzip();
+        let outdates = statements.iter().any(|statements| Memo::concerns(statements));
         let mut current = match connection.take() {
             Some(connection) => Ok(connection),
             None => options.connect().await.map_err(|error| failure(&error)),
@@ -155,6 +164,10 @@ async fn write(connection: SqliteConnection, options: SqliteConnectOptions, mut 
             Ok(connection) => together(connection, statements).await,
             Err(error) => Err(RepositoryError::Unavailable(error.to_string())),
         };
+        // Also after a failure: nobody knows what of it is in the file.
+        if outdates {
+            memo.forget();
+        }
         match done {
             Ok(outcomes) => {
                 connection = current.ok();

@@ -11,8 +11,12 @@ use crate::{
 impl Tenants for SqlRepository {
     fn tenants(&self) -> Fut<'_, Vec<Tenant>> {
         Box::pin(async move {
-            let rows = self.database.read("SELECT body FROM tenants ORDER BY tenant_id", params![]).await?;
-            rows.iter().map(|row| row.json(0)).collect()
+            let read = async {
+                let rows =
+                    self.database.read("SELECT body FROM tenants ORDER BY tenant_id", params![]).await?;
+                rows.iter().map(|row| row.json(0)).collect::<Result<Vec<Tenant>, _>>().map(Some)
+            };
+            Ok(self.database.known(|memo| &memo.tenants, &[], read).await?.unwrap_or_default())
         })
     }
 
