@@ -8,13 +8,13 @@ use crate::{
 };
 
 /// A caller with every scope.
-struct Administrator {
-    door: Door,
+pub(crate) struct Administrator {
+    pub(crate) door: Door,
     token: String,
 }
 
 impl Administrator {
-    async fn of(door: Door) -> Self {
+    pub(crate) async fn of(door: Door) -> Self {
         let (id, secret) =
             (door.gate.variable("AUTH0_MGMT_CLIENT_ID"), door.gate.variable("AUTH0_MGMT_CLIENT_SECRET"));
         let audience = door.url("api/v2/");
@@ -30,7 +30,7 @@ impl Administrator {
         Self { door, token }
     }
 
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Response {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Response {
         let request = Request::new(method, &format!("/api/v2/{path}")).bearer(&self.token);
         let request = match &body {
             Some(body) => request.json(body),
