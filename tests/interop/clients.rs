@@ -4,17 +4,21 @@ use std::{path::Path, process::Stdio};
 
 use tokio::process::Command;
 
-use crate::support::{Portcullis, tls};
+use crate::support::{Options, Portcullis, tls};
 
 /// The name in the certificate that clients show: the development authority vouches for no other domain.
 const CLIENT_NAME: &str = "client.localhost";
 
 /// Runs a program of `target/peers` against an instance of its own; the names of the cases that went well.
 async fn run(program: &str, arguments: &[&str], folder: &str) -> Vec<String> {
-    let gate = Portcullis::dev();
+    run_against(&Portcullis::dev(), program, arguments, folder).await
+}
+
+/// The same against an instance that is there.
+async fn run_against(gate: &Portcullis, program: &str, arguments: &[&str], folder: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers").join(folder);
     let own = root.join(program);
-    let identity = tls::Authority::development(&gate).issue(&[CLIENT_NAME], |_| {});
+    let identity = tls::Authority::development(gate).issue(&[CLIENT_NAME], |_| {});
     let output = Command::new(if own.exists() { own } else { program.into() })
         .args(arguments)
         .current_dir(&root)
@@ -51,6 +55,16 @@ async fn auth0s_and_oktas_libraries_take_us_for_auth0() {
 async fn auth0s_management_client_takes_us_for_auth0() {
     let done = run("node", &["management.mjs"], "oauth-clients").await;
     assert_eq!(done.len(), 14, "{done:?}");
+}
+
+/// Two of the things that it deploys are there already, from a directory of the same kind.
+#[tokio::test]
+async fn auth0s_deploy_cli_takes_us_for_auth0() {
+    let tenant = "resourceServers: [{name: Orders, identifier: 'https://orders.example/', scopes: [{value: 'read:orders'}]}]\n\
+                  clients: [{name: Shop, app_type: regular_web, callbacks: ['https://shop.example/callback']}]\n";
+    let gate = Portcullis::start(Options { tenant: Some(tenant.to_owned()), ..Options::default() });
+    let done = run_against(&gate, "node", &["deploy.mjs"], "oauth-clients").await;
+    assert_eq!(done, ["import", "export"]);
 }
 
 #[tokio::test]

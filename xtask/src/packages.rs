@@ -60,7 +60,8 @@ pub(crate) fn build_peers() -> anyhow::Result<()> {
     let peers = std::env::current_dir()?.join("target/peers");
     build_h2spec(&peers.join("h2spec"))?;
     install_from_npm("oidc-provider", &["server.mjs"], &peers)?;
-    let clients = ["browser.mjs", "openid-client.mjs", "auth0.mjs", "management.mjs", "express.mjs"];
+    let clients =
+        ["browser.mjs", "openid-client.mjs", "auth0.mjs", "management.mjs", "express.mjs", "deploy.mjs"];
     install_from_npm("oauth-clients", &clients, &peers)?;
     install_authlib(&peers.join("authlib"))
 }

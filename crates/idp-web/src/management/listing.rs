@@ -125,7 +125,7 @@ impl Listing {
     }
 
     /// How many things come before the first one asked for.
-    fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         match self.shape {
             Shape::Array { page, per_page } | Shape::Totals { page, per_page } => {
                 u64::from(page) * u64::from(per_page)
@@ -135,7 +135,7 @@ impl Listing {
     }
 
     /// How many things are asked for.
-    fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         match self.shape {
             Shape::Array { per_page, .. } | Shape::Totals { per_page, .. } => u64::from(per_page),
             Shape::Checkpoint { take, .. } => u64::from(take),

@@ -5,6 +5,7 @@
 //! What is no route gets the same 403 as a call without scope: tools that find a kind of resource closed to them say so
 //! and go on, where they would repeat a call that ends in 5xx for minutes.
 
+mod actions;
 mod credentials;
 mod grants;
 mod jobs;
@@ -197,6 +198,7 @@ impl Call<'_> {
             MailVerification => self.mail_verification().await,
             ReadJob => self.read_job().await,
             ReadJobErrors => self.read_job_errors().await,
+            ListActions => self.list_actions().await,
             ListLogs => self.list_logs().await,
             ReadLog => self.read_log().await,
             ListUserLogs => self.list_user_logs().await,
