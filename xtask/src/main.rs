@@ -16,6 +16,8 @@ cargo xtask bench [--quick] [--fresh]
                              interrupted goes on where it was, unless it is to begin afresh
 cargo xtask bench --only SCENARIO,... [--quick] [--binary PORTCULLIS] [--against PORTCULLIS]
                              measure some scenarios, and perhaps another build beside this one; writes nothing
+cargo xtask bench --provider [--quick] [--binary PORTCULLIS]
+                             the identity provider alone, beside oidc-provider; writes nothing
 cargo xtask bench --report   write docs/benchmarks.md again, from what was measured
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
 cargo xtask fuzz --seconds N [--seed S] [TARGET]

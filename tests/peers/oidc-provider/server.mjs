@@ -7,7 +7,6 @@ import Provider from 'oidc-provider';
 const { port, clients, keys } = JSON.parse(process.env.OPTIONS);
 const jwk = ({ pem, kid, alg }) => ({ ...createPrivateKey(pem).export({ format: 'jwk' }), kid, alg, use: 'sig' });
 const issuer = `http://localhost:${port}`;
-const api = 'https://api.example/';
 
 const provider = new Provider(issuer, {
   clients,
@@ -37,7 +36,13 @@ const provider = new Provider(issuer, {
     resourceIndicators: {
       enabled: true,
       useGrantedResource: () => true,
-      getResourceServerInfo: () => ({ scope: 'read write', audience: api, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }),
+      // An API may end in the algorithm that its tokens are signed with.
+      getResourceServerInfo: (ctx, resource) => ({
+        scope: 'read write',
+        audience: resource,
+        accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: ['RS256', 'EdDSA'].find((alg) => resource.endsWith(`/${alg}`)) ?? 'ES256' } },
+      }),
     },
   },
   findAccount: (ctx, sub) => ({

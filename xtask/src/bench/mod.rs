@@ -16,6 +16,7 @@ mod plot;
 mod portcullis;
 mod ports;
 mod process;
+mod provider;
 mod report;
 mod rivals;
 mod rows;
@@ -85,6 +86,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
         Task::Scale => scale::run(),
         Task::Report => report::write(&folder()?),
         Task::Compare => compare(&options),
+        Task::Provider => of_provider(&options),
         Task::Everything => everything(&options),
     }
 }
@@ -128,6 +130,7 @@ fn everything(options: &Options) -> anyhow::Result<()> {
         })?;
     }
     allocations(&counting, &folder, &mut rows)?;
+    provider::measure(Path::new(portcullis::BINARY), options.effort, &folder, &mut rows)?;
     let mut bench = start(options, folder.clone(), rows, &mut configurations)?;
     fs::write(folder.join("configurations.json"), serde_json::to_string(&configurations)?)?;
     bench.memory()?;
@@ -148,6 +151,26 @@ fn everything(options: &Options) -> anyhow::Result<()> {
     bench.memory_after()?;
     drop(bench);
     report::write(&folder)
+}
+
+/// The identity provider alone. Tells it, and writes nothing.
+fn of_provider(options: &Options) -> anyhow::Result<()> {
+    packages::install(packages::FOR_BENCHMARKS)?;
+    let folder = folder()?;
+    if options.binary.is_none() {
+        build(&[])?;
+    }
+    let binary = options.binary.as_deref().unwrap_or(Path::new(portcullis::BINARY));
+    let path = folder.join("provider.jsonl");
+    let _ = fs::remove_file(&path);
+    let mut rows = Rows::open(&path, &json!({}))?;
+    rivals::certificate(&folder)?;
+    let _target = rivals::target(&folder, &mut Vec::new())?;
+    provider::measure(binary, options.effort, &folder, &mut rows)?;
+    let mut page = String::new();
+    provider::write(&mut page, &rows);
+    println!("\n{page}");
+    Ok(())
 }
 
 /// Some scenarios in the standard shape, and perhaps another build beside this one: what one looks at between two

@@ -15,6 +15,8 @@ pub(crate) enum Task {
     Compare,
     /// Very many routes.
     Scale,
+    /// The identity provider alone; write nothing.
+    Provider,
     /// The page again, from the rows that are there.
     Report,
 }
@@ -51,6 +53,7 @@ impl Options {
                 "--quick" => options.effort = Effort::Quick,
                 "--fresh" => options.fresh = true,
                 "--scale" => options.task = Task::Scale,
+                "--provider" => options.task = Task::Provider,
                 "--report" => options.task = Task::Report,
                 "--only" => {
                     options.task = Task::Compare;
@@ -66,7 +69,8 @@ impl Options {
                 other => bail!("{other} is not understood; see `cargo xtask`"),
             }
         }
-        if options.binary.is_some() || options.against.is_some() {
+        let alone = options.task == Task::Provider && options.against.is_none();
+        if !alone && (options.binary.is_some() || options.against.is_some()) {
             options.task = Task::Compare;
         }
         Ok(options)

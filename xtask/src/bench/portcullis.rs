@@ -203,7 +203,7 @@ pub(crate) fn configure(
 }
 
 /// Writes a resource in APISIX's dialect.
-fn put(gate: &Gate, name: &str, value: &Value) -> anyhow::Result<()> {
+pub(crate) fn put(gate: &Gate, name: &str, value: &Value) -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{}/apisix/admin/{name}", gate.port(9180));
     let key = format!("X-API-KEY: {}", gate.variable("ADMIN_KEY")?);
     let answer = curl(&["--request", "PUT", "--header", &key, "--data", &value.to_string(), &url])?;

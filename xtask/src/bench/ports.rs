@@ -15,6 +15,8 @@ pub(crate) const ENVOY_KEYED: u16 = 28_102;
 pub(crate) const ENVOY_BEARER: u16 = 28_103;
 pub(crate) const ENVOY_CACHED: u16 = 28_104;
 
+pub(crate) const OIDC_PROVIDER: u16 = 28_111;
+
 /// From a rival's port in the clear to the one with TLS.
 pub(crate) const TLS: u16 = 100;
 

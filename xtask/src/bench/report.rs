@@ -34,6 +34,7 @@ pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
     for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.in_all_shapes()) {
         shapes(&mut page, scenario, &rows)?;
     }
+    super::provider::write(&mut page, &rows);
     allocations(&mut page, &rows);
     start_and_memory(&mut page, &rows);
     versions(&mut page, &run);
