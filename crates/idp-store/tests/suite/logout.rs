@@ -41,6 +41,7 @@ async fn o15_hints_that_prove_nothing_lead_to_a_question_or_an_error(world: Worl
             LogoutOutcome::Confirm { .. } => "confirm",
             LogoutOutcome::Redirect(_) => "redirect",
             LogoutOutcome::SignedOut => "done",
+            LogoutOutcome::Tell { .. } => "tell",
         }
     };
     let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", hint.split('.').nth(1).unwrap());

@@ -8,8 +8,8 @@ use idp::{
         SigningKeyRecord, User,
     },
     repository::{
-        Clients, Codes, Connections, Page, Redemption, RefreshTokenFilter, RefreshTokens, Repository,
-        ResourceServers, Revocations, Sessions, SigningKeys, Transactions, UserFilter, Users,
+        Clients, Codes, Connections, Page, PairwiseSubjects, Redemption, RefreshTokenFilter, RefreshTokens,
+        Repository, ResourceServers, Revocations, Sessions, SigningKeys, Transactions, UserFilter, Users,
     },
 };
 use oauth::Scopes;
@@ -21,6 +21,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 
 on_every_database! {
     o04_of_fifty_parallel_redemptions_of_a_code_one_succeeds,
+    a_pairwise_subject_is_made_once_and_goes_with_its_user,
     o05_an_expired_code_is_unknown,
     o07_a_code_is_unknown_to_another_client_and_stays_good,
     o11_of_twenty_parallel_rotations_of_a_refresh_token_one_succeeds,
@@ -114,6 +115,35 @@ async fn o04_of_fifty_parallel_redemptions_of_a_code_one_succeeds(world: World) 
         }
     }
     assert_eq!(fresh, 1);
+}
+
+async fn a_pairwise_subject_is_made_once_and_goes_with_its_user(world: World) {
+    let repository = world.repository.clone();
+    repository.create_user(T, &user("db|p", "p@example.com", None), None).await.unwrap();
+    let tries: Vec<_> = (0..20)
+        .map(|n| {
+            let repository = repository.clone();
+            let fresh = format!("fresh{n}");
+            tokio::spawn(
+                async move { repository.pairwise_subject(T, "a.example", "db|p", &fresh).await.unwrap() },
+            )
+        })
+        .collect();
+    let mut given = Vec::new();
+    for outcome in tries {
+        given.push(outcome.await.unwrap());
+    }
+    given.dedup();
+    let [subject] = given.as_slice() else { panic!("{given:?}") };
+    let other = repository.pairwise_subject(T, "b.example", "db|p", "elsewhere").await.unwrap();
+    assert_eq!(other, "elsewhere");
+    for known in [subject.as_str(), "elsewhere"] {
+        let found = repository.user_of_pairwise_subject(T, known).await.unwrap();
+        assert_eq!(found.as_deref(), Some("db|p"));
+        assert_eq!(repository.user_of_pairwise_subject("other", known).await.unwrap(), None, "O41");
+    }
+    assert!(repository.delete_user(T, "db|p").await.unwrap());
+    assert_eq!(repository.user_of_pairwise_subject(T, subject).await.unwrap(), None);
 }
 
 async fn o05_an_expired_code_is_unknown(world: World) {

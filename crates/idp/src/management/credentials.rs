@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     ClientService, ManagementError, Object,
-    overlay::{additional, invalid},
+    wording::{additional, invalid},
 };
 use crate::{
     ClientCertificate, Site,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{JobService, ManagementError, Object};
 use crate::{
     Site,
-    management::overlay::{additional, invalid},
+    management::wording::{additional, invalid},
     model::{ExportFormat, Job, JobKind, JobStatus, User},
     repository::UserFilter,
 };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{JobService, ManagementError, Object};
 use crate::{
     RepositoryError, Site,
-    management::{overlay::invalid, users},
+    management::{users, wording::invalid},
     model::{Connection, Job, JobKind, JobStatus, JobSummary, User, fold},
     password::imported,
     policy,

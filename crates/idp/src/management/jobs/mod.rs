@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 pub use self::{export::ExportOrder, import::ImportOrder};
-use super::{ManagementError, Object, overlay::invalid};
+use super::{ManagementError, Object, wording::invalid};
 use crate::{
     Site,
     idp::Core,
