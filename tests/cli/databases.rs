@@ -24,7 +24,7 @@ fn refused(folder: &Path, key: &str, place: &str, reason: &str) {
 
 #[test]
 fn databases_in_each_others_place_are_refused_and_left_as_they_are() {
-    let mut gate = Portcullis::dev();
+    let gate = Portcullis::dev();
     let (key, folder) = (gate.variable("ADMIN_KEY"), gate.state());
     assert!(gate.terminate().success());
     let sound = fs::read_to_string(folder.join("portcullis.yaml")).unwrap();

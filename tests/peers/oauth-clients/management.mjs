@@ -343,11 +343,12 @@ const cases = {
 
   async 'what is not here says so without being tried again'() {
     for (const call of [
-      () => api.organizations.list(), () => api.actions.list(), () => api.logStreams.list(),
+      () => api.organizations.list(), () => api.actions.triggers.list(), () => api.logStreams.list(),
       () => api.guardian.factors.list(), () => api.stats.getActiveUsersCount(),
     ]) {
       await assert.rejects(call, refused(403, 'insufficient_scope'))
     }
+    assert.deepEqual(await all(await api.actions.list()), [])
     const stranger = new ManagementClient({ domain, token: 'not a token' })
     await assert.rejects(stranger.clients.list(), (error) => error.statusCode === 401)
     const found = await all(await api.users.list({ q: `email:"${DEMO_USER}"`, search_engine: 'v3' }))
