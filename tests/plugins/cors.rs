@@ -76,3 +76,30 @@ async fn an_origin_is_the_one_that_came_whatever_other_plugins_make_of_it() {
         site.gate.send(Request::get(&site.target("x")).header("Origin", "https://a.test.example.evil")).await;
     assert_eq!(answer.header(ALLOW_ORIGIN), None);
 }
+
+#[tokio::test]
+async fn lists_of_origins_stand_in_the_metadata() {
+    // An instance of its own: metadata hold for every route.
+    let site = Site::alone().await;
+    let admin = site.gate.admin();
+    let conf = json!({"allow_origins": "https://a.example", "allow_origins_by_metadata": ["ours", "all"], "allow_credential": true,
+        "allow_methods": "GET", "allow_headers": "X-A"});
+    admin.route("named", &format!("{}/*", site.path), &site.upstream, json!({ "cors": conf })).await;
+    let allowed = async |origin: &str| {
+        let answer = site.gate.send(Request::get(&site.target("x")).header("Origin", origin)).await;
+        answer.header(ALLOW_ORIGIN) == Some(origin)
+    };
+    assert!(
+        allowed("https://a.example").await && !allowed("https://b.example").await && !allowed("ours").await
+    );
+    let lists = json!({"allow_origins": {"ours": "https://b.example,https://c.example", "all": "*"}});
+    admin.set("plugin_metadata/cors", &lists).await;
+    for (origin, good) in [
+        ("https://a.example", true),
+        ("https://b.example", true),
+        ("https://c.example", true),
+        ("https://d.example", false),
+    ] {
+        assert_eq!(allowed(origin).await, good, "{origin}");
+    }
+}

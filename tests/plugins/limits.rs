@@ -29,6 +29,24 @@ async fn so_many_requests_are_let_through_and_no_more() {
 }
 
 #[tokio::test]
+async fn metadata_name_the_headers_of_every_route_and_of_global_rules() {
+    // An instance of its own: metadata hold for every route.
+    let site = Site::alone().await;
+    let admin = site.gate.admin();
+    let conf = json!({"limit-count": {"count": 2, "time_window": 600, "key_type": "constant", "key": "all"}});
+    admin.set("global_rules/limits", &json!({ "plugins": conf })).await;
+    assert_eq!(quota(&site.get("a").await), (200, Some("2"), Some("1")));
+    let names = json!({"limit_header": "X-Custom-Limit", "remaining_header": "X-Custom-Remaining"});
+    admin.set("plugin_metadata/limit-count", &names).await;
+    let answer = site.get("b").await;
+    assert_eq!(quota(&answer), (200, None, None));
+    assert_eq!(answer.header("x-custom-limit"), Some("2"));
+    assert!(answer.header("x-custom-remaining").is_some() && answer.header("x-ratelimit-reset").is_some());
+    let answer = admin.put("plugin_metadata/limit-count", &json!({"limit_header": "a b"})).await;
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
 async fn a_limit_holds_over_all_cores() {
     let site = limited(json!({"count": 25, "time_window": 600, "key_type": "constant", "key": "all"})).await;
     let target = site.target("x");

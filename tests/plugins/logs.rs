@@ -105,6 +105,54 @@ async fn a_file_gets_a_line_for_each_request_that_is_meant() {
 }
 
 #[tokio::test]
+async fn metadata_shape_the_entries_of_routes_that_say_nothing() {
+    let server = Upstream::start();
+    let conf = |more: Value| {
+        let mut conf = json!({"uri": format!("http://{}/in", server.node()), "batch_max_size": 1});
+        conf.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "http-logger": conf })
+    };
+    // An instance of its own: metadata hold for every route.
+    let site = Site::alone().await;
+    let admin = site.gate.admin();
+    let told = async |plugins: Value| {
+        let before = server.seen().len();
+        admin.route("told", &format!("{}/*", site.path), &site.upstream, plugins).await;
+        site.get("x?n=1").await;
+        let entry = eventually("nothing was told", || server.seen().into_iter().nth(before)).await;
+        serde_json::from_slice::<Value>(&entry.message.body).unwrap()
+    };
+    assert_eq!(told(conf(json!({}))).await["request"]["method"], "GET");
+    let metadata = |text: &str| json!({"log_format": {"host": "$host", "said": text}});
+    admin.set("plugin_metadata/http-logger", &metadata("$arg_n")).await;
+    let entry = told(conf(json!({}))).await;
+    assert_eq!((&entry["said"], entry.get("request")), (&json!("1"), None));
+    // What a route says goes before; a change reaches routes that nobody touches.
+    assert_eq!(told(conf(json!({"log_format": {"own": "$arg_n"}}))).await["own"], "1");
+    told(conf(json!({}))).await;
+    admin.set("plugin_metadata/http-logger", &metadata("again $arg_n")).await;
+    let before = server.seen().len();
+    site.get("x?n=2").await;
+    let entry = eventually("nothing was told", || server.seen().into_iter().nth(before)).await;
+    assert!(String::from_utf8_lossy(&entry.message.body).contains("again 2"));
+    assert_eq!(admin.delete("plugin_metadata/http-logger").await.status, 200);
+    let before = server.seen().len();
+    site.get("x?n=3").await;
+    let entry = eventually("nothing was told", || server.seen().into_iter().nth(before)).await;
+    assert!(String::from_utf8_lossy(&entry.message.body).contains("\"request\""));
+    let answer = admin.put("plugin_metadata/http-logger", &json!({"log_format": "$host"})).await;
+    assert_eq!(
+        (answer.status, answer.json()["error_msg"].as_str()),
+        (
+            400,
+            Some(
+                "invalid configuration: property \"log_format\" validation failed: wrong type: expected object, got string"
+            )
+        )
+    );
+}
+
+#[tokio::test]
 async fn requests_are_counted_under_the_names_of_the_configuration() {
     let site = Site::with_plugins(json!({"prometheus": {}})).await;
     let id = site.path.trim_start_matches('/').to_owned();

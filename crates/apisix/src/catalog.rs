@@ -123,12 +123,17 @@ impl<'a> View<'a> {
     pub(crate) fn routes_from(&self, kind: Kind, id: &str) -> Vec<String> {
         match kind {
             Kind::Route => vec![id.to_owned()],
-            Kind::Consumer
-            | Kind::Credential
-            | Kind::ConsumerGroup
-            | Kind::GlobalRule
-            | Kind::PluginMetadata
-            | Kind::Secret => Vec::new(),
+            Kind::Consumer | Kind::Credential | Kind::ConsumerGroup | Kind::GlobalRule | Kind::Secret => {
+                Vec::new()
+            }
+            Kind::PluginMetadata => {
+                let holders = [Kind::Route, Kind::Service, Kind::PluginConfig];
+                let mut routes = BTreeSet::new();
+                for kind in holders {
+                    routes.extend(self.holding(kind, id).flat_map(|holder| self.routes_from(kind, holder)));
+                }
+                routes.into_iter().collect()
+            }
             Kind::PluginConfig => self.naming(Kind::Route, Kind::PluginConfig, id),
             Kind::Ssl => {
                 let mut routes = self.naming(Kind::Route, Kind::Ssl, id);
@@ -162,8 +167,24 @@ impl<'a> View<'a> {
                 id.split_once('/').map(|(consumer, _)| consumer.to_owned()).into_iter().collect()
             }
             Kind::ConsumerGroup => self.naming(Kind::Consumer, Kind::ConsumerGroup, id),
+            Kind::PluginMetadata => {
+                let groups = self.holding(Kind::ConsumerGroup, id);
+                let mut consumers: BTreeSet<String> = groups
+                    .flat_map(|group| self.naming(Kind::Consumer, Kind::ConsumerGroup, group))
+                    .collect();
+                consumers.extend(self.holding(Kind::Consumer, id).map(str::to_owned));
+                consumers.into_iter().collect()
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Ids of the resources of `kind` in which this plugin is configured, as they are stored.
+    pub(crate) fn holding(&self, kind: Kind, plugin: &str) -> impl Iterator<Item = &'a str> {
+        let holds = move |resource: &&'a Arc<Resource>| {
+            resource.value.get("plugins").is_some_and(|plugins| plugins.get(plugin).is_some())
+        };
+        self.catalog.list(kind).filter(holds).map(|resource| resource.id.as_str())
     }
 
     /// Revision that made a resource; the next one for one that is still to be made.

@@ -96,7 +96,10 @@ impl Serving {
         let (mut routes, mut consumers) = (BTreeSet::new(), BTreeSet::new());
         let ssls = changed.iter().filter(|(kind, _)| *kind == Kind::Ssl);
         let users = ssls.flat_map(|(_, id)| view.users_of_ssl(id));
-        let concerned: BTreeSet<(Kind, String)> = changed.iter().cloned().chain(users).collect();
+        let metadata = changed.iter().filter(|(kind, _)| *kind == Kind::PluginMetadata);
+        let rules = metadata.flat_map(|(_, plugin)| view.holding(Kind::GlobalRule, plugin));
+        let rules = rules.map(|rule| (Kind::GlobalRule, rule.to_owned()));
+        let concerned: BTreeSet<(Kind, String)> = changed.iter().cloned().chain(users).chain(rules).collect();
         for (kind, id) in &concerned {
             routes.extend(view.routes_from(*kind, id));
             consumers.extend(view.consumers_from(*kind, id));
@@ -144,7 +147,7 @@ impl Serving {
         if concerned.iter().any(|(kind, _)| *kind == Kind::Ssl) {
             self.served_certificates = in_order(&self.certificates).into();
         }
-        if changed.iter().any(|(kind, _)| *kind == Kind::GlobalRule) {
+        if concerned.iter().any(|(kind, _)| *kind == Kind::GlobalRule) {
             let rules = in_order(&self.global_rules);
             let mut entries: Vec<_> = rules.iter().flat_map(|rule| rule.entries.iter().cloned()).collect();
             entries.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.name.cmp(b.name)));

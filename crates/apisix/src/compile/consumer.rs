@@ -133,8 +133,13 @@ impl Pass<'_> {
         let mut texts: Vec<String> = Vec::with_capacity(merged.len() * 2);
         let mut entries: Vec<Entry> = Vec::with_capacity(merged.len());
         for (plugin, (conf, resource)) in merged {
-            texts.extend([plugin.to_owned(), conf.to_string()]);
-            entries.push(self.compiler.plugin(plugin, conf, resource)?);
+            let metadata = self.view.find(Kind::PluginMetadata, plugin);
+            texts.extend([
+                plugin.to_owned(),
+                conf.to_string(),
+                metadata.map(Value::to_string).unwrap_or_default(),
+            ]);
+            entries.push(self.plugin(plugin, conf, resource)?);
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         self.compiler.layers.find_or(content(&texts), || Ok(Arc::new(Layer { entries, ..Layer::default() })))

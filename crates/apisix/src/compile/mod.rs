@@ -78,9 +78,14 @@ impl Compiler {
         self.certificates.prune();
     }
 
-    /// A plugin by its name and configuration.
-    fn plugin(&mut self, name: &str, conf: &Value, resource: &str) -> Result<Entry, String> {
-        let prepared = self.registry.prepare(name, conf)?;
+    /// A plugin by its name, its configuration and its settings for all routes.
+    fn plugin(
+        &mut self,
+        (name, conf): (&str, &Value),
+        metadata: Option<&Value>,
+        resource: &str,
+    ) -> Result<Entry, String> {
+        let prepared = self.registry.prepare(name, conf)?.with_metadata(metadata);
         let entry = Entry {
             name: prepared.plugin.name(),
             priority: prepared.priority,
@@ -118,12 +123,18 @@ impl Pass<'_> {
     fn try_service(&mut self, id: &str) -> Result<(), String> {
         let service = self.service(id)?;
         for (name, conf) in service.get("plugins").and_then(Value::as_object).into_iter().flatten() {
-            self.compiler.plugin(name, conf, &format!("services/{id}"))?;
+            self.plugin(name, conf, &format!("services/{id}"))?;
         }
         match service.get("upstream") {
             Some(upstream) => self.upstream(&format!("services/{id}"), upstream).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// A plugin by its name and configuration.
+    fn plugin(&mut self, name: &str, conf: &Value, resource: &str) -> Result<Entry, String> {
+        let metadata = self.view.find(Kind::PluginMetadata, name);
+        self.compiler.plugin((name, conf), metadata, resource)
     }
 
     /// An upstream, with the client certificate that it names.

@@ -102,7 +102,7 @@ impl Pass<'_> {
         }
         let mut compiled = Vec::with_capacity(merged.len());
         for (name, (conf, resource)) in merged {
-            compiled.push(self.compiler.plugin(name, conf, resource)?);
+            compiled.push(self.plugin(name, conf, resource)?);
         }
         compiled.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.name.cmp(b.name)));
         Ok(compiled)

@@ -40,11 +40,7 @@ impl Pass<'_> {
         let value = self.open(kind, id)?;
         let name = kind.name(id);
         let plugins = value.get("plugins").and_then(Value::as_object);
-        plugins
-            .into_iter()
-            .flatten()
-            .map(|(plugin, conf)| self.compiler.plugin(plugin, conf, &name))
-            .collect()
+        plugins.into_iter().flatten().map(|(plugin, conf)| self.plugin(plugin, conf, &name)).collect()
     }
 }
 

@@ -5,25 +5,26 @@ use std::{sync::Arc, time::Duration};
 use expr::Expression;
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::exchange_log::{Batches, Config, Services, Target, compile};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     CompileContext, DialectPlugin,
     conf::text,
-    log_shape::{body_fields, format_fields, shape},
+    log_shape::{self, body_fields, format_fields, shape},
 };
 use crate::schema::Schema;
 
 /// The plugin of the dialect.
 pub struct FileLogger {
     schema: Schema,
+    metadata: Schema,
     services: Services,
 }
 
 impl FileLogger {
     /// With this place to work.
     pub fn new(services: Services) -> Self {
-        Self { schema: schema(), services }
+        Self { schema: schema(), metadata: log_shape::metadata(), services }
     }
 }
 
@@ -38,6 +39,14 @@ impl DialectPlugin for FileLogger {
 
     fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    fn metadata_schema(&self) -> Option<&Schema> {
+        Some(&self.metadata)
+    }
+
+    fn apply_metadata(&self, conf: &mut Map<String, Value>, metadata: &Value) {
+        log_shape::apply_metadata(conf, metadata);
     }
 
     fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {

@@ -4,25 +4,26 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{error::ConfigError, plugin::Plugin};
 use plugins::exchange_log::{Config, HttpTarget, Joined, Services, Target, compile};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     CompileContext, DialectPlugin,
     conf::{flag, integer, text},
-    log_shape::{batch_fields, batches, body_fields, format_fields, shape},
+    log_shape::{self, batch_fields, batches, body_fields, format_fields, shape},
 };
 use crate::schema::Schema;
 
 /// The plugin of the dialect.
 pub struct HttpLogger {
     schema: Schema,
+    metadata: Schema,
     services: Services,
 }
 
 impl HttpLogger {
     /// With this way out.
     pub fn new(services: Services) -> Self {
-        Self { schema: schema(), services }
+        Self { schema: schema(), metadata: log_shape::metadata(), services }
     }
 }
 
@@ -37,6 +38,14 @@ impl DialectPlugin for HttpLogger {
 
     fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    fn metadata_schema(&self) -> Option<&Schema> {
+        Some(&self.metadata)
+    }
+
+    fn apply_metadata(&self, conf: &mut Map<String, Value>, metadata: &Value) {
+        log_shape::apply_metadata(conf, metadata);
     }
 
     fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {

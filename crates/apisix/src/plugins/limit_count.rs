@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     CompileContext, DialectPlugin,
+    authentication::header_name,
     conf::{flag, integer, text},
 };
 use crate::schema::Schema;
@@ -25,6 +26,7 @@ use crate::schema::Schema;
 /// The plugin of the dialect.
 pub struct LimitCount {
     schema: Schema,
+    metadata: Schema,
     services: Services,
     redis: RedisLinks,
     groups: Mutex<HashMap<String, Group>>,
@@ -39,7 +41,7 @@ struct Group {
 impl LimitCount {
     /// With these counters, and these connections to Redis.
     pub fn new(services: Services, redis: RedisLinks) -> Self {
-        Self { schema: schema(), services, redis, groups: Mutex::default() }
+        Self { schema: schema(), metadata: metadata(), services, redis, groups: Mutex::default() }
     }
 
     fn store(&self, conf: &Value) -> Store {
@@ -122,6 +124,18 @@ impl DialectPlugin for LimitCount {
         Ok(())
     }
 
+    fn metadata_schema(&self) -> Option<&Schema> {
+        Some(&self.metadata)
+    }
+
+    fn apply_metadata(&self, conf: &mut Map<String, Value>, metadata: &Value) {
+        for (name, _) in HEADERS {
+            if let Some(header) = metadata.get(name) {
+                conf.insert(name.to_owned(), header.clone());
+            }
+        }
+    }
+
     fn compile(&self, conf: &Value, cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         let group = text(conf, "group");
         let scope = match group {
@@ -154,6 +168,21 @@ impl DialectPlugin for LimitCount {
     }
 }
 
+/// Names in `plugin_metadata` for the headers of a limit, and what they are called where it says nothing.
+const HEADERS: [(&str, &str); 3] = [
+    ("limit_header", "X-RateLimit-Limit"),
+    ("remaining_header", "X-RateLimit-Remaining"),
+    ("reset_header", "X-RateLimit-Reset"),
+];
+
+/// What `plugin_metadata` may hold.
+pub(crate) fn metadata() -> Schema {
+    let header = |default: &'static str| header_name().default(default);
+    HEADERS.into_iter().fold(Schema::object(), |schema, (name, default)| {
+        schema.field(name, header(default).doc("header of answers, for limits that are no `rules`"))
+    })
+}
+
 /// Stands for a configuration in the names of its counters.
 fn digest(conf: &Value) -> String {
     use aws_lc_rs::digest::{SHA256, digest};
@@ -164,17 +193,17 @@ fn digest(conf: &Value) -> String {
 fn rules(conf: &Value) -> Result<Vec<Rule>, ConfigError> {
     let shown = flag(conf, "show_limit_quota_header", true);
     let is_sliding = text(conf, "window_type") == Some("sliding");
-    let rule = |of: &Value, key: Key, prefix: &str| {
+    let rule = |of: &Value, key: Key, names: Result<Names, ConfigError>| {
         let seconds = amount(of, "time_window")?;
         Ok(Rule {
             key,
             count: amount(of, "count")?,
             window: if is_sliding { Window::Sliding(seconds) } else { Window::Fixed(seconds) },
-            names: if shown { Some(names(prefix)?) } else { None },
+            names: if shown { Some(names?) } else { None },
         })
     };
     let Some(rules) = conf.get("rules").and_then(Value::as_array) else {
-        return Ok(vec![rule(conf, key(conf)?, "")?]);
+        return Ok(vec![rule(conf, key(conf)?, own_names(conf))?]);
     };
     rules
         .iter()
@@ -183,7 +212,7 @@ fn rules(conf: &Value) -> Result<Vec<Rule>, ConfigError> {
             let key = template("rules.key", text(of, "key").unwrap_or_default())?;
             let number = (place + 1).to_string();
             let prefix = text(of, "header_prefix").unwrap_or(&number);
-            rule(of, Key::VariablesOrNone(key), &format!("{prefix}-"))
+            rule(of, Key::VariablesOrNone(key), prefixed_names(prefix))
         })
         .collect()
 }
@@ -217,9 +246,18 @@ fn amount(of: &Value, member: &str) -> Result<Amount, ConfigError> {
     integer(of, member).map(Amount::Fixed).ok_or_else(|| ConfigError::new(member, "it is required"))
 }
 
-fn names(prefix: &str) -> Result<Names, ConfigError> {
+fn own_names(conf: &Value) -> Result<Names, ConfigError> {
+    let [limit, remaining, reset] = HEADERS.map(|(name, default)| {
+        let written = text(conf, name).unwrap_or(default);
+        HeaderName::from_bytes(written.as_bytes())
+            .map_err(|_| ConfigError::new(name, "it is not the name of a header"))
+    });
+    Ok(Names { limit: limit?, remaining: remaining?, reset: Some(reset?) })
+}
+
+fn prefixed_names(prefix: &str) -> Result<Names, ConfigError> {
     let name = |what: &str| {
-        HeaderName::try_from(format!("x-{}ratelimit-{what}", prefix.to_ascii_lowercase()))
+        HeaderName::try_from(format!("x-{}-ratelimit-{what}", prefix.to_ascii_lowercase()))
             .map_err(|_| ConfigError::new("rules.header_prefix", "it cannot be part of a header's name"))
     };
     Ok(Names { limit: name("limit")?, remaining: name("remaining")?, reset: Some(name("reset")?) })

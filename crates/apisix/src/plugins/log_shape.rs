@@ -5,7 +5,7 @@ use std::time::Duration;
 use expr::Template;
 use gateway::error::ConfigError;
 use plugins::exchange_log::{Batches, Shape};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::conf::integer;
 use crate::schema::Schema;
@@ -19,6 +19,21 @@ pub(super) fn format_fields(schema: Schema) -> Schema {
             members().doc("members of an entry, texts of variables, in the place of the usual ones"),
         )
         .field("log_format_extra", members().doc("members beside the usual ones"))
+}
+
+/// What `plugin_metadata` of a logging plugin may hold: a shape for the entries of routes that say none.
+pub(crate) fn metadata() -> Schema {
+    format_fields(Schema::object())
+}
+
+/// Takes the shape from there, each part where the route has none of its own.
+pub(super) fn apply_metadata(conf: &mut Map<String, Value>, metadata: &Value) {
+    for name in ["log_format", "log_format_extra"] {
+        let format = metadata.get(name).and_then(Value::as_object).filter(|format| !format.is_empty());
+        if let (Some(format), false) = (format, conf.contains_key(name)) {
+            conf.insert(name.to_owned(), Value::Object(format.clone()));
+        }
+    }
 }
 
 /// The bodies of requests and answers, which this build does not log.

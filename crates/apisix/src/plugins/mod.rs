@@ -15,7 +15,7 @@ pub mod ip_restriction;
 pub mod jwt_auth;
 pub mod key_auth;
 pub mod limit_count;
-mod log_shape;
+pub(crate) mod log_shape;
 pub(crate) mod meta;
 pub mod mocking;
 pub mod multi_auth;
@@ -78,6 +78,10 @@ pub trait DialectPlugin: Send + Sync {
     fn metadata_schema(&self) -> Option<&Schema> {
         None
     }
+
+    /// Puts the settings for all routes into a checked configuration, where it leaves them room. What it holds then is
+    /// for [`DialectPlugin::compile`] alone.
+    fn apply_metadata(&self, _conf: &mut Map<String, Value>, _metadata: &Value) {}
 
     /// Dotted paths of the attributes that are sealed at rest and hidden from viewers.
     fn encrypt_fields(&self) -> Vec<String> {
@@ -144,6 +148,14 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
+    /// With the plugin's settings for all routes.
+    pub(crate) fn with_metadata(mut self, metadata: Option<&Value>) -> Self {
+        if let (Some(metadata), Some(conf)) = (metadata, self.conf.value.as_object_mut()) {
+            self.plugin.apply_metadata(conf, metadata);
+        }
+        self
+    }
+
     /// Compiles it; the error is the whole text for the client, without what references stand for.
     pub(crate) fn compile(&self, cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, String> {
         let compiled = self.plugin.compile(&self.conf.value, cx);
