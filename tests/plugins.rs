@@ -12,6 +12,8 @@ mod support;
 
 #[path = "plugins/answers.rs"]
 mod answers;
+#[path = "plugins/balance.rs"]
+mod balance;
 #[path = "plugins/cors.rs"]
 mod cors;
 #[path = "plugins/kong.rs"]

@@ -159,6 +159,9 @@ async fn routes() {
 #[tokio::test]
 async fn upstreams() {
     let tls = |tls: Value| with(node(), "tls", tls);
+    let hashing = |on: &str, key: &str| {
+        with(with(with(node(), "type", json!("chash")), "hash_on", json!(on)), "key", json!(key))
+    };
     let pem = "x".repeat(128);
     let dependent = |member: &str, why: &str| {
         format!(
@@ -187,6 +190,29 @@ async fn upstreams() {
             "invalid configuration: additional properties forbidden, found _service_name",
         ),
         ("POST", "upstreams/1", node(), 400, "wrong upstream id, do not need it"),
+        ("PUT", "upstreams/1", with(node(), "type", json!("chash")), 400, "missing key"),
+        (
+            "PUT",
+            "upstreams/1",
+            hashing("vars", "not_support"),
+            400,
+            "invalid configuration: failed to match pattern \"^((uri|server_name|server_addr|request_uri|remote_port|\
+             remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-z_-]+)$\" with \"not_support\"",
+        ),
+        (
+            "PUT",
+            "upstreams/1",
+            hashing("header", "h ello"),
+            400,
+            "invalid configuration: failed to match pattern \"^[a-zA-Z0-9-_]+$\" with \"h ello\"",
+        ),
+        (
+            "PUT",
+            "upstreams/1",
+            hashing("aabbcc", "arg_a"),
+            400,
+            "invalid configuration: property \"hash_on\" validation failed: matches none of the enum values",
+        ),
         (
             "PUT",
             "upstreams/1",

@@ -19,11 +19,12 @@ use tokio::time::Instant;
 
 use crate::{
     access_log::Record,
-    arrival::Arrival,
+    arrival::{Arrival, Seen},
     body::{GateBody, Note, Observed, Source},
     chain::{Answered, Chain, End, Ran},
     client_body::{BodyError, ClientBody},
     client_policy,
+    consumer::Consumer,
     core::Core,
     error::{ErrorBody, Failure},
     fields::{self, Encoding, Fields},
@@ -34,7 +35,7 @@ use crate::{
     route::{Backend, Route},
     snapshot::Snapshot,
     tunnel,
-    upstream::{Answer, Broken, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
+    upstream::{Answer, Broken, KeyHash, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline},
 };
 
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
@@ -107,7 +108,10 @@ pub(crate) async fn serve(
                     outcome.traced = core.log.is_on() || ran.is_watched(found);
                     match end {
                         Some(end) => client.end(end, found.errors, head, &mut outcome).await,
-                        None => client.follow(found, head, &mut outcome).await,
+                        None => {
+                            let consumer = ran.attached.as_ref().map(|attached| attached.consumer().as_ref());
+                            client.follow(found, (head, consumer), &mut outcome).await;
+                        }
                     }
                 }
             }
@@ -230,19 +234,29 @@ impl Client<'_> {
     }
 
     /// Does what the route's backend says.
-    async fn follow(self, route: &Arc<Route>, head: &mut RequestHead, outcome: &mut Outcome) {
+    async fn follow(
+        self,
+        route: &Route,
+        (head, consumer): (&mut RequestHead, Option<&Consumer>),
+        outcome: &mut Outcome,
+    ) {
         match &route.backend {
             Backend::None(status, message) => {
                 outcome.reply(route.errors.reply(*status, message, head.prefers_html()));
             }
-            Backend::Upstream(upstream) => self.send(route, upstream, head, outcome).await,
+            Backend::Upstream(upstream) => {
+                // Before the headers are those for the target.
+                let seen = || Seen { head, peer: self.peer, route, consumer, answer: None };
+                let hash = upstream.hash(seen);
+                self.send(route, (upstream, hash), head, outcome).await;
+            }
         }
     }
 
     async fn send(
         mut self,
         route: &Route,
-        upstream: &Upstream,
+        (upstream, hash): (&Upstream, KeyHash),
         head: &mut RequestHead,
         outcome: &mut Outcome,
     ) {
@@ -282,7 +296,7 @@ impl Client<'_> {
         let had_body = body.is_some();
         let failed = SmallVec::new();
         let mut delivery =
-            Delivery { core: self.core, route, upstream, head, timeouts, body, had_body, failed };
+            Delivery { core: self.core, route, upstream, hash, head, timeouts, body, had_body, failed };
         let clock = outcome.traced.then_some(&self.core.settings.clock);
         let began = clock.map(Clock::monotonic);
         let delivered = delivery.deliver().await;
@@ -361,6 +375,7 @@ struct Delivery<'a> {
     core: &'a Rc<Core>,
     route: &'a Route,
     upstream: &'a Upstream,
+    hash: KeyHash,
     head: &'a RequestHead,
     timeouts: Timeouts,
     body: Option<ClientBody>,
@@ -395,7 +410,7 @@ impl<'a> Delivery<'a> {
         let mut tried = Tried::new();
         let mut retries_left = self.upstream.retries;
         let none = || Failure::NoTarget(self.upstream.id.to_string());
-        let Some(mut target) = self.upstream.choose(&tried) else {
+        let Some(mut target) = self.upstream.choose(&tried, self.hash) else {
             return DeliveryResult { target: None, answer: Err(none()) };
         };
         let mut fresh = false;
@@ -419,7 +434,7 @@ impl<'a> Delivery<'a> {
             }
             let in_time = until.is_none_or(|until| Instant::now() < until);
             let again = repeatable && in_time && retries_left > 0;
-            match again.then(|| self.upstream.choose(&tried)).flatten() {
+            match again.then(|| self.upstream.choose(&tried, self.hash)).flatten() {
                 Some(next) => (target, fresh) = (next, false),
                 None => return DeliveryResult { target: Some(target), answer: Err(broken.failure) },
             }

@@ -1,10 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
 use base::Secret;
+use expr::{Part, Template, Variable, VariableError};
 use gateway::{
     error::ConfigError,
     upstream::{
-        ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
+        Balance, ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
         UpstreamSpec,
     },
 };
@@ -33,6 +34,7 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         id: Arc::from(id),
         scheme,
         nodes: nodes(value.get("nodes"), scheme)?,
+        balance: balance(value)?,
         host,
         timeouts: timeouts(value)?.unwrap_or_default(),
         retries: value.get("retries").and_then(Value::as_u64).and_then(|retries| u32::try_from(retries).ok()),
@@ -41,6 +43,24 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         tls: tls(value),
         failure_header: Some(UPSTREAM_STATUS),
     })
+}
+
+/// How requests are spread; without `key` nothing but a consumer's name can be hashed.
+fn balance(value: &Value) -> Result<Balance, ConfigError> {
+    if text(value, "type") != Some("chash") {
+        return Ok(Balance::RoundRobin);
+    }
+    let key = text(value, "key").unwrap_or_default();
+    let wrong = |error: VariableError| ConfigError::new("key", error.to_string());
+    let variable = |name: &str| Variable::parse(name).map_err(wrong);
+    let variable = match text(value, "hash_on") {
+        Some("consumer") => Variable::ConsumerName,
+        Some("header") => variable(&format!("http_{}", key.replace('-', "_").to_ascii_lowercase()))?,
+        Some("cookie") => variable(&format!("cookie_{key}"))?,
+        Some("vars_combinations") => return Template::parse(key).map(Balance::Hash).map_err(wrong),
+        _ => variable(key)?,
+    };
+    Ok(Balance::Hash(Template::of(vec![Part::Variable(variable)])))
 }
 
 /// The `timeout` of an upstream or a route.
@@ -176,6 +196,22 @@ mod tests {
         for bad in ["a:0", "a:65536", "a:b", "a b", "", "[x]:1", "::zz", "a/b:1", "http://a:1"] {
             assert!(upstream_spec("u", &json!({"nodes": {bad: 1}})).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_key_is_a_variable_a_header_a_cookie_a_consumer_or_a_text_of_them() {
+        let of = |value: Value| spec(value).balance;
+        let by = |variable: Variable| Balance::Hash(Template::of(vec![Part::Variable(variable)]));
+        let chash = |hash_on: &str, key: &str| json!({"type": "chash", "hash_on": hash_on, "key": key, "nodes": {"a": 1}});
+        assert_eq!(of(json!({"nodes": {"a": 1}, "key": "uri"})), Balance::RoundRobin);
+        assert_eq!(of(json!({"type": "chash", "key": "uri", "nodes": {"a": 1}})), by(Variable::Uri));
+        assert_eq!(of(chash("vars", "arg_device_id")), by(Variable::Arg("device_id".into())));
+        assert_eq!(of(chash("header", "X-Sessionid")), by(Variable::Header("x-sessionid".into())));
+        assert_eq!(of(chash("cookie", "jsessionid")), by(Variable::Cookie("jsessionid".into())));
+        assert_eq!(of(chash("consumer", "")), by(Variable::ConsumerName));
+        let text = Template::parse("$http_host$remote_addr").unwrap();
+        assert_eq!(of(chash("vars_combinations", "$http_host$remote_addr")), Balance::Hash(text));
+        assert!(upstream_spec("u", &chash("vars", "server_name")).is_err());
     }
 
     #[test]

@@ -20,11 +20,19 @@ pub(super) fn schema() -> Schema {
         .field(
             "type",
             Schema::string()
-                .choices(&["roundrobin"])
-                .absent_choices(&["chash", "ewma", "least_conn"])
+                .choices(&["roundrobin", "chash"])
+                .absent_choices(&["ewma", "least_conn"])
                 .default("roundrobin")
-                .doc("how requests are spread over the nodes"),
+                .doc("how requests are spread over the nodes: by turns, or by consistent hashing"),
         )
+        .field(
+            "hash_on",
+            Schema::string()
+                .choices(&["vars", "header", "cookie", "consumer", "vars_combinations"])
+                .default("vars")
+                .doc("what `chash` hashes: the variable, header or cookie that `key` names, the consumer's name, or `key` as a text of variables; the client's address where the request has none of it"),
+        )
+        .field("key", Schema::string().length(0, 1024).doc("what is hashed by `type: chash`"))
         .field("nodes", nodes().doc("targets: `{\"host:port\": weight}` or a list of objects"))
         .field(
             "scheme",
@@ -66,8 +74,6 @@ pub(super) fn schema() -> Schema {
 fn absent(schema: Schema) -> Schema {
     let text = || Schema::string().unimplemented();
     schema
-        .field("hash_on", Schema::string().unimplemented_except("vars").doc("for `type: chash`"))
-        .field("key", text().doc("for `type: chash`"))
         .field("checks", Schema::object().open().unimplemented().doc("health checks"))
         .field("service_name", text().doc("service discovery"))
         .field("discovery_type", text().doc("service discovery"))
@@ -131,11 +137,35 @@ fn one_certificate(tls: &Value) -> Result<(), String> {
         .to_owned())
 }
 
+/// What `type: chash` hashes, in APISIX's words.
+fn check_key(value: &Value) -> Result<(), String> {
+    // As APISIX writes it: the range of its argument's letters reaches over what stands between `Z` and `a`.
+    static VARIABLE: LazyLock<Schema> = LazyLock::new(|| {
+        Schema::string().pattern(
+            "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)\
+             |arg_[0-9a-zA-z_-]+)$",
+        )
+    });
+    static NAME: LazyLock<Schema> = LazyLock::new(|| Schema::string().pattern("^[a-zA-Z0-9-_]+$"));
+    let is = |member: &str, word: &str| value.get(member).is_some_and(|found| found == word);
+    if !is("type", "chash") || is("hash_on", "consumer") {
+        return Ok(());
+    }
+    let key = value.get("key").ok_or("missing key")?;
+    let schema = match value.get("hash_on").and_then(Value::as_str) {
+        Some("header" | "cookie") => &NAME,
+        Some("vars_combinations") => return Ok(()),
+        _ => &VARIABLE,
+    };
+    schema.validate(key).map_err(|error| format!("invalid configuration: {error}"))
+}
+
 /// What the schema cannot say.
 pub(super) fn check(value: &Value) -> Result<(), String> {
     if value.get("pass_host").is_some_and(|mode| mode == "rewrite") && value.get("upstream_host").is_none() {
         return Err("`upstream_host` can't be empty when `pass_host` is `rewrite`".to_owned());
     }
+    check_key(value)?;
     compile::upstream_spec("check", value)
         .map(drop)
         .map_err(|error| format!("invalid configuration: {error}"))

@@ -3,12 +3,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use expr::{Part, Template, Variable, Variables};
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::{
     live::{Live, Target},
-    spec::{HostRewrite, Timeouts, UpstreamSpec},
+    ring::{Crc32, Ring},
+    spec::{Balance, HostRewrite, Timeouts, UpstreamSpec},
 };
 use crate::{error::ConfigError, host::HostName};
 
@@ -26,6 +28,8 @@ pub struct Upstream {
     pub(crate) retries: u32,
     pub(crate) retry_timeout: Option<std::time::Duration>,
     pub(crate) failure_header: Option<HeaderName>,
+    /// What is hashed where targets are chosen so.
+    key: Option<Template>,
 }
 
 /// [`HostRewrite`], as it is sent.
@@ -39,10 +43,19 @@ pub(crate) enum SentHost {
 #[derive(Debug)]
 struct Tier {
     targets: Vec<Arc<Target>>,
-    /// One round: indices into `targets`, each as often as its weight says, spread evenly.
-    round: Box<[u16]>,
-    /// Counts requests over all cores, and lives longer than a snapshot.
-    position: Arc<AtomicUsize>,
+    order: Order,
+}
+
+/// In which order the targets of a tier are tried.
+#[derive(Debug)]
+enum Order {
+    Turns {
+        /// One round: indices into the targets, each as often as its weight says, spread evenly.
+        round: Box<[u16]>,
+        /// Counts requests over all cores, and lives longer than a snapshot.
+        position: Arc<AtomicUsize>,
+    },
+    Hashed(Ring),
 }
 
 /// The targets that a request has tried in vain.
@@ -73,14 +86,21 @@ impl Upstream {
         nodes.sort_by_key(|node| std::cmp::Reverse(node.priority));
         let mut tiers = Vec::new();
         for tier in nodes.chunk_by(|a, b| a.priority == b.priority) {
-            let weights: Vec<u64> = tier.iter().map(|node| u64::from(node.weight)).collect();
             let targets = tier
                 .iter()
                 .map(|node| live.target(node, spec.scheme, spec.keep_alive, &spec.tls, tls))
                 .collect::<Result<Vec<_>, _>>()?;
             let priority = tier.first().map_or(0, |node| node.priority);
-            let position = live.position(&spec, priority);
-            tiers.push(Tier { targets, round: round(&weights), position });
+            let order = match &spec.balance {
+                Balance::RoundRobin => {
+                    let weights: Vec<u64> = tier.iter().map(|node| u64::from(node.weight)).collect();
+                    Order::Turns { round: round(&weights), position: live.position(&spec, priority) }
+                }
+                Balance::Hash(_) => {
+                    Order::Hashed(Ring::new(tier.iter().map(|node| (&*node.host, node.port, node.weight))))
+                }
+            };
+            tiers.push(Tier { targets, order });
         }
         let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
         Ok(Arc::new(Self {
@@ -91,27 +111,63 @@ impl Upstream {
             retries: spec.retries.unwrap_or(further),
             retry_timeout: spec.retry_timeout,
             failure_header: spec.failure_header,
+            key: match spec.balance {
+                Balance::RoundRobin => None,
+                Balance::Hash(key) => Some(key),
+            },
         }))
     }
 
-    /// The next target by weight that is not in `tried`, from the highest tier that has one.
-    pub(crate) fn choose(&self, tried: &Tried) -> Option<&Arc<Target>> {
-        self.tiers.iter().find_map(|tier| tier.choose(tried))
+    /// What targets are chosen by for a request, whose variables `variables` gives where they are asked for.
+    pub(crate) fn hash<V: Variables>(&self, variables: impl FnOnce() -> V) -> KeyHash {
+        let Some(key) = &self.key else { return KeyHash(0) };
+        let variables = variables();
+        let mut found = false;
+        let mut sum = Crc32::default();
+        for part in key.parts() {
+            match part {
+                Part::Text(text) => sum = sum.with(text.as_bytes()),
+                Part::Variable(variable) => {
+                    if let Some(value) = variables.value(variable) {
+                        found = true;
+                        sum = sum.with(value.as_bytes());
+                    }
+                }
+                Part::Capture(_) => {}
+            }
+        }
+        if !found {
+            let address = variables.value(&Variable::RemoteAddr).unwrap_or_default();
+            sum = Crc32::default().with(address.as_bytes());
+        }
+        KeyHash(sum.value())
+    }
+
+    /// The next target by weight or by hash that is not in `tried`, from the highest tier that has one.
+    pub(crate) fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
+        self.tiers.iter().find_map(|tier| tier.choose(tried, hash))
     }
 }
 
+/// Stands for the key of a request where targets are chosen by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyHash(u32);
+
 impl Tier {
-    fn choose(&self, tried: &Tried) -> Option<&Arc<Target>> {
+    fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
         if let [only] = self.targets.as_slice() {
             return (!tried.contains(&only.id)).then_some(only);
         }
-        let turn = self.position.fetch_add(1, Ordering::Relaxed);
-        let (before, from) = self.round.split_at_checked(turn.checked_rem(self.round.len())?)?;
-        // One turn, then onwards without taking turns from others: every target of the round is looked at.
-        let mut order = from.iter().chain(before);
-        order.find_map(|index| {
-            self.targets.get(usize::from(*index)).filter(|target| !tried.contains(&target.id))
-        })
+        let open = |index: usize| self.targets.get(index).filter(|target| !tried.contains(&target.id));
+        match &self.order {
+            Order::Turns { round, position } => {
+                let turn = position.fetch_add(1, Ordering::Relaxed);
+                let (before, from) = round.split_at_checked(turn.checked_rem(round.len())?)?;
+                // One turn, then onwards without taking turns from others: every target of the round is looked at.
+                from.iter().chain(before).find_map(|index| open(usize::from(*index)))
+            }
+            Order::Hashed(ring) => ring.from(hash.0).find_map(open),
+        }
     }
 }
 
@@ -178,6 +234,7 @@ mod tests {
             id: "u".into(),
             scheme: Scheme::Http,
             nodes: nodes.collect(),
+            balance: Balance::RoundRobin,
             host: HostRewrite::Pass,
             timeouts: Timeouts::default(),
             retries: None,
@@ -187,13 +244,13 @@ mod tests {
             failure_header: None,
         };
         let upstream = Upstream::compile(spec, &live).unwrap();
-        let first = upstream.choose(&Tried::new()).unwrap().id;
+        let first = upstream.choose(&Tried::new(), KeyHash(0)).unwrap().id;
         for _ in 0..20 {
             let mut tried = Tried::from_slice(&[first]);
-            let second = upstream.choose(&tried).unwrap().id;
+            let second = upstream.choose(&tried, KeyHash(0)).unwrap().id;
             tried.push(second);
-            tried.push(upstream.choose(&tried).unwrap().id);
-            assert!(upstream.choose(&tried).is_none());
+            tried.push(upstream.choose(&tried, KeyHash(0)).unwrap().id);
+            assert!(upstream.choose(&tried, KeyHash(0)).is_none());
         }
     }
 }

@@ -7,6 +7,7 @@ mod h2;
 mod live;
 mod pool;
 mod resolve;
+mod ring;
 mod spec;
 
 use std::time::Duration;
@@ -17,12 +18,12 @@ pub use self::{
     balance::Upstream,
     live::Live,
     spec::{
-        ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
+        Balance, ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
         UpstreamSpec,
     },
 };
 pub(crate) use self::{
-    balance::{SentHost, Tried},
+    balance::{KeyHash, SentHost, Tried},
     connect::Stream,
     h1::{Answer, Broken, H1Body, Outgoing},
     h2::H2Body,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use base::Secret;
+use expr::Template;
 use http::HeaderName;
 
 /// An upstream in the engine's own terms.
@@ -17,6 +18,8 @@ pub struct UpstreamSpec {
     pub scheme: Scheme,
     /// The targets.
     pub nodes: Vec<Node>,
+    /// How requests are spread over those of one priority.
+    pub balance: Balance,
     /// The Host sent to them.
     pub host: HostRewrite,
     /// Limits of one try.
@@ -75,6 +78,17 @@ pub struct Node {
     pub weight: u32,
     /// Targets of a lower priority are used only when those of every higher one failed.
     pub priority: i32,
+}
+
+/// How requests are spread over the targets of one priority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Balance {
+    /// By turns, each as often as its weight says.
+    #[default]
+    RoundRobin,
+    /// By consistent hashing: the same text goes to the same target. The client's address stands for a text of whose
+    /// variables the request has none.
+    Hash(Template),
 }
 
 /// Which Host a target sees.

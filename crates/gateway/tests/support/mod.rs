@@ -21,7 +21,9 @@ use gateway::{
     error::ErrorBody,
     route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
     snapshot::{Contribution, Publisher, Routes},
-    upstream::{HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+    upstream::{
+        Balance, HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec,
+    },
 };
 use http::HeaderName;
 
@@ -97,6 +99,7 @@ impl Gate {
                     priority: 0,
                 })
                 .collect(),
+            balance: Balance::RoundRobin,
             host: HostRewrite::Pass,
             timeouts,
             retries: None,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{
     error::ConfigError,
-    upstream::{HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+    upstream::{Balance, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
 };
 use serde_json::{Map, Value};
 
@@ -45,6 +45,7 @@ impl Pass<'_> {
             id: format!("services/{id}").into(),
             scheme,
             nodes,
+            balance: Balance::RoundRobin,
             host: if preserve_host { HostRewrite::Pass } else { rewrite },
             timeouts: Timeouts {
                 connect: timeout("connect_timeout"),
