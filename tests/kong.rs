@@ -45,7 +45,11 @@ struct Kong {
 impl Kong {
     /// On the shared instance.
     async fn new() -> Self {
-        let (gate, upstream, name) = (shared(), Upstream::start(), unique("kong-"));
+        Self::on(shared()).await
+    }
+
+    async fn on(gate: Arc<Portcullis>) -> Self {
+        let (upstream, name) = (Upstream::start(), unique("kong-"));
         let kong = Self { gate, upstream, name };
         let url = format!("http://{}/up", kong.upstream.node());
         kong.made("POST", "/services", json!({"name": kong.name, "url": url, "retries": 0})).await;

@@ -180,6 +180,26 @@ async fn two_machines_have_two_tokens_and_salts_keep_plugins_apart() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_kept_are_thrown_away_on_demand() {
+    // Of its own: others count what is kept.
+    let (kong, provider) = (Kong::on(Arc::new(Portcullis::dev())).await, provider());
+    kong.plugin("openid-connect", config(&provider, json!({}))).await;
+    for calls in [1, 1] {
+        let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+        assert_eq!(kong.send(request).await.status, 200);
+        assert_eq!(provider.hits("/token").len(), calls);
+    }
+    // What was right once no longer is.
+    provider.lie("/token", |_| {
+        Answer::with(401, &[("content-type", "application/json")], r#"{"error":"invalid_client"}"#)
+    });
+    assert_eq!(kong.ask("DELETE", "/cache").await.status, 204);
+    let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+    assert_eq!(kong.send(request).await.status, 401);
+    assert_eq!(kong.ask("GET", "/cache/x").await.status, 404);
+}
+
+#[tokio::test]
 async fn the_token_request_says_what_it_is_told_and_each_thing_once() {
     let (kong, provider) = (Kong::new().await, provider());
     for (more, target, said) in [

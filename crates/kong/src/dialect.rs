@@ -9,6 +9,7 @@ use std::{
 use base::{Clock, Keyring, Random};
 use gateway::{snapshot::Publisher, upstream::Live};
 use http::StatusCode;
+use plugins::grants::ClientTokens;
 use rp::{assertion::AssertionKeys, provider::Providers};
 use serde_json::Value;
 use store::{Store, StoreError};
@@ -57,6 +58,8 @@ pub struct Options {
     pub providers: Providers,
     /// The gate's own keys.
     pub own_keys: OwnKeys,
+    /// Tokens that plugins obtained for callers.
+    pub tokens: Arc<ClientTokens>,
 }
 
 /// The keys by which the gate proves who it is.
@@ -82,6 +85,7 @@ pub struct Dialect {
     clock: Clock,
     providers: Providers,
     own_keys: OwnKeys,
+    tokens: Arc<ClientTokens>,
     /// Names this process in `GET /`.
     node_id: String,
     /// Digest of the declarative configuration that was taken last, and the revision it made.
@@ -106,6 +110,7 @@ impl Dialect {
             environment,
             providers,
             own_keys,
+            tokens,
         } = options;
         let mut pepper = [0; 32];
         random.fill(&mut pepper);
@@ -143,6 +148,7 @@ impl Dialect {
             clock,
             providers,
             own_keys,
+            tokens,
             node_id,
             declared: Mutex::default(),
             follower,
@@ -246,6 +252,11 @@ impl Dialect {
 
     pub(crate) fn providers(&self) -> &Providers {
         &self.providers
+    }
+
+    /// Throws away what is kept of answers of providers.
+    pub(crate) fn clear_cache(&self) {
+        self.tokens.clear();
     }
 
     pub(crate) fn own_keys(&self) -> &OwnKeys {

@@ -42,6 +42,7 @@ impl Configuration {
         let services = Services::open(config, &plan.clock, &plan.random, &store, &plan.revocations).await?;
         let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());
         let providers = services.sessions.providers.clone();
+        let tokens = Arc::clone(&services.login_methods.grants.tokens);
         let registries = registries(plan, services);
         let in_memory = || Arc::new(MemoryStore::new(plan.clock.clone())) as Arc<dyn Store>;
         let store = if config.resources.is_some() { in_memory() } else { store };
@@ -70,6 +71,7 @@ impl Configuration {
             publisher: Arc::clone(&publisher),
             environment: Arc::from(environment(config)),
             providers: providers.clone(),
+            tokens,
             own_keys: kong::OwnKeys {
                 keys: assertions.keys(),
                 replace: Arc::new(move || {

@@ -106,7 +106,7 @@ async fn tell(
         Target::Tags(tag) => read::tags(dialect, tag, parts.uri.path(), &query),
         Target::Schema(kind) => Ok(Answer::ok(kind.schema().describe())),
         Target::PluginSchema(name) => read::plugin_schema(dialect, name),
-        Target::Validate(_) => Err(Answer::method_not_allowed()),
+        Target::Validate(_) | Target::Cache => Err(Answer::method_not_allowed()),
         Target::Collection(kind, parent) => {
             Listing { kind, parent, path: parts.uri.path(), query: &query }.answer(dialect, secrets)
         }
@@ -173,6 +173,10 @@ async fn write(
             return Ok(dialect.replace(declaration, hash).await);
         }
         Target::Issuers(key) => return issuers::forget(dialect, key).await,
+        Target::Cache => {
+            dialect.clear_cache();
+            return Ok(Answer::nothing());
+        }
         Target::OwnKeys => return issuers::replace_own_keys(dialect).await,
         Target::Validate(kind) => {
             let body = sent(verb, parts, body).await?;

@@ -8,8 +8,7 @@ use crate::{
 };
 
 /// What Kong's Admin API has and this build has not.
-const ABSENT: [&str; 13] = [
-    "cache",
+const ABSENT: [&str; 12] = [
     "clustering",
     "debug",
     "filter-chains",
@@ -53,6 +52,8 @@ pub(super) enum Target<'p> {
     Issuers(Option<&'p str>),
     /// The gate's own keys.
     OwnKeys,
+    /// Tokens that are kept for callers.
+    Cache,
 }
 
 impl<'p> Target<'p> {
@@ -78,6 +79,7 @@ impl<'p> Target<'p> {
             ["consumers", consumer, "consumer_groups", group] => {
                 Some(Self::ConsumerGroups(consumer, Some(group)))
             }
+            ["cache"] => Some(Self::Cache),
             ["openid-connect", "issuers"] => Some(Self::Issuers(None)),
             ["openid-connect", "issuers", issuer] => Some(Self::Issuers(Some(issuer))),
             ["openid-connect", "jwks"] => Some(Self::OwnKeys),
@@ -122,6 +124,7 @@ impl<'p> Target<'p> {
             | Self::Schema(_)
             | Self::PluginSchema(_)
             | Self::Health(_) => "GET, HEAD, OPTIONS",
+            Self::Cache => "DELETE, OPTIONS",
             Self::Issuers(_) | Self::OwnKeys => "DELETE, GET, HEAD, OPTIONS",
             Self::Config => "GET, HEAD, OPTIONS, POST",
             Self::Validate(_) => "OPTIONS, POST",
@@ -140,6 +143,7 @@ impl<'p> Target<'p> {
 pub(super) fn endpoints() -> Vec<String> {
     let mut out: Vec<String> = [
         "/",
+        "/cache",
         "/config",
         "/endpoints",
         "/openid-connect/issuers",

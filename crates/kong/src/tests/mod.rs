@@ -131,6 +131,7 @@ impl World {
             revocations: Arc::default(),
             random: random.clone(),
         };
+        let tokens = Arc::clone(&grants.tokens);
         let services = login_methods::Services { tokens: sessions, grants };
         let publisher = Arc::new(Publisher::new((ErrorBody { member: "error_msg" }, "404 Route Not Found")));
         let live = Arc::new(Live::new("", Vec::new()).unwrap());
@@ -144,6 +145,7 @@ impl World {
             publisher: Arc::clone(&publisher),
             environment: Arc::new(|name| (name == "A_SECRET").then(|| "from the environment".to_owned())),
             providers: providers.clone(),
+            tokens,
             own_keys: OwnKeys {
                 keys: Arc::new(AssertionKeys::new(Vec::new())),
                 replace: Arc::new(|| Box::pin(async { Ok(()) })),

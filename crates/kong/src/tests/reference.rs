@@ -21,7 +21,7 @@ multipart forms; paging, tags, `/schemas`, `/schemas/…/validate`, `/endpoints`
 by `GET` and `POST /config` (`check_hash=1`, `flatten_errors=1`), or from the start by `declarative_config` in the
 [configuration](configuration.md). `GET /openid-connect/issuers` tells what is known of providers, and `DELETE` has it asked
 for anew; `/openid-connect/jwks` has the keys of `private_key_jwt`, and `DELETE` gives them a successor, which signs when it
-has been published for an hour. The requests of decK are answered. Where it answers otherwise than
+has been published for an hour. `DELETE /cache` throws away the tokens that are kept for callers. The requests of decK are answered. Where it answers otherwise than
 Kong 3.9, on purpose, says [differences.md](differences.md). Routes are found in Kong's `traditional_compatible` order,
 plugins run in the order of Kong's priorities, and of several of one name the one runs that is bound most closely to
 route, service, consumer and group. A request that fits routes of both dialects goes by the rule in

@@ -351,6 +351,17 @@ async fn a_token_is_used_until_shortly_before_its_end() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_thrown_away_are_obtained_anew_on_every_core() {
+    let world = World::new().await;
+    let plugin = world.plugin(|_| ());
+    ask(&plugin, "app", "secret").await;
+    assert!(!ask(&plugin, "app", "secret").await.waited);
+    world.services.tokens.clear();
+    assert!(ask(&plugin, "app", "secret").await.waited);
+    assert_eq!(world.op.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn what_the_provider_says_of_a_tokens_life_is_believed_with_care() {
     let world = World::new().await;
     let calls = async |answer: serde_json::Value, change: fn(&mut Config), later: u64| {

@@ -2,7 +2,10 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use aws_lc_rs::hmac;
@@ -32,6 +35,8 @@ pub struct ClientTokens {
     clock: Clock,
     /// Of this process alone: the digests mean nothing elsewhere.
     key: hmac::Key,
+    /// How often all tokens were thrown away. What a core kept before is not found any more.
+    generation: AtomicU64,
     kept: Cache<[u8; 32], Arc<Token>, ByWeight>,
     flights: Mutex<HashMap<[u8; 32], watch::Receiver<Option<Outcome>>>>,
 }
@@ -101,7 +106,13 @@ impl ClientTokens {
     pub fn new(runtime: Handle, clock: Clock, random: &Random) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random.bytes::<32>());
         let kept = Cache::with_weighter(ENTRIES, BYTES, ByWeight);
-        Self { runtime, clock, key, kept, flights: Mutex::default() }
+        Self { runtime, clock, key, generation: AtomicU64::new(0), kept, flights: Mutex::default() }
+    }
+
+    /// Throws all tokens away, on every core: each caller is asked about anew.
+    pub fn clear(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.kept.clear();
     }
 
     /// Under what a token for `credentials` is kept. Lengths stand before the parts, so that no id and secret can be
@@ -115,6 +126,7 @@ impl ClientTokens {
     ) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(identity);
+        context.update(&self.generation.load(Ordering::Relaxed).to_be_bytes());
         context.update(&[means as u8]);
         let args = args.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let own = [credentials.name.as_bytes(), credentials.secret.expose().as_bytes()];
