@@ -230,13 +230,18 @@ async fn refused_requests_go_on_as_the_anonymous_consumer_where_there_is_one() {
     let made = kong.made("POST", "/consumers", json!({"username": guest, "custom_id": unique("c-")})).await;
     let id = made["id"].as_str().unwrap();
     let expired = known.token(&json!({"exp": tokens::now() - 10}));
-    for name in [guest.as_str(), id] {
+    let away = json!(["https://login.example/"]);
+    for (name, more) in [(guest.as_str(), json!({})), (id, json!({"unauthorized_redirect_uri": away}))] {
         let methods = json!(["bearer", "client_credentials"]);
-        kong.plugin("openid-connect", known.config(methods, json!({"anonymous": name}))).await;
+        let mut more = more;
+        more["anonymous"] = json!(name);
+        kong.plugin("openid-connect", known.config(methods, more)).await;
         for request in [
             kong.request("GET", "/anonymous"),
             kong.request("GET", "/anonymous").bearer(&expired),
             kong.request("GET", "/anonymous").header("Authorization", &basic("app", "wrong")),
+            kong.request("GET", "/anonymous?access_token=a&access_token=b"),
+            kong.request("GET", "/anonymous?client_id=app&client_secret=wrong"),
         ] {
             let answer = kong.send(request).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
@@ -245,6 +250,7 @@ async fn refused_requests_go_on_as_the_anonymous_consumer_where_there_is_one() {
             assert_eq!(seen.header("x-consumer-username"), Some(guest.as_str()));
             assert_eq!(seen.header("x-anonymous-consumer"), Some("true"));
             assert!(seen.header("authorization").is_none(), "what was refused is not sent on");
+            assert!(seen.target.ends_with("/anonymous"), "nor in the query: {}", seen.target);
         }
         let answer = kong.send(kong.request("GET", "/known").bearer(&known.token(&json!({})))).await;
         assert_eq!(answer.status, 200);

@@ -69,7 +69,16 @@ struct LoginMethods {
 ///
 /// When there is no way, or one could not work or would not be safe.
 pub fn compile(config: Config, services: &Services) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { tokens, grants, anonymous, passes_preflight } = config;
+    let Config { mut tokens, mut grants, anonymous, passes_preflight } = config;
+    if anonymous.is_some() {
+        // Whoever would be sent elsewhere goes on, like everybody who is refused.
+        for words in tokens.iter_mut().map(|config| &mut config.words) {
+            (words.unauthorized_redirect, words.forbidden_redirect) = (None, None);
+        }
+        for answers in grants.iter_mut().map(|config| &mut config.answers) {
+            (answers.unauthorized_redirect, answers.forbidden_redirect) = (None, None);
+        }
+    }
     let tokens = tokens.map(|config| openid_connect::compile_whole(config, &services.tokens)).transpose()?;
     let grants = grants.map(|config| grants::compile(config, &services.grants)).transpose()?;
     if tokens.is_none() && grants.is_none() {
@@ -174,6 +183,9 @@ impl LoginMethods {
         match flow {
             Flow::Respond(reply) if is_refusal(&reply) => {
                 request.head.headers.remove(header::AUTHORIZATION);
+                if let Some(tokens) = &self.tokens {
+                    tokens.hide_token(request.head);
+                }
                 request.head.headers.insert(X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true"));
                 request.attach(consumer);
                 Flow::Continue
