@@ -72,6 +72,9 @@ pub enum Fault {
     /// There is no such operator.
     #[error("invalid operator '{0}'")]
     Operator(String),
+    /// The variable is a list, and is asked for something else than an element.
+    #[error("a list can be asked by `has` alone")]
+    List,
     /// The pattern does not compile. Look-around and back-references are not part of the language.
     #[error("invalid regular expression: {0}")]
     Pattern(String),
@@ -161,6 +164,7 @@ impl Compiler {
         let variable = self.at(0, |c| Ok((c.names)(name)?))?;
         match rule {
             // APISIX's shorthand for `==`.
+            [_, _] if matches!(variable, Variable::GraphqlRootField(_)) => Err(Fault::List),
             [_, value] => self.at(1, |c| c.test("==", value)).map(|test| Node::Test(variable, test)),
             [_, operator, value] => self.comparison(variable, (1, operator), (2, value)),
             [_, not, operator, value] if not.as_str() == Some("!") => {
@@ -185,6 +189,14 @@ impl Compiler {
                 Err(Fault::Operator(name.chars().take(64).collect()))
             }
         })?;
+        if matches!(variable, Variable::GraphqlRootField(_)) {
+            if operator != "has" {
+                return self.at(operator_at, |_| Err(Fault::List));
+            }
+            let field = self.at(value_at, |_| text(value, "a string"))?;
+            let missing = Node::Test(Variable::GraphqlRootField(field.into()), Test::Missing);
+            return Ok(Node::Not(Box::new(missing)));
+        }
         let test = self.at(value_at, |c| c.test(&operator, value))?;
         let test = Node::Test(variable, test);
         Ok(if operator == "~=" { Node::Not(Box::new(test)) } else { test })

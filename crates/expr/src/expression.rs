@@ -67,7 +67,7 @@ impl Node {
         match self {
             Self::All(nodes) | Self::Any(nodes) => nodes.iter().any(Self::reads_body),
             Self::Not(node) => node.reads_body(),
-            Self::Test(variable, _) => matches!(variable, Variable::PostArg(_) | Variable::PostPath(_)),
+            Self::Test(variable, _) => variable.is_of_body(),
         }
     }
 

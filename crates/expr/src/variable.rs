@@ -58,6 +58,12 @@ pub enum Variable {
     PostArg(Box<str>),
     /// `post_arg.PATH`: what a body of form fields, JSON or multipart has at this path of names.
     PostPath(Box<[Box<str>]>),
+    /// `graphql_operation`: `query`, `mutation` or `subscription`.
+    GraphqlOperation,
+    /// `graphql_name`: of the operation; empty where it has none.
+    GraphqlName,
+    /// `graphql_root_fields`, which `has` this one.
+    GraphqlRootField(Box<str>),
     /// What is known when request and answer have ended.
     Exchange(ExchangeVariable),
 }
@@ -159,6 +165,13 @@ impl Variable {
 
     /// Reads a name where a request's route is looked for: the time is known then, and the body can be read.
     pub(crate) fn parse_at_arrival(name: &str) -> Result<Self, VariableError> {
+        match name {
+            "graphql_operation" => return Ok(Self::GraphqlOperation),
+            "graphql_name" => return Ok(Self::GraphqlName),
+            // Which field it is, says what follows the operator.
+            "graphql_root_fields" => return Ok(Self::GraphqlRootField(Box::default())),
+            _ => {}
+        }
         if let Some(field) = name.strip_prefix("post_arg_") {
             let fits = !field.is_empty() && field.len() <= NAME_BYTES;
             return if fits { Ok(Self::PostArg(field.into())) } else { Err(bad_name(name)) };
@@ -189,6 +202,18 @@ impl Variable {
             "upstream_status" => Ok(Self::UpstreamStatus),
             other => Self::parse_under_way(other),
         }
+    }
+
+    /// Whether it is a part of the request's body.
+    pub const fn is_of_body(&self) -> bool {
+        matches!(
+            self,
+            Self::PostArg(_)
+                | Self::PostPath(_)
+                | Self::GraphqlOperation
+                | Self::GraphqlName
+                | Self::GraphqlRootField(_)
+        )
     }
 
     fn unless_too_early(self, name: &str) -> Result<Self, VariableError> {
@@ -283,10 +308,10 @@ mod tests {
         let parse = Variable::parse_at_arrival;
         assert_eq!(parse("post_arg_a.b"), Ok(Variable::PostArg("a.b".into())));
         assert_eq!(parse("post_arg.a.b"), Ok(Variable::PostPath(["a".into(), "b".into()].into())));
-        for name in ["post_arg.a[0]", "post_arg.a[*].b", "post_arg..b", "post_args", "graphql_name"] {
+        for name in ["post_arg.a[0]", "post_arg.a[*].b", "post_arg.a..b", "post_args", "graphql_x"] {
             assert_eq!(parse(name), Err(VariableError::Unsupported(name.into())));
         }
-        for name in ["post_arg_", "post_arg.", "post_arg.a."] {
+        for name in ["post_arg_", "post_arg.", "post_arg.a.", "post_arg..b"] {
             assert_eq!(parse(name), Err(VariableError::BadName(name.into())));
         }
     }

@@ -148,3 +148,26 @@ fn groups_nest_and_negate() {
         assert_eq!(holds(vars, &one), with_one, "{word}");
     }
 }
+
+#[test]
+fn a_list_is_asked_for_an_element_and_nothing_else() {
+    struct Root;
+    impl Variables for Root {
+        fn value(&self, name: &Variable) -> Option<Cow<'_, str>> {
+            (*name == Variable::GraphqlRootField("owner".into())).then_some(Cow::Borrowed("owner"))
+        }
+    }
+    let holds = |vars| Expression::compile_for_routes(&vars).unwrap().matches(&Root);
+    assert!(holds(json!([["graphql_root_fields", "has", "owner"]])));
+    assert!(!holds(json!([["graphql_root_fields", "has", "repo"]])));
+    assert!(holds(json!([["graphql_root_fields", "!", "has", "repo"]])));
+    for vars in [
+        json!([["graphql_root_fields", "owner"]]),
+        json!([["graphql_root_fields", "==", "owner"]]),
+        json!([["graphql_root_fields", "!", "in", ["owner"]]]),
+    ] {
+        let error = Expression::compile_for_routes(&vars).unwrap_err().to_string();
+        assert!(error.contains("`has` alone"), "{error}");
+    }
+    assert!(Expression::compile(&json!([["graphql_root_fields", "has", "owner"]])).is_err());
+}

@@ -72,7 +72,7 @@ impl Variables for Arriving<'_> {
     fn value(&self, name: &Variable) -> Option<Cow<'_, str>> {
         match name {
             Variable::Exchange(measure) => moment(self.clock.now(), *measure).map(Cow::Owned),
-            Variable::PostArg(_) | Variable::PostPath(_) => self.fields?.value(name),
+            of_body if of_body.is_of_body() => self.fields?.value(of_body),
             other => self.seen.value(other),
         }
     }
@@ -128,7 +128,12 @@ impl Variables for Seen<'_> {
             }
             Variable::SentHeader(name) => joined(self.answer.as_ref()?.headers, name)?,
             Variable::UpstreamAddr => Cow::Borrowed(self.answer.as_ref()?.upstream?),
-            Variable::PostArg(_) | Variable::PostPath(_) | Variable::Exchange(_) => return None,
+            Variable::PostArg(_)
+            | Variable::PostPath(_)
+            | Variable::GraphqlOperation
+            | Variable::GraphqlName
+            | Variable::GraphqlRootField(_)
+            | Variable::Exchange(_) => return None,
         })
     }
 }

@@ -1,13 +1,17 @@
 //! The fields of a request's body, for routes that depend on them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use expr::Variable;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::arrival::argument;
+use crate::{
+    arrival::argument,
+    graphql::{Operation, operation},
+    plugin::RequestHead,
+};
 
 /// Bytes of a body that is read to find its route; a longer one is answered with 413.
 pub(crate) const MAX_BODY: u64 = 1 << 20;
@@ -23,16 +27,28 @@ pub(crate) enum Encoding {
     Json,
     /// With this boundary.
     Multipart(String),
+    Graphql,
 }
 
 /// What the body says.
-#[derive(Debug)]
-pub(crate) enum Fields {
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    body: Body,
+    /// `query` of a GET's own query, which stands for a body in GraphQL over HTTP.
+    argument: Option<String>,
+    /// Read when it is asked for.
+    graphql: OnceCell<Option<Operation>>,
+}
+
+#[derive(Debug, Default)]
+enum Body {
     /// Nothing that can be asked for.
+    #[default]
     None,
     Form(String),
     Json(Value),
     Multipart(Vec<(String, String)>),
+    Graphql(String),
 }
 
 impl Encoding {
@@ -44,6 +60,7 @@ impl Encoding {
         match parts.next()?.to_ascii_lowercase().as_str() {
             "application/x-www-form-urlencoded" => Some(Self::Form),
             "application/json" => Some(Self::Json),
+            "application/graphql" => Some(Self::Graphql),
             "multipart/form-data" => {
                 let boundary = parts.find_map(|part| parameter(part, "boundary"))?;
                 let fits = !boundary.is_empty() && boundary.len() <= MAX_BOUNDARY;
@@ -55,27 +72,52 @@ impl Encoding {
 
     /// Reads a body.
     pub(crate) fn read(&self, body: &[u8]) -> Fields {
-        match self {
-            Self::Form => Fields::Form(String::from_utf8_lossy(body).into_owned()),
-            Self::Json => serde_json::from_slice(body).map_or(Fields::None, Fields::Json),
-            Self::Multipart(boundary) => Fields::Multipart(parts(body, boundary)),
-        }
+        let body = match self {
+            Self::Form => Body::Form(String::from_utf8_lossy(body).into_owned()),
+            Self::Json => serde_json::from_slice(body).map_or(Body::None, Body::Json),
+            Self::Multipart(boundary) => Body::Multipart(parts(body, boundary)),
+            Self::Graphql => Body::Graphql(String::from_utf8_lossy(body).into_owned()),
+        };
+        Fields { body, ..Fields::default() }
     }
 }
 
 impl Fields {
+    /// Of a request without a body, or with one that has no fields.
+    pub(crate) fn of_head(head: &RequestHead) -> Self {
+        let query = head.query().filter(|_| head.method == Method::GET);
+        let argument = query.and_then(|query| argument(query, "query")).map(Cow::into_owned);
+        Self { argument, ..Self::default() }
+    }
+
     /// The field that `name` asks for. Lists and objects are no values.
     pub(crate) fn value(&self, name: &Variable) -> Option<Cow<'_, str>> {
-        match (self, name) {
-            (Self::Form(form), Variable::PostArg(name)) => argument(form, name),
+        match (&self.body, name) {
+            (Body::Form(form), Variable::PostArg(name)) => argument(form, name),
             (_, Variable::PostPath(path)) => self.at(path),
+            (_, Variable::GraphqlOperation) => Some(Cow::Borrowed(&self.graphql()?.kind)),
+            (_, Variable::GraphqlName) => Some(Cow::Borrowed(&self.graphql()?.name)),
+            (_, Variable::GraphqlRootField(field)) => {
+                let fields = &self.graphql()?.root_fields;
+                fields.iter().find(|own| **own == **field).map(|own| Cow::Borrowed(own.as_str()))
+            }
             _ => None,
         }
     }
 
+    fn graphql(&self) -> Option<&Operation> {
+        let document = || match &self.body {
+            Body::Graphql(document) => Some(document.as_str()),
+            Body::Json(json) => json.get("query")?.as_str(),
+            Body::None => self.argument.as_deref(),
+            Body::Form(_) | Body::Multipart(_) => None,
+        };
+        self.graphql.get_or_init(|| operation(document()?)).as_ref()
+    }
+
     fn at(&self, path: &[Box<str>]) -> Option<Cow<'_, str>> {
-        match (self, path) {
-            (Self::Json(json), path) => {
+        match (&self.body, path) {
+            (Body::Json(json), path) => {
                 let found = path.iter().try_fold(json, |value, name| value.as_object()?.get(&**name))?;
                 match found {
                     Value::String(text) => Some(Cow::Borrowed(text)),
@@ -84,8 +126,8 @@ impl Fields {
                     Value::Null | Value::Array(_) | Value::Object(_) => None,
                 }
             }
-            (Self::Form(form), [name]) => argument(form, name),
-            (Self::Multipart(parts), [name]) => {
+            (Body::Form(form), [name]) => argument(form, name),
+            (Body::Multipart(parts), [name]) => {
                 let part = parts.iter().find(|(own, _)| *own == **name);
                 part.map(|(_, value)| Cow::Borrowed(value.as_str()))
             }
@@ -148,7 +190,7 @@ mod tests {
 
     fn fields(kind: &'static str, body: &str) -> Fields {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        Encoding::of(&headers).map_or(Fields::None, |encoding| encoding.read(body.as_bytes()))
+        Encoding::of(&headers).map_or_else(Fields::default, |encoding| encoding.read(body.as_bytes()))
     }
 
     fn path(path: &str) -> Variable {
@@ -182,7 +224,7 @@ mod tests {
         }
         // `post_arg_NAME` is of forms alone.
         assert_eq!(fields("application/json", r#"{"a":"x"}"#).value(&Variable::PostArg("a".into())), None);
-        assert!(matches!(fields("application/json", "{"), Fields::None));
+        assert!(matches!(fields("application/json", "{").body, Body::None));
     }
 
     #[test]
@@ -193,7 +235,7 @@ mod tests {
         let parts = fields("multipart/form-data; boundary=\"b\"", body);
         assert_eq!(parts.value(&path("file")).as_deref(), Some("line\r\n--c"));
         assert_eq!(parts.value(&path("model")).as_deref(), Some("gpt"));
-        assert!(matches!(&parts, Fields::Multipart(found) if found.len() == 2));
+        assert!(matches!(&parts.body, Body::Multipart(found) if found.len() == 2));
         for (kind, body) in [
             ("multipart/form-data; boundary=b", ""),
             ("multipart/form-data; boundary=b", "--b"),
@@ -205,8 +247,26 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_comes_as_a_document_or_in_json() {
+        let document = "query getRepo { owner repo }";
+        for (kind, body) in [
+            ("application/graphql", document.to_owned()),
+            ("application/json", serde_json::json!({"query": document}).to_string()),
+        ] {
+            let found = fields(kind, &body);
+            let value = |name: Variable| found.value(&name).map(Cow::into_owned);
+            assert_eq!(value(Variable::GraphqlOperation).as_deref(), Some("query"), "{kind}");
+            assert_eq!(value(Variable::GraphqlName).as_deref(), Some("getRepo"), "{kind}");
+            assert_eq!(value(Variable::GraphqlRootField("repo".into())).as_deref(), Some("repo"), "{kind}");
+            assert_eq!(value(Variable::GraphqlRootField("name".into())), None, "{kind}");
+        }
+        assert_eq!(fields("text/plain", document).value(&Variable::GraphqlName), None);
+        assert_eq!(fields("application/json", "{\"query\":1}").value(&Variable::GraphqlName), None);
+    }
+
+    #[test]
     fn other_bodies_and_doubtful_ones_have_no_fields() {
-        assert!(matches!(fields("text/plain", "a=1"), Fields::None));
+        assert!(matches!(fields("text/plain", "a=1").body, Body::None));
         let mut headers = HeaderMap::new();
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -19,6 +19,7 @@ mod core;
 pub mod engine;
 pub mod error;
 mod fields;
+mod graphql;
 mod host;
 mod hygiene;
 mod listener;

@@ -140,7 +140,7 @@ async fn find_route<'a>(
         return Ok(found);
     }
     let fields = match Encoding::of(&head.headers).zip(body.as_mut()) {
-        None => Fields::None,
+        None => Fields::of_head(head),
         Some((encoding, body)) => {
             let limits = &core.settings.limits;
             let most = limits.body_bytes.min(fields::MAX_BODY);

@@ -329,7 +329,12 @@ fn a_route_that_depends_on_the_body_has_it_read_and_no_other_has() {
             "chosen",
             "/*",
             2,
-            json!(["OR", ["post_arg_a", "==", "1"], ["post_arg.model.name", "~~", "^gpt"]]),
+            json!([
+                "OR",
+                ["post_arg_a", "==", "1"],
+                ["post_arg.model.name", "~~", "^gpt"],
+                [["graphql_operation", "mutation"], ["graphql_root_fields", "has", "pay"]]
+            ]),
             &chosen,
         ),
         of("other", "/*", 1, json!([]), &other),
@@ -350,12 +355,19 @@ fn a_route_that_depends_on_the_body_has_it_read_and_no_other_has() {
         ("application/json", r#"{"model":{"name":"gpt-9"}}"#, &chosen),
         ("application/json", r#"{"model":{"name":"other"}}"#, &other),
         ("application/json", "not json", &other),
+        ("application/graphql", "mutation M { pay }", &chosen),
+        ("application/graphql", "query M { pay }", &other),
+        ("application/json", r#"{"query":"mutation { see pay }"}"#, &chosen),
+        ("application/json", r#"{"query":"mutation { see }"}"#, &other),
     ] {
         assert!(post("/", kind, body).contains("200 OK"), "{body}");
         assert!(takes.next().ends_with(body), "{body}");
     }
     assert!(gate.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("200 OK"));
     assert_eq!(other.next(), "other: ");
+    let get = "GET /?query=mutation%7Bpay%7D HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert!(gate.ask(get).contains("200 OK"));
+    assert_eq!(chosen.next(), "chosen: ");
     let long = format!("a=1&b={}", "x".repeat(1 << 20));
     assert!(post("/", form, &long).starts_with("HTTP/1.1 413"));
     // What is no form has no limit of this kind, and a path that no such route has is not waited for.
