@@ -38,6 +38,7 @@ identity:
 struct Cluster {
     nodes: [Node; 2],
     token: String,
+    management: String,
     client: String,
     secret: String,
     connection: String,
@@ -56,6 +57,17 @@ impl Node {
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
         self.send(posted(path, form)).await
+    }
+
+    async fn management_token(&self, secret: &str) -> String {
+        let audience = format!("{ISSUER}api/v2/");
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "management"),
+            ("client_secret", secret),
+            ("audience", &audience),
+        ];
+        text(&self.post("/oauth/token", &form).await.json(), "access_token")
     }
 
     async fn key_ids(&self) -> Vec<String> {
@@ -88,17 +100,9 @@ impl Cluster {
             }),
         };
         let nodes = [node(), node()];
-        let audience = format!("{ISSUER}api/v2/");
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", "management"),
-            ("client_secret", &management),
-            ("audience", &audience),
-        ];
-        let token = nodes[0].post("/oauth/token", &form).await.json();
-        let token = token["access_token"].as_str().unwrap_or_else(|| panic!("{token}")).to_owned();
+        let token = nodes[0].management_token(&management).await;
         let (client, secret, connection) = (String::new(), String::new(), String::new());
-        let mut cluster = Self { nodes, token, client, secret, connection, _database: server };
+        let mut cluster = Self { nodes, token, management, client, secret, connection, _database: server };
         let database = json!({"name": DATABASE, "strategy": "auth0"});
         let made = cluster.manage(1, "POST", "connections", &database).await.json();
         cluster.connection = text(&made, "id");
@@ -205,7 +209,7 @@ async fn two_nodes_on_one_database_are_one_provider() {
     what_ends_at_one_is_over_at_the_other(&cluster).await;
     guesses_count_together(&cluster).await;
     assertions_are_good_once(&cluster).await;
-    keys_are_known_everywhere(&cluster).await;
+    o54_keys_rotate_under_load_and_are_known_everywhere(&cluster).await;
 }
 
 /// O04.
@@ -320,10 +324,28 @@ async fn assertions_are_good_once(cluster: &Cluster) {
 }
 
 /// What signs after a rotation was published before it, also by a node that has not looked again since.
-async fn keys_are_known_everywhere(cluster: &Cluster) {
+async fn o54_keys_rotate_under_load_and_are_known_everywhere(cluster: &Cluster) {
     let before = cluster.nodes[1].key_ids().await;
-    let rotated = cluster.manage(0, "POST", "keys/signing/rotate", &Value::Null).await;
+    let fetch = |at: usize| async move {
+        let mut used = Vec::new();
+        for _ in 0..15 {
+            let token = cluster.nodes[at].management_token(&cluster.management).await;
+            let kid = jose::CompactJws::parse(&token).unwrap().header().kid.clone().unwrap();
+            for node in &cluster.nodes {
+                assert!(node.key_ids().await.contains(&kid), "{kid} of node {at} is not published");
+            }
+            used.push(kid);
+        }
+        used
+    };
+    let nothing = Value::Null;
+    let rotate = cluster.manage(0, "POST", "keys/signing/rotate", &nothing);
+    let (first, second, rotated) = tokio::join!(fetch(0), fetch(1), rotate);
     assert_eq!(rotated.status, 201);
+    for kid in first.iter().chain(&second) {
+        assert!(cluster.nodes[0].key_ids().await.contains(kid), "{kid} left before its tokens expired");
+    }
+    assert_eq!(first.last().map(String::as_str), rotated.json()["kid"].as_str(), "the load ended too early");
     let user = cluster.user().await;
     let code = cluster.code(0, &mut Browser::new(), &user).await;
     let tokens = cluster.redeem(0, &code).await.json();
