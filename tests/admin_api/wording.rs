@@ -11,7 +11,8 @@ const NODES: &str =
 
 /// Asserts method, path, body, status and `error_msg` of each case.
 async fn answered(cases: Vec<(&str, &str, Value, u16, &str)>) {
-    let admin = shared().admin();
+    let gate = shared();
+    let admin = gate.admin();
     for (method, path, body, status, why) in cases {
         let sent = (!body.is_null()).then_some(&body);
         let answer = admin.call(method, &format!("/apisix/admin/{path}"), sent).await;
@@ -309,14 +310,16 @@ async fn ssls() {
 
 #[tokio::test]
 async fn pages_are_refused_in_bare_words() {
-    let answer = shared().admin().get("routes/?page=1&page_size=2").await;
+    let gate = shared();
+    let answer = gate.admin().get("routes/?page=1&page_size=2").await;
     assert_eq!((answer.status, answer.text().as_str()), (400, "page_size must be between 10 and 500"));
 }
 
 #[tokio::test]
 async fn plugins() {
     let id = unique("wording-");
-    let admin = shared().admin();
+    let gate = shared();
+    let admin = gate.admin();
     let none = "object matches none of the required";
     for (plugin, conf, why) in [
         ("fault-injection", json!({}), "expect object to have at least 1 properties".to_owned()),

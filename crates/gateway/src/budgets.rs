@@ -15,7 +15,8 @@ use crate::{
     route::{Backend, Matcher, PathPattern, Route},
     router::{Router, Routes},
     upstream::{
-        HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Tried, Upstream, UpstreamSpec,
+        Balance, HostRewrite, KeepAlive, KeyHash, Live, Node, Scheme, Timeouts, TlsPolicy, Tried, Upstream,
+        UpstreamSpec,
     },
 };
 
@@ -131,8 +132,9 @@ fn balance() -> Box<dyn FnMut()> {
         retry_timeout: None,
         keep_alive: KeepAlive::default(),
         tls: TlsPolicy::default(),
+        balance: Balance::RoundRobin,
         failure_header: None,
     };
     let upstream = Upstream::compile(spec, &live).unwrap();
-    Box::new(move || assert!(black_box(upstream.choose(&Tried::new())).is_some()))
+    Box::new(move || assert!(black_box(upstream.choose(&Tried::new(), KeyHash(0))).is_some()))
 }

@@ -19,7 +19,7 @@ use std::{
 use gateway::{
     engine::Limits,
     route::Plan,
-    upstream::{HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, UpstreamSpec},
+    upstream::{Balance, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, UpstreamSpec},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
@@ -107,6 +107,7 @@ fn spec(node: &str, target: &TlsTarget, host: HostRewrite, verify: bool) -> Upst
         retry_timeout: None,
         keep_alive: KeepAlive::default(),
         tls: TlsPolicy { verify, client: None },
+        balance: Balance::RoundRobin,
         failure_header: None,
     }
 }

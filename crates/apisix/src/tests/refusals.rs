@@ -289,6 +289,10 @@ async fn what_does_not_exist_is_not_found_by_name() {
     assert_eq!(told.refusal(), (404, "Unsupported resource type: nonsense".to_owned()));
     let told = gate.put("protos/1", json!({"content": ""})).await;
     assert_eq!(told.refusal(), (404, "protos is not implemented in this build".to_owned()));
+    for verb in ["GET", "PUT", "DELETE"] {
+        let told = gate.ask(verb, "stream_routes/1", json!({})).await;
+        assert_eq!(told.refusal(), (400, "stream mode is disabled, can not add stream routes".to_owned()));
+    }
     assert_eq!(gate.raw("TRACE", "routes/1", "").await.refusal(), (404, "not found".to_owned()));
     assert_eq!(gate.delete("routes/1/upstream").await.refusal(), (404, "not found".to_owned()));
     assert_eq!(gate.get("routes/1/upstream").await.refusal(), (404, "not found".to_owned()));

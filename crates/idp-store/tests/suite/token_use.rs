@@ -140,7 +140,7 @@ async fn o53_the_key_set_is_public_and_o54_survives_rotation(world: World) {
     let jwks = world.idp.keys.jwks(TENANT).await.unwrap();
     for key in jwks["keys"].as_array().unwrap() {
         let members: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
-        let public = ["kty", "n", "e", "crv", "x", "y", "use", "alg", "kid"];
+        let public = ["kty", "n", "e", "crv", "x", "y", "use", "alg", "kid", "x5c", "x5t"];
         assert!(members.iter().all(|member| public.contains(member)), "{members:?}");
     }
     let published: Vec<_> = jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
