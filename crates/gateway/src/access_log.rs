@@ -1,10 +1,12 @@
-//! The access log: cores fill buffers, one thread writes lines. A log that cannot keep up loses lines and counts
-//! them; requests never wait for it. Queries are not logged: they carry codes and tokens.
+//! The access log: cores write lines into buffers, one thread hands those to the system. A log that cannot keep up loses
+//! lines and counts them; requests never wait for it. Queries are not logged: they carry codes and tokens.
+//!
+//! A line is written as soon as its request is over. To keep the parts of it for later would keep the memory in which the
+//! client's codec read them, which it uses again for the next request.
 
 use std::{
     cell::RefCell,
     io::Write,
-    net::IpAddr,
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -18,16 +20,18 @@ use http::{HeaderValue, Method, StatusCode, uri::PathAndQuery};
 
 use crate::{consumer::Consumer, metrics::CoreMetrics, route::Route};
 
-/// Records of one core that are handed over together.
-const BATCH: usize = 256;
+/// Bytes of one core's lines that are handed over together.
+const BATCH: usize = 32 * 1024;
+/// Room for the line that makes a batch full.
+const ROOM: usize = 1024;
 /// Batches that may wait for the writer.
 const WAITING: usize = 64;
 
-/// One answered request.
+/// One request, until its answer has ended.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) at: UnixMillis,
-    pub(crate) client: IpAddr,
+    pub(crate) client: HeaderValue,
     pub(crate) method: Method,
     pub(crate) host: HeaderValue,
     pub(crate) target: PathAndQuery,
@@ -36,35 +40,46 @@ pub(crate) struct Record {
     pub(crate) took: Duration,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) consumer: Option<Arc<Consumer>>,
-    pub(crate) upstream: Option<Box<str>>,
+    pub(crate) upstream: Option<Arc<str>>,
     pub(crate) failure: Option<Box<str>>,
+}
+
+/// Lines that travel together.
+#[derive(Debug, Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: u64,
 }
 
 /// The writing end of the log, one clone per core.
 #[derive(Clone, Debug)]
-pub(crate) struct Sink(SyncSender<Vec<Record>>);
+pub(crate) struct Sink(SyncSender<Batch>);
 
 /// The buffer of one core.
 #[derive(Debug)]
 pub(crate) struct CoreLog {
     sink: Option<Sink>,
-    records: RefCell<Vec<Record>>,
+    batch: RefCell<Batch>,
 }
 
 impl CoreLog {
     pub(crate) fn new(sink: Option<Sink>) -> Self {
-        Self { sink, records: RefCell::default() }
+        Self { sink, batch: RefCell::default() }
     }
 
     pub(crate) const fn is_on(&self) -> bool {
         self.sink.is_some()
     }
 
-    pub(crate) fn add(&self, record: Record, metrics: &CoreMetrics) {
+    pub(crate) fn add(&self, record: &Record, metrics: &CoreMetrics) {
         let full = {
-            let mut records = self.records.borrow_mut();
-            records.push(record);
-            records.len() >= BATCH
+            let mut batch = self.batch.borrow_mut();
+            if batch.text.capacity() == 0 {
+                batch.text.reserve_exact(BATCH + ROOM);
+            }
+            write_line(&mut batch.text, record);
+            batch.lines += 1;
+            batch.text.len() >= BATCH
         };
         if full {
             self.flush(metrics);
@@ -73,11 +88,10 @@ impl CoreLog {
 
     /// Hands the buffer over. Called when it is full, and by the core's clockwork.
     pub(crate) fn flush(&self, metrics: &CoreMetrics) {
-        let records = self.records.take();
-        let (Some(sink), false) = (&self.sink, records.is_empty()) else { return };
-        let count = records.len() as u64;
-        if sink.0.try_send(records).is_err() {
-            metrics.log_dropped(count);
+        let batch = self.batch.take();
+        let (Some(sink), lines @ 1..) = (&self.sink, batch.lines) else { return };
+        if sink.0.try_send(batch).is_err() {
+            metrics.log_dropped(lines);
         }
     }
 }
@@ -85,26 +99,21 @@ impl CoreLog {
 impl Drop for CoreLog {
     /// Requests that a drain cut short are noted when their connections are dropped, after the last flush.
     fn drop(&mut self) {
-        let records = self.records.take();
-        if let (Some(sink), false) = (&self.sink, records.is_empty()) {
-            let _ = sink.0.try_send(records);
+        let batch = self.batch.take();
+        if let (Some(sink), 1..) = (&self.sink, batch.lines) {
+            let _ = sink.0.try_send(batch);
         }
     }
 }
 
 /// Starts the writer. It ends, with everything written, when all sinks are gone.
 pub(crate) fn start(mut out: Box<dyn Write + Send>) -> std::io::Result<(Sink, JoinHandle<()>)> {
-    let (sender, receiver): (_, Receiver<Vec<Record>>) = sync_channel(WAITING);
+    let (sender, receiver): (_, Receiver<Batch>) = sync_channel(WAITING);
     let thread = std::thread::Builder::new().name("access-log".to_owned()).stack_size(256 * 1024).spawn(
         move || {
-            let mut text = Vec::with_capacity(16 * 1024);
             for batch in receiver {
-                text.clear();
-                for record in &batch {
-                    write_line(&mut text, record);
-                }
                 // A log on a full disk must not stop the gate.
-                let _ = out.write_all(&text).and_then(|()| out.flush());
+                let _ = out.write_all(&batch.text).and_then(|()| out.flush());
             }
         },
     )?;
@@ -113,23 +122,43 @@ pub(crate) fn start(mut out: Box<dyn Write + Send>) -> std::io::Result<(Sink, Jo
 
 /// One JSON object and a line end. Every string goes through the JSON encoder, so that no field can begin a line.
 fn write_line(out: &mut Vec<u8>, record: &Record) {
-    let line = serde_json::json!({
-        "time": record.at.0,
-        "client": record.client.to_string(),
-        "method": record.method.as_str(),
-        "host": record.host.to_str().unwrap_or_default(),
-        "path": record.target.path(),
-        "status": record.status.as_u16(),
-        "bytes": record.bytes,
-        "took_us": u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
-        "route": record.route.as_ref().map(|route| route.id.as_ref()),
-        "consumer": record.consumer.as_ref().map(|consumer| consumer.name()),
-        "upstream": record.upstream.as_deref(),
-        "failure": record.failure.as_deref(),
-    });
-    // Writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(&mut *out, &line);
-    out.push(b'\n');
+    out.extend_from_slice(b"{\"time\":");
+    out.extend_from_slice(itoa::Buffer::new().format(record.at.0).as_bytes());
+    string(out, "client", Some(record.client.to_str().unwrap_or_default()));
+    string(out, "method", Some(record.method.as_str()));
+    string(out, "host", Some(record.host.to_str().unwrap_or_default()));
+    string(out, "path", Some(record.target.path()));
+    number(out, "status", record.status.as_u16().into());
+    number(out, "bytes", record.bytes);
+    number(out, "took_us", u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX));
+    string(out, "route", record.route.as_ref().map(|route| route.id.as_ref()));
+    string(out, "consumer", record.consumer.as_ref().map(|consumer| consumer.name()));
+    string(out, "upstream", record.upstream.as_deref());
+    string(out, "failure", record.failure.as_deref());
+    out.extend_from_slice(b"}\n");
+}
+
+fn string(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    begin(out, name);
+    match value {
+        Some(text) => {
+            // Writing to a Vec cannot fail.
+            let _ = serde_json::to_writer(out, text);
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    begin(out, name);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A comma and the member's name.
+fn begin(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 #[cfg(test)]
@@ -150,7 +179,7 @@ mod tests {
         };
         let record = Record {
             at: UnixMillis(1),
-            client: "::1".parse().unwrap(),
+            client: HeaderValue::from_static("::1"),
             method: Method::GET,
             host: HeaderValue::from_static("h"),
             target: "/a%0Ab?code=canary".parse().unwrap(),
@@ -166,6 +195,11 @@ mod tests {
         write_line(&mut out, &record);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["path"], &line["took_us"], &line["route"]),
+            (&"/a%0Ab".into(), &3.into(), &().into())
+        );
         assert!(text.contains("\"consumer\":\"jack\""));
         assert!(!text.contains("canary") && !text.contains('\u{1b}'));
     }

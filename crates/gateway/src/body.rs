@@ -85,7 +85,7 @@ pub(crate) struct Observed {
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) upstream_took: Option<Duration>,
-    pub(crate) upstream: Option<Box<str>>,
+    pub(crate) upstream: Option<Arc<str>>,
     pub(crate) upstream_status: Option<StatusCode>,
     pub(crate) failure: Option<Box<str>>,
 }
@@ -146,7 +146,7 @@ impl Note {
 impl Drop for Note {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
-            self.core.log.add(*record, &self.core.metrics);
+            self.core.log.add(&record, &self.core.metrics);
         }
         if let Some(observed) = self.observed.take() {
             observed.tell(self.core.settings.clock.monotonic());

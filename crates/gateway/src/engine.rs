@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -12,7 +12,12 @@ use std::{
 use base::Clock;
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, sync::watch, task::LocalSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions},
+    sync::watch,
+    time::timeout,
+};
 
 use crate::{
     access_log::{self, CoreLog, Sink},
@@ -210,10 +215,23 @@ struct CoreSeed {
 
 impl CoreSeed {
     fn spawn(self, number: usize) -> io::Result<JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
-            LocalSet::new().block_on(&runtime, self.run());
-        })
+        let (made, report) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+            // A local runtime is driven by the thread that made it. Its tasks are woken without the detour that a
+            // `LocalSet` takes: a lock, a waker and, for what the reactor wakes, a write to an eventfd.
+            let mut builder = Builder::new_current_thread();
+            match builder.enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    let _ = made.send(Ok(()));
+                    runtime.block_on(self.run());
+                }
+                Err(error) => {
+                    let _ = made.send(Err(error));
+                }
+            }
+        })?;
+        report.recv().map_err(io::Error::other)??;
+        Ok(thread)
     }
 
     async fn run(mut self) {

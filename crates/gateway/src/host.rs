@@ -85,9 +85,17 @@ fn is_host(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-                && !name.starts_with('.')
-                && !name.contains("..")
+            // No dot at the beginning, and none behind another.
+            let mut label_begins = true;
+            name.bytes().all(|byte| {
+                let belongs = match byte {
+                    b'.' => !label_begins,
+                    b'-' | b'_' | b'~' => true,
+                    other => other.is_ascii_alphanumeric(),
+                };
+                label_begins = byte == b'.';
+                belongs
+            })
         }
     }
 }

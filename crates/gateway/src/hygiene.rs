@@ -41,12 +41,20 @@ pub(crate) fn admit(
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(parts, extended_connect)?;
-    check_transfer_coding(parts)?;
+    let seen = Seen::among(&parts.headers);
+    if seen.transfer_coding {
+        check_transfer_coding(parts)?;
+    }
     let host = host(parts)?;
     let target = target(parts)?;
-    let upgrade = upgrade(parts, extended_connect)?;
-    remove_hop_by_hop(&mut parts.headers);
-    join_cookies(&mut parts.headers);
+    let upgrade =
+        if seen.upgrade || extended_connect.is_some() { upgrade(parts, extended_connect)? } else { false };
+    if seen.hop_by_hop {
+        remove_hop_by_hop(&mut parts.headers);
+    }
+    if seen.cookie {
+        join_cookies(&mut parts.headers);
+    }
     remove_claims_of_the_client(&mut parts.headers, connection.peer.trusted);
     if upgrade && extended_connect.is_some() {
         parts.method = Method::GET;
@@ -60,6 +68,36 @@ pub(crate) fn admit(
         websocket: upgrade,
         sending: Sending::default(),
     })
+}
+
+/// What a head has that needs a closer look. Most heads have hardly any of it, and looking through the names once costs
+/// less than asking for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    transfer_coding: bool,
+    upgrade: bool,
+    cookie: bool,
+    /// Anything that [`remove_hop_by_hop`] takes out, or takes out part of.
+    hop_by_hop: bool,
+}
+
+impl Seen {
+    fn among(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "cookie" => seen.cookie = true,
+                "connection" | "te" => seen.hop_by_hop = true,
+                name if is_hop_by_hop(name) => {
+                    seen.hop_by_hop = true;
+                    seen.transfer_coding |= name == "transfer-encoding";
+                    seen.upgrade |= name == "upgrade";
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 fn check_method(parts: &Parts, extended_connect: Option<bool>) -> Result<(), Failure> {
@@ -189,7 +227,17 @@ fn upgrade(parts: &Parts, extended_connect: Option<bool>) -> Result<bool, Failur
 /// Removes what belongs to this connection alone (RFC 9110 section 7.6.1): the fixed names, and whatever the sender
 /// names in `Connection`. `TE: trailers` survives, because gRPC asks for it end to end.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    let (mut connection, mut te) = (false, false);
+    let mut fixed = SmallVec::<[HeaderName; 4]>::new();
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" => connection = true,
+            "te" => te = true,
+            other if is_hop_by_hop(other) => fixed.push(name.clone()),
+            _ => {}
+        }
+    }
+    if connection {
         let named: SmallVec<[HeaderName; 4]> = tokens(headers, &header::CONNECTION)
             .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
@@ -202,13 +250,11 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    // Most heads have none of these, and looking through the names costs less than asking for each.
-    let fixed: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
     for name in fixed {
         headers.remove(name);
     }
-    if headers.contains_key(header::TE) {
+    // `Connection` may have named it.
+    if te && headers.contains_key(header::TE) {
         let trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
         headers.remove(header::TE);
         if trailers {
@@ -245,11 +291,16 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Removes headers by which upstreams trust the gate, in every spelling, headers that some servers read as another
 /// method or path, and the forwarding headers of peers that nobody vouches for.
 fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
-    headers.remove(header::EXPECT);
     let claims = |name: &HeaderName| {
         let name = name.as_str();
-        matches!(name.as_bytes().first(), Some(b'x' | b'r' | b'f' | b't'))
-            && (is_identity(name) || is_override(name) || is_forwarding(name, trusted))
+        match name.as_bytes().first() {
+            Some(b'x' | b'r' | b'f' | b't') => {
+                is_identity(name) || is_override(name) || is_forwarding(name, trusted)
+            }
+            // The gate has answered it, or the codec has.
+            Some(b'e') => name == "expect",
+            _ => false,
+        }
     };
     let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| claims(name)).cloned().collect();
     for name in found {
@@ -354,6 +405,25 @@ pub(crate) fn vouched_peer(headers: &HeaderMap, connection: &Peer, trusted: &[Ip
         peer.https = scheme.as_bytes().eq_ignore_ascii_case(b"https");
     }
     Some(peer)
+}
+
+/// What a connection's requests all say of where they came from, as lines of HTTP/1.1. The last one lacks its value, which
+/// is the host of the request.
+pub(crate) fn forwarded_lines(peer: &Peer) -> Box<[u8]> {
+    let (ip, scheme, port) = (peer.ip, peer.scheme(), peer.local_port);
+    format!(
+        "x-forwarded-for: {ip}\r\nx-real-ip: {ip}\r\nx-forwarded-proto: {scheme}\r\nx-forwarded-port: {port}\r\n\
+         x-forwarded-host: "
+    )
+    .into_bytes()
+    .into()
+}
+
+/// The connection's own lines, where they may be written in the place of headers: when nobody else had a word in them.
+pub(crate) fn own_lines<'a>(head: &RequestHead, connection: &'a ConnectionInfo) -> Option<&'a [u8]> {
+    let others = [X_FORWARDED_FOR, X_REAL_IP, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_FORWARDED_HOST];
+    let is_said = head.headers.keys().any(|name| others.contains(name));
+    (!connection.peer.trusted && !is_said).then_some(&*connection.forwarded)
 }
 
 /// Tells the upstream where the request came from. What a trusted proxy says is kept and extended.

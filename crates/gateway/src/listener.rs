@@ -35,6 +35,7 @@ use crate::{
     client_stream::{ClientStream, Signs},
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
+    hygiene,
     local::LocalExecutor,
     plugin::{ClientCertificate, Peer},
     proxy, proxy_protocol,
@@ -57,6 +58,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
     pub(crate) ip: HeaderValue,
     pub(crate) port: HeaderValue,
+    /// What upstreams are told of it: see [`hygiene::own_lines`].
+    pub(crate) forwarded: Box<[u8]>,
     /// What goes on on it, where it is HTTP/2.
     pub(crate) streams: Streams,
     /// Whether a request is being answered on it, where it is HTTP/1.1.
@@ -203,6 +206,7 @@ pub(crate) fn describe(
     ConnectionInfo {
         ip,
         port,
+        forwarded: hygiene::forwarded_lines(&peer),
         peer,
         streams: Streams::new(),
         busy: Cell::new(false),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use base::Clock;
+use base::{Clock, UnixMillis};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
@@ -55,7 +55,8 @@ pub(crate) async fn serve(
     let snapshot = core.snapshot();
     let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
     let peer = vouched.as_ref().unwrap_or(&connection.peer);
-    let mut log = core.log.is_on().then(|| Box::new(record(&core, peer, &parts)));
+    let arrived = core.log.is_on().then(|| core.settings.clock.now());
+    let log;
 
     let body = (!incoming.is_end_stream())
         .then(|| ClientBody::new(incoming, core.settings.limits.body_bytes, Arc::clone(&connection.signs)));
@@ -74,15 +75,14 @@ pub(crate) async fn serve(
     match &mut admitted {
         Err((failure, html)) => {
             let html = *html;
+            log = arrived.map(|at| Box::new(refused(at, client_text(&connection, peer), &parts)));
             core.metrics.head_refused();
             outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
             // Who sends one malformed request is not trusted with the framing of the next.
             outcome.closes = true;
         }
         Ok(head) => {
-            if let Some(log) = log.as_mut() {
-                log.target = head.target.clone();
-            }
+            log = arrived.map(|at| Box::new(record(at, client_text(&connection, peer), head)));
             let mut client = Client { core: &core, connection: &connection, peer, body, on_upgrade };
             let found = find_route(&core, &snapshot, (head, peer), &mut client.body).await;
             let chain = Chain {
@@ -121,8 +121,9 @@ pub(crate) async fn serve(
         outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     outcome.headers.insert(header::SERVER, SERVER);
-    if let Ok(head) = &admitted {
-        show_answer(&core, route, (peer, head), &mut outcome, &mut ran).await;
+    if let Ok(head) = admitted {
+        show_answer(&core, route, (peer, &head), &mut outcome, &mut ran).await;
+        core.pools.recycle(head.headers);
     }
     finish(core, route, peer, outcome, ran, log, began)
 }
@@ -159,7 +160,7 @@ struct Outcome {
     source: Source,
     /// Headers that plugins add to whatever is answered.
     added: Vec<(HeaderName, HeaderValue)>,
-    upstream: Option<Box<str>>,
+    upstream: Option<Arc<str>>,
     /// What the upstream itself answered with.
     upstream_status: Option<StatusCode>,
     /// Whether anybody asks who answered, and when.
@@ -260,7 +261,10 @@ impl Client<'_> {
         head: &mut RequestHead,
         outcome: &mut Outcome,
     ) {
-        hygiene::forward(head, self.connection, self.peer);
+        let own = if upstream.scheme.is_h2() { None } else { hygiene::own_lines(head, self.connection) };
+        if own.is_none() {
+            hygiene::forward(head, self.connection, self.peer);
+        }
         head.remove_cookies(is_provider_cookie);
         let asked = head.websocket;
         let tunnelled = self.prepare_upgrade(route, head);
@@ -296,15 +300,18 @@ impl Client<'_> {
         let had_body = body.is_some();
         let failed = SmallVec::new();
         let mut delivery =
-            Delivery { core: self.core, route, upstream, hash, head, timeouts, body, had_body, failed };
+            Delivery { core: self.core, route, upstream, hash, head, own, timeouts, body, had_body, failed };
         let clock = outcome.traced.then_some(&self.core.settings.clock);
         let began = clock.map(Clock::monotonic);
         let delivered = delivery.deliver().await;
         if let (Some(clock), Some(began)) = (clock, began) {
             outcome.upstream_took = Some(clock.monotonic().saturating_sub(began));
-            outcome.upstream = delivered.target.map(|target| target.label.clone());
-            outcome.received =
-                delivery.body.as_ref().map_or_else(|| declared_length(head), ClientBody::total);
+            outcome.upstream = delivered.target.map(|target| Arc::clone(&target.label));
+            outcome.received = match &delivery.body {
+                Some(body) => body.total(),
+                None if had_body => declared_length(head),
+                None => 0,
+            };
         }
         outcome.upstream_status = delivered.answer.as_ref().ok().map(Delivered::status);
         let told = told(&delivery.failed, outcome.upstream_status);
@@ -377,6 +384,8 @@ struct Delivery<'a> {
     upstream: &'a Upstream,
     hash: KeyHash,
     head: &'a RequestHead,
+    /// Lines of where the request came from, where they are not among the head's.
+    own: Option<&'a [u8]>,
     timeouts: Timeouts,
     body: Option<ClientBody>,
     had_body: bool,
@@ -472,7 +481,8 @@ impl<'a> Delivery<'a> {
         let greeted = target.tls.as_ref().and_then(|_| self.greeted(target, host));
         let target = greeted.as_ref().unwrap_or(target);
         let client_silence = self.core.settings.limits.body;
-        let outgoing = Outgoing { head: self.head, host, timeouts: self.timeouts, client_silence };
+        let Self { head, own: forwarded, timeouts, .. } = *self;
+        let outgoing = Outgoing { head, host, forwarded, timeouts, client_silence };
         let not_connected = |failure| Broken { failure, silent: true, unsent: true, reused: false };
         let pools = &self.core.pools;
         if target.scheme.is_h2() {
@@ -673,14 +683,40 @@ fn declared_length(head: &RequestHead) -> u64 {
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
-/// The log's view of a request before anything is known of it.
-fn record(core: &Core, peer: &Peer, parts: &Parts) -> Record {
+/// The client's address, for the log: a text that the connection has, unless a trusted proxy names another client.
+fn client_text(connection: &ConnectionInfo, peer: &Peer) -> HeaderValue {
+    if peer.ip == connection.peer.ip {
+        return connection.ip.clone();
+    }
+    HeaderValue::try_from(peer.ip.to_string()).unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// The log's view of a request before anything else is known of it.
+fn record(at: UnixMillis, client: HeaderValue, head: &RequestHead) -> Record {
+    Record {
+        at,
+        client,
+        method: head.method.clone(),
+        host: head.host.as_header().clone(),
+        target: head.target.clone(),
+        status: StatusCode::OK,
+        bytes: 0,
+        took: Duration::ZERO,
+        route: None,
+        consumer: None,
+        upstream: None,
+        failure: None,
+    }
+}
+
+/// The same of a request whose head was refused.
+fn refused(at: UnixMillis, client: HeaderValue, parts: &Parts) -> Record {
     let host = parts.headers.get(header::HOST).cloned();
     let authority =
         || parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     Record {
-        at: core.settings.clock.now(),
-        client: peer.ip,
+        at,
+        client,
         method: parts.method.clone(),
         host: host.or_else(authority).unwrap_or(HeaderValue::from_static("")),
         target: parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),

@@ -93,7 +93,14 @@ fn is_scheme_char(byte: u8) -> bool {
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 pub fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    !body.is_empty() && body.bytes().fold(true, |all, byte| all & stands_in_b64token(byte))
+}
+
+/// Letters, digits and `-._~+/`. Every byte of a warm request's token comes by here: without branches, the compiler looks at
+/// many at once. From `-` to `9` the table of ASCII has `-`, `.`, `/` and the digits.
+const fn stands_in_b64token(byte: u8) -> bool {
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    is_letter | (byte.wrapping_sub(b'-') <= b'9' - b'-') | (byte == b'_') | (byte == b'~') | (byte == b'+')
 }
 
 pub(crate) fn quote(out: &mut String, value: &str) {
@@ -111,6 +118,16 @@ pub(crate) fn quote(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_b64token_is_made_of_the_characters_of_rfc_6750() {
+        for byte in 0..=0x7f_u8 {
+            let allowed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            let text = format!("a{}b", char::from(byte));
+            assert_eq!(is_b64token(&text), allowed, "{text:?}");
+        }
+        assert!(is_b64token("a==") && !is_b64token("==") && !is_b64token("a=b") && !is_b64token("é"));
+    }
 
     fn one(value: &str) -> Result<Authorization<'_>, BearerError> {
         parse([value.as_bytes()])

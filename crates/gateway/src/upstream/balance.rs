@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{
     live::{Live, Target},
     ring::{Crc32, Ring},
-    spec::{Balance, HostRewrite, Timeouts, UpstreamSpec},
+    spec::{Balance, HostRewrite, Scheme, Timeouts, UpstreamSpec},
 };
 use crate::{error::ConfigError, host::HostName};
 
@@ -23,6 +23,7 @@ pub struct Upstream {
     pub(crate) id: Arc<str>,
     /// Highest priority first.
     tiers: Vec<Tier>,
+    pub(crate) scheme: Scheme,
     pub(crate) host: SentHost,
     pub(crate) timeouts: Timeouts,
     pub(crate) retries: u32,
@@ -106,6 +107,7 @@ impl Upstream {
         Ok(Arc::new(Self {
             id: spec.id,
             tiers,
+            scheme: spec.scheme,
             host,
             timeouts: spec.timeouts,
             retries: spec.retries.unwrap_or(further),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     read: BytesMut,
     /// Memory for the next request.
     out: BytesMut,
+    /// The header names of the last answer.
+    names: Vec<HeaderName>,
     /// Kept from exchange to exchange: moving a timer further away costs nothing, making one does.
     timer: Pin<Box<Sleep>>,
     /// Requests sent so far.
@@ -57,6 +59,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) head: &'a RequestHead,
     /// The Host the target sees.
     pub(crate) host: &'a HeaderValue,
+    /// Lines of where the request came from, up to the host that it named, where they are not among the headers.
+    pub(crate) forwarded: Option<&'a [u8]>,
     pub(crate) timeouts: Timeouts,
     /// How long the client may be silent in the middle of its body.
     pub(crate) client_silence: Duration,
@@ -91,6 +95,7 @@ impl Connection {
             target,
             read: BytesMut::new(),
             out: BytesMut::with_capacity(1024),
+            names: Vec::new(),
             timer: Box::pin(sleep_until(idle_since + LONGEST)),
             requests: 0,
             idle_since,
@@ -157,7 +162,8 @@ impl Connection {
             }
         }
         loop {
-            match decode::head(&mut self.read, &request.method, request.websocket) {
+            let spare = || self.target.pools.spare_headers();
+            match decode::head(&mut self.read, &mut self.names, spare, &request.method, request.websocket) {
                 Ok(Some(head))
                     if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
                 {
@@ -266,7 +272,7 @@ struct Reading {
 #[derive(Debug, thiserror::Error)]
 #[error("the answer of {target} broke off: {reason}")]
 pub(crate) struct BodyBroken {
-    target: Box<str>,
+    target: std::sync::Arc<str>,
     reason: String,
 }
 

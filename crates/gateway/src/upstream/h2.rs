@@ -193,14 +193,14 @@ pub(crate) struct H2Body {
     incoming: Incoming,
     timer: Option<Pin<Box<Sleep>>>,
     limit: std::time::Duration,
-    label: Box<str>,
+    label: Arc<str>,
     _busy: Busy,
 }
 
 /// Why the body of an HTTP/2 answer broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer of {0} broke off: {1}")]
-pub(crate) struct H2Broken(Box<str>, String);
+pub(crate) struct H2Broken(Arc<str>, String);
 
 impl Body for H2Body {
     type Data = Bytes;

@@ -66,7 +66,7 @@ pub(crate) struct Target {
     /// Host and, unless it is the scheme's default, port.
     pub(crate) authority: HeaderValue,
     /// `host:port`, for logs.
-    pub(crate) label: Box<str>,
+    pub(crate) label: Arc<str>,
     /// Nobody asks for it any more: its connections are not kept.
     pub(crate) retired: AtomicBool,
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use http::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -36,6 +37,8 @@ struct Inner {
     multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
     /// TLS targets under other names than their own, by the target's id.
     named: RefCell<HashMap<u64, Named, RandomState>>,
+    /// Empty maps for answers.
+    spare: RefCell<Vec<HeaderMap>>,
 }
 
 /// A target under other names than its own.
@@ -53,6 +56,14 @@ struct Greeted {
     target: Arc<Target>,
 }
 
+/// Headers that a map has room for from the beginning. The client's codec reads its next request into the map of an answer,
+/// and the gate adds up to nine of its own: growing it then would cost two allocations.
+const ROOM: usize = 12;
+/// Spare maps of one core.
+const SPARE: usize = 64;
+/// Room of a map that is kept.
+const MOST_ROOM: usize = 64;
+
 impl Pools {
     /// Pools of one core out of `cores`.
     pub(crate) fn new(live: Arc<Live>, cores: u32) -> Self {
@@ -63,6 +74,7 @@ impl Pools {
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
             named: RefCell::default(),
+            spare: RefCell::default(),
         }))
     }
 
@@ -153,6 +165,20 @@ impl Pools {
     async fn open(&self, target: &Arc<Target>, limit: Duration) -> Result<connect::Stream, Failure> {
         let late = |_| Failure::Timeout { target: target.label.to_string(), what: "connect" };
         timeout(limit, connect::connect(target, &self.0.live, limit)).await.map_err(late)?
+    }
+
+    /// An empty map.
+    pub(super) fn spare_headers(&self) -> HeaderMap {
+        self.0.spare.borrow_mut().pop().unwrap_or_else(|| HeaderMap::with_capacity(ROOM))
+    }
+
+    /// Keeps the memory of a request's headers for an answer's, once nobody asks for them any more.
+    pub(crate) fn recycle(&self, mut headers: HeaderMap) {
+        let mut spare = self.0.spare.borrow_mut();
+        if spare.len() < SPARE && (ROOM..=MOST_ROOM).contains(&headers.capacity()) {
+            headers.clear();
+            spare.push(headers);
+        }
     }
 
     /// Puts a connection by for the next request.

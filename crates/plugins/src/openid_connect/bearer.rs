@@ -267,10 +267,7 @@ impl Bearer {
         let verified = VERDICTS.with_borrow(|verdicts| verdicts.get(key))?;
         let same_keys = match &verified.keys {
             None => true,
-            Some(then) => {
-                let now = self.issuers.get(verified.issuer)?.provider.keys()?;
-                Arc::ptr_eq(then, &now.set)
-            }
+            Some(then) => self.issuers.get(verified.issuer)?.provider.has_keys(then),
         };
         (same_keys && now < verified.until).then_some(verified)
     }

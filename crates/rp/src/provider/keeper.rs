@@ -156,6 +156,12 @@ impl Provider {
         self.shared.keys.load_full()
     }
 
+    /// Whether `set` is the provider's keys as fetched last. Asked on every warm request: it counts no reference, for which
+    /// the cores would contend.
+    pub fn has_keys(&self, set: &Arc<KeySet>) -> bool {
+        self.shared.keys.load().as_ref().is_some_and(|keys| Arc::ptr_eq(&keys.set, set))
+    }
+
     /// Whether `url` may be asked, as far as its text tells: see [`Fetcher::permits`].
     ///
     /// # Errors

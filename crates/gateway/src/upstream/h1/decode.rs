@@ -10,14 +10,12 @@ use smallvec::SmallVec;
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of an answer.
 const MAX_HEADERS: usize = 128;
+/// Header names of an answer that are remembered for the next one.
+const MAX_NAMES: usize = 24;
 /// Longest chunk-size line, extensions included.
 const MAX_CHUNK_LINE: usize = 4 * 1024;
 /// Longest trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
-
-/// Headers that a map has room for from the beginning. The client's codec reads its next request into this very map, and
-/// the gate adds up to nine of its own: growing it then would cost two allocations.
-const ROOM: usize = 12;
 
 /// The head of an answer without its hop-by-hop headers.
 #[derive(Debug)]
@@ -57,9 +55,12 @@ pub(super) enum Piece {
     More,
 }
 
-/// Takes the head of an answer off `buffer`, once it is complete.
+/// Takes the head of an answer off `buffer`, once it is complete. `names` are those of the last answer on the connection,
+/// which is most likely to have had the same ones; `spare` gives an empty map.
 pub(super) fn head(
     buffer: &mut BytesMut,
+    names: &mut Vec<HeaderName>,
+    spare: impl FnOnce() -> HeaderMap,
     method: &Method,
     websocket: bool,
 ) -> Result<Option<Head>, &'static str> {
@@ -87,28 +88,68 @@ pub(super) fn head(
         start..start + part.len()
     };
     let mut spans = SmallVec::<[(Range<usize>, Range<usize>); 24]>::new();
-    spans.extend(response.headers.iter().map(|line| (span(line.name.as_bytes()), span(line.value))));
+    for line in &*response.headers {
+        spans.push((span(line.name.as_bytes()), span(line.value)));
+    }
     let raw = buffer.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity((spans.len() + 4).max(ROOM));
-    for (name, value) in spans {
-        let name = HeaderName::from_bytes(raw.get(name).unwrap_or_default())
-            .map_err(|_| "its answer has a header without name")?;
+    let mut headers = spare();
+    let mut connection = None;
+    for (place, (name, value)) in spans.into_iter().enumerate() {
+        let name = known(names, place, raw.get(name).unwrap_or_default())?;
+        let plain = raw.get(value.clone()).and_then(plain_connection);
+        if plain.is_some() && connection.is_none() && name == header::CONNECTION {
+            connection = plain;
+            continue;
+        }
         let value = HeaderValue::from_maybe_shared(raw.slice(value))
             .map_err(|_| "its answer has a header with control characters")?;
         headers.append(name, value);
     }
-    Ok(Some(frame(status, headers, method, http_11, websocket)?))
+    let closes = connection == Some(Persistence::Close);
+    Ok(Some(frame(status, headers, method, closes, http_11, websocket)?))
 }
 
-/// Decides on the framing (RFC 9112 section 6.3) and takes the headers of this hop away.
+/// The name `raw`, which is looked for in its place among the last answer's names before it is read.
+fn known(names: &mut Vec<HeaderName>, place: usize, raw: &[u8]) -> Result<HeaderName, &'static str> {
+    if let Some(name) = names.get(place)
+        && name.as_str().as_bytes().eq_ignore_ascii_case(raw)
+    {
+        return Ok(name.clone());
+    }
+    let name = HeaderName::from_bytes(raw).map_err(|_| "its answer has a header without name")?;
+    if place < MAX_NAMES {
+        names.truncate(place);
+        names.push(name.clone());
+    }
+    Ok(name)
+}
+
+/// The two values that `Connection` usually has; they name no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Persistence {
+    KeepAlive,
+    Close,
+}
+
+fn plain_connection(value: &[u8]) -> Option<Persistence> {
+    match value.len() {
+        10 if value.eq_ignore_ascii_case(b"keep-alive") => Some(Persistence::KeepAlive),
+        5 if value.eq_ignore_ascii_case(b"close") => Some(Persistence::Close),
+        _ => None,
+    }
+}
+
+/// Decides on the framing (RFC 9112 section 6.3) and takes the headers of this hop away. `closes`: the target has said
+/// that it closes the connection, in a line that is not among the headers.
 fn frame(
     status: StatusCode,
     mut headers: HeaderMap,
     method: &Method,
+    closes: bool,
     http_11: bool,
     websocket: bool,
 ) -> Result<Head, &'static str> {
-    let wants_close = names_token(&headers, &header::CONNECTION, "close");
+    let wants_close = closes || names_token(&headers, &header::CONNECTION, "close");
     let decoder = if status == StatusCode::SWITCHING_PROTOCOLS {
         let switched = websocket && names_token(&headers, &header::UPGRADE, "websocket");
         if !switched {
@@ -126,14 +167,7 @@ fn frame(
         // It would announce a body that never comes (RFC 9110 sections 15.3.5 and 15.4.5).
         headers.remove(header::CONTENT_LENGTH);
     }
-    if headers.contains_key(header::CONNECTION)
-        || headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.contains_key("keep-alive")
-        || headers.contains_key(header::UPGRADE)
-        || headers.contains_key("proxy-connection")
-    {
-        crate::hygiene::remove_hop_by_hop(&mut headers);
-    }
+    crate::hygiene::remove_hop_by_hop(&mut headers);
     let keep_alive = http_11 && !wants_close && decoder != Decoder::Close;
     Ok(Head { status, headers, decoder, keep_alive })
 }
@@ -293,7 +327,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, &'static str> {
-        head(&mut BytesMut::from(text), &Method::GET, false)
+        head(&mut BytesMut::from(text), &mut Vec::new(), HeaderMap::new, &Method::GET, false)
     }
 
     #[test]
@@ -329,6 +363,37 @@ mod tests {
         assert_eq!(decoder("HTTP/1.1 200 OK\r\n\r\n"), Decoder::Close);
         assert_eq!(decoder("HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n"), Decoder::Length(0));
         assert!(read("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
+    }
+
+    #[test]
+    fn names_are_those_of_this_answer_whatever_the_last_one_had() {
+        let mut names = Vec::new();
+        for lines in ["A: 1\r\nb: 2", "a: 1\r\nC: 2\r\nd: 3", "", "c: 1", "a: 1\r\nc: 2\r\nd: 3"] {
+            let end = if lines.is_empty() { "" } else { "\r\n" };
+            let text = format!("HTTP/1.1 200 OK\r\n{lines}{end}content-length: 0\r\n\r\n");
+            let read = head(&mut text.as_str().into(), &mut names, HeaderMap::new, &Method::GET, false);
+            let headers = read.unwrap().unwrap().headers;
+            let said: Vec<String> =
+                headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            let expected = format!("{}{end}content-length: 0", lines.to_ascii_lowercase());
+            assert_eq!(said.join("\r\n"), expected);
+        }
+    }
+
+    #[test]
+    fn what_connection_says_counts_however_it_is_said() {
+        for (lines, keep_alive) in [
+            ("connection: Keep-Alive", true),
+            ("Connection: close", false),
+            ("connection: keep-alive\r\nconnection: close", false),
+            ("connection: close\r\nconnection: keep-alive", false),
+            ("connection: keep-alive, close", false),
+            ("connection: x-a\r\nx-a: 1", true),
+        ] {
+            let head = read(&format!("HTTP/1.1 200 OK\r\n{lines}\r\ncontent-length: 0\r\n\r\n"));
+            let head = head.unwrap().unwrap();
+            assert_eq!((head.keep_alive, head.headers.len()), (keep_alive, 1), "{lines}");
+        }
     }
 
     #[test]

@@ -60,16 +60,10 @@ pub(super) enum Stop {
 impl Pump {
     /// A request whose bytes are gathered in `out`.
     pub(super) fn new(mut out: BytesMut, outgoing: Outgoing<'_>, empty: bool) -> Self {
-        let declared = outgoing
-            .head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok())
-            .and_then(|length| length.parse().ok());
-        let framing = match (empty, declared) {
-            (true, _) => Framing::Nothing,
-            (false, Some(length)) => Framing::Length(length),
-            (false, None) => Framing::Chunked,
+        let declared = || outgoing.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        let framing = match empty {
+            true => Framing::Nothing,
+            false => declared().map_or(Framing::Chunked, Framing::Length),
         };
         encode_head(&mut out, outgoing, framing);
         Self {
@@ -216,6 +210,11 @@ fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(outgoing.host.as_bytes());
     out.extend_from_slice(b"\r\n");
+    if let Some(lines) = outgoing.forwarded {
+        out.extend_from_slice(lines);
+        out.extend_from_slice(head.host.as_header().as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     for (name, value) in &head.headers {
         // Only chunks are followed by trailers (RFC 9112 section 7.1.2): nothing else announces them.
         let announces_none = name == header::TRAILER && framing != Framing::Chunked;
