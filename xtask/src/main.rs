@@ -20,6 +20,9 @@ cargo xtask bench --provider [--quick] [--binary PORTCULLIS]
                              the identity provider alone, beside oidc-provider; writes nothing
 cargo xtask bench --report   write docs/benchmarks.md again, from what was measured
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
+cargo xtask soak [--minutes N]
+                             half an hour of mixed traffic while the configuration changes: no request fails, memory does not
+                             grow; writes docs/benchmarks-soak.md
 cargo xtask fuzz --seconds N [--seed S] [TARGET]
                              run each fuzzer, or one, for N seconds: cookie, callback, discovery, jwks, introspection,
                              token, dpop, jwe, claim_schema, yaml
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => run::test(),
         ["install"] => run::install(),
         ["bench", words @ ..] => bench::run(words),
+        ["soak", words @ ..] => bench::soak::run(words),
         ["fuzz", words @ ..] => fuzz::run(words),
         _ => {
             eprint!("{USAGE}");

@@ -62,7 +62,13 @@ impl Bench {
     }
 
     /// What the generator is told. The watched processes are the subject's own.
-    fn plan(&self, subject: &Subject, shape: Shape, port: u16, seconds: f64) -> anyhow::Result<Value> {
+    pub(crate) fn plan(
+        &self,
+        subject: &Subject,
+        shape: Shape,
+        port: u16,
+        seconds: f64,
+    ) -> anyhow::Result<Value> {
         let credentials =
             self.credentials.get(subject.credentials).context("a subject without credentials")?;
         let mut headers = vec!["User-Agent: load".to_owned(), "Accept: */*".to_owned()];

@@ -22,6 +22,7 @@ mod rivals;
 mod rows;
 pub(crate) mod scale;
 mod scenario;
+pub(crate) mod soak;
 mod tokens;
 
 use std::{
@@ -231,22 +232,30 @@ fn start(
         gates.push(("Portcullis, the other build", gate));
     }
     for (number, (name, gate)) in gates.into_iter().enumerate() {
-        for scenario in Scenario::ALL {
-            subjects.push(Subject {
-                name: name.to_owned(),
-                scenario,
-                port: gate.port(9080),
-                tls_port: scenario.in_all_shapes().then(|| gate.port(9443)),
-                process: processes.len(),
-                credentials: number,
-            });
-        }
+        subjects.extend(own_subjects(name, &gate, processes.len(), number));
         processes.push(gate.process);
     }
     subjects.retain(|subject| scenarios.contains(&subject.scenario));
     let bench = Bench { folder, effort: options.effort, rows, processes, credentials: all, subjects };
     bench.check()?;
     Ok(bench)
+}
+
+/// `gate` in every scenario. `process` and `credentials` are its places in the lists of those.
+fn own_subjects(
+    name: &str,
+    gate: &portcullis::Gate,
+    process: usize,
+    credentials: usize,
+) -> impl Iterator<Item = Subject> {
+    Scenario::ALL.into_iter().map(move |scenario| Subject {
+        name: name.to_owned(),
+        scenario,
+        port: gate.port(9080),
+        tls_port: scenario.in_all_shapes().then(|| gate.port(9443)),
+        process,
+        credentials,
+    })
 }
 
 /// What a run measures, and so when rows of another one count.
