@@ -309,6 +309,25 @@ async fn ssls() {
 }
 
 #[tokio::test]
+async fn metadata_are_answered_as_they_were_written() {
+    answered(vec![
+        ("PUT", "plugin_metadata", json!({"a": 1}), 400, "missing plugin name"),
+        ("PUT", "plugin_metadata/test", json!({"k": "v"}), 400, "invalid plugin name"),
+        ("PUT", "plugin_metadata/redirect", Value::Null, 400, "missing configurations"),
+    ])
+    .await;
+    let gate = shared();
+    let admin = gate.admin();
+    let (path, key) = ("plugin_metadata/mocking", "/apisix/plugin_metadata/mocking");
+    let answer = admin.put(path, &json!({})).await;
+    assert_eq!((answer.status, answer.json()), (201, json!({"key": key, "value": {}})));
+    let answer = admin.get(path).await.json();
+    assert_eq!((&answer["key"], &answer["value"]), (&json!(key), &json!({})));
+    assert!(answer["createdIndex"].is_number() && answer["modifiedIndex"].is_number());
+    assert_eq!(admin.delete(path).await.json(), json!({"key": key, "deleted": "1"}));
+}
+
+#[tokio::test]
 async fn pages_are_refused_in_bare_words() {
     let gate = shared();
     let answer = gate.admin().get("routes/?page=1&page_size=2").await;

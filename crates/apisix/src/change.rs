@@ -14,7 +14,7 @@ use crate::{
     compile::{Claim, Compiler},
     patch,
     plugins::Registry,
-    resources::{Kind, Reader, Sealer, id_text, is_id, is_username, refuse_times},
+    resources::{Kind, Reader, Sealer, answered, id_text, is_id, is_username, refuse_times},
     schema::{NONE_FITS, excerpt},
     serving::Serving,
 };
@@ -147,6 +147,9 @@ impl Context<'_> {
         let id = match (write.verb, given) {
             (Verb::Post, None) => format!("{:020}", self.next_revision),
             (Verb::Post, Some(_)) => return Err(Answer::refuse(format!("wrong {word} id, do not need it"))),
+            (_, None) if write.kind == Kind::PluginMetadata => {
+                return Err(Answer::refuse("missing plugin name"));
+            }
             (_, None) => return Err(Answer::refuse(format!("missing {word} id"))),
             (_, Some(id)) => id,
         };
@@ -325,7 +328,7 @@ impl Context<'_> {
             ttl: write.ttl,
         });
         let status = if existing.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-        let shown = self.sealer.show(self.registry, kind, &id, &stored, Reader::Admin);
+        let shown = answered(kind, self.sealer.show(self.registry, kind, &id, &stored, Reader::Admin));
         let answer = Answer::new(status, json!({"key": key, "value": shown}));
         // What an earlier consumer of this name left behind, whose time to live has passed, is not the new one's.
         let left = existing.is_none() && kind == Kind::Consumer;

@@ -9,7 +9,7 @@ use crate::{
     answer::Answer,
     catalog::Resource,
     dialect::Dialect,
-    resources::{Kind, Reader, id_text},
+    resources::{Kind, Reader, answered, id_text},
 };
 
 /// Bytes of a filter's pattern, and of its compiled form.
@@ -30,7 +30,7 @@ pub(super) fn serve(
         [id] => {
             let id = parent.map_or_else(|| id.clone(), |parent| format!("{parent}/{id}"));
             let resource = dialect.find(kind, &id).ok_or_else(Answer::key_not_found)?;
-            Ok(Answer::new(StatusCode::OK, shown(dialect, &resource, reader)))
+            Ok(Answer::new(StatusCode::OK, one(dialect, &resource, reader)))
         }
         _ => Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
     }
@@ -62,8 +62,16 @@ fn list(
     let page = page(query)?;
     let (skip, take) = page.unwrap_or((0, usize::MAX));
     let list: Vec<Value> =
-        found.iter().skip(skip).take(take).map(|resource| shown(dialect, resource, reader)).collect();
+        found.iter().skip(skip).take(take).map(|resource| one(dialect, resource, reader)).collect();
     Ok(Answer::new(StatusCode::OK, json!({"total": total, "list": list})))
+}
+
+fn one(dialect: &Dialect, resource: &Resource, reader: Reader) -> Value {
+    let mut shown = shown(dialect, resource, reader);
+    if let Some(value) = shown.get_mut("value") {
+        *value = answered(resource.kind, value.take());
+    }
+    shown
 }
 
 pub(crate) fn shown(dialect: &Dialect, resource: &Resource, reader: Reader) -> Value {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Description, id_text, with_times};
+use super::{Description, Kind, id_text, with_times};
 use crate::{
     plugins::Registry,
     references::{self, ManagerKind},
@@ -61,6 +61,17 @@ pub(crate) fn check_manager(manager: &str) -> Result<(), String> {
 /// Manager and id of a secret manager's whole id: `vault/1`.
 pub(crate) fn manager_of(id: &str) -> Option<(&str, &str)> {
     id.split_once('/').filter(|(manager, id)| !manager.is_empty() && super::is_id(id))
+}
+
+/// A resource as the Admin API shows it: a plugin's metadata are what was written and nothing else, as in APISIX; their
+/// name is in the key.
+pub(crate) fn answered(kind: Kind, mut value: Value) -> Value {
+    if let (Kind::PluginMetadata, Some(members)) = (kind, value.as_object_mut()) {
+        for own in ["id", "create_time", "update_time"] {
+            members.shift_remove(own);
+        }
+    }
+    value
 }
 
 /// A stored manager says by its id which one it is.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub(crate) use consumer::{declared_credential, is_username};
 #[cfg(test)]
 pub(crate) use manager::secret_of;
-pub(crate) use manager::{check_manager, manager_of};
+pub(crate) use manager::{answered, check_manager, manager_of};
 pub(crate) use secrets::{Reader, Sealer};
 
 use crate::{plugins::Registry, references::has_references, schema::Schema};
