@@ -153,7 +153,7 @@ impl Upstream {
 
 /// Stands for the key of a request where targets are chosen by it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyHash(u32);
+pub(crate) struct KeyHash(pub(crate) u32);
 
 impl Tier {
     fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
