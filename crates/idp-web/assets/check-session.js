@@ -1,10 +1,10 @@
 // OpenID Connect Session Management 1.0 section 3.2: a client's page asks with its id and the session state that it was
 // given; the answer goes to the page that asked alone, whose origin is part of what is compared.
-const name = document.documentElement.dataset.cookie;
+const cookieName = document.documentElement.dataset.cookie;
 
 const browserState = () => {
   const pairs = document.cookie.split("; ").map((pair) => pair.split("="));
-  return pairs.find((pair) => pair[0] === name)?.[1] ?? "";
+  return pairs.find((pair) => pair[0] === cookieName)?.[1] ?? "";
 };
 
 const hexadecimal = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
