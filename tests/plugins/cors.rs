@@ -84,7 +84,14 @@ async fn lists_of_origins_stand_in_the_metadata() {
     let admin = site.gate.admin();
     let conf = json!({"allow_origins": "https://a.example", "allow_origins_by_metadata": ["ours", "all"], "allow_credential": true,
         "allow_methods": "GET", "allow_headers": "X-A"});
-    admin.route("named", &format!("{}/*", site.path), &site.upstream, json!({ "cors": conf })).await;
+    admin
+        .route(
+            site.path.trim_start_matches('/'),
+            &format!("{}/*", site.path),
+            &site.upstream,
+            json!({ "cors": conf }),
+        )
+        .await;
     let allowed = async |origin: &str| {
         let answer = site.gate.send(Request::get(&site.target("x")).header("Origin", origin)).await;
         answer.header(ALLOW_ORIGIN) == Some(origin)

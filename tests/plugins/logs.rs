@@ -117,7 +117,9 @@ async fn metadata_shape_the_entries_of_routes_that_say_nothing() {
     let admin = site.gate.admin();
     let told = async |plugins: Value| {
         let before = server.seen().len();
-        admin.route("told", &format!("{}/*", site.path), &site.upstream, plugins).await;
+        admin
+            .route(site.path.trim_start_matches('/'), &format!("{}/*", site.path), &site.upstream, plugins)
+            .await;
         site.get("x?n=1").await;
         let entry = eventually("nothing was told", || server.seen().into_iter().nth(before)).await;
         serde_json::from_slice::<Value>(&entry.message.body).unwrap()

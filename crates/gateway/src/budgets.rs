@@ -136,5 +136,5 @@ fn balance() -> Box<dyn FnMut()> {
         failure_header: None,
     };
     let upstream = Upstream::compile(spec, &live).unwrap();
-    Box::new(move || assert!(black_box(upstream.choose(&Tried::new(), KeyHash(0))).is_some()))
+    Box::new(move || assert!(black_box(upstream.choose(&Tried::new(), KeyHash::default())).is_some()))
 }

@@ -122,7 +122,7 @@ impl Upstream {
 
     /// What targets are chosen by for a request, whose variables `variables` gives where they are asked for.
     pub(crate) fn hash<V: Variables>(&self, variables: impl FnOnce() -> V) -> KeyHash {
-        let Some(key) = &self.key else { return KeyHash(0) };
+        let Some(key) = &self.key else { return KeyHash::default() };
         let variables = variables();
         let mut found = false;
         let mut sum = Crc32::default();
@@ -152,8 +152,8 @@ impl Upstream {
 }
 
 /// Stands for the key of a request where targets are chosen by it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyHash(pub(crate) u32);
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyHash(u32);
 
 impl Tier {
     fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
@@ -246,13 +246,13 @@ mod tests {
             failure_header: None,
         };
         let upstream = Upstream::compile(spec, &live).unwrap();
-        let first = upstream.choose(&Tried::new(), KeyHash(0)).unwrap().id;
+        let first = upstream.choose(&Tried::new(), KeyHash::default()).unwrap().id;
         for _ in 0..20 {
             let mut tried = Tried::from_slice(&[first]);
-            let second = upstream.choose(&tried, KeyHash(0)).unwrap().id;
+            let second = upstream.choose(&tried, KeyHash::default()).unwrap().id;
             tried.push(second);
-            tried.push(upstream.choose(&tried, KeyHash(0)).unwrap().id);
-            assert!(upstream.choose(&tried, KeyHash(0)).is_none());
+            tried.push(upstream.choose(&tried, KeyHash::default()).unwrap().id);
+            assert!(upstream.choose(&tried, KeyHash::default()).is_none());
         }
     }
 }

@@ -94,8 +94,10 @@ impl Inner {
         let (Some(browser), Some(token)) = (&self.browser, &session.refresh_token) else {
             return Err(RefreshError::Unavailable);
         };
-        let mut answer = self.provider.refresh(&self.client, token, Some(&browser.config.scope)).await;
-        // Whoever was granted less than was asked for may be held to that (RFC 6749 section 6).
+        // What was granted; where the provider did not say, all that was asked for (RFC 6749 section 5.1).
+        let scope = session.scope.as_deref().unwrap_or(&browser.config.scope);
+        let mut answer = self.provider.refresh(&self.client, token, Some(scope)).await;
+        // Whoever granted less and did not say so may hold to that (RFC 6749 section 6).
         let too_much =
             |error: &ProviderError| error.denial().is_some_and(|no| no.code == ErrorCode::InvalidScope);
         if answer.as_ref().err().is_some_and(too_much) {
