@@ -36,6 +36,7 @@ impl Histogram {
     /// The latency that this share of them does not exceed, in milliseconds.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // a share of a count
         let rank = ((self.count() as f64 * share).ceil() as u64).max(1);
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {

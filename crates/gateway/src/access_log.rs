@@ -44,6 +44,32 @@ pub(crate) struct Record {
     pub(crate) failure: Option<Box<str>>,
 }
 
+impl Record {
+    /// A request of which nothing else is known yet.
+    pub(crate) fn new(
+        at: UnixMillis,
+        client: HeaderValue,
+        method: Method,
+        host: HeaderValue,
+        target: PathAndQuery,
+    ) -> Self {
+        Self {
+            at,
+            client,
+            method,
+            host,
+            target,
+            status: StatusCode::OK,
+            bytes: 0,
+            took: Duration::ZERO,
+            route: None,
+            consumer: None,
+            upstream: None,
+            failure: None,
+        }
+    }
+}
+
 /// Lines that travel together.
 #[derive(Debug, Default)]
 struct Batch {

@@ -14,10 +14,7 @@ use crate::{
     listener::{ConnectionInfo, describe},
     route::{Backend, Matcher, PathPattern, Route},
     router::{Router, Routes},
-    upstream::{
-        Balance, HostRewrite, KeepAlive, KeyHash, Live, Node, Scheme, Timeouts, TlsPolicy, Tried, Upstream,
-        UpstreamSpec,
-    },
+    upstream::{KeyHash, Live, Tried, Upstream, UpstreamSpec},
 };
 
 #[global_allocator]
@@ -116,25 +113,6 @@ fn hygiene() -> Box<dyn FnMut()> {
 /// One of four targets with different weights.
 fn balance() -> Box<dyn FnMut()> {
     let live = Live::new("", Vec::new()).unwrap();
-    let nodes = [5, 3, 1, 1].into_iter().zip(1..).map(|(weight, port)| Node {
-        host: "192.0.2.1".into(),
-        port,
-        weight,
-        priority: 0,
-    });
-    let spec = UpstreamSpec {
-        id: "u".into(),
-        scheme: Scheme::Http,
-        nodes: nodes.collect(),
-        host: HostRewrite::Pass,
-        timeouts: Timeouts::default(),
-        retries: None,
-        retry_timeout: None,
-        keep_alive: KeepAlive::default(),
-        tls: TlsPolicy::default(),
-        balance: Balance::RoundRobin,
-        failure_header: None,
-    };
-    let upstream = Upstream::compile(spec, &live).unwrap();
+    let upstream = Upstream::compile(UpstreamSpec::weighted(&[5, 3, 1, 1]), &live).unwrap();
     Box::new(move || assert!(black_box(upstream.choose(&Tried::new(), KeyHash::default())).is_some()))
 }

@@ -16,6 +16,7 @@ mod client_stream;
 pub mod condition;
 pub mod consumer;
 mod core;
+mod delivery;
 pub mod engine;
 pub mod error;
 mod fields;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::{Clock, UnixMillis};
-use idp::{Idp, RepositoryError, RevocationListener};
+use idp::{RepositoryError, RevocationListener, repository::Repository};
 use rp::bearer::Revocations;
 
 /// What is read again at each look: the clocks of nodes differ, and what one of them wrote may be seen late.
@@ -21,7 +21,7 @@ impl RevocationListener for Told {
 /// Reads what any node has revoked.
 #[derive(Clone)]
 pub(crate) struct RevocationFeed {
-    idp: Arc<Idp>,
+    repository: Arc<dyn Repository>,
     revocations: Arc<Revocations>,
     clock: Clock,
     /// Up to when everything was read.
@@ -30,8 +30,8 @@ pub(crate) struct RevocationFeed {
 
 impl RevocationFeed {
     /// A feed of which nothing is read yet.
-    pub(crate) fn new(idp: Arc<Idp>, revocations: Arc<Revocations>, clock: Clock) -> Self {
-        Self { idp, revocations, clock, read: Arc::new(Mutex::new(UnixMillis(0))) }
+    pub(crate) fn new(repository: Arc<dyn Repository>, revocations: Arc<Revocations>, clock: Clock) -> Self {
+        Self { repository, revocations, clock, read: Arc::new(Mutex::new(UnixMillis(0))) }
     }
 
     /// Takes in what is new.
@@ -39,7 +39,7 @@ impl RevocationFeed {
         let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let since = UnixMillis(read.0.saturating_sub(OVERLAP_MS).max(0));
         let mut last = read;
-        for revoked in self.idp.repository().revocations_since(since).await? {
+        for revoked in self.repository.revocations_since(since).await? {
             self.revocations.add(&revoked.id, revoked.until);
             last = last.max(revoked.at);
         }
@@ -50,5 +50,37 @@ impl RevocationFeed {
     /// Drops what is over.
     pub(crate) fn forget(&self) {
         self.revocations.forget(self.clock.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{Keyring, Random};
+    use idp::repository::Revocations as _;
+    use rp::bearer::RevocationMarks;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_another_node_revokes_is_taken_in_also_where_its_clock_is_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let random = Random::seeded(1);
+        let path = folder.path().join("identity.db");
+        let keyring = Keyring::generate(&random);
+        let repository = idp_store::open_sqlite(&path, keyring, random).await.unwrap();
+        let (revocations, clock) = (Arc::<Revocations>::default(), Clock::fixed(UnixMillis(1_000_000)));
+        let feed = RevocationFeed::new(repository.clone(), Arc::clone(&revocations), clock);
+        let knows = |id: &str| revocations.contains(&RevocationMarks::of(id));
+        let end = UnixMillis(2_000_000);
+        for (id, at) in [("one", 1_000_000), ("two", 1_000_000 - OVERLAP_MS)] {
+            assert!(!knows(id));
+            repository.add_revocation("t", id, end, UnixMillis(at)).await.unwrap();
+            feed.look().await.unwrap();
+            assert!(knows(id), "{id}");
+        }
+        // An id that is used up is no revoked one.
+        assert!(repository.use_once("t", "proof", end).await.unwrap());
+        feed.look().await.unwrap();
+        assert!(!knows("proof") && knows("one.a"));
     }
 }

@@ -164,8 +164,10 @@ impl Process {
         };
         let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
         let idp = provider.as_ref().map(|provider| Arc::clone(&provider.idp));
-        let feed = |idp| RevocationFeed::new(idp, Arc::clone(&plan.revocations), plan.clock.clone());
-        let revocations = idp.clone().map(feed);
+        let revocations = idp.as_ref().map(|idp| {
+            let revoked = Arc::clone(&plan.revocations);
+            RevocationFeed::new(Arc::clone(idp.repository()), revoked, plan.clock.clone())
+        });
         if let Some(feed) = &revocations {
             feed.look().await.context("cannot read which tokens are revoked")?;
         }

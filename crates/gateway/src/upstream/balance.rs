@@ -206,7 +206,6 @@ const fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{KeepAlive, Node, Scheme, TlsPolicy};
 
     #[test]
     fn a_round_visits_each_target_as_often_as_its_weight_and_spreads_the_heavy_one() {
@@ -226,26 +225,7 @@ mod tests {
     #[test]
     fn a_target_that_was_not_tried_is_found_wherever_the_round_stands() {
         let live = Live::new("", Vec::new()).unwrap();
-        let nodes = [5, 1, 1].into_iter().zip(1..).map(|(weight, port)| Node {
-            host: "192.0.2.1".into(),
-            port,
-            weight,
-            priority: 0,
-        });
-        let spec = UpstreamSpec {
-            id: "u".into(),
-            scheme: Scheme::Http,
-            nodes: nodes.collect(),
-            balance: Balance::RoundRobin,
-            host: HostRewrite::Pass,
-            timeouts: Timeouts::default(),
-            retries: None,
-            retry_timeout: None,
-            keep_alive: KeepAlive::default(),
-            tls: TlsPolicy::default(),
-            failure_header: None,
-        };
-        let upstream = Upstream::compile(spec, &live).unwrap();
+        let upstream = Upstream::compile(UpstreamSpec::weighted(&[5, 1, 1]), &live).unwrap();
         let first = upstream.choose(&Tried::new(), KeyHash::default()).unwrap().id;
         for _ in 0..20 {
             let mut tried = Tried::from_slice(&[first]);

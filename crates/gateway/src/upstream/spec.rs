@@ -37,6 +37,32 @@ pub struct UpstreamSpec {
     pub failure_header: Option<HeaderName>,
 }
 
+#[cfg(test)]
+impl UpstreamSpec {
+    /// Targets of one priority on a host of nobody's, with these weights and one port after the other.
+    pub(crate) fn weighted(weights: &[u32]) -> Self {
+        let node = |(weight, port): (&u32, u16)| Node {
+            host: "192.0.2.1".into(),
+            port,
+            weight: *weight,
+            priority: 0,
+        };
+        Self {
+            id: "u".into(),
+            scheme: Scheme::Http,
+            nodes: weights.iter().zip(1..).map(node).collect(),
+            balance: Balance::RoundRobin,
+            host: HostRewrite::Pass,
+            timeouts: Timeouts::default(),
+            retries: None,
+            retry_timeout: None,
+            keep_alive: KeepAlive::default(),
+            tls: TlsPolicy::default(),
+            failure_header: None,
+        }
+    }
+}
+
 /// Protocol towards the targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {

@@ -9,7 +9,8 @@ use idp::{
     },
     repository::{
         Clients, Codes, Connections, Page, PairwiseSubjects, Redemption, RefreshTokenFilter, RefreshTokens,
-        Repository, ResourceServers, Revocations, Sessions, SigningKeys, Transactions, UserFilter, Users,
+        Repository, ResourceServers, Revocations, RevokedId, Sessions, SigningKeys, Transactions, UserFilter,
+        Users,
     },
 };
 use oauth::Scopes;
@@ -26,6 +27,7 @@ on_every_database! {
     o07_a_code_is_unknown_to_another_client_and_stays_good,
     o11_of_twenty_parallel_rotations_of_a_refresh_token_one_succeeds,
     o11_a_token_made_after_its_family_was_revoked_is_dead,
+    what_was_revoked_since_a_moment_is_found_and_what_was_used_up_is_not,
     a_user_has_200_refresh_tokens_of_a_client_at_most,
     a_transaction_is_finished_once,
     a_one_time_id_is_used_once,
@@ -199,6 +201,19 @@ async fn o11_a_token_made_after_its_family_was_revoked_is_dead(world: World) {
     repository.create_refresh_token(T, &refresh_token("late", "f")).await.unwrap();
     let late = repository.refresh_token(T, &digest("late")).await.unwrap().unwrap();
     assert_eq!(late.revoked_at, Some(NOW.0));
+}
+
+async fn what_was_revoked_since_a_moment_is_found_and_what_was_used_up_is_not(world: World) {
+    let repository = &world.repository;
+    let (before, now, end) = (UnixMillis(NOW.0 - 1), NOW, UnixMillis(NOW.0 + 5000));
+    repository.add_revocation("t1", "old", end, before).await.unwrap();
+    repository.add_revocation("t2", "new", UnixMillis(NOW.0 + 1), now).await.unwrap();
+    // The later end counts, and that it was said again.
+    repository.add_revocation("t2", "new", end, now).await.unwrap();
+    assert!(repository.use_once("t1", "used", end).await.unwrap());
+    let new = RevokedId { id: "new".to_owned(), until: end, at: now };
+    assert_eq!(repository.revocations_since(now).await.unwrap(), [new]);
+    assert_eq!(repository.revocations_since(before).await.unwrap().len(), 2);
 }
 
 async fn a_user_has_200_refresh_tokens_of_a_client_at_most(world: World) {

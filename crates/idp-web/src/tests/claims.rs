@@ -9,6 +9,32 @@ use super::{
     world::{Answer, World},
 };
 
+/// Each scope and the claims that it gives (OpenID Connect Core 5.4, and Auth0's `nickname`).
+pub(super) const SCOPES: [(&str, &[&str]); 4] = [
+    (
+        "profile",
+        &[
+            "name",
+            "family_name",
+            "given_name",
+            "middle_name",
+            "nickname",
+            "preferred_username",
+            "profile",
+            "picture",
+            "website",
+            "gender",
+            "birthdate",
+            "zoneinfo",
+            "locale",
+            "updated_at",
+        ],
+    ),
+    ("email", &["email", "email_verified"]),
+    ("address", &["address"]),
+    ("phone", &["phone_number", "phone_number_verified"]),
+];
+
 /// A world whose demo user has everything that one can have.
 async fn furnished() -> World {
     let world = World::new().await;
@@ -47,29 +73,7 @@ async fn userinfo(world: &World, tokens: &Value) -> Answer {
 async fn each_scope_gives_its_claims_and_no_others() {
     // scope-profile, scope-email, scope-address, scope-phone, scope-all.
     let world = furnished().await;
-    let profile = [
-        "name",
-        "family_name",
-        "given_name",
-        "middle_name",
-        "nickname",
-        "preferred_username",
-        "profile",
-        "picture",
-        "website",
-        "gender",
-        "birthdate",
-        "zoneinfo",
-        "locale",
-        "updated_at",
-    ];
-    let cases: [(&str, &[&str]); 4] = [
-        ("profile", &profile),
-        ("email", &["email", "email_verified"]),
-        ("address", &["address"]),
-        ("phone", &["phone_number", "phone_number_verified"]),
-    ];
-    for (scope, names) in cases {
+    for (scope, names) in SCOPES {
         let (_, userinfo) = said(&world, &[("scope", &format!("openid {scope}"))]).await;
         let mut given: Vec<&str> = userinfo.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected: Vec<&str> = names.iter().copied().chain(["sub"]).collect();

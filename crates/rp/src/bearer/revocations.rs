@@ -1,4 +1,7 @@
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -8,8 +11,7 @@ use base::UnixMillis;
 const SHARDS: usize = 64;
 
 /// Digest of what a token can be revoked by. Taken once, when the token is verified.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Mark([u8; 16]);
+type Mark = [u8; 16];
 
 /// What the ids are that end one token before its time: its own (`jti`), and the part of it before the first dot, where
 /// the provider of this process writes what the token was made from.
@@ -22,8 +24,8 @@ pub struct RevocationMarks {
 impl RevocationMarks {
     /// Of a token with this `jti`.
     pub fn of(token_id: &str) -> Self {
-        let family = token_id.split_once('.').map(|(family, _)| Mark::of(family));
-        Self { whole: Mark::of(token_id), family }
+        let family = token_id.split_once('.').map(|(family, _)| mark(family));
+        Self { whole: mark(token_id), family }
     }
 }
 
@@ -32,18 +34,20 @@ impl RevocationMarks {
 pub struct Revocations {
     /// By id: until when a token of it could live.
     shards: [ArcSwap<HashMap<Mark, UnixMillis>>; SHARDS],
+    /// Whether there ever was one. Most gates are never told of any, and their requests look no further.
+    any: AtomicBool,
 }
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| ArcSwap::default()) }
+        Self { shards: std::array::from_fn(|_| ArcSwap::default()), any: AtomicBool::new(false) }
     }
 }
 
 impl Revocations {
     /// Takes in an id. No token of it lives on after `until`.
     pub fn add(&self, id: &str, until: UnixMillis) {
-        let mark = Mark::of(id);
+        let mark = mark(id);
         if self.shard(mark).load().get(&mark).is_some_and(|known| *known >= until) {
             return;
         }
@@ -53,6 +57,7 @@ impl Revocations {
             *known = until.max(*known);
             ids
         });
+        self.any.store(true, Ordering::Release);
     }
 
     /// Drops ids whose tokens are over by themselves.
@@ -70,29 +75,21 @@ impl Revocations {
     /// Whether a token with these marks is revoked.
     pub fn contains(&self, marks: &RevocationMarks) -> bool {
         let is_revoked = |mark: Mark| self.shard(mark).load().contains_key(&mark);
-        is_revoked(marks.whole) || marks.family.is_some_and(is_revoked)
+        self.any.load(Ordering::Acquire) && (is_revoked(marks.whole) || marks.family.is_some_and(is_revoked))
     }
 
     fn shard(&self, mark: Mark) -> &ArcSwap<HashMap<Mark, UnixMillis>> {
-        let [first, ..] = mark.0;
+        let [first, ..] = mark;
         #[allow(clippy::indexing_slicing)] // below the length, by the remainder
         &self.shards[usize::from(first) % SHARDS]
     }
 }
 
-impl Mark {
-    fn of(id: &str) -> Self {
-        let mut mark = [0; 16];
-        let digest = digest::digest(&digest::SHA256, id.as_bytes());
-        mark.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        Self(mark)
-    }
-}
-
-impl fmt::Debug for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mark({:032x})", u128::from_be_bytes(self.0))
-    }
+fn mark(id: &str) -> Mark {
+    let mut mark = [0; 16];
+    let digest = digest::digest(&digest::SHA256, id.as_bytes());
+    mark.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    mark
 }
 
 #[cfg(test)]
@@ -108,6 +105,11 @@ mod tests {
         revocations.add("f1", UnixMillis(1000));
         assert!(revocations.contains(&sibling) && !revocations.contains(&other));
         assert!(!revocations.contains(&RevocationMarks::of("a")), "what follows the dot is no id of its own");
+    }
+
+    #[test]
+    fn nothing_is_revoked_where_nobody_revoked_anything() {
+        assert!(!Revocations::default().contains(&RevocationMarks::of("f1.a")));
     }
 
     #[test]

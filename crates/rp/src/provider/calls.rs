@@ -11,7 +11,7 @@ use oauth::{
 };
 use serde_json::{Map, Value};
 
-use super::{Client, Introspected, Introspecting, Provider, ProviderError, TokenAuth};
+use super::{Client, Grant, Introspected, Introspecting, Provider, ProviderError, TokenAuth};
 
 /// What a userinfo endpoint says.
 #[derive(Clone, Debug)]
@@ -66,10 +66,7 @@ impl Provider {
         refresh_token: &Secret<String>,
         scope: Option<&str>,
     ) -> Result<TokenResponse, ProviderError> {
-        let mut form =
-            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose().as_str())];
-        form.extend(scope.map(|scope| ("scope", scope)));
-        self.token(client, form).await
+        self.grant(client, Grant::RefreshToken(refresh_token), scope, &[]).await
     }
 
     /// Asks what a token is worth (RFC 7662). `headers` go along with the request, but for those the call needs

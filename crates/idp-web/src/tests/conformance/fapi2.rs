@@ -107,13 +107,7 @@ impl Member {
         let request = self.request(change);
         let no_twist = Twist::default();
         if !self.signs {
-            let form: Vec<(&str, &str)> = request
-                .as_object()
-                .unwrap()
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
-                .collect();
-            let form: Vec<_> = form.into_iter().filter(|(name, _)| *name != "client_id").collect();
+            let form: Vec<_> = fields(&request).filter(|(name, _)| *name != "client_id").collect();
             return self.post(world, PAR, &form, &no_twist).await;
         }
         let now = world.clock.now().secs();
@@ -188,6 +182,11 @@ fn laid(mut object: Value, change: &Value) -> Value {
 fn weak() -> &'static SigningKey {
     static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
     KEY.get_or_init(|| SigningKey::generate(Alg::RS256, "k".to_owned()).unwrap())
+}
+
+/// The parameters of a request as a form has them.
+fn fields(request: &Value) -> impl Iterator<Item = (&str, &str)> {
+    request.as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
 }
 
 #[tokio::test]
@@ -277,9 +276,8 @@ async fn fapi2_final_par_reuse_expiry_binding_and_verbs() {
     }
     // -ensure-unsigned-authorization-request-without-using-par-fails.
     let params = member.request(&Value::Null);
-    let pairs =
-        params.as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
-    let direct = world.agent().open(&format!("/authorize?{}", crate::fields::to_query(pairs))).await;
+    let direct =
+        world.agent().open(&format!("/authorize?{}", crate::fields::to_query(fields(&params)))).await;
     is_refusal(&callback(&direct), &["invalid_request"]);
 }
 
@@ -325,12 +323,7 @@ async fn fapi2_final_client_assertions_at_par_and_token_endpoint() {
     let twist = |assertion: Value| Twist { assertion, ..Twist::default() };
     let form = async |twist: &Twist| {
         let request = member.request(&json!({ "client_id": null }));
-        let form: Vec<(&str, &str)> = request
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
-            .collect();
+        let form: Vec<(&str, &str)> = fields(&request).collect();
         member.post(&world, PAR, &form, twist).await
     };
     // -par-ensure-jwt-client-assertion-nbf-8-seconds-in-the-future-is-accepted.
@@ -435,12 +428,7 @@ async fn fapi2_final_holder_of_key_required_and_dpop_bindings_and_negative_tests
     };
     let unproven = Twist { unproven: true, ..Twist::default() };
     let request = legacy.request(&json!({ "client_id": null }));
-    let form: Vec<(&str, &str)> = request
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
-        .collect();
+    let form: Vec<(&str, &str)> = fields(&request).collect();
     is_error(&legacy.post(&world, PAR, &form, &Twist::default()).await, &["invalid_dpop_proof"]);
     let pushed = legacy.post(&world, PAR, &form, &unproven).await;
     let mut agent = world.agent();

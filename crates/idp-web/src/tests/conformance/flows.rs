@@ -7,8 +7,10 @@ use jose::Alg;
 use serde_json::{Value, json};
 
 use super::{Suite, is_error, is_refusal, through};
-use crate::tests::world::CHALLENGE;
-use crate::tests::world::VERIFIER;
+use crate::tests::{
+    claims::SCOPES,
+    world::{CHALLENGE, VERIFIER},
+};
 
 const RESPONSE_TYPES: [&str; 6] =
     ["code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"];
@@ -78,40 +80,16 @@ async fn oidcc_response_type_missing_and_oidcc_ensure_registered_redirect_uri() 
 #[tokio::test]
 async fn oidcc_scope_profile_email_address_phone_and_all_are_told_at_userinfo() {
     let suite = Suite::new().await;
-    let scopes: [(&str, &[&str]); 4] = [
-        (
-            "profile",
-            &[
-                "name",
-                "family_name",
-                "given_name",
-                "middle_name",
-                "nickname",
-                "preferred_username",
-                "profile",
-                "picture",
-                "website",
-                "gender",
-                "birthdate",
-                "zoneinfo",
-                "locale",
-                "updated_at",
-            ],
-        ),
-        ("email", &["email", "email_verified"]),
-        ("address", &["address"]),
-        ("phone", &["phone_number", "phone_number_verified"]),
-    ];
     let of_type = |said: &Value, name: &str| match name {
         "updated_at" => said[name].is_number(),
         "email_verified" | "phone_number_verified" => said[name].is_boolean(),
         "address" => said[name].is_object(),
         _ => said[name].as_str().is_some_and(|text| !text.is_empty()),
     };
-    let all: Vec<&str> = scopes.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let all: Vec<&str> = SCOPES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     let every = "openid profile email address phone";
     let client = suite.client_of("code").await;
-    let cases = scopes.iter().map(|(scope, names)| (format!("openid {scope}"), names.to_vec()));
+    let cases = SCOPES.iter().map(|(scope, names)| (format!("openid {scope}"), names.to_vec()));
     // oidcc-ensure-other-scope-order-succeeds, oidcc-alternate-happy-flow: the order is of no account.
     let orders = [every.to_owned(), "phone address email profile openid".to_owned()];
     let cases: Vec<_> = cases.chain(orders.map(|scope| (scope, all.clone()))).collect();
