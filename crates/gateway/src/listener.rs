@@ -144,14 +144,28 @@ async fn connection(
     // A proxy that does not name its client does not vouch for what the client says of itself either.
     let trusted = client.is_some_and(is_trusted);
     let client = client.unwrap_or(address);
-    if !spec.tls {
-        plain(core, stream, Rc::new(describe(client, local, trusted, None)), &spec, &entered).await;
-        return;
+    let describe = |tls| Rc::new(describe(client, local, trusted, tls));
+    if spec.tls {
+        // Boxed, because connections in the clear would have room for it.
+        Box::pin(secure(core, stream, describe, &spec, &entered)).await;
+    } else {
+        plain(core, stream, describe(None), &spec, &entered).await;
     }
-    let Ok(Some(secured)) = timeout(limits.handshake, handshake(&core, stream, &spec)).await else {
+}
+
+/// HTTP over TLS.
+async fn secure(
+    core: Rc<Core>,
+    stream: TcpStream,
+    describe: impl FnOnce(Option<Proof>) -> Rc<ConnectionInfo>,
+    spec: &ListenerSpec,
+    entered: &Entered,
+) {
+    let limits = core.settings.limits;
+    let Ok(Some(secured)) = timeout(limits.handshake, handshake(&core, stream, spec)).await else {
         return;
     };
-    let info = Rc::new(describe(client, local, trusted, Some(secured.client)));
+    let info = describe(Some(secured.client));
     let (h2, mut stream) = (secured.h2, secured.stream);
     let mut first = BytesMut::new();
     if core.connections.is_draining() && !h2 {
@@ -159,9 +173,9 @@ async fn connection(
     }
     let stream = ClientStream::new(first, stream, limits.header, Arc::clone(&info.signs));
     if h2 {
-        serve_h2(core, stream, info, &entered).await;
+        serve_h2(core, stream, info, entered).await;
     } else {
-        serve_h1(core, stream, info, &entered).await;
+        serve_h1(core, stream, info, entered).await;
     }
 }
 
@@ -248,10 +262,26 @@ async fn plain(
     entered: &Entered,
 ) {
     let mut first = BytesMut::with_capacity(2048);
-    let limit = core.settings.limits.header;
+    let Some(h2) = begins_h2(&core, &mut stream, &mut first, entered).await else { return };
+    let stream = ClientStream::new(first, stream, core.settings.limits.header, Arc::clone(&info.signs));
+    if h2 && spec.http2 {
+        // Boxed, because connections of HTTP/1.1 would have room for it.
+        Box::pin(serve_h2(core, stream, info, entered)).await;
+    } else {
+        serve_h1(core, stream, info, entered).await;
+    }
+}
+
+/// Whether what a client says first, which is left in `first`, is the preface of HTTP/2. `None`: it says nothing.
+async fn begins_h2(
+    core: &Core,
+    stream: &mut TcpStream,
+    first: &mut BytesMut,
+    entered: &Entered,
+) -> Option<bool> {
     let mut reading = pin!(async {
         loop {
-            if stream.read_buf(&mut first).await.ok()? == 0 {
+            if stream.read_buf(first).await.ok()? == 0 {
                 return (!first.is_empty()).then_some(false);
             }
             let compared = first.len().min(H2_PREFACE.len());
@@ -259,14 +289,14 @@ async fn plain(
                 return Some(false);
             }
             if compared == H2_PREFACE.len() {
-                return Some(spec.http2);
+                return Some(true);
             }
         }
     });
     // A drain ends connections that have not said anything yet, but what they say may be on its way.
     let mut last_word = None;
     let decided = timeout(
-        limit,
+        core.settings.limits.header,
         std::future::poll_fn(|cx| {
             entered.wake_on_drain(cx.waker());
             match reading.as_mut().poll(cx) {
@@ -278,13 +308,7 @@ async fn plain(
             }
         }),
     );
-    let Ok(Some(h2)) = decided.await else { return };
-    let stream = ClientStream::new(first, stream, limit, Arc::clone(&info.signs));
-    if h2 {
-        serve_h2(core, stream, info, entered).await;
-    } else {
-        serve_h1(core, stream, info, entered).await;
-    }
+    decided.await.ok().flatten()
 }
 
 async fn serve_h1<S>(core: Rc<Core>, stream: S, info: Rc<ConnectionInfo>, entered: &Entered)
@@ -297,8 +321,12 @@ where
         move |request: Request<Incoming>| {
             info.busy.set(true);
             let connection = Rc::clone(&info);
-            proxy::serve(Rc::clone(&core), Rc::clone(&info), request)
-                .map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection))))
+            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
+            // The codec keeps room for the future as long as the connection lasts, and most connections are idle. A box
+            // is the one that another request has just left, warm.
+            Box::pin(
+                answer.map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection)))),
+            )
         }
     });
     let mut builder = http1::Builder::new();
