@@ -127,6 +127,7 @@ fn everything(options: &Options) -> anyhow::Result<()> {
             Ok(Figures::from([
                 ("first_ms".to_owned(), milliseconds(times.first)),
                 ("again_ms".to_owned(), milliseconds(times.again)),
+                ("idle_kib".to_owned(), f64::from(u32::try_from(times.idle_kib)?)),
             ]))
         })?;
     }

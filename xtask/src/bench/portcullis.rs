@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -56,11 +57,13 @@ impl Credentials {
     }
 }
 
-/// Time from start to the line that says so.
+/// Time from start to the line that says so, and what the process then holds.
 #[derive(Debug)]
 pub(crate) struct Startup {
     pub(crate) first: Duration,
     pub(crate) again: Duration,
+    /// Proportional set size two seconds after the second start, KiB.
+    pub(crate) idle_kib: u64,
 }
 
 /// A process that is ready, and its `dev.env`.
@@ -95,14 +98,14 @@ impl Gate {
 /// Starts `dev` twice in a fresh folder, to see how long each takes.
 pub(crate) fn startup(folder: &Path) -> anyhow::Result<Startup> {
     let state = state(folder, ports::OFFSET)?;
-    let mut times = [Duration::ZERO; 2];
-    for time in &mut times {
+    let launch = || {
         let (child, took) = launch_dev(Path::new(BINARY), &state, ports::OFFSET)?;
-        *time = took;
-        drop(Process::adopt("Portcullis".to_owned(), child));
-    }
-    let [first, again] = times;
-    Ok(Startup { first, again })
+        anyhow::Ok((Process::adopt("Portcullis".to_owned(), child), took))
+    };
+    let (_, first) = launch()?;
+    let (process, again) = launch()?;
+    thread::sleep(Duration::from_secs(2));
+    Ok(Startup { first, again, idle_kib: process.pss_kib() })
 }
 
 /// Starts the release build again in the folder of its last run, to see how long that takes.

@@ -73,6 +73,7 @@ pub(super) fn start(folder: &Path, configurations: &mut Vec<Configuration>) -> a
     map $http_apikey $consumer {{ default \"\"; \"{API_KEY}\" jack; }}
     ssl_certificate {CERTIFICATE};
     ssl_certificate_key {KEY};
+    ssl_protocols TLSv1.3;
     ssl_session_cache shared:sessions:10m;
     server {{
         listen 127.0.0.1:{NGINX_PLAIN} backlog=4096;
