@@ -32,7 +32,7 @@ mod tools;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::{Answer, Portcullis, Request, Response, Upstream, shared, unique};
+use support::{Answer, Portcullis, Request, Response, Upstream, shared, unique, within};
 
 /// A gate with a service and a route of a test's own.
 struct Kong {

@@ -22,6 +22,8 @@
 
 mod support;
 
+#[path = "transport/balancing.rs"]
+mod balancing;
 #[path = "transport/bodies.rs"]
 mod bodies;
 #[path = "transport/drain.rs"]

@@ -149,3 +149,38 @@ async fn of_several_plugins_of_one_name_the_closest_runs() {
     kong.made("POST", &format!("/consumers/{consumer}/plugins"), both).await;
     assert_eq!(said().await, "route and consumer");
 }
+
+#[tokio::test]
+async fn least_connections_leaves_a_target_alone_for_as_long_as_it_is_at_a_request() {
+    let kong = Kong::new().await;
+    let (held, mut holding) = tokio::sync::mpsc::unbounded_channel();
+    let target = |name: &'static str| {
+        let held = held.clone();
+        Upstream::scripted(move |seen| {
+            if !seen.target.ends_with("/hold") {
+                return Answer::text(name);
+            }
+            held.send(name).unwrap();
+            Answer::Stall
+        })
+    };
+    let (one, two) = (target("one"), target("two"));
+    let host = format!("{}.local", kong.name);
+    kong.made("POST", "/upstreams", json!({"name": host, "algorithm": "least-connections"})).await;
+    for target in [&one, &two] {
+        kong.made("POST", &format!("/upstreams/{host}/targets"), json!({"target": target.node()})).await;
+    }
+    kong.made("PATCH", &format!("/services/{}", kong.name), json!({"host": host})).await;
+    let (gate, request) = (Arc::clone(&kong.gate), kong.request("GET", "/hold"));
+    let hold = tokio::spawn(async move { gate.send(request).await });
+    let busy = within("a request at a target", holding.recv()).await.unwrap();
+    let idle = if busy == "one" { "two" } else { "one" };
+    let ask = async || kong.send(kong.request("GET", "/x")).await.text();
+    for _ in 0..6 {
+        assert_eq!(ask().await, idle);
+    }
+    if busy == "one" { &one } else { &two }.drop_connections();
+    assert_eq!(hold.await.unwrap().status, 502);
+    // Equals take turns.
+    assert_ne!(ask().await, ask().await);
+}

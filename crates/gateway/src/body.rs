@@ -23,7 +23,7 @@ use crate::{
     core::Core,
     plugin::{Exchange, Peer, RequestHead},
     route::Route,
-    upstream::{H1Body, H2Body},
+    upstream::{Busy, H1Body, H2Body},
 };
 
 /// What the client reads, and what is noted when it is done.
@@ -68,6 +68,8 @@ pub(crate) struct Note {
     pub(crate) record: Option<Box<Record>>,
     /// What plugins are told, where any of them asked.
     pub(crate) observed: Option<Box<Observed>>,
+    /// Has the target counted as busy until this is dropped.
+    pub(crate) _busy: Option<Busy>,
 }
 
 /// What plugins are told when the answer has ended.

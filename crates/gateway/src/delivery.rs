@@ -14,7 +14,8 @@ use crate::{
     plugin::RequestHead,
     route::Route,
     upstream::{
-        Answer, Broken, H2Body, KeyHash, Outgoing, SentHost, Target, Timeouts, Tried, Upstream, deadline,
+        Answer, Broken, Busy, H2Body, KeyHash, Outgoing, SentHost, Target, Timeouts, Tried, Upstream,
+        deadline,
     },
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct DeliveryResult<'a> {
     pub(crate) target: Option<&'a Arc<Target>>,
     pub(crate) answer: Result<Delivered, Failure>,
+    /// Has the request counted until its answer has ended.
+    pub(crate) busy: Option<Busy>,
 }
 
 /// An answer that has begun.
@@ -63,12 +66,13 @@ impl<'a> Delivery<'a> {
         let mut retries_left = self.upstream.retries;
         let none = || Failure::NoTarget(self.upstream.id.to_string());
         let Some(mut target) = self.upstream.choose(&tried, self.hash) else {
-            return DeliveryResult { target: None, answer: Err(none()) };
+            return DeliveryResult { target: None, answer: Err(none()), busy: None };
         };
         let mut fresh = false;
+        let mut busy = self.upstream.engage(target);
         loop {
             let broken = match self.attempt(target, fresh).await {
-                Ok(answer) => return DeliveryResult { target: Some(target), answer: Ok(answer) },
+                Ok(answer) => return DeliveryResult { target: Some(target), answer: Ok(answer), busy },
                 Err(broken) => broken,
             };
             self.core.metrics.upstream_failed();
@@ -80,6 +84,7 @@ impl<'a> Delivery<'a> {
                 fresh = true;
                 continue;
             }
+            drop(busy.take());
             tried.push(target.id);
             if !matches!(broken.failure, Failure::Client(..)) {
                 self.failed.push(broken.failure.status());
@@ -87,8 +92,8 @@ impl<'a> Delivery<'a> {
             let in_time = until.is_none_or(|until| Instant::now() < until);
             let again = repeatable && in_time && retries_left > 0;
             match again.then(|| self.upstream.choose(&tried, self.hash)).flatten() {
-                Some(next) => (target, fresh) = (next, false),
-                None => return DeliveryResult { target: Some(target), answer: Err(broken.failure) },
+                Some(next) => (target, fresh, busy) = (next, false, self.upstream.engage(next)),
+                None => return DeliveryResult { target: Some(target), answer: Err(broken.failure), busy },
             }
             retries_left -= 1;
         }

@@ -34,7 +34,7 @@ use crate::{
     route::{Backend, Route},
     snapshot::Snapshot,
     tunnel,
-    upstream::{Answer, KeyHash, Upstream},
+    upstream::{Answer, Busy, KeyHash, Upstream},
 };
 
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
@@ -175,6 +175,8 @@ struct Outcome {
     failure: Option<Box<str>>,
     /// The client's connection has no next request.
     closes: bool,
+    /// Has the target counted as busy until the answer has ended.
+    busy: Option<Busy>,
 }
 
 impl Default for Outcome {
@@ -191,6 +193,7 @@ impl Default for Outcome {
             received: 0,
             failure: None,
             closes: false,
+            busy: None,
         }
     }
 }
@@ -316,6 +319,7 @@ impl Client<'_> {
                 None => 0,
             };
         }
+        outcome.busy = delivered.busy;
         outcome.upstream_status = delivered.answer.as_ref().ok().map(Delivered::status);
         let told = told(&delivery.failed, outcome.upstream_status);
         match delivered.answer {
@@ -330,7 +334,14 @@ impl Client<'_> {
             Ok(Delivered::H1(Answer::Switched(headers, stream, first))) => {
                 (outcome.status, outcome.headers) = switched(headers, head.version);
                 if let Some(on_upgrade) = self.on_upgrade.filter(|_| tunnelled) {
-                    tunnel::spawn(self.core, self.connection, on_upgrade, (stream, first), timeouts.read);
+                    let busy = outcome.busy.take();
+                    tunnel::spawn(
+                        self.core,
+                        (self.connection, busy),
+                        on_upgrade,
+                        (stream, first),
+                        timeouts.read,
+                    );
                 }
             }
             Ok(Delivered::H2(status, headers, body)) => {
@@ -481,7 +492,7 @@ fn finish(
     log: Option<Box<Record>>,
     began: Duration,
 ) -> Response<GateBody> {
-    let Outcome { status, mut headers, source, added, upstream, upstream_took, received, .. } = outcome;
+    let Outcome { status, mut headers, source, added, upstream, upstream_took, received, busy, .. } = outcome;
     let (upstream_status, failure) = (outcome.upstream_status, outcome.failure);
     for (name, value) in added {
         if name == header::CACHE_CONTROL {
@@ -522,7 +533,8 @@ fn finish(
             failure,
         })
     });
-    let note = (record.is_some() || observed.is_some()).then(|| Note { core, record, observed });
+    let noted = record.is_some() || observed.is_some() || busy.is_some();
+    let note = noted.then(|| Note { core, record, observed, _busy: busy });
     let mut response = Response::new(GateBody::new(source, note));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -23,7 +23,7 @@ use crate::{
     core::{Connections, Core},
     listener::ConnectionInfo,
     streams,
-    upstream::{LONGEST, Stream},
+    upstream::{Busy, LONGEST, Stream},
 };
 
 /// A key for the handshake with the target (RFC 6455 section 4.1): 16 bytes in base64. It proves nothing and protects
@@ -37,12 +37,12 @@ pub(crate) fn handshake_key() -> HeaderValue {
 /// Carries bytes between client and target until both have closed, or neither spoke for `idle`.
 pub(crate) fn spawn(
     core: &Rc<Core>,
-    connection: &Rc<ConnectionInfo>,
+    (connection, busy): (&Rc<ConnectionInfo>, Option<Busy>),
     client: OnUpgrade,
     (target, first): (Stream, Bytes),
     idle: Duration,
 ) {
-    let entered = (Connections::enter(core), streams::Stream::tunnel(connection));
+    let entered = (Connections::enter(core), streams::Stream::tunnel(connection), busy);
     tokio::task::spawn_local(async move {
         if let Ok(upgraded) = client.await {
             // A side that breaks off ends the other: there is nobody to tell.

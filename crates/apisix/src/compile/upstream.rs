@@ -47,8 +47,10 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
 
 /// How requests are spread; without `key` nothing but a consumer's name can be hashed.
 fn balance(value: &Value) -> Result<Balance, ConfigError> {
-    if text(value, "type") != Some("chash") {
-        return Ok(Balance::RoundRobin);
+    match text(value, "type") {
+        Some("chash") => {}
+        Some("least_conn") => return Ok(Balance::LeastBusy),
+        _ => return Ok(Balance::RoundRobin),
     }
     let key = text(value, "key").unwrap_or_default();
     let wrong = |error: VariableError| ConfigError::new("key", error.to_string());
@@ -205,6 +207,7 @@ mod tests {
         let chash = |hash_on: &str, key: &str| json!({"type": "chash", "hash_on": hash_on, "key": key, "nodes": {"a": 1}});
         assert_eq!(of(json!({"nodes": {"a": 1}, "key": "uri"})), Balance::RoundRobin);
         assert_eq!(of(json!({"type": "chash", "key": "uri", "nodes": {"a": 1}})), by(Variable::Uri));
+        assert_eq!(of(json!({"type": "least_conn", "nodes": {"a": 1}})), Balance::LeastBusy);
         assert_eq!(of(chash("vars", "arg_device_id")), by(Variable::Arg("device_id".into())));
         assert_eq!(of(chash("header", "X-Sessionid")), by(Variable::Header("x-sessionid".into())));
         assert_eq!(of(chash("cookie", "jsessionid")), by(Variable::Cookie("jsessionid".into())));

@@ -20,10 +20,10 @@ pub(super) fn schema() -> Schema {
         .field(
             "type",
             Schema::string()
-                .choices(&["roundrobin", "chash"])
-                .absent_choices(&["ewma", "least_conn"])
+                .choices(&["roundrobin", "chash", "least_conn"])
+                .absent_choices(&["ewma"])
                 .default("roundrobin")
-                .doc("how requests are spread over the nodes: by turns, or by consistent hashing"),
+                .doc("how requests are spread over the nodes: by turns, by consistent hashing, or to the one that is at the fewest requests for its weight"),
         )
         .field(
             "hash_on",

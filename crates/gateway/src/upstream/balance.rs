@@ -11,6 +11,7 @@ use super::{
     live::{Live, Target},
     ring::{Crc32, Ring},
     spec::{Balance, HostRewrite, Scheme, Timeouts, UpstreamSpec},
+    vitals::{Busy, Vitals},
 };
 use crate::{error::ConfigError, host::HostName};
 
@@ -57,6 +58,12 @@ enum Order {
         position: Arc<AtomicUsize>,
     },
     Hashed(Ring),
+    LeastBusy {
+        /// Of each target: its weight, and what it is at.
+        loads: Box<[(u32, Arc<Vitals>)]>,
+        /// Counts requests over all cores: where the search begins, so that equals take turns.
+        position: Arc<AtomicUsize>,
+    },
 }
 
 /// The targets that a request has tried in vain.
@@ -100,6 +107,10 @@ impl Upstream {
                 Balance::Hash(_) => {
                     Order::Hashed(Ring::new(tier.iter().map(|node| (&*node.host, node.port, node.weight))))
                 }
+                Balance::LeastBusy => Order::LeastBusy {
+                    loads: tier.iter().map(|node| (node.weight, live.vitals(&spec.id, node))).collect(),
+                    position: live.position(&spec, priority),
+                },
             };
             tiers.push(Tier { targets, order });
         }
@@ -114,7 +125,7 @@ impl Upstream {
             retry_timeout: spec.retry_timeout,
             failure_header: spec.failure_header,
             key: match spec.balance {
-                Balance::RoundRobin => None,
+                Balance::RoundRobin | Balance::LeastBusy => None,
                 Balance::Hash(key) => Some(key),
             },
         }))
@@ -149,6 +160,11 @@ impl Upstream {
     pub(crate) fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
         self.tiers.iter().find_map(|tier| tier.choose(tried, hash))
     }
+
+    /// Counts a request to `target` for as long as what is returned is kept, where targets are chosen by such counts.
+    pub(crate) fn engage(&self, target: &Arc<Target>) -> Option<Busy> {
+        self.tiers.iter().find_map(|tier| tier.engage(target))
+    }
 }
 
 /// Stands for the key of a request where targets are chosen by it.
@@ -169,7 +185,28 @@ impl Tier {
                 from.iter().chain(before).find_map(|index| open(usize::from(*index)))
             }
             Order::Hashed(ring) => ring.from(hash.0).find_map(open),
+            Order::LeastBusy { loads, position } => {
+                let turn = position.fetch_add(1, Ordering::Relaxed).checked_rem(loads.len())?;
+                let all = self.targets.iter().zip(loads).enumerate();
+                let rest = all.clone().skip(turn).chain(all.take(turn));
+                let open = rest.filter(|(_, (target, _))| !tried.contains(&target.id));
+                // With this request: (busy + 1) / weight, compared without dividing. The first of equals is taken.
+                let load = |vitals: &Vitals| u64::from(vitals.busy()) + 1;
+                let least = open
+                    .map(|(_, (target, (weight, vitals)))| (target, load(vitals), *weight))
+                    .reduce(|best, next| {
+                        let less = next.1 * u64::from(best.2) < best.1 * u64::from(next.2);
+                        if less { next } else { best }
+                    });
+                least.map(|(target, ..)| target)
+            }
         }
+    }
+
+    fn engage(&self, target: &Arc<Target>) -> Option<Busy> {
+        let Order::LeastBusy { loads, .. } = &self.order else { return None };
+        let place = self.targets.iter().position(|own| Arc::ptr_eq(own, target))?;
+        loads.get(place).map(|(_, vitals)| vitals.engage())
     }
 }
 
@@ -234,5 +271,32 @@ mod tests {
             tried.push(upstream.choose(&tried, KeyHash::default()).unwrap().id);
             assert!(upstream.choose(&tried, KeyHash::default()).is_none());
         }
+    }
+
+    #[test]
+    fn the_target_with_the_fewest_requests_for_its_weight_is_next_and_equals_take_turns() {
+        let live = Live::new("", Vec::new()).unwrap();
+        let spec =
+            |weights: &[u32]| UpstreamSpec { balance: Balance::LeastBusy, ..UpstreamSpec::weighted(weights) };
+        let upstream = Upstream::compile(spec(&[3, 2]), &live).unwrap();
+        let choose = |upstream: &Upstream| {
+            let target = upstream.choose(&Tried::new(), KeyHash::default()).unwrap();
+            (target.port, upstream.engage(target).unwrap())
+        };
+        let mut busy: Vec<(u16, Busy)> = (0..50).map(|_| choose(&upstream)).collect();
+        assert_eq!(busy.iter().filter(|(port, _)| *port == 1).count(), 30);
+        // Another configuration of the same nodes knows what they are at.
+        let again = Upstream::compile(spec(&[1, 1]), &live).unwrap();
+        assert_eq!(choose(&again).0, 2);
+        busy.retain(|(port, _)| *port == 2);
+        assert_eq!(choose(&upstream).0, 1, "what has ended is not counted");
+        drop(busy);
+        let first: Vec<u16> = (0..4).map(|_| choose(&again).0).collect();
+        assert!(first == [1, 2, 1, 2] || first == [2, 1, 2, 1], "{first:?}");
+        // A target that was tried is not chosen again.
+        let target = again.choose(&Tried::new(), KeyHash::default()).unwrap();
+        let other = again.choose(&Tried::from_slice(&[target.id]), KeyHash::default()).unwrap();
+        assert_ne!(target.id, other.id);
+        assert!(again.choose(&Tried::from_slice(&[target.id, other.id]), KeyHash::default()).is_none());
     }
 }

@@ -22,6 +22,7 @@ use rustls::{
 use super::{
     resolve::Resolver,
     spec::{KeepAlive, Node, Scheme, TlsPolicy, UpstreamSpec},
+    vitals::Vitals,
 };
 use crate::{error::ConfigError, tls::refuse_version_1};
 
@@ -36,10 +37,14 @@ pub struct Live {
     forbidden: Vec<SocketAddr>,
     targets: Mutex<WeakMap<TargetKey, Target>>,
     positions: Mutex<WeakMap<u64, AtomicUsize>>,
+    vitals: Mutex<WeakMap<VitalsKey, Vitals>>,
     tls_configs: Mutex<WeakMap<(TlsPolicy, bool), ClientConfig>>,
     next_id: AtomicU64,
     hasher: RandomState,
 }
+
+/// Id of an upstream, host and port of its node.
+type VitalsKey = (Arc<str>, Box<str>, u16);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TargetKey {
@@ -94,6 +99,7 @@ impl Live {
             forbidden,
             targets: Mutex::default(),
             positions: Mutex::default(),
+            vitals: Mutex::default(),
             tls_configs: Mutex::default(),
             next_id: AtomicU64::new(1),
             hasher: RandomState::new(),
@@ -218,6 +224,18 @@ impl Live {
         let position = Arc::new(AtomicUsize::new(0));
         positions.insert(key, &position);
         position
+    }
+
+    /// What is known of a node of the upstream of this id.
+    pub(super) fn vitals(&self, upstream: &Arc<str>, node: &Node) -> Arc<Vitals> {
+        let key = (Arc::clone(upstream), node.host.clone(), node.port);
+        let mut all = self.vitals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vitals) = all.get(&key) {
+            return vitals;
+        }
+        let vitals = Arc::default();
+        all.insert(key, &vitals);
+        vitals
     }
 
     /// The client configuration for `policy`, shared so that TLS sessions are resumed.

@@ -9,6 +9,7 @@ mod pool;
 mod resolve;
 mod ring;
 mod spec;
+mod vitals;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(crate) use self::{
     h2::H2Body,
     live::Target,
     pool::Pools,
+    vitals::Busy,
 };
 
 /// A year: configured limits may be longer than the clock can count.

@@ -115,6 +115,8 @@ pub enum Balance {
     /// By consistent hashing: the same text goes to the same target. The client's address stands for a text of whose
     /// variables the request has none.
     Hash(Template),
+    /// To the target that is at the fewest requests for its weight; among equals by turns.
+    LeastBusy,
 }
 
 /// Which Host a target sees.

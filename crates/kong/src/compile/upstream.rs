@@ -25,6 +25,7 @@ impl Pass<'_> {
         let host = text(service, "host").unwrap_or_default();
         let mut client = named_in(service, "client_certificate").map(str::to_owned);
         let mut rewrite = HostRewrite::Node;
+        let mut balance = Balance::RoundRobin;
         let nodes = match self.view.upstream(host) {
             None => vec![Node { host: host.into(), port: port.unwrap_or(80), weight: 1, priority: 0 }],
             Some((upstream, _)) => {
@@ -32,6 +33,9 @@ impl Pass<'_> {
                     self.open(Kind::Upstream, upstream).map_err(|why| ConfigError::new("host", why))?;
                 if let Some(header) = text(&value, "host_header") {
                     rewrite = HostRewrite::Fixed(header.into());
+                }
+                if text(&value, "algorithm") == Some("least-connections") {
+                    balance = Balance::LeastBusy;
                 }
                 client = client.or_else(|| named_in(&value, "client_certificate").map(str::to_owned));
                 self.targets(upstream)?
@@ -45,7 +49,7 @@ impl Pass<'_> {
             id: format!("services/{id}").into(),
             scheme,
             nodes,
-            balance: Balance::RoundRobin,
+            balance,
             host: if preserve_host { HostRewrite::Pass } else { rewrite },
             timeouts: Timeouts {
                 connect: timeout("connect_timeout"),

@@ -21,7 +21,14 @@ pub(super) fn schema() -> Schema {
             "name",
             Field::string().required().unique().text(name).doc("what services name as their host; unique"),
         )
-        .field("algorithm", Field::string().default("round-robin").one_of(&ALGORITHMS).unimplemented())
+        .field(
+            "algorithm",
+            Field::string()
+                .default("round-robin")
+                .one_of(&ALGORITHMS)
+                .text(algorithm)
+                .doc("how requests are spread: `round-robin`, or `least-connections`"),
+        )
         .field("hash_on", hashed())
         .field("hash_fallback", hashed())
         .fields(&["hash_on_header", "hash_fallback_header", "hash_on_cookie"], &text())
@@ -94,6 +101,17 @@ fn healthchecks() -> Schema {
         .field("active", record(active))
         .field("passive", record(passive))
         .field("threshold", Field::number().default(0).between(0, 100).unimplemented())
+}
+
+/// Of Kong's algorithms those that are built.
+fn algorithm(text: &str) -> Result<(), String> {
+    match text {
+        "consistent-hashing" | "latency" => {
+            Err("not implemented in this build: `round-robin` and `least-connections` are accepted"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn name(text: &str) -> Result<(), String> {

@@ -61,7 +61,8 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
         .await
         .assert_violation(json!({"slots": "value should be between 10 and 65536"}));
     for body in [
-        json!({"name": "a", "algorithm": "least-connections"}),
+        json!({"name": "a", "algorithm": "latency"}),
+        json!({"name": "a", "algorithm": "consistent-hashing"}),
         json!({"name": "a", "hash_on": "ip"}),
         json!({"name": "a", "healthchecks": {"active": {"healthy": {"interval": 5}}}}),
         json!({"name": "a", "healthchecks": {"passive": {"unhealthy": {"http_failures": 1}}}}),
