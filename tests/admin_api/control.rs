@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Portcullis, Request, Upstream, admin::node, unique};
+use crate::support::{Answer, Portcullis, Request, Upstream, admin::node, unique, within};
 
 #[tokio::test]
 async fn a19_the_control_api_shows_what_there_is_and_no_secret() {
@@ -51,4 +51,96 @@ async fn a19_the_control_api_shows_what_there_is_and_no_secret() {
     let inside = json!({"uri": "/v1/*", "upstream": {"nodes": {format!("127.0.0.1:{port}"): 1}}});
     admin.set("routes/inside", &inside).await;
     assert!(gate.get("/v1/routes").await.status >= 500);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_gets_no_requests_until_it_does() {
+    let (gate, _) = Portcullis::production("control: {listen: \"127.0.0.1:{8001}\"}");
+    let (port, admin) = (gate.port(8001), gate.admin());
+    let named = |name: &'static str| Upstream::scripted(move |_| Answer::text(name));
+    let (one, two) = (named("one"), named("two"));
+    let checks = |healthy: u32| {
+        json!({"active": {
+            "http_path": "/status", "req_headers": ["X-Check: yes"],
+            "healthy": {"interval": 1, "successes": 1}, "unhealthy": {"interval": healthy, "http_failures": 1},
+        }})
+    };
+    let body = |healthy: u32| {
+        let nodes = json!({one.node(): 1, two.node(): 1});
+        json!({"uri": "/x", "upstream": {"nodes": nodes, "checks": checks(healthy)}})
+    };
+    admin.set("routes/checked", &body(1)).await;
+    let found = async |node: &Upstream| {
+        let all = Request::get("/v1/healthcheck/routes/checked").send(port).await.json();
+        assert_eq!((&all["name"], &all["type"]), (&json!("/apisix/routes/checked"), &json!("http")));
+        let nodes = all["nodes"].as_array().unwrap().clone();
+        nodes.iter().find(|shown| shown["port"] == node.port()).unwrap()["status"].clone()
+    };
+    assert_eq!(found(&one).await, "healthy");
+    let asked = async |count: usize| {
+        let seen = || one.seen_with("/status").len();
+        let before = seen();
+        // Asking the Control API is what gives the process time to go on.
+        within("a check", async {
+            while seen() < before + count {
+                found(&one).await;
+            }
+        })
+        .await;
+    };
+    asked(1).await;
+    let seen = one.seen_with("/status").pop().unwrap();
+    assert_eq!((seen.header("x-check"), seen.header("host")), (Some("yes"), Some(one.node().as_str())));
+    one.answer(Answer::with(503, &[], ""));
+    within("an unhealthy node", async { while found(&one).await != "unhealthy" {} }).await;
+    for _ in 0..6 {
+        assert_eq!(gate.get("/x").await.text(), "two");
+    }
+    // What is known outlives a change that leaves the node as it is.
+    admin.set("routes/checked", &body(2)).await;
+    assert_eq!(found(&one).await, "unhealthy");
+    one.script(|_| Answer::text("one"));
+    within("a healthy node", async { while found(&one).await != "healthy" {} }).await;
+    let answers = [gate.get("/x").await.text(), gate.get("/x").await.text()];
+    assert!(answers.contains(&"one".to_owned()), "{answers:?}");
+    // With none that is well, all are used.
+    one.answer(Answer::with(500, &[], "bad one"));
+    two.answer(Answer::with(500, &[], "bad two"));
+    within("two unhealthy nodes", async {
+        while found(&one).await != "unhealthy" || found(&two).await != "unhealthy" {}
+    })
+    .await;
+    assert!(gate.get("/x").await.text().starts_with("bad"));
+    // The checks go with the route.
+    assert_eq!(admin.delete("routes/checked").await.status, 200);
+    let left = async || Request::get("/v1/healthcheck").send(port).await.json();
+    within("the end of the checks", async { while left().await != json!([]) {} }).await;
+}
+
+#[tokio::test]
+async fn what_a_node_answers_to_clients_counts_where_passive_says_so() {
+    let (gate, _) = Portcullis::production("control: {listen: \"127.0.0.1:{8001}\"}");
+    let (port, admin) = (gate.port(8001), gate.admin());
+    let bad = Upstream::scripted(|_| Answer::with(500, &[], "bad"));
+    let good = Upstream::start();
+    let nodes = json!({bad.node(): 1, good.node(): 1});
+    let checks = json!({
+        "active": {"http_path": "/status"},
+        "passive": {"unhealthy": {"http_statuses": [500], "http_failures": 2}},
+    });
+    admin.set("routes/p", &json!({"uri": "/x", "upstream": {"nodes": nodes, "checks": checks}})).await;
+    let mut answers = Vec::new();
+    for _ in 0..12 {
+        answers.push(gate.get("/x").await.status);
+    }
+    assert_eq!(answers.iter().filter(|status| **status == 500).count(), 2, "{answers:?}");
+    assert!(bad.seen_with("/status").is_empty(), "without intervals nobody asks");
+    let shown = Request::get("/v1/healthcheck").send(port).await.json();
+    let nodes = shown[0]["nodes"].as_array().unwrap();
+    let shown = nodes.iter().find(|node| node["port"] == bad.port()).unwrap();
+    assert_eq!((&shown["status"], &shown["counter"]["http_failure"]), (&json!("unhealthy"), &json!(2)));
+    let refused = json!({"uri": "/y", "upstream": {"nodes": nodes, "checks": {"passive": {}}}});
+    let refused = admin.put("routes/q", &refused).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("object matches none of the required"), "{}", refused.text());
 }

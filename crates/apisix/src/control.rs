@@ -11,6 +11,7 @@ use axum::{
     routing::any,
 };
 use base::UnixMillis;
+use gateway::upstream::Checker;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -64,9 +65,15 @@ fn serve(state: &ControlState, method: &Method, path: &str) -> Result<Answer, An
         ["plugins", "reload"] if *method == Method::PUT => Ok(Answer::new(StatusCode::OK, json!("done"))),
         ["schema"] if reading => Ok(Answer::new(StatusCode::OK, schema(dialect))),
         ["server_info"] if reading => Ok(Answer::new(StatusCode::OK, server_info(state))),
-        // There are no health checks in this build.
-        ["healthcheck"] if reading => Ok(Answer::new(StatusCode::OK, json!([]))),
+        ["healthcheck"] if reading => Ok(Answer::new(
+            StatusCode::OK,
+            dialect.checkers().iter().map(|checker| health(checker)).collect(),
+        )),
         ["healthcheck", kind @ ("routes" | "services" | "upstreams"), id] if reading => {
+            let name = format!("{kind}/{id}");
+            if let Some(checker) = dialect.checkers().iter().find(|checker| *checker.id == *name) {
+                return Ok(Answer::new(StatusCode::OK, health(checker)));
+            }
             let text = format!("no checker for {kind}[{}]", excerpt(id));
             Err(Answer::error(StatusCode::NOT_FOUND, text))
         }
@@ -89,6 +96,26 @@ fn serve(state: &ControlState, method: &Method, path: &str) -> Result<Answer, An
         }
         _ => Err(nothing()),
     }
+}
+
+/// The nodes of a checked upstream, and what was counted.
+fn health(checker: &Checker) -> Value {
+    let nodes = checker.nodes().map(|node| {
+        let counted = node.health;
+        json!({
+            "ip": node.host,
+            "port": node.port,
+            "status": counted.word(),
+            "counter": {
+                "success": counted.successes,
+                "http_failure": counted.http_failures,
+                "tcp_failure": counted.tcp_failures,
+                "timeout_failure": counted.timeouts,
+            },
+        })
+    });
+    let nodes: Vec<Value> = nodes.collect();
+    json!({"name": format!("/apisix/{}", checker.id), "type": checker.kind(), "nodes": nodes})
 }
 
 fn nothing() -> Answer {

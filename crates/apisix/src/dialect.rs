@@ -7,7 +7,10 @@ use std::{
 };
 
 use base::{Clock, Keyring, Random, UnixMillis};
-use gateway::{snapshot::Publisher, upstream::Live};
+use gateway::{
+    snapshot::Publisher,
+    upstream::{Checker, Live},
+};
 use http::StatusCode;
 use serde_json::Value;
 use store::{Store, StoreError};
@@ -59,6 +62,7 @@ pub struct Dialect {
     sealer: Sealer,
     store: Arc<dyn Store>,
     clock: Clock,
+    live: Arc<Live>,
     follower: Mutex<JoinHandle<()>>,
 }
 
@@ -74,7 +78,7 @@ impl Dialect {
         let sealer = Sealer::new(keyring, random);
         let catalog = Arc::new(RwLock::new(Catalog::default()));
         let judge = Judge {
-            compiler: Compiler::new(registry.clone(), sealer.clone(), live),
+            compiler: Compiler::new(registry.clone(), sealer.clone(), Arc::clone(&live)),
             serving: Serving::new(&pepper),
             registry: registry.clone(),
             sealer: sealer.clone(),
@@ -93,7 +97,12 @@ impl Dialect {
         tokio::spawn(writer.run(outbox));
         let revision = catalog.read().unwrap_or_else(PoisonError::into_inner).revision;
         let follower = Mutex::new(tokio::spawn(follow(Arc::clone(&store), inbox.downgrade(), revision)));
-        Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, clock, follower }))
+        Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, clock, live, follower }))
+    }
+
+    /// The health checks of every upstream that is used.
+    pub(crate) fn checkers(&self) -> Vec<Arc<Checker>> {
+        self.live.checkers()
     }
 
     /// Deletes what has outlived its time to live and publishes the rest. To be called about once a second, and after

@@ -14,7 +14,7 @@ use crate::{
     plugin::RequestHead,
     route::Route,
     upstream::{
-        Answer, Broken, Busy, H2Body, KeyHash, Outgoing, SentHost, Target, Timeouts, Tried, Upstream,
+        Answer, Broken, Busy, H2Body, KeyHash, Outgoing, SentHost, Sign, Target, Timeouts, Tried, Upstream,
         deadline,
     },
 };
@@ -72,7 +72,10 @@ impl<'a> Delivery<'a> {
         let mut busy = self.upstream.engage(target);
         loop {
             let broken = match self.attempt(target, fresh).await {
-                Ok(answer) => return DeliveryResult { target: Some(target), answer: Ok(answer), busy },
+                Ok(answer) => {
+                    self.upstream.note(target, Sign::Status(answer.status().as_u16()));
+                    return DeliveryResult { target: Some(target), answer: Ok(answer), busy };
+                }
                 Err(broken) => broken,
             };
             self.core.metrics.upstream_failed();
@@ -85,6 +88,13 @@ impl<'a> Delivery<'a> {
                 continue;
             }
             drop(busy.take());
+            match &broken.failure {
+                Failure::Timeout { .. } => self.upstream.note(target, Sign::Late),
+                Failure::Connect { .. } | Failure::Exchange { .. } => {
+                    self.upstream.note(target, Sign::Broken)
+                }
+                Failure::Client(..) | Failure::NoTarget(_) | Failure::NoUpstream => {}
+            }
             tried.push(target.id);
             if !matches!(broken.failure, Failure::Client(..)) {
                 self.failed.push(broken.failure.status());
@@ -93,7 +103,13 @@ impl<'a> Delivery<'a> {
             let again = repeatable && in_time && retries_left > 0;
             match again.then(|| self.upstream.choose(&tried, self.hash)).flatten() {
                 Some(next) => (target, fresh, busy) = (next, false, self.upstream.engage(next)),
-                None => return DeliveryResult { target: Some(target), answer: Err(broken.failure), busy },
+                None => {
+                    // The status that stands for it may be among those that count.
+                    if !matches!(broken.failure, Failure::Client(..)) {
+                        self.upstream.note(target, Sign::Status(broken.failure.status().as_u16()));
+                    }
+                    return DeliveryResult { target: Some(target), answer: Err(broken.failure), busy };
+                }
             }
             retries_left -= 1;
         }

@@ -272,6 +272,8 @@ async fn clockwork(core: Rc<Core>) {
     let mut pace = tokio::time::interval(CLOCKWORK);
     loop {
         pace.tick().await;
+        // A core without requests does not hold on to what an old snapshot keeps running.
+        drop(core.snapshot());
         core.log.flush(&core.metrics);
         core.pools.sweep();
     }

@@ -109,6 +109,7 @@ fn spec(node: &str, target: &TlsTarget, host: HostRewrite, verify: bool) -> Upst
         tls: TlsPolicy { verify, client: None },
         balance: Balance::RoundRobin,
         failure_header: None,
+        checks: None,
     }
 }
 

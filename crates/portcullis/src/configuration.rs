@@ -38,6 +38,7 @@ impl Configuration {
     pub(crate) async fn open(plan: &Plan, store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let config = &plan.config;
         let live = gate::live(config)?;
+        live.run_checks(tokio::runtime::Handle::current(), plan.random.clone());
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
         let services = Services::open(config, &plan.clock, &plan.random, &store, &plan.revocations).await?;
         let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());

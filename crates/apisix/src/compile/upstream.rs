@@ -12,6 +12,7 @@ use gateway::{
 use http::HeaderName;
 use serde_json::Value;
 
+use super::checks::checks;
 use crate::schema::excerpt;
 
 /// Answers of 5xx say in it what the nodes said.
@@ -30,6 +31,11 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         (Some("rewrite"), Some(host)) => HostRewrite::Fixed(host.into()),
         _ => HostRewrite::Pass,
     };
+    let fixed = match &host {
+        HostRewrite::Fixed(host) => Some(&**host),
+        HostRewrite::Pass | HostRewrite::Node => None,
+    };
+    let checks = checks(value, fixed)?;
     Ok(UpstreamSpec {
         id: Arc::from(id),
         scheme,
@@ -42,6 +48,7 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         keep_alive: keep_alive(value)?,
         tls: tls(value),
         failure_header: Some(UPSTREAM_STATUS),
+        checks,
     })
 }
 
@@ -144,15 +151,15 @@ fn tls(value: &Value) -> TlsPolicy {
     TlsPolicy { verify: tls.get("verify").and_then(Value::as_bool).unwrap_or(true), client }
 }
 
-fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
     value.get(member).and_then(Value::as_str)
 }
 
-fn number<N: TryFrom<i64>>(value: &Value) -> Option<N> {
+pub(super) fn number<N: TryFrom<i64>>(value: &Value) -> Option<N> {
     value.as_i64().and_then(|number| N::try_from(number).ok())
 }
 
-fn seconds(value: &Value, member: &str) -> Result<Option<Duration>, ConfigError> {
+pub(super) fn seconds(value: &Value, member: &str) -> Result<Option<Duration>, ConfigError> {
     let Some(number) = value.get(member).and_then(Value::as_f64) else { return Ok(None) };
     Duration::try_from_secs_f64(number)
         .map(Some)

@@ -66,7 +66,8 @@ pub(super) fn schema() -> Schema {
         )
         .field("timeout", timeout().doc("limits of one try; default 60 s each"))
         .field("keepalive_pool", keepalive_pool().doc("idle connections to a node"))
-        .field("tls", tls().doc("TLS towards the nodes, for `https` and `grpcs`"));
+        .field("tls", tls().doc("TLS towards the nodes, for `https` and `grpcs`"))
+        .field("checks", checks().doc("which nodes are well: the others get no requests, unless none is"));
     with_common(absent(schema)).one_required(&[&["nodes"], &["service_name", "discovery_type"]])
 }
 
@@ -74,10 +75,66 @@ pub(super) fn schema() -> Schema {
 fn absent(schema: Schema) -> Schema {
     let text = || Schema::string().unimplemented();
     schema
-        .field("checks", Schema::object().open().unimplemented().doc("health checks"))
         .field("service_name", text().doc("service discovery"))
         .field("discovery_type", text().doc("service discovery"))
         .field("discovery_args", Schema::object().open().unimplemented().doc("service discovery"))
+}
+
+fn checks() -> Schema {
+    let kind = || Schema::string().choices(&["http", "https", "tcp"]).default("http");
+    let statuses = |default: Value| {
+        let status = Schema::integer().at_least(200).at_most(599);
+        Schema::array(status).at_least(1).unique().default(default)
+    };
+    let count = |default: i64| Schema::integer().at_least(1).at_most(254).default(default);
+    let interval = || Schema::integer().at_least(1).at_most(31_536_000).default(1).doc("seconds");
+    let healthy = Schema::object()
+        .field("interval", interval())
+        .field("http_statuses", statuses(json!([200, 302])))
+        .field("successes", count(2));
+    let unhealthy = Schema::object()
+        .field("interval", interval())
+        .field("http_statuses", statuses(json!([429, 404, 500, 501, 502, 503, 504, 505])))
+        .field("http_failures", count(5))
+        .field("tcp_failures", count(2))
+        .field("timeouts", count(3));
+    let active = Schema::object()
+        .field("type", kind().doc("what nodes are asked: a status, over TLS, or a connection alone"))
+        .field("timeout", Schema::number().above(0).at_most(31_536_000).default(1).doc("seconds"))
+        .field("concurrency", Schema::integer().at_least(1).at_most(65_535).default(10))
+        .field(
+            "host",
+            host().doc("the Host, and over TLS the name; default: the one that requests have, or the node's"),
+        )
+        .field("port", Schema::integer().at_least(1).at_most(65_535).doc("default: the node's"))
+        .field("http_path", Schema::string().default("/"))
+        .field("https_verify_certificate", Schema::boolean().default(json!(true)))
+        .field("req_headers", Schema::array(Schema::string()).at_least(1).doc("each `Name: value`"))
+        .field("http_method", Schema::string().unimplemented_except("GET"))
+        .field("http_req_body", Schema::string().unimplemented_except(""))
+        .field("healthy", healthy.doc("nodes that are well; without it they are not asked"))
+        .field("unhealthy", unhealthy.doc("nodes that are not; without it they are not asked"));
+    let passed = json!([
+        200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308
+    ]);
+    let passive = Schema::object()
+        .field("type", kind())
+        .field(
+            "healthy",
+            Schema::object().field("http_statuses", statuses(passed)).field("successes", count(5)),
+        )
+        .field(
+            "unhealthy",
+            Schema::object()
+                .field("http_statuses", statuses(json!([429, 500, 503])))
+                .field("http_failures", count(5))
+                .field("tcp_failures", count(2))
+                .field("timeouts", count(7)),
+        );
+    Schema::object()
+        .field("active", active.doc("nodes are asked"))
+        .field("passive", passive.doc("what they answer to clients counts"))
+        .any_required(&[&["active"], &["active", "passive"]])
 }
 
 fn nodes() -> Schema {

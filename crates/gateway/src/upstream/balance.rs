@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::{
+    checker::Checker,
+    health::Sign,
     live::{Live, Target},
     ring::{Crc32, Ring},
     spec::{Balance, HostRewrite, Scheme, Timeouts, UpstreamSpec},
@@ -32,6 +34,8 @@ pub struct Upstream {
     pub(crate) failure_header: Option<HeaderName>,
     /// What is hashed where targets are chosen so.
     key: Option<Template>,
+    /// Finds out which nodes are well.
+    checker: Option<Arc<Checker>>,
 }
 
 /// [`HostRewrite`], as it is sent.
@@ -45,6 +49,8 @@ pub(crate) enum SentHost {
 #[derive(Debug)]
 struct Tier {
     targets: Vec<Arc<Target>>,
+    /// Of each target, where their health is checked.
+    vitals: Option<Box<[Arc<Vitals>]>>,
     order: Order,
 }
 
@@ -112,8 +118,11 @@ impl Upstream {
                     position: live.position(&spec, priority),
                 },
             };
-            tiers.push(Tier { targets, order });
+            let checked = spec.checks.is_some();
+            let vitals = checked.then(|| tier.iter().map(|node| live.vitals(&spec.id, node)).collect());
+            tiers.push(Tier { targets, vitals, order });
         }
+        let checker = spec.checks.as_ref().map(|checks| live.check(&spec, checks)).transpose()?;
         let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
         Ok(Arc::new(Self {
             id: spec.id,
@@ -124,6 +133,7 @@ impl Upstream {
             retries: spec.retries.unwrap_or(further),
             retry_timeout: spec.retry_timeout,
             failure_header: spec.failure_header,
+            checker,
             key: match spec.balance {
                 Balance::RoundRobin | Balance::LeastBusy => None,
                 Balance::Hash(key) => Some(key),
@@ -156,9 +166,19 @@ impl Upstream {
         KeyHash(sum.value())
     }
 
-    /// The next target by weight or by hash that is not in `tried`, from the highest tier that has one.
+    /// The next target by weight or by hash that is not in `tried`, from the highest tier that has one: of those that are
+    /// well, or where none is, of all.
     pub(crate) fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
-        self.tiers.iter().find_map(|tier| tier.choose(tried, hash))
+        let well = self.checker.is_some() && self.tiers.iter().any(Tier::is_well);
+        self.tiers.iter().find_map(|tier| tier.choose(tried, hash, well))
+    }
+
+    /// Counts what a request to `target` came to, where health is judged by that.
+    pub(crate) fn note(&self, target: &Arc<Target>, sign: Sign) {
+        let Some(checker) = &self.checker else { return };
+        if let Some(vitals) = self.tiers.iter().find_map(|tier| tier.vitals(target)) {
+            checker.note(vitals, target, sign);
+        }
     }
 
     /// Counts a request to `target` for as long as what is returned is kept, where targets are chosen by such counts.
@@ -172,11 +192,28 @@ impl Upstream {
 pub(crate) struct KeyHash(u32);
 
 impl Tier {
-    fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
-        if let [only] = self.targets.as_slice() {
-            return (!tried.contains(&only.id)).then_some(only);
+    /// Whether any target is well, or none is checked.
+    fn is_well(&self) -> bool {
+        self.vitals.as_ref().is_none_or(|all| all.iter().any(|vitals| vitals.health().is_well()))
+    }
+
+    fn vitals(&self, target: &Arc<Target>) -> Option<&Arc<Vitals>> {
+        let place = self.targets.iter().position(|own| Arc::ptr_eq(own, target))?;
+        self.vitals.as_ref()?.get(place)
+    }
+
+    /// `well`: only a target that is.
+    fn choose(&self, tried: &Tried, hash: KeyHash, well: bool) -> Option<&Arc<Target>> {
+        let checked = self.vitals.as_ref().filter(|_| well);
+        let is_well = |index: usize| {
+            checked.is_none_or(|all| all.get(index).is_none_or(|vitals| vitals.health().is_well()))
+        };
+        let open = |index: usize| {
+            self.targets.get(index).filter(|target| !tried.contains(&target.id) && is_well(index))
+        };
+        if self.targets.len() == 1 {
+            return open(0);
         }
-        let open = |index: usize| self.targets.get(index).filter(|target| !tried.contains(&target.id));
         match &self.order {
             Order::Turns { round, position } => {
                 let turn = position.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +226,7 @@ impl Tier {
                 let turn = position.fetch_add(1, Ordering::Relaxed).checked_rem(loads.len())?;
                 let all = self.targets.iter().zip(loads).enumerate();
                 let rest = all.clone().skip(turn).chain(all.take(turn));
-                let open = rest.filter(|(_, (target, _))| !tried.contains(&target.id));
+                let open = rest.filter(|(index, _)| open(*index).is_some());
                 // With this request: (busy + 1) / weight, compared without dividing. The first of equals is taken.
                 let load = |vitals: &Vitals| u64::from(vitals.busy()) + 1;
                 let least = open

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::live::{Live, Target};
+use super::live::{Reach, Target};
 use crate::error::Failure;
 
 /// A connection to a target.
@@ -26,16 +26,16 @@ pub(crate) enum Stream {
 
 /// Connects to `target`: each of its addresses in turn, then TLS where the scheme asks for it. Each address gets its
 /// share of `limit`, so that one that does not answer leaves time for the next.
-pub(super) async fn connect(target: &Target, live: &Live, limit: Duration) -> Result<Stream, Failure> {
+pub(super) async fn connect(target: &Target, reach: &Reach, limit: Duration) -> Result<Stream, Failure> {
     let failed = |reason: String| Failure::Connect { target: target.label.to_string(), reason };
     let addresses = match target.address {
         Some(address) => [address].into_iter().collect(),
-        None => live.resolver.resolve(&target.host).await,
+        None => reach.resolver.resolve(&target.host).await,
     };
     let mut last = failed("the name has no address".to_owned());
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     for address in addresses {
-        match timeout(share, connect_tcp(address, target, live)).await {
+        match timeout(share, connect_tcp(address, target, reach)).await {
             Ok(Ok(stream)) => {
                 return encrypt(stream, target).await.map_err(|error| failed(error.to_string()));
             }
@@ -46,9 +46,9 @@ pub(super) async fn connect(target: &Target, live: &Live, limit: Duration) -> Re
     Err(last)
 }
 
-async fn connect_tcp(address: IpAddr, target: &Target, live: &Live) -> Result<TcpStream, String> {
+async fn connect_tcp(address: IpAddr, target: &Target, reach: &Reach) -> Result<TcpStream, String> {
     let address = SocketAddr::new(address, target.port);
-    if live.is_forbidden(address) {
+    if reach.is_forbidden(address) {
         return Err(format!("{address} is an administrative listener of this process"));
     }
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;

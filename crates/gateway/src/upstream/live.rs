@@ -1,13 +1,14 @@
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use base::WeakMap;
+use base::{Random, WeakMap};
 use http::HeaderValue;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -18,8 +19,11 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
+use tokio::runtime::Handle;
 
 use super::{
+    checker::{Checked, Checker, Rounds},
+    health::{HealthChecks, HttpProbe, Probe},
     resolve::Resolver,
     spec::{KeepAlive, Node, Scheme, TlsPolicy, UpstreamSpec},
     vitals::Vitals,
@@ -30,17 +34,38 @@ use crate::{error::ConfigError, tls::refuse_version_1};
 /// resolver, the trusted roots, and the addresses that are never connected to.
 #[derive(Debug)]
 pub struct Live {
-    pub(crate) resolver: Resolver,
+    pub(super) reach: Arc<Reach>,
     extra_roots: Vec<CertificateDer<'static>>,
     roots: OnceLock<Arc<RootCertStore>>,
-    /// The process's own administrative listeners.
-    forbidden: Vec<SocketAddr>,
     targets: Mutex<WeakMap<TargetKey, Target>>,
     positions: Mutex<WeakMap<u64, AtomicUsize>>,
     vitals: Mutex<WeakMap<VitalsKey, Vitals>>,
+    checkers: Mutex<HashMap<Arc<str>, Vec<Weak<Checker>>>>,
+    rounds: OnceLock<Rounds>,
     tls_configs: Mutex<WeakMap<(TlsPolicy, bool), ClientConfig>>,
     next_id: AtomicU64,
     hasher: RandomState,
+}
+
+/// What a connection to a target takes.
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) resolver: Resolver,
+    /// The process's own administrative listeners.
+    forbidden: Vec<SocketAddr>,
+}
+
+impl Reach {
+    /// Whether this is one of the process's own administrative listeners.
+    pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.forbidden.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == ip
+                    || (own.ip().is_unspecified())
+                    || (ip.is_unspecified() && own.ip().is_loopback()))
+        })
+    }
 }
 
 /// Id of an upstream, host and port of its node.
@@ -93,27 +118,17 @@ impl Live {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ConfigError::new("outbound.ca", format!("not certificates in PEM: {error}")))?;
         Ok(Self {
-            resolver: Resolver::default(),
+            reach: Arc::new(Reach { resolver: Resolver::default(), forbidden }),
             extra_roots,
             roots: OnceLock::new(),
-            forbidden,
             targets: Mutex::default(),
             positions: Mutex::default(),
             vitals: Mutex::default(),
+            checkers: Mutex::default(),
+            rounds: OnceLock::new(),
             tls_configs: Mutex::default(),
             next_id: AtomicU64::new(1),
             hasher: RandomState::new(),
-        })
-    }
-
-    /// Whether this is one of the process's own administrative listeners.
-    pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        self.forbidden.iter().any(|own| {
-            own.port() == address.port()
-                && (own.ip() == ip
-                    || (own.ip().is_unspecified())
-                    || (ip.is_unspecified() && own.ip().is_loopback()))
         })
     }
 
@@ -236,6 +251,62 @@ impl Live {
         let vitals = Arc::default();
         all.insert(key, &vitals);
         vitals
+    }
+
+    /// Has health checks run on this runtime from now on; without one no node is asked.
+    pub fn run_checks(&self, runtime: Handle, random: Random) {
+        // They run where the first call said.
+        let _ = self.rounds.set(Rounds { runtime, random });
+    }
+
+    /// The checks of every upstream that is used, in the order of their ids.
+    pub fn checkers(&self) -> Vec<Arc<Checker>> {
+        let all = self.checkers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of an upstream that was just changed the older ones may not have ended yet.
+        let mut found: Vec<_> =
+            all.values().filter_map(|own| own.iter().rev().find_map(Weak::upgrade)).collect();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found
+    }
+
+    /// Begins to check the upstream's nodes. The checks end when nobody holds them.
+    pub(super) fn check(
+        &self,
+        spec: &UpstreamSpec,
+        checks: &HealthChecks,
+    ) -> Result<Arc<Checker>, ConfigError> {
+        let used = spec.nodes.iter().filter(|node| node.weight > 0);
+        let checked = |node: &Node| {
+            let port = checks.active.port.unwrap_or(node.port);
+            let asked = Node { port, ..node.clone() };
+            let (mut policy, mut config, mut name) = (TlsPolicy::default(), None, None);
+            if let Probe::Http(HttpProbe { tls: Some(verify), host, .. }) = &checks.active.probe {
+                policy = TlsPolicy { verify: *verify, client: spec.tls.client.clone() };
+                config = Some(self.tls_config(&policy, false)?);
+                name = host.as_deref();
+            }
+            let scheme = if config.is_some() { Scheme::Https } else { Scheme::Http };
+            let tls = config.as_ref().map(|config| (config, name));
+            let target = self.target(&asked, scheme, spec.keep_alive, &policy, tls)?;
+            Ok(Checked {
+                host: node.host.clone(),
+                port: node.port,
+                target,
+                vitals: self.vitals(&spec.id, node),
+            })
+        };
+        let nodes = used.map(checked).collect::<Result<Vec<_>, ConfigError>>()?;
+        let id = Arc::clone(&spec.id);
+        let checker = Checker::start(id, checks.clone(), nodes, &self.reach, self.rounds.get());
+        let checker = Arc::new(checker);
+        let mut all = self.checkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(&spec.id) {
+            all.retain(|_, own| own.iter().any(|checker| checker.strong_count() > 0));
+        }
+        let own = all.entry(Arc::clone(&spec.id)).or_default();
+        own.retain(|checker| checker.strong_count() > 0);
+        own.push(Arc::downgrade(&checker));
+        Ok(checker)
     }
 
     /// The client configuration for `policy`, shared so that TLS sessions are resumed.

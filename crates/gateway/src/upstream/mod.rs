@@ -1,9 +1,11 @@
 //! Upstreams: what a dialect says of them, the compiled form, and the per-core connections to their targets.
 
 mod balance;
+mod checker;
 mod connect;
 mod h1;
 mod h2;
+mod health;
 mod live;
 mod pool;
 mod resolve;
@@ -17,17 +19,21 @@ use tokio::time::Instant;
 
 pub use self::{
     balance::Upstream,
+    checker::{Checker, NodeHealth},
+    health::{ActiveChecks, HealthChecks, HttpProbe, Probe, Thresholds},
     live::Live,
     spec::{
         Balance, ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
         UpstreamSpec,
     },
+    vitals::Health,
 };
 pub(crate) use self::{
     balance::{KeyHash, SentHost, Tried},
     connect::Stream,
     h1::{Answer, Broken, H1Body, Outgoing},
     h2::H2Body,
+    health::Sign,
     live::Target,
     pool::Pools,
     vitals::Busy,

@@ -164,7 +164,7 @@ impl Pools {
 
     async fn open(&self, target: &Arc<Target>, limit: Duration) -> Result<connect::Stream, Failure> {
         let late = |_| Failure::Timeout { target: target.label.to_string(), what: "connect" };
-        timeout(limit, connect::connect(target, &self.0.live, limit)).await.map_err(late)?
+        timeout(limit, connect::connect(target, &self.0.live.reach, limit)).await.map_err(late)?
     }
 
     /// An empty map.

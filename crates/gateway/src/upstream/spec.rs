@@ -9,6 +9,8 @@ use base::Secret;
 use expr::Template;
 use http::HeaderName;
 
+use super::health::HealthChecks;
+
 /// An upstream in the engine's own terms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamSpec {
@@ -35,6 +37,8 @@ pub struct UpstreamSpec {
     /// Header that tells clients what the targets said, each try after the other, where the last of them failed: said
     /// 500 or more, or nothing that can be passed on.
     pub failure_header: Option<HeaderName>,
+    /// How it is found out which nodes are well; `None`: all are taken to be.
+    pub checks: Option<HealthChecks>,
 }
 
 #[cfg(test)]
@@ -59,6 +63,7 @@ impl UpstreamSpec {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy::default(),
             failure_header: None,
+            checks: None,
         }
     }
 }

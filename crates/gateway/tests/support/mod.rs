@@ -107,6 +107,7 @@ impl Gate {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy { verify: false, client: None },
             failure_header: Some(HeaderName::from_static("x-upstream-status")),
+            checks: None,
         })
     }
 

@@ -65,6 +65,7 @@ impl Pass<'_> {
             // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
             tls: TlsPolicy { verify: flag(service, "tls_verify", true), client },
             failure_header: None,
+            checks: None,
         })
     }
 

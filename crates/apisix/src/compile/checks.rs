@@ -1,0 +1,101 @@
+//! `checks` of an upstream in the engine's terms.
+
+use std::{sync::Arc, time::Duration};
+
+use gateway::{
+    error::ConfigError,
+    upstream::{ActiveChecks, HealthChecks, HttpProbe, Probe, Thresholds},
+};
+use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use serde_json::Value;
+
+use super::upstream::{number, seconds, text};
+use crate::schema::excerpt;
+
+/// What counts where the configuration does not say.
+const PASSIVE_HEALTHY: [u16; 19] =
+    [200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308];
+
+/// The checks of the upstream `value`, whose nodes are sent `host` where that is the configuration's.
+pub(super) fn checks(value: &Value, host: Option<&str>) -> Result<Option<HealthChecks>, ConfigError> {
+    let Some(active) = value.pointer("/checks/active") else { return Ok(None) };
+    let passive = value.pointer("/checks/passive");
+    Ok(Some(HealthChecks {
+        active: active_checks(active, host)?,
+        passive: passive.map(|passive| thresholds(passive, (&PASSIVE_HEALTHY, 5), (&[429, 500, 503], 7))),
+    }))
+}
+
+fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, ConfigError> {
+    // As in APISIX: what has no section of its own is not asked; what has one is asked every second.
+    let interval = |section: &str| {
+        let section = active.get(section)?;
+        let seconds = section.get("interval").and_then(Value::as_u64).unwrap_or(1);
+        Some(Duration::from_secs(seconds))
+    };
+    let unhealthy = [429, 404, 500, 501, 502, 503, 504, 505];
+    Ok(ActiveChecks {
+        probe: match text(active, "type") {
+            Some("tcp") => Probe::Tcp,
+            kind => Probe::Http(http_probe(active, host, kind == Some("https"))?),
+        },
+        timeout: seconds(active, "timeout")?.unwrap_or(Duration::from_secs(1)),
+        concurrency: active.get("concurrency").and_then(number).map_or(10, |count: u16| usize::from(count)),
+        port: active.get("port").and_then(number),
+        healthy_interval: interval("healthy"),
+        unhealthy_interval: interval("unhealthy"),
+        thresholds: thresholds(active, (&[200, 302], 2), (&unhealthy, 3)),
+    })
+}
+
+fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe, ConfigError> {
+    let wrong = |member: &str, text: &str, why: &str| {
+        ConfigError::new(format!("checks.active.{member}"), format!("`{}` is {why}", excerpt(text)))
+    };
+    let path = text(active, "http_path").unwrap_or("/");
+    if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+        return Err(wrong("http_path", path, "not a path that begins with `/`"));
+    }
+    let verify = active.get("https_verify_certificate").and_then(Value::as_bool).unwrap_or(true);
+    let mut lines = Vec::new();
+    for line in active.get("req_headers").and_then(Value::as_array).into_iter().flatten() {
+        let line = line.as_str().unwrap_or_default();
+        let header = line.split_once(':').and_then(|(name, value)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+        });
+        let Some((name, value)) = header else {
+            return Err(wrong("req_headers", line, "not a header: expected `Name: value`"));
+        };
+        let value = value.to_str().map_err(|_| wrong("req_headers", line, "not ASCII"))?;
+        if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
+            return Err(wrong("req_headers", line, "about a body, and a check has none"));
+        }
+        lines.push(format!("{}: {value}", line.split(':').next().unwrap_or_default()).into());
+    }
+    Ok(HttpProbe {
+        tls: tls.then_some(verify),
+        host: text(active, "host").or(host).map(Box::from),
+        start: format!("GET {path}").into(),
+        lines,
+    })
+}
+
+fn thresholds(
+    section: &Value,
+    (healthy_statuses, successes): (&[u16], u8),
+    (unhealthy_statuses, timeouts): (&[u16], u8),
+) -> Thresholds {
+    let statuses = |path: &str, default: &[u16]| -> Arc<[u16]> {
+        let found = section.pointer(path).and_then(Value::as_array);
+        found.map_or_else(|| default.into(), |found| found.iter().filter_map(number).collect())
+    };
+    let count = |path: &str, default| section.pointer(path).and_then(number).unwrap_or(default);
+    Thresholds {
+        healthy_statuses: statuses("/healthy/http_statuses", healthy_statuses),
+        successes: count("/healthy/successes", successes),
+        unhealthy_statuses: statuses("/unhealthy/http_statuses", unhealthy_statuses),
+        http_failures: count("/unhealthy/http_failures", 5),
+        tcp_failures: count("/unhealthy/tcp_failures", 2),
+        timeouts: count("/unhealthy/timeouts", timeouts),
+    }
+}
