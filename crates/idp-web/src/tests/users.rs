@@ -211,3 +211,24 @@ async fn a_user_has_a_picture_and_an_address_in_lower_case_unless_told_otherwise
         assert_eq!((&said["picture"], &said["email"]), (&json!(gravatar), &json!("test@test.com")), "{said}");
     }
 }
+
+#[tokio::test]
+async fn an_imported_user_has_a_picture_and_an_address_in_lower_case_like_any_other() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let connections = world.call(&token, "GET", "connections", None).await.json();
+    let connection = connections[0]["id"].as_str().unwrap();
+    let site = world.idp.site("localhost:9400").await.unwrap().unwrap();
+    let jobs = &world.idp.management.jobs;
+    for (upsert, address) in [(false, "Mixed@Example.com"), (true, "MIXED@example.COM")] {
+        let file = json!([{ "email": address, "user_id": "mixed" }]).to_string();
+        let (_, order) = jobs.begin_import(&site, connection, file.as_bytes(), upsert, None).await.unwrap();
+        jobs.import(&site, order).await.unwrap();
+        let user = world.call(&token, "GET", "users/auth0%7Cmixed", None).await;
+        assert_eq!(user.status, StatusCode::OK, "{}", user.body);
+        let user = user.json();
+        assert_eq!(user["email"], "mixed@example.com", "{address}");
+        let picture = user["picture"].as_str().unwrap();
+        assert!(picture.starts_with("https://s.gravatar.com/avatar/"), "{picture}");
+    }
+}

@@ -144,6 +144,7 @@ impl JobService {
         let now = self.core.clock.now().0;
         user.connection.clone_from(&connection.name);
         user.updated_at = now;
+        user.email = user.email.map(|email| fold(&email));
         well_formed(connection, &user).map_err(|error| Flaw::of(&error))?;
         let (tenant, repository) = (&site.tenant.id, &self.core.repository);
         if known.is_some() {
@@ -153,6 +154,7 @@ impl JobService {
         }
         user.user_id = id.unwrap_or_else(|| format!("auth0|{}", self.core.random.hex(12)));
         user.created_at = now;
+        let user = user.newly_made();
         match repository.create_user(tenant, &user, hash.as_deref()).await {
             Err(RepositoryError::Conflict(_)) => {
                 Err(Flaw("DUPLICATED_USER", "The user already exists.".to_owned(), None))
