@@ -19,6 +19,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0010_jobs.sql"),
     include_str!("../migrations/0011_pairwise_subjects.sql"),
     include_str!("../migrations/0012_password_history.sql"),
+    include_str!("../migrations/0013_live_refresh_tokens.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS identity_schema (version BIGINT NOT NULL PRIMARY KEY)";
