@@ -78,8 +78,11 @@ pub(crate) type Tried = SmallVec<[u64; 4]>;
 impl Upstream {
     /// Compiles `spec`. An upstream without usable nodes is allowed; it answers 503.
     pub fn compile(spec: UpstreamSpec, live: &Live) -> Result<Arc<Self>, ConfigError> {
-        let tls =
-            if spec.scheme.is_tls() { Some(live.tls_config(&spec.tls, spec.scheme.is_h2())?) } else { None };
+        let is_tls = spec.scheme.is_tls();
+        // A client certificate that is none is refused when it is written, not when the scheme changes one day.
+        let is_asked = is_tls || spec.tls.client.is_some();
+        let config = is_asked.then(|| live.tls_config(&spec.tls, spec.scheme.is_h2())).transpose()?;
+        let tls = config.filter(|_| is_tls);
         let host = match &spec.host {
             HostRewrite::Pass => SentHost::Pass,
             HostRewrite::Node => SentHost::Node,
@@ -279,7 +282,10 @@ const fn gcd(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use base::Secret;
+
     use super::*;
+    use crate::upstream::spec::{ClientIdentity, PrivateKeyPem};
 
     #[test]
     fn a_round_visits_each_target_as_often_as_its_weight_and_spreads_the_heavy_one() {
@@ -307,6 +313,17 @@ mod tests {
             tried.push(second);
             tried.push(upstream.choose(&tried, KeyHash::default()).unwrap().id);
             assert!(upstream.choose(&tried, KeyHash::default()).is_none());
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_that_is_none_is_refused_whatever_the_scheme() {
+        let live = Live::new("", Vec::new()).unwrap();
+        for scheme in [Scheme::Http, Scheme::Https] {
+            let mut spec = UpstreamSpec { scheme, ..UpstreamSpec::weighted(&[1]) };
+            let key = PrivateKeyPem(Secret::new("no key".to_owned()));
+            spec.tls.client = Some(ClientIdentity { certificate: "no certificate".into(), key });
+            assert!(Upstream::compile(spec, &live).is_err(), "{scheme:?}");
         }
     }
 
