@@ -203,25 +203,14 @@ fn well_formed(connection: &Connection, user: &User) -> Result<(), ManagementErr
 
 /// The hash of a record's password, as it is kept.
 fn take_hash(record: &mut Map<String, Value>) -> Result<Option<String>, Flaw> {
-    let refused = |member: &str, text: &str| Flaw("INVALID_FORMAT", text.to_owned(), Some(member.to_owned()));
     let (plain, custom) = (record.shift_remove("password_hash"), record.shift_remove("custom_password_hash"));
     let (member, hash) = match (plain, custom) {
         (None | Some(Value::Null), None | Some(Value::Null)) => return Ok(None),
         (Some(Value::String(hash)), None | Some(Value::Null)) if hash.starts_with("$2") => {
             ("password_hash", hash)
         }
-        (None | Some(Value::Null), Some(Value::Object(mut custom))) => {
-            let algorithm = custom.shift_remove("algorithm");
-            let algorithm = algorithm.as_ref().and_then(Value::as_str).unwrap_or_default();
-            if !["argon2", "bcrypt", "pbkdf2"].contains(&algorithm) {
-                let text = "Only argon2, bcrypt and pbkdf2 are supported";
-                return Err(refused("custom_password_hash.algorithm", text));
-            }
-            let value = custom.get("hash").and_then(|hash| hash.get("value")).and_then(Value::as_str);
-            match value {
-                Some(value) => ("custom_password_hash.hash.value", value.to_owned()),
-                None => return Err(refused("custom_password_hash.hash.value", "Expected type string")),
-            }
+        (None | Some(Value::Null), Some(Value::Object(custom))) => {
+            ("custom_password_hash.hash.value", custom_hash(&custom)?)
         }
         (Some(_), None | Some(Value::Null)) => {
             return Err(refused("password_hash", "Expected a hash by bcrypt"));
@@ -231,5 +220,89 @@ fn take_hash(record: &mut Map<String, Value>) -> Result<Option<String>, Flaw> {
     match imported::is_acceptable(&hash) {
         true => Ok(Some(hash)),
         false => Err(refused(member, "The hash cannot be read, or checking it would take too long")),
+    }
+}
+
+fn refused(member: &str, text: &str) -> Flaw {
+    Flaw("INVALID_FORMAT", text.to_owned(), Some(member.to_owned()))
+}
+
+/// The hash of a `custom_password_hash`. These algorithms write salt and cost into the hash; what says something else of
+/// them, or of how the password became bytes, is refused.
+fn custom_hash(custom: &Map<String, Value>) -> Result<String, Flaw> {
+    const NAME: &str = "custom_password_hash";
+    let algorithm = custom.get("algorithm").and_then(Value::as_str).unwrap_or_default();
+    let Some(prefix) = [("argon2", "$argon2"), ("bcrypt", "$2"), ("pbkdf2", "$pbkdf2")]
+        .into_iter()
+        .find_map(|(known, prefix)| (known == algorithm).then_some(prefix))
+    else {
+        return Err(refused(
+            "custom_password_hash.algorithm",
+            "Only argon2, bcrypt and pbkdf2 are supported",
+        ));
+    };
+    let mut value = None;
+    for (member, content) in custom {
+        let parts = match (member.as_str(), content) {
+            ("algorithm", _) => continue,
+            ("hash" | "password", Value::Object(parts)) => parts,
+            ("hash" | "password", _) => {
+                return Err(refused(&format!("{NAME}.{member}"), "Expected type object"));
+            }
+            _ => {
+                let text = format!("It does not go with {algorithm}");
+                return Err(refused(&format!("{NAME}.{member}"), &text));
+            }
+        };
+        for (part, content) in parts {
+            let at = format!("{NAME}.{member}.{part}");
+            match (member.as_str(), part.as_str(), content.as_str()) {
+                ("hash", "value", Some(text)) => value = Some(text),
+                ("hash", "value", None) => return Err(refused(&at, "Expected type string")),
+                (_, "encoding", Some("utf8")) => {}
+                (_, "encoding", _) => return Err(refused(&at, "Only utf8 is supported")),
+                _ => return Err(refused(&at, &format!("It does not go with {algorithm}"))),
+            }
+        }
+    }
+    let value = value.ok_or_else(|| refused("custom_password_hash.hash.value", "Expected type string"))?;
+    if !value.starts_with(prefix) {
+        let text = format!("It is not a hash by {algorithm}");
+        return Err(refused("custom_password_hash.hash.value", &text));
+    }
+    Ok(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_custom_hash_says_beside_itself_is_understood_or_refused() {
+        let hash = "$2b$10$JjsyzJfCUOlmu4bxFCVrveg41Ah9mRd6Q6zIhRCVZIwdU1t50dIo2";
+        let read = |custom: Value| {
+            take_hash(json!({ "custom_password_hash": custom }).as_object_mut().unwrap())
+                .map_err(|Flaw(_, _, member)| member.unwrap())
+        };
+        let good = json!({ "algorithm": "bcrypt", "hash": { "value": hash, "encoding": "utf8" } });
+        assert_eq!(read(good.clone()).unwrap().as_deref(), Some(hash));
+        for (pointer, value, member) in [
+            ("/algorithm", json!("md5"), "algorithm"),
+            ("/algorithm", json!("argon2"), "hash.value"),
+            ("/hash/encoding", json!("hex"), "hash.encoding"),
+            ("/hash/digest", json!("sha256"), "hash.digest"),
+            ("/hash/value", json!(3), "hash.value"),
+            ("/salt", json!({ "value": "pepper" }), "salt"),
+            ("/password", json!({ "encoding": "utf16le" }), "password.encoding"),
+            ("/password", json!("utf8"), "password"),
+            ("/keylen", json!(32), "keylen"),
+        ] {
+            let mut custom = good.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            custom.pointer_mut(parent).unwrap()[name] = value;
+            assert_eq!(read(custom).unwrap_err(), format!("custom_password_hash.{member}"), "{pointer}");
+        }
     }
 }
