@@ -1,4 +1,4 @@
-//! A01, A03 to A08, A14, A17, A19 and A20: who may ask, from where, and what is told.
+//! A01 to A08, A13, A14, A17, A19 and A20: who may ask, from where, and what is told.
 
 use std::{fs, process::Command};
 
@@ -94,6 +94,44 @@ async fn a04_nothing_listens_beyond_this_machine() {
                 );
             }
         }
+    }
+}
+
+/// The comparison is one of digests; what can be seen without a clock is that no wrong key is told more than another.
+#[tokio::test]
+async fn a02_a_key_that_is_wrong_early_is_answered_like_one_that_is_wrong_late() {
+    let gate = shared();
+    let (port, key) = (gate.port(9180), gate.variable("ADMIN_KEY"));
+    let other = |at: usize| {
+        let mut bytes = key.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+        String::from_utf8(bytes).unwrap()
+    };
+    let mut answers = Vec::new();
+    for wrong in [other(0), other(key.len() / 2), other(key.len() - 1), "0".repeat(key.len())] {
+        let answer = Request::get(ROUTES).header("X-API-KEY", &wrong).send(port).await;
+        let mut headers = answer.message.headers.clone();
+        headers.retain(|(name, _)| name != "date");
+        answers.push((answer.status, headers, answer.text()));
+    }
+    assert_eq!(answers[0].0, 401);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a13_a_viewer_cannot_have_the_gateway_ask_its_own_ports_or_the_cloud() {
+    let (gate, admin, viewer) = two_roles();
+    for target in [format!("127.0.0.1:{}", gate.port(9180)), "169.254.169.254:80".to_owned()] {
+        let upstream = json!({"type": "roundrobin", "nodes": {target: 1}});
+        for (path, body) in [
+            ("routes/self", json!({"uri": "/self", "upstream": upstream})),
+            ("services/self", json!({"upstream": upstream})),
+            ("upstreams/self", upstream.clone()),
+        ] {
+            assert_eq!(viewer.put(path, &body).await.status, 403, "{path}");
+            assert_eq!(admin.get(path).await.status, 404, "{path}");
+        }
+        assert_eq!(Request::get("/self").send(gate.port(9080)).await.status, 404);
     }
 }
 
