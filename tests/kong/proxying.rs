@@ -154,17 +154,7 @@ async fn of_several_plugins_of_one_name_the_closest_runs() {
 async fn least_connections_leaves_a_target_alone_for_as_long_as_it_is_at_a_request() {
     let kong = Kong::new().await;
     let (held, mut holding) = tokio::sync::mpsc::unbounded_channel();
-    let target = |name: &'static str| {
-        let held = held.clone();
-        Upstream::scripted(move |seen| {
-            if !seen.target.ends_with("/hold") {
-                return Answer::text(name);
-            }
-            held.send(name).unwrap();
-            Answer::Stall
-        })
-    };
-    let (one, two) = (target("one"), target("two"));
+    let (one, two) = (Upstream::holding("one", &held), Upstream::holding("two", &held));
     let host = format!("{}.local", kong.name);
     kong.made("POST", "/upstreams", json!({"name": host, "algorithm": "least-connections"})).await;
     for target in [&one, &two] {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     http1::{Kind, Message, Read, read},
@@ -145,6 +146,18 @@ impl Upstream {
     /// One that answers what `script` says.
     pub(crate) fn scripted(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self::listen(Arc::new(script), None)
+    }
+
+    /// One that answers with its name; it keeps who asks for `/hold` waiting, and tells `held` of it.
+    pub(crate) fn holding(name: &'static str, held: &UnboundedSender<&'static str>) -> Self {
+        let held = held.clone();
+        Self::scripted(move |seen| {
+            if !seen.target.ends_with("/hold") {
+                return Answer::text(name);
+            }
+            held.send(name).unwrap();
+            Answer::Stall
+        })
     }
 
     /// One that speaks TLS.

@@ -1,26 +1,14 @@
 //! How requests are spread over the nodes of an upstream.
 
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
-use crate::support::{Answer, Upstream, shared, unique, within};
-
-/// Answers with its name; keeps who asks for `/hold` waiting, and tells of it.
-fn named(name: &'static str, held: &UnboundedSender<&'static str>) -> Upstream {
-    let held = held.clone();
-    Upstream::scripted(move |seen| {
-        if !seen.target.ends_with("/hold") {
-            return Answer::text(name);
-        }
-        held.send(name).unwrap();
-        Answer::Stall
-    })
-}
+use crate::support::{Upstream, shared, unique, within};
 
 #[tokio::test]
 async fn least_conn_leaves_a_node_alone_for_as_long_as_it_is_at_a_request() {
     let (held, mut holding) = unbounded_channel();
-    let (one, two) = (named("one", &held), named("two", &held));
+    let (one, two) = (Upstream::holding("one", &held), Upstream::holding("two", &held));
     let (gate, id) = (shared(), unique("busy-"));
     let nodes = json!({one.node(): 1, two.node(): 1});
     let body = json!({"uri": format!("/{id}/*"), "upstream": {"type": "least_conn", "nodes": nodes}});

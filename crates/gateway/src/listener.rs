@@ -144,20 +144,20 @@ async fn connection(
     // A proxy that does not name its client does not vouch for what the client says of itself either.
     let trusted = client.is_some_and(is_trusted);
     let client = client.unwrap_or(address);
-    let describe = |tls| Rc::new(describe(client, local, trusted, tls));
+    let info = |tls| Rc::new(describe(client, local, trusted, tls));
     if spec.tls {
         // Boxed, because connections in the clear would have room for it.
-        Box::pin(secure(core, stream, describe, &spec, &entered)).await;
+        Box::pin(secure(core, stream, info, &spec, &entered)).await;
     } else {
-        plain(core, stream, describe(None), &spec, &entered).await;
+        plain(core, stream, info(None), &spec, &entered).await;
     }
 }
 
-/// HTTP over TLS.
+/// HTTP over TLS. `info` makes what is known of the connection, with what TLS says of it.
 async fn secure(
     core: Rc<Core>,
     stream: TcpStream,
-    describe: impl FnOnce(Option<Proof>) -> Rc<ConnectionInfo>,
+    info: impl FnOnce(Option<Proof>) -> Rc<ConnectionInfo>,
     spec: &ListenerSpec,
     entered: &Entered,
 ) {
@@ -165,7 +165,7 @@ async fn secure(
     let Ok(Some(secured)) = timeout(limits.handshake, handshake(&core, stream, spec)).await else {
         return;
     };
-    let info = describe(Some(secured.client));
+    let info = info(Some(secured.client));
     let (h2, mut stream) = (secured.h2, secured.stream);
     let mut first = BytesMut::new();
     if core.connections.is_draining() && !h2 {

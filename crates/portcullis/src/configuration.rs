@@ -35,10 +35,18 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Compiles and publishes. Declared resources must all be sound, and are all there is; of those in `store`, the
     /// sound ones are served and the others named at [`Configuration::broken`].
-    pub(crate) async fn open(plan: &Plan, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    ///
+    /// The nodes of upstreams are asked how they are on the runtime `checks`; without one they are not.
+    pub(crate) async fn open(
+        plan: &Plan,
+        store: Arc<dyn Store>,
+        checks: Option<Handle>,
+    ) -> anyhow::Result<Self> {
         let config = &plan.config;
         let live = gate::live(config)?;
-        live.run_checks(tokio::runtime::Handle::current(), plan.random.clone());
+        if let Some(runtime) = checks {
+            live.run_checks(runtime, plan.random.clone());
+        }
         let publisher = Arc::new(Publisher::new(NOT_FOUND));
         let services = Services::open(config, &plan.clock, &plan.random, &store, &plan.revocations).await?;
         let (fetcher, assertions) = (services.fetcher.clone(), services.assertions.clone());

@@ -23,7 +23,7 @@ use plugins::prometheus::Registry as Series;
 use rp::bearer::Revocations;
 use store::{MemoryStore, SqliteStore, Store, StoreError};
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Handle},
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
@@ -99,7 +99,7 @@ pub(crate) fn check(config: Config) -> anyhow::Result<()> {
         if let Some(identity) = &plan.config.identity {
             identity::check(&plan, identity).await?;
         }
-        let configuration = Configuration::open(&plan, store_to_check(&plan).await?).await?;
+        let configuration = Configuration::open(&plan, store_to_check(&plan).await?, None).await?;
         let broken = configuration.broken();
         let reasons: Vec<_> =
             broken.iter().map(|(resource, reason)| format!("{resource}: {reason}")).collect();
@@ -162,7 +162,8 @@ impl Process {
             (Some(provider), Some(identity)) => provider.servers(identity)?,
             _ => Vec::new(),
         };
-        let configuration = Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>).await?;
+        let configuration =
+            Configuration::open(&plan, Arc::clone(&store) as Arc<dyn Store>, Some(Handle::current())).await?;
         let idp = provider.as_ref().map(|provider| Arc::clone(&provider.idp));
         let revocations = idp.as_ref().map(|idp| {
             let revoked = Arc::clone(&plan.revocations);

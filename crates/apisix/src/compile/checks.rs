@@ -12,9 +12,37 @@ use serde_json::Value;
 use super::upstream::{number, seconds, text};
 use crate::schema::excerpt;
 
-/// What counts where the configuration does not say.
-const PASSIVE_HEALTHY: [u16; 19] =
-    [200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308];
+/// What holds where the configuration does not say.
+pub(crate) struct Defaults {
+    pub(crate) healthy_statuses: &'static [u16],
+    pub(crate) successes: u8,
+    pub(crate) unhealthy_statuses: &'static [u16],
+    pub(crate) http_failures: u8,
+    pub(crate) tcp_failures: u8,
+    pub(crate) timeouts: u8,
+}
+
+/// For nodes that are asked.
+pub(crate) const ACTIVE: Defaults = Defaults {
+    healthy_statuses: &[200, 302],
+    successes: 2,
+    unhealthy_statuses: &[429, 404, 500, 501, 502, 503, 504, 505],
+    http_failures: 5,
+    tcp_failures: 2,
+    timeouts: 3,
+};
+
+/// For what nodes answer to clients.
+pub(crate) const PASSIVE: Defaults = Defaults {
+    healthy_statuses: &[
+        200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308,
+    ],
+    successes: 5,
+    unhealthy_statuses: &[429, 500, 503],
+    http_failures: 5,
+    tcp_failures: 2,
+    timeouts: 7,
+};
 
 /// The checks of the upstream `value`, whose nodes are sent `host` where that is the configuration's.
 pub(super) fn checks(value: &Value, host: Option<&str>) -> Result<Option<HealthChecks>, ConfigError> {
@@ -22,7 +50,7 @@ pub(super) fn checks(value: &Value, host: Option<&str>) -> Result<Option<HealthC
     let passive = value.pointer("/checks/passive");
     Ok(Some(HealthChecks {
         active: active_checks(active, host)?,
-        passive: passive.map(|passive| thresholds(passive, (&PASSIVE_HEALTHY, 5), (&[429, 500, 503], 7))),
+        passive: passive.map(|passive| thresholds(passive, &PASSIVE)),
     }))
 }
 
@@ -33,7 +61,6 @@ fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, Con
         let seconds = section.get("interval").and_then(Value::as_u64).unwrap_or(1);
         Some(Duration::from_secs(seconds))
     };
-    let unhealthy = [429, 404, 500, 501, 502, 503, 504, 505];
     Ok(ActiveChecks {
         probe: match text(active, "type") {
             Some("tcp") => Probe::Tcp,
@@ -44,7 +71,7 @@ fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, Con
         port: active.get("port").and_then(number),
         healthy_interval: interval("healthy"),
         unhealthy_interval: interval("unhealthy"),
-        thresholds: thresholds(active, (&[200, 302], 2), (&unhealthy, 3)),
+        thresholds: thresholds(active, &ACTIVE),
     })
 }
 
@@ -61,16 +88,16 @@ fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe
     for line in active.get("req_headers").and_then(Value::as_array).into_iter().flatten() {
         let line = line.as_str().unwrap_or_default();
         let header = line.split_once(':').and_then(|(name, value)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+            Some((name, HeaderName::try_from(name).ok()?, HeaderValue::from_str(value.trim()).ok()?))
         });
-        let Some((name, value)) = header else {
+        let Some((written, name, value)) = header else {
             return Err(wrong("req_headers", line, "not a header: expected `Name: value`"));
         };
         let value = value.to_str().map_err(|_| wrong("req_headers", line, "not ASCII"))?;
         if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
             return Err(wrong("req_headers", line, "about a body, and a check has none"));
         }
-        lines.push(format!("{}: {value}", line.split(':').next().unwrap_or_default()).into());
+        lines.push(format!("{written}: {value}").into());
     }
     Ok(HttpProbe {
         tls: tls.then_some(verify),
@@ -80,22 +107,18 @@ fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe
     })
 }
 
-fn thresholds(
-    section: &Value,
-    (healthy_statuses, successes): (&[u16], u8),
-    (unhealthy_statuses, timeouts): (&[u16], u8),
-) -> Thresholds {
+fn thresholds(section: &Value, default: &Defaults) -> Thresholds {
     let statuses = |path: &str, default: &[u16]| -> Arc<[u16]> {
         let found = section.pointer(path).and_then(Value::as_array);
         found.map_or_else(|| default.into(), |found| found.iter().filter_map(number).collect())
     };
     let count = |path: &str, default| section.pointer(path).and_then(number).unwrap_or(default);
     Thresholds {
-        healthy_statuses: statuses("/healthy/http_statuses", healthy_statuses),
-        successes: count("/healthy/successes", successes),
-        unhealthy_statuses: statuses("/unhealthy/http_statuses", unhealthy_statuses),
-        http_failures: count("/unhealthy/http_failures", 5),
-        tcp_failures: count("/unhealthy/tcp_failures", 2),
-        timeouts: count("/unhealthy/timeouts", timeouts),
+        healthy_statuses: statuses("/healthy/http_statuses", default.healthy_statuses),
+        successes: count("/healthy/successes", default.successes),
+        unhealthy_statuses: statuses("/unhealthy/http_statuses", default.unhealthy_statuses),
+        http_failures: count("/unhealthy/http_failures", default.http_failures),
+        tcp_failures: count("/unhealthy/tcp_failures", default.tcp_failures),
+        timeouts: count("/unhealthy/timeouts", default.timeouts),
     }
 }

@@ -2,7 +2,7 @@
 //! their content, so that a write recompiles only what depends on it.
 
 mod cache;
-mod checks;
+pub(crate) mod checks;
 mod consumer;
 mod route;
 mod shared;

@@ -3,7 +3,13 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::{Description, Kind, host, id, timeout, with_common};
-use crate::{compile, schema::Schema};
+use crate::{
+    compile::{
+        self,
+        checks::{ACTIVE, Defaults, PASSIVE},
+    },
+    schema::Schema,
+};
 
 pub(super) static KIND: Description = Description {
     plural: "upstreams",
@@ -82,22 +88,25 @@ fn absent(schema: Schema) -> Schema {
 
 fn checks() -> Schema {
     let kind = || Schema::string().choices(&["http", "https", "tcp"]).default("http");
-    let statuses = |default: Value| {
+    let statuses = |default: &[u16]| {
         let status = Schema::integer().at_least(200).at_most(599);
-        Schema::array(status).at_least(1).unique().default(default)
+        Schema::array(status).at_least(1).unique().default(json!(default))
     };
-    let count = |default: i64| Schema::integer().at_least(1).at_most(254).default(default);
+    let count = |default: u8| Schema::integer().at_least(1).at_most(254).default(default);
     let interval = || Schema::integer().at_least(1).at_most(31_536_000).default(1).doc("seconds");
-    let healthy = Schema::object()
-        .field("interval", interval())
-        .field("http_statuses", statuses(json!([200, 302])))
-        .field("successes", count(2));
-    let unhealthy = Schema::object()
-        .field("interval", interval())
-        .field("http_statuses", statuses(json!([429, 404, 500, 501, 502, 503, 504, 505])))
-        .field("http_failures", count(5))
-        .field("tcp_failures", count(2))
-        .field("timeouts", count(3));
+    let healthy = |section: Schema, default: &Defaults| {
+        section
+            .field("http_statuses", statuses(default.healthy_statuses))
+            .field("successes", count(default.successes))
+    };
+    let unhealthy = |section: Schema, default: &Defaults| {
+        section
+            .field("http_statuses", statuses(default.unhealthy_statuses))
+            .field("http_failures", count(default.http_failures))
+            .field("tcp_failures", count(default.tcp_failures))
+            .field("timeouts", count(default.timeouts))
+    };
+    let timed = || Schema::object().field("interval", interval());
     let active = Schema::object()
         .field("type", kind().doc("what nodes are asked: a status, over TLS, or a connection alone"))
         .field("timeout", Schema::number().above(0).at_most(31_536_000).default(1).doc("seconds"))
@@ -112,25 +121,15 @@ fn checks() -> Schema {
         .field("req_headers", Schema::array(Schema::string()).at_least(1).doc("each `Name: value`"))
         .field("http_method", Schema::string().unimplemented_except("GET"))
         .field("http_req_body", Schema::string().unimplemented_except(""))
-        .field("healthy", healthy.doc("nodes that are well; without it they are not asked"))
-        .field("unhealthy", unhealthy.doc("nodes that are not; without it they are not asked"));
-    let passed = json!([
-        200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308
-    ]);
-    let passive = Schema::object()
-        .field("type", kind())
-        .field(
-            "healthy",
-            Schema::object().field("http_statuses", statuses(passed)).field("successes", count(5)),
-        )
+        .field("healthy", healthy(timed(), &ACTIVE).doc("nodes that are well; without it they are not asked"))
         .field(
             "unhealthy",
-            Schema::object()
-                .field("http_statuses", statuses(json!([429, 500, 503])))
-                .field("http_failures", count(5))
-                .field("tcp_failures", count(2))
-                .field("timeouts", count(7)),
+            unhealthy(timed(), &ACTIVE).doc("nodes that are not; without it they are not asked"),
         );
+    let passive = Schema::object()
+        .field("type", Schema::string().choices(&["http", "https"]).absent_choices(&["tcp"]).default("http"))
+        .field("healthy", healthy(Schema::object(), &PASSIVE))
+        .field("unhealthy", unhealthy(Schema::object(), &PASSIVE));
     Schema::object()
         .field("active", active.doc("nodes are asked"))
         .field("passive", passive.doc("what they answer to clients counts"))

@@ -80,8 +80,8 @@ impl Upstream {
     pub fn compile(spec: UpstreamSpec, live: &Live) -> Result<Arc<Self>, ConfigError> {
         let is_tls = spec.scheme.is_tls();
         // A client certificate that is none is refused when it is written, not when the scheme changes one day.
-        let is_asked = is_tls || spec.tls.client.is_some();
-        let config = is_asked.then(|| live.tls_config(&spec.tls, spec.scheme.is_h2())).transpose()?;
+        let is_made = is_tls || spec.tls.client.is_some();
+        let config = is_made.then(|| live.tls_config(&spec.tls, spec.scheme.is_h2())).transpose()?;
         let tls = config.filter(|_| is_tls);
         let host = match &spec.host {
             HostRewrite::Pass => SentHost::Pass,

@@ -230,47 +230,41 @@ fn refused(member: &str, text: &str) -> Flaw {
 /// The hash of a `custom_password_hash`. These algorithms write salt and cost into the hash; what says something else of
 /// them, or of how the password became bytes, is refused.
 fn custom_hash(custom: &Map<String, Value>) -> Result<String, Flaw> {
-    const NAME: &str = "custom_password_hash";
+    let refused = |member: &str, text: &str| refused(&format!("custom_password_hash.{member}"), text);
     let algorithm = custom.get("algorithm").and_then(Value::as_str).unwrap_or_default();
-    let Some(prefix) = [("argon2", "$argon2"), ("bcrypt", "$2"), ("pbkdf2", "$pbkdf2")]
-        .into_iter()
-        .find_map(|(known, prefix)| (known == algorithm).then_some(prefix))
-    else {
-        return Err(refused(
-            "custom_password_hash.algorithm",
-            "Only argon2, bcrypt and pbkdf2 are supported",
-        ));
+    let prefix = match algorithm {
+        "argon2" => "$argon2",
+        "bcrypt" => "$2",
+        "pbkdf2" => "$pbkdf2",
+        _ => return Err(refused("algorithm", "Only argon2, bcrypt and pbkdf2 are supported")),
     };
+    let foreign = |member: &str| refused(member, &format!("It does not go with {algorithm}"));
     let mut value = None;
     for (member, content) in custom {
         let parts = match (member.as_str(), content) {
             ("algorithm", _) => continue,
             ("hash" | "password", Value::Object(parts)) => parts,
-            ("hash" | "password", _) => {
-                return Err(refused(&format!("{NAME}.{member}"), "Expected type object"));
-            }
-            _ => {
-                let text = format!("It does not go with {algorithm}");
-                return Err(refused(&format!("{NAME}.{member}"), &text));
-            }
+            ("hash" | "password", _) => return Err(refused(member, "Expected type object")),
+            _ => return Err(foreign(member)),
         };
         for (part, content) in parts {
-            let at = format!("{NAME}.{member}.{part}");
-            match (member.as_str(), part.as_str(), content.as_str()) {
-                ("hash", "value", Some(text)) => value = Some(text),
-                ("hash", "value", None) => return Err(refused(&at, "Expected type string")),
-                (_, "encoding", Some("utf8")) => {}
-                (_, "encoding", _) => return Err(refused(&at, "Only utf8 is supported")),
-                _ => return Err(refused(&at, &format!("It does not go with {algorithm}"))),
+            let at = format!("{member}.{part}");
+            match (at.as_str(), content.as_str()) {
+                ("hash.value", Some(text)) => value = Some(text),
+                ("hash.encoding" | "password.encoding", Some("utf8")) => {}
+                ("hash.encoding" | "password.encoding", _) => {
+                    return Err(refused(&at, "Only utf8 is supported"));
+                }
+                ("hash.value", None) => return Err(refused(&at, "Expected type string")),
+                _ => return Err(foreign(&at)),
             }
         }
     }
-    let value = value.ok_or_else(|| refused("custom_password_hash.hash.value", "Expected type string"))?;
-    if !value.starts_with(prefix) {
-        let text = format!("It is not a hash by {algorithm}");
-        return Err(refused("custom_password_hash.hash.value", &text));
+    match value {
+        Some(value) if value.starts_with(prefix) => Ok(value.to_owned()),
+        Some(_) => Err(refused("hash.value", &format!("It is not a hash by {algorithm}"))),
+        None => Err(refused("hash.value", "Expected type string")),
     }
-    Ok(value.to_owned())
 }
 
 #[cfg(test)]
