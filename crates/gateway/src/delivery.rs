@@ -29,7 +29,7 @@ pub(crate) struct Delivery<'a> {
     /// Lines of where the request came from, where they are not among the head's.
     pub(crate) own: Option<&'a [u8]>,
     pub(crate) timeouts: Timeouts,
-    pub(crate) body: Option<ClientBody>,
+    pub(crate) body: &'a mut Option<ClientBody>,
     pub(crate) had_body: bool,
     /// What the tries came to that were given up.
     pub(crate) failed: SmallVec<[StatusCode; 2]>,
@@ -152,7 +152,7 @@ impl<'a> Delivery<'a> {
         if target.scheme.is_h2() {
             let connection = pools.multiplexed(target, self.timeouts.connect);
             let connection = Box::pin(connection).await.map_err(not_connected)?;
-            let exchange = connection.exchange(outgoing, &mut self.body);
+            let exchange = connection.exchange(outgoing, self.body);
             let (status, headers, body) = Box::pin(exchange).await?;
             return Ok(Delivered::H2(status, headers, body));
         }
@@ -162,7 +162,7 @@ impl<'a> Delivery<'a> {
             // Boxed, because the future of every request is as large as the largest thing it waits for.
             None => Box::pin(pools.connect(target, self.timeouts.connect)).await.map_err(not_connected)?,
         };
-        connection.exchange(outgoing, &mut self.body).await.map(Delivered::H1)
+        connection.exchange(outgoing, self.body).await.map(Delivered::H1)
     }
 
     /// `target` under the name that the request has for it, where neither it nor its upstream says one.

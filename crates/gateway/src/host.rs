@@ -1,6 +1,6 @@
 //! The host of a request: read once, compared in one form.
 
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range};
 
 use http::HeaderValue;
 
@@ -65,6 +65,25 @@ impl HostName {
     }
 }
 
+/// The host that the last request of a connection named, which is most likely what the next one names.
+#[derive(Debug, Default)]
+pub(crate) struct LastHost(RefCell<Option<HostName>>);
+
+impl LastHost {
+    /// What [`HostName::parse`] makes of `text`.
+    pub(crate) fn parse(&self, text: &[u8]) -> Option<HostName> {
+        if let Some(last) = &*self.0.borrow()
+            && last.authority.as_bytes() == text
+        {
+            return Some(last.clone());
+        }
+        // A copy: what is remembered must not keep the memory in which the codec reads requests.
+        let host = HostName::parse(&HeaderValue::from_bytes(text).ok()?)?;
+        *self.0.borrow_mut() = Some(host.clone());
+        Some(host)
+    }
+}
+
 fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     if text.starts_with('[') {
         let end = text.find(']')?;
@@ -107,6 +126,17 @@ mod tests {
     fn read(text: &str) -> Option<(String, Option<u16>)> {
         HostName::parse(&HeaderValue::from_str(text).unwrap())
             .map(|host| (host.name().to_owned(), host.port()))
+    }
+
+    #[test]
+    fn a_host_is_read_like_the_last_one_only_where_it_is_the_same() {
+        let last = LastHost::default();
+        let read = |text: &str| last.parse(text.as_bytes()).map(|host| host.name().to_owned());
+        for text in ["A.example:80", "A.example:80", "a.example:80", "a.example:8", "A.example"] {
+            assert_eq!(read(text).as_deref(), Some("a.example"), "{text}");
+        }
+        assert_eq!(read("a.example:b"), None);
+        assert_eq!(read("b.example").as_deref(), Some("b.example"));
     }
 
     #[test]

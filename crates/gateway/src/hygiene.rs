@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     error::Failure,
-    host::HostName,
+    host::{HostName, LastHost},
     listener::ConnectionInfo,
     path,
     plugin::{Peer, RequestHead, Sending},
@@ -45,7 +45,7 @@ pub(crate) fn admit(
     if seen.transfer_coding {
         check_transfer_coding(parts)?;
     }
-    let host = host(parts)?;
+    let host = host(parts, &connection.last_host)?;
     let target = target(parts)?;
     let upgrade =
         if seen.upgrade || extended_connect.is_some() { upgrade(parts, extended_connect)? } else { false };
@@ -137,25 +137,20 @@ fn check_transfer_coding(parts: &Parts) -> Result<(), Failure> {
 
 /// The one host of the request: `:authority` or the absolute form, and `Host`, which must agree (RFC 9112 section
 /// 3.2, RFC 9113 section 8.3.1).
-fn host(parts: &mut Parts) -> Result<HostName, Failure> {
+fn host(parts: &mut Parts, last: &LastHost) -> Result<HostName, Failure> {
     let mut lines = parts.headers.get_all(header::HOST).iter();
     let (line, second) = (lines.next(), lines.next());
     if second.is_some() {
         return Err(bad_request("there is more than one Host"));
     }
     let from_line = match line {
-        Some(value) => Some(HostName::parse(value).ok_or(bad_request("the Host is not a host"))?),
+        Some(value) => Some(last.parse(value.as_bytes()).ok_or(bad_request("the Host is not a host"))?),
         None => None,
     };
     let from_target = match parts.uri.authority() {
         Some(authority) => {
-            let value = HeaderValue::from_str(authority.as_str()).ok();
-            Some(
-                value
-                    .as_ref()
-                    .and_then(HostName::parse)
-                    .ok_or(bad_request("the target's host is not a host"))?,
-            )
+            let host = last.parse(authority.as_str().as_bytes());
+            Some(host.ok_or(bad_request("the target's host is not a host"))?)
         }
         None => None,
     };
@@ -261,6 +256,11 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+/// Whether [`remove_hop_by_hop`] has to do with a header of this name.
+pub(crate) fn is_of_one_hop(name: &str) -> bool {
+    matches!(name, "connection" | "te") || is_hop_by_hop(name)
 }
 
 fn is_hop_by_hop(name: &str) -> bool {

@@ -35,8 +35,9 @@ use crate::{
     client_stream::{ClientStream, Signs},
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
+    host::LastHost,
     hygiene,
-    local::LocalExecutor,
+    local::{self, LocalExecutor},
     plugin::{ClientCertificate, Peer},
     proxy, proxy_protocol,
     streams::{OneBody, Stream, Streams},
@@ -58,6 +59,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: Peer,
     pub(crate) ip: HeaderValue,
     pub(crate) port: HeaderValue,
+    pub(crate) last_host: LastHost,
     /// What upstreams are told of it: see [`hygiene::own_lines`].
     pub(crate) forwarded: Box<[u8]>,
     /// What goes on on it, where it is HTTP/2.
@@ -220,6 +222,7 @@ pub(crate) fn describe(
     ConnectionInfo {
         ip,
         port,
+        last_host: LastHost::default(),
         forwarded: hygiene::forwarded_lines(&peer),
         peer,
         streams: Streams::new(),
@@ -320,13 +323,14 @@ where
         let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
             info.busy.set(true);
-            let connection = Rc::clone(&info);
-            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
+            let (core, info) = (Rc::clone(&core), Rc::clone(&info));
             // The codec keeps room for the future as long as the connection lasts, and most connections are idle. A box
             // is the one that another request has just left, warm.
-            Box::pin(
-                answer.map(|answer| Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection)))),
-            )
+            local::boxed(move || async move {
+                let connection = Rc::clone(&info);
+                let answer = proxy::serve(core, info, request).await;
+                Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection)))
+            })
         }
     });
     let mut builder = http1::Builder::new();
@@ -382,8 +386,8 @@ where
     let service = service_fn({
         let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
-            let answer = proxy::serve(Rc::clone(&core), Rc::clone(&info), request);
-            Stream::begin(&info).answer(answer).map(Ok::<_, Infallible>)
+            let (core, stream, info) = (Rc::clone(&core), Stream::begin(&info), Rc::clone(&info));
+            stream.answer(move || proxy::serve(core, info, request)).map(Ok::<_, Infallible>)
         }
     });
     let mut builder = http2::Builder::new(LocalExecutor);

@@ -64,10 +64,12 @@ impl CoreMetrics {
         self.connections_open.store(open.saturating_sub(1), Ordering::Relaxed);
     }
 
+    #[cold]
     pub(crate) fn upstream_failed(&self) {
         add(&self.upstream_failures, 1);
     }
 
+    #[cold]
     pub(crate) fn head_refused(&self) {
         add(&self.refused_heads, 1);
     }

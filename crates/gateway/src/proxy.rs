@@ -46,55 +46,34 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Response<GateBody> {
     let began = core.settings.clock.monotonic();
-    let (mut parts, incoming) = request.into_parts();
-    if !incoming.is_end_stream() && parts.version < Version::HTTP_2 {
-        connection.signs.unread.store(true, Ordering::Relaxed);
-    }
-    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     let snapshot = core.snapshot();
-    let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
-    let peer = vouched.as_ref().unwrap_or(&connection.peer);
-    let arrived = core.log.is_on().then(|| core.settings.clock.now());
-    let log;
-
-    let body = (!incoming.is_end_stream())
-        .then(|| ClientBody::new(incoming, core.settings.limits.body_bytes, Arc::clone(&connection.signs)));
-    let version = parts.version;
+    let mut came = Came::read(&core, &connection, &snapshot, request);
+    let peer = came.vouched.as_ref().unwrap_or(&connection.peer);
     let mut outcome = Outcome::default();
     let mut ran = Ran::default();
     let mut route = None;
-    // What a refusal looks like is asked only of those who get one.
-    let mut admitted = match hygiene::admit(&mut parts, &connection, core.settings.limits.headers) {
-        Err(failure) => Err((failure, wants_page(&parts.headers))),
-        Ok(head) => match client_policy::admit(&snapshot.certificates, &connection, &head) {
-            Err(failure) => Err((failure, head.prefers_html())),
-            Ok(()) => Ok(head),
-        },
-    };
-    match &mut admitted {
+    match &mut came.head {
         Err((failure, html)) => {
-            let html = *html;
-            log = arrived.map(|at| Box::new(refused(at, client_text(&connection, peer), &parts)));
             core.metrics.head_refused();
-            outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), html));
+            outcome.reply(snapshot.not_found.0.reply(failure.status(), failure.message(), *html));
             // Who sends one malformed request is not trusted with the framing of the next.
             outcome.closes = true;
         }
         Ok(head) => {
-            log = arrived.map(|at| {
-                let (method, host) = (head.method.clone(), head.host.as_header().clone());
-                let client = client_text(&connection, peer);
-                Box::new(Record::new(at, client, method, host, head.target.clone()))
-            });
+            let (body, on_upgrade) = (&mut came.body, came.on_upgrade.take());
             let mut client = Client { core: &core, connection: &connection, peer, body, on_upgrade };
-            let found = find_route(&core, &snapshot, (head, peer), &mut client.body).await;
+            let found = match route_by_head(&core, &snapshot, (head, peer)) {
+                Some(found) => Ok(found),
+                // Boxed, because hardly any request takes this way and every request's future would have room for it.
+                None => Box::pin(route_by_body(&core, &snapshot, (head, peer), client.body)).await,
+            };
             let chain = Chain {
                 core: &core,
                 head: &mut *head,
                 peer,
                 added: &mut outcome.added,
                 ran: &mut ran,
-                body: &mut client.body,
+                body: &mut *client.body,
             };
             match found {
                 Err(failure) => outcome.fail(&failure, snapshot.not_found.0, head),
@@ -120,38 +99,98 @@ pub(crate) async fn serve(
             }
         }
     }
-    if outcome.closes && version < Version::HTTP_2 {
+    if outcome.closes && came.version < Version::HTTP_2 {
         outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     outcome.headers.insert(header::SERVER, SERVER);
-    if let Ok(head) = admitted {
+    if let Ok(head) = came.head {
         show_answer(&core, route, (peer, &head), &mut outcome, &mut ran).await;
         core.pools.recycle(head.headers);
     }
-    finish(core, route, peer, outcome, ran, log, began)
+    finish(core, route, peer, outcome, ran, came.log, began)
 }
 
-/// The route of a request. Its body is read before where a route of its host and path depends on it.
-async fn find_route<'a>(
+/// A request as it came.
+struct Came {
+    version: Version,
+    /// The client that a trusted proxy vouches for.
+    vouched: Option<Peer>,
+    /// The head, or why it is refused and whether its sender wants a page.
+    head: Result<RequestHead, (Failure, bool)>,
+    /// `None`: there is none.
+    body: Option<ClientBody>,
+    on_upgrade: Option<OnUpgrade>,
+    log: Option<Box<Record>>,
+}
+
+impl Came {
+    fn read(
+        core: &Core,
+        connection: &ConnectionInfo,
+        snapshot: &Snapshot,
+        request: Request<Incoming>,
+    ) -> Self {
+        let (mut parts, incoming) = request.into_parts();
+        let has_body = !incoming.is_end_stream();
+        if has_body && parts.version < Version::HTTP_2 {
+            connection.signs.unread.store(true, Ordering::Relaxed);
+        }
+        let limits = &core.settings.limits;
+        let body =
+            has_body.then(|| ClientBody::new(incoming, limits.body_bytes, Arc::clone(&connection.signs)));
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
+        let peer = vouched.as_ref().unwrap_or(&connection.peer);
+        let version = parts.version;
+        // What a refusal looks like is asked only of those who get one.
+        let head = match hygiene::admit(&mut parts, connection, limits.headers) {
+            Err(failure) => Err((failure, wants_page(&parts.headers))),
+            Ok(head) => match client_policy::admit(&snapshot.certificates, connection, &head) {
+                Err(failure) => Err((failure, head.prefers_html())),
+                Ok(()) => Ok(head),
+            },
+        };
+        let log = core.log.is_on().then(|| {
+            let (at, client) = (core.settings.clock.now(), client_text(connection, peer));
+            Box::new(match &head {
+                Ok(head) => {
+                    let (method, host) = (head.method.clone(), head.host.as_header().clone());
+                    Record::new(at, client, method, host, head.target.clone())
+                }
+                Err(_) => refused(at, client, &parts),
+            })
+        });
+        Self { version, vouched, head, body, on_upgrade, log }
+    }
+}
+
+/// The route of a request, if it has one. `None`: its body decides.
+fn route_by_head<'a>(
+    core: &Core,
+    snapshot: &'a Snapshot,
+    (head, peer): (&RequestHead, &Peer),
+) -> Option<Option<&'a Arc<Route>>> {
+    let arrival = Arrival::new(head, peer, &core.settings.clock);
+    let found = snapshot.router.find(&arrival);
+    (!arrival.asks_for_body()).then_some(found)
+}
+
+/// The route of a request, whose body is read before because a route of its host and path depends on it.
+async fn route_by_body<'a>(
     core: &Core,
     snapshot: &'a Snapshot,
     (head, peer): (&RequestHead, &Peer),
     body: &mut Option<ClientBody>,
 ) -> Result<Option<&'a Arc<Route>>, Failure> {
-    let arrival = Arrival::new(head, peer, &core.settings.clock);
-    let found = snapshot.router.find(&arrival);
-    if !arrival.asks_for_body() {
-        return Ok(found);
-    }
     let fields = match Encoding::of(&head.headers).zip(body.as_mut()) {
         None => Fields::of_head(head),
         Some((encoding, body)) => {
             let limits = &core.settings.limits;
             let most = limits.body_bytes.min(fields::MAX_BODY);
-            // Boxed, because hardly any request takes this way and every request's future would have room for it.
-            encoding.read(&Box::pin(body.whole(most, limits.body)).await?)
+            encoding.read(&body.whole(most, limits.body).await?)
         }
     };
+    let arrival = Arrival::new(head, peer, &core.settings.clock);
     Ok(snapshot.router.find(&arrival.with_fields(&fields)))
 }
 
@@ -206,6 +245,7 @@ impl Outcome {
         self.source = Source::Full(Some(body));
     }
 
+    #[cold]
     fn fail(&mut self, failure: &Failure, errors: ErrorBody, head: &RequestHead) {
         self.failure = Some(failure.to_string().into());
         self.closes |= failure.ends_connection();
@@ -219,20 +259,20 @@ struct Client<'a> {
     connection: &'a Rc<ConnectionInfo>,
     peer: &'a Peer,
     /// `None`: there is none.
-    body: Option<ClientBody>,
+    body: &'a mut Option<ClientBody>,
     on_upgrade: Option<OnUpgrade>,
 }
 
 impl Client<'_> {
     /// Ends the request as a plugin says.
-    async fn end(self, end: End, errors: ErrorBody, head: &RequestHead, outcome: &mut Outcome) {
+    async fn end(&mut self, end: End, errors: ErrorBody, head: &RequestHead, outcome: &mut Outcome) {
         let reader = match end {
             End::Reply(reply) => return outcome.reply(reply),
             End::Read(reader) => reader,
         };
-        let whole = match self.body {
+        let whole = match &mut *self.body {
             None => Ok(Bytes::new()),
-            Some(mut body) => Box::pin(body.whole(reader.limit as u64, self.core.settings.limits.body)).await,
+            Some(body) => Box::pin(body.whole(reader.limit as u64, self.core.settings.limits.body)).await,
         };
         match whole {
             Ok(body) => outcome.reply((reader.answer)(body).await),
@@ -242,7 +282,7 @@ impl Client<'_> {
 
     /// Does what the route's backend says.
     async fn follow(
-        self,
+        &mut self,
         route: &Route,
         (head, consumer): (&mut RequestHead, Option<&Consumer>),
         outcome: &mut Outcome,
@@ -261,7 +301,7 @@ impl Client<'_> {
     }
 
     async fn send(
-        mut self,
+        &mut self,
         route: &Route,
         (upstream, hash): (&Upstream, KeyHash),
         head: &mut RequestHead,
@@ -278,7 +318,7 @@ impl Client<'_> {
         let tunnel_or_nothing = asked && head.version == Version::HTTP_2;
         let limit = self.core.settings.limits.body_bytes;
         let limit = head.sending.body_limit.map_or(limit, |less| limit.min(less));
-        if let Some(body) = &mut self.body {
+        if let Some(body) = &mut *self.body {
             body.limit_to(limit);
         }
         let refused = if tunnel_or_nothing && !tunnelled {
@@ -292,17 +332,14 @@ impl Client<'_> {
             outcome.fail(&failure, route.errors, head);
             return;
         }
-        let body = match self.body.take() {
-            body if head.sending.body.is_empty() => body,
-            body => match self.edited(body, limit, head).await {
-                Ok(body) => body,
-                Err(failure) => {
-                    outcome.fail(&failure, route.errors, head);
-                    return;
-                }
-            },
-        };
+        if !head.sending.body.is_empty()
+            && let Err(failure) = self.edit(limit, head).await
+        {
+            outcome.fail(&failure, route.errors, head);
+            return;
+        }
         let timeouts = route.timeouts.unwrap_or(upstream.timeouts);
+        let body = &mut *self.body;
         let had_body = body.is_some();
         let failed = SmallVec::new();
         let mut delivery =
@@ -313,7 +350,7 @@ impl Client<'_> {
         if let (Some(clock), Some(began)) = (clock, began) {
             outcome.upstream_took = Some(clock.monotonic().saturating_sub(began));
             outcome.upstream = delivered.target.map(|target| Arc::clone(&target.label));
-            outcome.received = match &delivery.body {
+            outcome.received = match &*delivery.body {
                 Some(body) => body.total(),
                 None if had_body => declared_length(head),
                 None => 0,
@@ -333,7 +370,7 @@ impl Client<'_> {
             }
             Ok(Delivered::H1(Answer::Switched(headers, stream, first))) => {
                 (outcome.status, outcome.headers) = switched(headers, head.version);
-                if let Some(on_upgrade) = self.on_upgrade.filter(|_| tunnelled) {
+                if let Some(on_upgrade) = self.on_upgrade.take().filter(|_| tunnelled) {
                     let busy = outcome.busy.take();
                     tunnel::spawn(
                         self.core,
@@ -354,24 +391,20 @@ impl Client<'_> {
         }
     }
 
-    /// The body as plugins change it, which have it read whole before it is sent.
-    async fn edited(
-        &self,
-        body: Option<ClientBody>,
-        limit: u64,
-        head: &mut RequestHead,
-    ) -> Result<Option<ClientBody>, Failure> {
+    /// Has plugins change the body, which is read whole before it is sent.
+    async fn edit(&mut self, limit: u64, head: &mut RequestHead) -> Result<(), Failure> {
         let edits = std::mem::take(&mut head.sending.body);
         let limit = edits.iter().map(|edit| edit.limit as u64).fold(limit, u64::min);
-        let whole = match body {
+        let whole = match &mut *self.body {
             None => Bytes::new(),
             // Boxed, because hardly any request takes this way and every request's future would have room for it.
-            Some(mut body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await?,
+            Some(body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await?,
         };
         let edited = edits.iter().fold(whole, |body, edit| (edit.apply)(body));
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(edited.len()));
         head.headers.remove(header::TRAILER);
-        Ok((!edited.is_empty()).then(|| ClientBody::of(edited, Arc::clone(&self.connection.signs))))
+        *self.body = (!edited.is_empty()).then(|| ClientBody::of(edited, Arc::clone(&self.connection.signs)));
+        Ok(())
     }
 
     /// Settles whether the request goes on as a WebSocket. Where the route does not allow it, it goes on without.

@@ -104,12 +104,13 @@ impl Stream {
         stream
     }
 
-    /// Waits for `answer` and goes on counting while its body is taken.
-    pub(crate) async fn answer(
-        mut self,
-        answer: impl Future<Output = Response<GateBody>>,
-    ) -> Response<StreamBody> {
-        let answer = answer.await;
+    /// Waits for what `answer` begins and goes on counting while its body is taken.
+    pub(crate) async fn answer<A>(mut self, answer: impl FnOnce() -> A) -> Response<StreamBody>
+    where
+        A: Future<Output = Response<GateBody>>,
+    {
+        // A future that is passed as an argument has its room twice.
+        let answer = answer().await;
         self.is_ours(false);
         self.ended = answer.body().is_end_stream();
         answer.map(|body| StreamBody { body, stream: self, broken: None })

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -20,7 +20,7 @@ use crate::{client_body::ClientBody, error::Failure, plugin::RequestHead};
 mod decode;
 mod pump;
 
-use decode::{Decoder, Head};
+use decode::{Decoder, Head, KnownName};
 use pump::{Pump, Stop};
 
 /// Room made for one read.
@@ -35,10 +35,10 @@ pub(crate) struct Connection {
     pub(super) target: Rc<KeptTarget>,
     /// Bytes read and not yet used. Empty between exchanges, but kept for its memory.
     read: BytesMut,
-    /// Memory for the next request.
-    out: BytesMut,
+    /// The request of the exchange.
+    pump: Pump,
     /// The header names of the last answer.
-    names: Vec<HeaderName>,
+    names: Vec<KnownName>,
     /// Kept from exchange to exchange: moving a timer further away costs nothing, making one does.
     timer: Pin<Box<Sleep>>,
     /// Requests sent so far.
@@ -94,7 +94,7 @@ impl Connection {
             stream,
             target,
             read: BytesMut::new(),
-            out: BytesMut::with_capacity(1024),
+            pump: Pump::new(),
             names: Vec::new(),
             timer: Box::pin(sleep_until(idle_since + LONGEST)),
             requests: 0,
@@ -104,61 +104,58 @@ impl Connection {
 
     /// Sends the request and waits for the head of the answer. The body keeps flowing while the answer is read.
     pub(crate) async fn exchange(
-        mut self,
+        mut self: Box<Self>,
         outgoing: Outgoing<'_>,
         body: &mut Option<ClientBody>,
     ) -> Result<Answer, Broken> {
         let reused = self.requests > 0;
         self.requests = self.requests.saturating_add(1);
         let empty = body.as_ref().is_none_or(ClientBody::is_ended);
-        let mut pump = Pump::new(std::mem::take(&mut self.out), outgoing, empty);
+        self.pump.begin(outgoing, empty);
         let mut interim = 0;
         let mut waiting = Waiting::default();
         let result = std::future::poll_fn(|cx| {
-            let head = self.poll_exchange(cx, &mut pump, body, outgoing.head, &mut interim);
+            let head = self.poll_exchange(cx, body, outgoing.head, &mut interim);
             if head.is_ready() {
                 return head;
             }
             ready!(waiting.poll_timer(
                 cx,
-                &pump,
+                &self.pump,
                 outgoing.timeouts,
                 outgoing.client_silence,
                 self.timer.as_mut()
             ));
-            Poll::Ready(Err(pump.late(&self)))
+            Poll::Ready(Err(self.pump.late(&self.target.target.label)))
         })
         .await;
         let failure = match result {
             Ok(head) if head.status != StatusCode::SWITCHING_PROTOCOLS => {
-                let body = H1Body::new(self, pump, body.take(), &head, outgoing);
+                let body = H1Body::new(self, body.take(), &head, outgoing);
                 return Ok(Answer::Response(head.status, head.headers, body));
             }
-            Ok(head) if pump.done => {
-                return Ok(Answer::Switched(head.headers, self.stream, self.read.freeze()));
+            Ok(head) if self.pump.done => {
+                let Self { stream, read, .. } = *self;
+                return Ok(Answer::Switched(head.headers, stream, read.freeze()));
             }
             Ok(_) => self.broke("it switched protocols before it had the whole request"),
             Err(failure) => failure,
         };
-        Err(Broken { failure, silent: !pump.heard, unsent: pump.written == 0, reused })
+        Err(Broken { failure, silent: !self.pump.heard, unsent: self.pump.written == 0, reused })
     }
 
     fn poll_exchange(
         &mut self,
         cx: &mut Context<'_>,
-        pump: &mut Pump,
         body: &mut Option<ClientBody>,
         request: &RequestHead,
         interim: &mut u32,
     ) -> Poll<Result<Head, Failure>> {
-        if let Poll::Ready(Err(stop)) = pump.poll(cx, &mut self.stream, body.as_mut()) {
+        if let Poll::Ready(Err(stop)) = self.pump.poll(cx, &mut self.stream, body.as_mut()) {
             match stop {
                 Stop::Client(failure) => return Poll::Ready(Err(failure)),
                 // The target may have answered before it closed: its answer counts.
-                Stop::Target(error) => {
-                    tracing::debug!(target = %self.target.target.label, %error, "the request could not be sent whole");
-                    pump.broken = true;
-                }
+                Stop::Target(error) => self.cut_short(&error),
             }
         }
         loop {
@@ -178,8 +175,8 @@ impl Connection {
                         return Poll::Ready(Err(self.broke("it closed the connection without an answer")));
                     }
                     Ok(_) => {
-                        pump.heard = true;
-                        pump.progress += 1;
+                        self.pump.heard = true;
+                        self.pump.progress += 1;
                     }
                     Err(error) => return Poll::Ready(Err(self.broke(&error.to_string()))),
                 },
@@ -193,12 +190,19 @@ impl Connection {
         read_into(Pin::new(&mut self.stream), cx, &mut self.read)
     }
 
+    #[cold]
+    fn cut_short(&mut self, error: &io::Error) {
+        tracing::debug!(target = %self.target.target.label, %error, "the request could not be sent whole");
+        self.pump.broken = true;
+    }
+
+    #[cold]
     fn broke(&self, reason: &str) -> Failure {
         Failure::Exchange { target: self.target.target.label.to_string(), reason: reason.to_owned() }
     }
 
     /// Back to the pool of its core, for the next request.
-    fn give_back(self) {
+    fn give_back(self: Box<Self>) {
         if self.read.is_empty() && self.requests < self.target.target.keep_alive.requests {
             let kept = Rc::clone(&self.target);
             kept.pools.keep(self);
@@ -258,8 +262,7 @@ pub(crate) struct H1Body {
 
 #[derive(Debug)]
 struct Reading {
-    connection: Connection,
-    pump: Pump,
+    connection: Box<Connection>,
     request: Option<ClientBody>,
     decoder: Decoder,
     reusable: bool,
@@ -278,8 +281,7 @@ pub(crate) struct BodyBroken {
 
 impl H1Body {
     fn new(
-        mut connection: Connection,
-        pump: Pump,
+        mut connection: Box<Connection>,
         request: Option<ClientBody>,
         head: &Head,
         outgoing: Outgoing<'_>,
@@ -288,12 +290,11 @@ impl H1Body {
         let at_hand = length.and_then(|length| usize::try_from(length).ok());
         if let Some(length_at_hand) = at_hand.filter(|length| *length <= connection.read.len()) {
             let body = connection.read.split_to(length_at_hand).freeze();
-            finish(connection, pump, head.keep_alive);
+            finish(connection, head.keep_alive);
             return Self { whole: Some(body).filter(|body| !body.is_empty()), state: None, length };
         }
         let reading = Reading {
             connection,
-            pump,
             request,
             decoder: head.decoder,
             reusable: head.keep_alive,
@@ -306,28 +307,29 @@ impl H1Body {
 }
 
 /// The connection goes back to its pool if both sides have said all they had to say.
-fn finish(mut connection: Connection, pump: Pump, reusable: bool) {
-    if reusable && pump.done && !pump.broken {
-        connection.out = pump.out;
+fn finish(connection: Box<Connection>, reusable: bool) {
+    if reusable && connection.pump.done && !connection.pump.broken {
         connection.give_back();
     }
 }
 
 impl Reading {
     fn finish(self) {
-        finish(self.connection, self.pump, self.reusable);
+        finish(self.connection, self.reusable);
     }
 
+    #[cold]
     fn broken(&self, reason: impl Into<String>) -> BodyBroken {
         BodyBroken { target: self.connection.target.target.label.clone(), reason: reason.into() }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyBroken>> {
-        if !self.pump.done && !self.pump.broken {
-            let pumped = self.pump.poll(cx, &mut self.connection.stream, self.request.as_mut());
+        let Connection { pump, stream, .. } = &mut *self.connection;
+        if !pump.done && !pump.broken {
+            let pumped = pump.poll(cx, stream, self.request.as_mut());
             if let Poll::Ready(Err(_)) = pumped {
                 // The rest of the request is lost; the answer may still be whole.
-                self.pump.broken = true;
+                pump.broken = true;
             }
         }
         loop {
@@ -343,16 +345,16 @@ impl Reading {
             match self.connection.poll_read(cx) {
                 Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken("it closed the connection"))),
-                Poll::Ready(Ok(_)) => self.pump.progress += 1,
+                Poll::Ready(Ok(_)) => self.connection.pump.progress += 1,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(error.to_string()))),
                 Poll::Pending => {
-                    let timer = self.connection.timer.as_mut();
+                    let Connection { pump, timer, .. } = &mut *self.connection;
                     ready!(self.waiting.poll_timer(
                         cx,
-                        &self.pump,
+                        pump,
                         self.timeouts,
                         self.client_silence,
-                        timer
+                        timer.as_mut()
                     ));
                     return Poll::Ready(Err(self.broken("it was silent for too long")));
                 }

@@ -33,7 +33,8 @@ struct Inner {
     /// When connections were last swept: all that was put by since counts from then, and no clock is asked.
     swept: Cell<Instant>,
     /// By target id; the last one used is the first one taken, so that spare ones grow old and go.
-    idle: RefCell<HashMap<u64, Vec<Connection>, RandomState>>,
+    #[expect(clippy::vec_box, reason = "every request would move the whole connection in and out")]
+    idle: RefCell<HashMap<u64, Vec<Box<Connection>>, RandomState>>,
     multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
     /// TLS targets under other names than their own, by the target's id.
     named: RefCell<HashMap<u64, Named, RandomState>>,
@@ -117,7 +118,7 @@ impl Pools {
     }
 
     /// An idle connection that its target has not closed. Those that grew old were swept out.
-    pub(crate) fn take(&self, target: &Target) -> Option<Connection> {
+    pub(crate) fn take(&self, target: &Target) -> Option<Box<Connection>> {
         let mut idle = self.0.idle.borrow_mut();
         let kept = idle.get_mut(&target.id)?;
         while let Some(mut connection) = kept.pop() {
@@ -129,10 +130,14 @@ impl Pools {
     }
 
     /// A new connection for one exchange at a time.
-    pub(crate) async fn connect(&self, target: &Arc<Target>, limit: Duration) -> Result<Connection, Failure> {
+    pub(crate) async fn connect(
+        &self,
+        target: &Arc<Target>,
+        limit: Duration,
+    ) -> Result<Box<Connection>, Failure> {
         let stream = self.open(target, limit).await?;
         let kept = KeptTarget { target: Arc::clone(target), pools: self.clone() };
-        Ok(Connection::new(stream, Rc::new(kept)))
+        Ok(Box::new(Connection::new(stream, Rc::new(kept))))
     }
 
     /// A connection that carries many exchanges at once; an open one if it takes more.
@@ -182,7 +187,7 @@ impl Pools {
     }
 
     /// Puts a connection by for the next request.
-    pub(super) fn keep(&self, mut connection: Connection) {
+    pub(super) fn keep(&self, mut connection: Box<Connection>) {
         connection.idle_since = self.0.swept.get();
         let target = &connection.target.target;
         if target.retired.load(Ordering::Relaxed) {

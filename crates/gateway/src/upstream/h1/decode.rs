@@ -6,6 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use smallvec::SmallVec;
 
+use crate::hygiene;
+
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of an answer.
@@ -59,7 +61,7 @@ pub(super) enum Piece {
 /// which is most likely to have had the same ones; `spare` gives an empty map.
 pub(super) fn head(
     buffer: &mut BytesMut,
-    names: &mut Vec<HeaderName>,
+    names: &mut Vec<KnownName>,
     spare: impl FnOnce() -> HeaderMap,
     method: &Method,
     websocket: bool,
@@ -93,35 +95,85 @@ pub(super) fn head(
     }
     let raw = buffer.split_to(length).freeze();
     let mut headers = spare();
-    let mut connection = None;
+    let mut seen = Seen::default();
     for (place, (name, value)) in spans.into_iter().enumerate() {
-        let name = known(names, place, raw.get(name).unwrap_or_default())?;
-        let plain = raw.get(value.clone()).and_then(plain_connection);
-        if plain.is_some() && connection.is_none() && name == header::CONNECTION {
-            connection = plain;
-            continue;
+        let (name, meaning) = known(names, place, raw.get(name).unwrap_or_default())?;
+        match meaning {
+            Meaning::EndToEnd => {}
+            Meaning::Length => seen.lengths += 1,
+            Meaning::Hop => seen.hop = true,
+            Meaning::Connection => {
+                let plain = raw.get(value.clone()).and_then(plain_connection);
+                if plain.is_some() && seen.connection.is_none() {
+                    seen.connection = plain;
+                    continue;
+                }
+                seen.hop = true;
+            }
         }
         let value = HeaderValue::from_maybe_shared(raw.slice(value))
             .map_err(|_| "its answer has a header with control characters")?;
         headers.append(name, value);
     }
-    let closes = connection == Some(Persistence::Close);
-    Ok(Some(frame(status, headers, method, closes, http_11, websocket)?))
+    Ok(Some(frame(status, headers, method, seen, http_11, websocket)?))
 }
 
-/// The name `raw`, which is looked for in its place among the last answer's names before it is read.
-fn known(names: &mut Vec<HeaderName>, place: usize, raw: &[u8]) -> Result<HeaderName, &'static str> {
-    if let Some(name) = names.get(place)
-        && name.as_str().as_bytes().eq_ignore_ascii_case(raw)
+/// A header name as the target writes it, and what it means to the connection that it came on.
+#[derive(Clone, Debug)]
+pub(super) struct KnownName {
+    raw: Box<[u8]>,
+    name: HeaderName,
+    meaning: Meaning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    EndToEnd,
+    Length,
+    Connection,
+    /// Anything else of this hop alone.
+    Hop,
+}
+
+impl Meaning {
+    fn of(name: &HeaderName) -> Self {
+        match name.as_str() {
+            "content-length" => Self::Length,
+            "connection" => Self::Connection,
+            name if hygiene::is_of_one_hop(name) => Self::Hop,
+            _ => Self::EndToEnd,
+        }
+    }
+}
+
+/// What of a head needs a closer look. Most heads have hardly any of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// What a line says that is not among the headers.
+    connection: Option<Persistence>,
+    lengths: usize,
+    /// There are headers of this hop.
+    hop: bool,
+}
+
+/// The name `raw` and its meaning. It is compared with what was in its place in the last answer before it is read.
+fn known(
+    names: &mut Vec<KnownName>,
+    place: usize,
+    raw: &[u8],
+) -> Result<(HeaderName, Meaning), &'static str> {
+    if let Some(known) = names.get(place)
+        && *known.raw == *raw
     {
-        return Ok(name.clone());
+        return Ok((known.name.clone(), known.meaning));
     }
     let name = HeaderName::from_bytes(raw).map_err(|_| "its answer has a header without name")?;
+    let meaning = Meaning::of(&name);
     if place < MAX_NAMES {
         names.truncate(place);
-        names.push(name.clone());
+        names.push(KnownName { raw: raw.into(), name: name.clone(), meaning });
     }
-    Ok(name)
+    Ok((name, meaning))
 }
 
 /// The two values that `Connection` usually has; they name no header.
@@ -139,17 +191,17 @@ fn plain_connection(value: &[u8]) -> Option<Persistence> {
     }
 }
 
-/// Decides on the framing (RFC 9112 section 6.3) and takes the headers of this hop away. `closes`: the target has said
-/// that it closes the connection, in a line that is not among the headers.
+/// Decides on the framing (RFC 9112 section 6.3) and takes the headers of this hop away.
 fn frame(
     status: StatusCode,
     mut headers: HeaderMap,
     method: &Method,
-    closes: bool,
+    seen: Seen,
     http_11: bool,
     websocket: bool,
 ) -> Result<Head, &'static str> {
-    let wants_close = closes || names_token(&headers, &header::CONNECTION, "close");
+    let says_close = || seen.hop && names_token(&headers, &header::CONNECTION, "close");
+    let wants_close = seen.connection == Some(Persistence::Close) || says_close();
     let decoder = if status == StatusCode::SWITCHING_PROTOCOLS {
         let switched = websocket && names_token(&headers, &header::UPGRADE, "websocket");
         if !switched {
@@ -157,7 +209,7 @@ fn frame(
         }
         Decoder::Length(0)
     } else {
-        let framing = framing(&headers, http_11)?;
+        let framing = framing(&headers, seen, http_11)?;
         let bodiless = method == Method::HEAD
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -167,15 +219,17 @@ fn frame(
         // It would announce a body that never comes (RFC 9110 sections 15.3.5 and 15.4.5).
         headers.remove(header::CONTENT_LENGTH);
     }
-    crate::hygiene::remove_hop_by_hop(&mut headers);
+    if seen.hop {
+        hygiene::remove_hop_by_hop(&mut headers);
+    }
     let keep_alive = http_11 && !wants_close && decoder != Decoder::Close;
     Ok(Head { status, headers, decoder, keep_alive })
 }
 
-fn framing(headers: &HeaderMap, http_11: bool) -> Result<Decoder, &'static str> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    match (codings.next(), lengths.next()) {
+fn framing(headers: &HeaderMap, seen: Seen, http_11: bool) -> Result<Decoder, &'static str> {
+    let mut codings =
+        seen.hop.then(|| headers.get_all(header::TRANSFER_ENCODING).iter()).into_iter().flatten();
+    match (codings.next(), headers.get(header::CONTENT_LENGTH)) {
         (Some(_), Some(_)) => Err("its answer has both a length and a transfer coding"),
         (Some(coding), None) => {
             let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -185,7 +239,7 @@ fn framing(headers: &HeaderMap, http_11: bool) -> Result<Decoder, &'static str> 
             Ok(Decoder::Chunked(Chunk::Size))
         }
         (None, Some(length)) => {
-            if lengths.next().is_some() {
+            if seen.lengths > 1 {
                 return Err("its answer has two lengths");
             }
             let digits = length.as_bytes();
@@ -318,7 +372,7 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, &'static str> {
         _ => return Err("the trailers of its answer cannot be read"),
     };
     buffer.advance(length);
-    crate::hygiene::clean_trailers(&mut map);
+    hygiene::clean_trailers(&mut map);
     Ok(Some(map))
 }
 

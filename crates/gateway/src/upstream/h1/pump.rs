@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::io::AsyncWrite;
 
-use super::{Connection, Outgoing};
+use super::Outgoing;
 use crate::{
     client_body::{BodyError, ClientBody},
     error::Failure,
@@ -20,11 +20,11 @@ use crate::{
 /// Pieces up to this size are copied behind the head, so that both leave in one write.
 const COALESCED: usize = 16 * 1024;
 
-/// The request on its way out.
+/// The request of one exchange after another on its way out.
 #[derive(Debug)]
 pub(super) struct Pump {
     /// Encoded and not yet written.
-    pub(super) out: BytesMut,
+    out: BytesMut,
     /// A large piece that follows `out` without being copied.
     piece: Bytes,
     framing: Framing,
@@ -58,26 +58,37 @@ pub(super) enum Stop {
 }
 
 impl Pump {
-    /// A request whose bytes are gathered in `out`.
-    pub(super) fn new(mut out: BytesMut, outgoing: Outgoing<'_>, empty: bool) -> Self {
-        let declared = || outgoing.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        let framing = match empty {
-            true => Framing::Nothing,
-            false => declared().map_or(Framing::Chunked, Framing::Length),
-        };
-        encode_head(&mut out, outgoing, framing);
+    pub(super) fn new() -> Self {
         Self {
-            out,
+            out: BytesMut::with_capacity(1024),
             piece: Bytes::new(),
-            framing,
-            ended: empty,
-            done: false,
+            framing: Framing::Nothing,
+            ended: true,
+            done: true,
             broken: false,
             heard: false,
             client_is_slow: false,
             written: 0,
             progress: 0,
         }
+    }
+
+    /// Begins with the next request. The last one was written whole.
+    pub(super) fn begin(&mut self, outgoing: Outgoing<'_>, empty: bool) {
+        let declared = || outgoing.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        let framing = match empty {
+            true => Framing::Nothing,
+            false => declared().map_or(Framing::Chunked, Framing::Length),
+        };
+        encode_head(&mut self.out, outgoing, framing);
+        self.framing = framing;
+        self.ended = empty;
+        self.done = false;
+        self.broken = false;
+        self.heard = false;
+        self.client_is_slow = false;
+        self.written = 0;
+        self.progress = 0;
     }
 
     /// Writes as much as target and client allow. Ready when all is written.
@@ -190,7 +201,8 @@ impl Pump {
     }
 
     /// What ran out of time.
-    pub(super) fn late(&self, connection: &Connection) -> Failure {
+    #[cold]
+    pub(super) fn late(&self, target: &str) -> Failure {
         let what = match (self.done || self.broken, self.client_is_slow) {
             (true, _) => "answer",
             (false, false) => "send",
@@ -198,7 +210,7 @@ impl Pump {
                 return Failure::Client(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
             }
         };
-        Failure::Timeout { target: connection.target.target.label.to_string(), what }
+        Failure::Timeout { target: target.to_owned(), what }
     }
 }
 
