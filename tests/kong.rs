@@ -20,6 +20,8 @@ mod endpoints;
 mod entities;
 #[path = "kong/failures.rs"]
 mod failures;
+#[path = "kong/health.rs"]
+mod health;
 #[path = "kong/machines.rs"]
 mod machines;
 #[path = "kong/methods.rs"]

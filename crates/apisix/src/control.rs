@@ -100,7 +100,7 @@ fn serve(state: &ControlState, method: &Method, path: &str) -> Result<Answer, An
 
 /// The nodes of a checked upstream, and what was counted.
 fn health(checker: &Checker) -> Value {
-    let nodes = checker.nodes().map(|node| {
+    let nodes = checker.nodes().filter(|node| node.weight > 0).map(|node| {
         let counted = node.health;
         json!({
             "ip": node.host,

@@ -100,9 +100,12 @@ impl Dialect {
         Ok(Arc::new(Self { inbox, catalog, registry, sealer, store, clock, live, follower }))
     }
 
-    /// The health checks of every upstream that is used.
+    /// The health checks of every upstream of this dialect that is used.
     pub(crate) fn checkers(&self) -> Vec<Arc<Checker>> {
-        self.live.checkers()
+        let mut all = self.live.checkers();
+        let own = |id: &str| ["routes/", "services/", "upstreams/"].iter().any(|kind| id.starts_with(kind));
+        all.retain(|checker| own(&checker.id));
+        all
     }
 
     /// Deletes what has outlived its time to live and publishes the rest. To be called about once a second, and after

@@ -90,7 +90,7 @@ impl<'a> Delivery<'a> {
             drop(busy.take());
             match &broken.failure {
                 Failure::Timeout { .. } => self.upstream.note(target, Sign::Late),
-                Failure::Connect { .. } | Failure::Exchange { .. } => {
+                Failure::Unresolved { .. } | Failure::Connect { .. } | Failure::Exchange { .. } => {
                     self.upstream.note(target, Sign::Broken)
                 }
                 Failure::Client(..) | Failure::NoTarget(_) | Failure::NoUpstream => {}

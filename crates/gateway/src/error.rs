@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::plugin::Reply;
+use crate::{plugin::Reply, upstream::FailureWords};
 
 /// Why a part of the configuration cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +90,12 @@ pub enum Failure {
     /// The route has no upstream to send to.
     #[error("the route has no upstream")]
     NoUpstream,
+    /// The target's name has no address.
+    #[error("cannot connect to {target}: the name has no address")]
+    Unresolved {
+        /// `host:port` of the target.
+        target: String,
+    },
     /// A connection to the target could not be made.
     #[error("cannot connect to {target}: {reason}")]
     Connect {
@@ -136,21 +142,27 @@ impl Failure {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Client(status, _) => *status,
-            Self::NoUpstream | Self::NoTarget(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoUpstream | Self::NoTarget(_) | Self::Unresolved { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. } | Self::Exchange { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// The message that tells the client; targets' addresses are for the log alone.
+    /// The message that tells the client.
     pub const fn message(&self) -> &'static str {
+        self.message_in(&FailureWords::OWN)
+    }
+
+    /// The same in the words of the upstream that was asked.
+    pub(crate) const fn message_in(&self, words: &FailureWords) -> &'static str {
         match self {
             Self::Client(_, message) => message,
             Self::NoUpstream => "the route has no upstream",
-            Self::NoTarget(_) => "no target of the upstream can be used",
-            Self::Connect { .. } => "the upstream cannot be reached",
-            Self::Timeout { .. } => "the upstream took too long",
-            Self::Exchange { .. } => "the upstream broke the exchange off",
+            Self::NoTarget(_) => words.no_target,
+            Self::Unresolved { .. } => words.unresolved,
+            Self::Connect { .. } => words.unreachable,
+            Self::Timeout { .. } => words.late,
+            Self::Exchange { .. } => words.broken,
         }
     }
 }

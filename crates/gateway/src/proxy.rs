@@ -34,7 +34,7 @@ use crate::{
     route::{Backend, Route},
     snapshot::Snapshot,
     tunnel,
-    upstream::{Answer, Busy, KeyHash, Upstream},
+    upstream::{Answer, Busy, FailureWords, KeyHash, Upstream},
 };
 
 const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
@@ -247,9 +247,14 @@ impl Outcome {
 
     #[cold]
     fn fail(&mut self, failure: &Failure, errors: ErrorBody, head: &RequestHead) {
+        self.fail_in(&FailureWords::OWN, failure, errors, head);
+    }
+
+    /// The same where an upstream was asked, in its words.
+    fn fail_in(&mut self, words: &FailureWords, failure: &Failure, errors: ErrorBody, head: &RequestHead) {
         self.failure = Some(failure.to_string().into());
         self.closes |= failure.ends_connection();
-        self.reply(errors.reply(failure.status(), failure.message(), head.prefers_html()));
+        self.reply(errors.reply(failure.status(), failure.message_in(words), head.prefers_html()));
     }
 }
 
@@ -363,7 +368,7 @@ impl Client<'_> {
             Ok(Delivered::H1(Answer::Response(status, ..))) if tunnel_or_nothing && status.is_success() => {
                 let target = delivered.target.map(|target| target.label.to_string()).unwrap_or_default();
                 let reason = "it does not speak WebSocket".to_owned();
-                outcome.fail(&Failure::Exchange { target, reason }, route.errors, head);
+                outcome.fail_in(&upstream.words, &Failure::Exchange { target, reason }, route.errors, head);
             }
             Ok(Delivered::H1(Answer::Response(status, headers, body))) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H1(body));
@@ -384,7 +389,7 @@ impl Client<'_> {
             Ok(Delivered::H2(status, headers, body)) => {
                 (outcome.status, outcome.headers, outcome.source) = (status, headers, Source::H2(body));
             }
-            Err(failure) => outcome.fail(&failure, route.errors, head),
+            Err(failure) => outcome.fail_in(&upstream.words, &failure, route.errors, head),
         }
         if let Some((name, told)) = upstream.failure_header.as_ref().zip(told) {
             outcome.headers.insert(name.clone(), told);

@@ -19,7 +19,9 @@ use std::{
 use gateway::{
     engine::Limits,
     route::Plan,
-    upstream::{Balance, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, UpstreamSpec},
+    upstream::{
+        Balance, FailureWords, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, UpstreamSpec,
+    },
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
@@ -99,6 +101,7 @@ impl TlsTarget {
 fn spec(node: &str, target: &TlsTarget, host: HostRewrite, verify: bool) -> UpstreamSpec {
     UpstreamSpec {
         id: "u".into(),
+        vitals_id: "u".into(),
         scheme: Scheme::Https,
         nodes: vec![Node { host: node.into(), port: target.address.port(), weight: 1, priority: 0 }],
         host,
@@ -109,6 +112,7 @@ fn spec(node: &str, target: &TlsTarget, host: HostRewrite, verify: bool) -> Upst
         tls: TlsPolicy { verify, client: None },
         balance: Balance::RoundRobin,
         failure_header: None,
+        words: FailureWords::OWN,
         checks: None,
     }
 }

@@ -136,6 +136,8 @@ pub(crate) struct Affected {
     pub(crate) routes: BTreeSet<String>,
     pub(crate) consumers: BTreeSet<String>,
     pub(crate) certificates: BTreeSet<String>,
+    /// Those whose targets are checked.
+    pub(crate) upstreams: BTreeSet<String>,
 }
 
 impl<'a> View<'a> {
@@ -195,9 +197,14 @@ impl<'a> View<'a> {
                 out.consumers.extend(named(value, "consumer").map(str::to_owned));
             }
             Kind::Service => self.routes_of(id, out),
-            Kind::Upstream => self.routes_to(value.get("name").and_then(Value::as_str), out),
+            Kind::Upstream => {
+                out.upstreams.insert(id.to_owned());
+                self.routes_to(value.get("name").and_then(Value::as_str), out);
+            }
             Kind::Target => {
-                let upstream = named(value, "upstream").and_then(|id| self.find(Kind::Upstream, id));
+                let Some(id) = named(value, "upstream") else { return };
+                out.upstreams.insert(id.to_owned());
+                let upstream = self.find(Kind::Upstream, id);
                 self.routes_to(upstream.and_then(|upstream| upstream.get("name")?.as_str()), out);
             }
             Kind::Plugin => self.affected_by_plugin(value, out),
@@ -206,7 +213,8 @@ impl<'a> View<'a> {
                 for (service, _) in self.children(Kind::Service, Kind::Certificate, id) {
                     self.routes_of(service, out);
                 }
-                for (_, upstream) in self.children(Kind::Upstream, Kind::Certificate, id) {
+                for (id, upstream) in self.children(Kind::Upstream, Kind::Certificate, id) {
+                    out.upstreams.insert(id.to_owned());
                     self.routes_to(upstream.get("name").and_then(Value::as_str), out);
                 }
             }
@@ -217,6 +225,7 @@ impl<'a> View<'a> {
                 out.routes.extend(self.list(Kind::Route).map(|(id, _)| id.to_owned()));
                 out.consumers.extend(self.list(Kind::Consumer).map(|(id, _)| id.to_owned()));
                 out.certificates.extend(self.list(Kind::Certificate).map(|(id, _)| id.to_owned()));
+                out.upstreams.extend(self.list(Kind::Upstream).map(|(id, _)| id.to_owned()));
             }
         }
     }

@@ -86,6 +86,7 @@ pub struct Dialect {
     providers: Providers,
     own_keys: OwnKeys,
     tokens: Arc<ClientTokens>,
+    live: Arc<Live>,
     /// Names this process in `GET /`.
     node_id: String,
     /// Digest of the declarative configuration that was taken last, and the revision it made.
@@ -117,7 +118,12 @@ impl Dialect {
         let sealer = Sealer::new(keyring, random.clone());
         let catalog = Arc::new(RwLock::new(Catalog::default()));
         let judge = Judge {
-            compiler: Compiler::new(registry.clone(), sealer.clone(), Vaults::new(environment), live),
+            compiler: Compiler::new(
+                registry.clone(),
+                sealer.clone(),
+                Vaults::new(environment),
+                Arc::clone(&live),
+            ),
             serving: Serving::new(&pepper),
             registry: registry.clone(),
             sealer: sealer.clone(),
@@ -149,6 +155,7 @@ impl Dialect {
             providers,
             own_keys,
             tokens,
+            live,
             node_id,
             declared: Mutex::default(),
             follower,
@@ -261,6 +268,11 @@ impl Dialect {
 
     pub(crate) fn own_keys(&self) -> &OwnKeys {
         &self.own_keys
+    }
+
+    /// What outlives a snapshot in the engine.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 
     pub(crate) fn node_id(&self) -> &str {

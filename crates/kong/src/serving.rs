@@ -6,6 +6,7 @@ use gateway::{
     consumer::{Consumer, Consumers, Credential},
     route::Route,
     snapshot::{Certificate, Contribution, Routes},
+    upstream::Checker,
 };
 use serde_json::Value;
 
@@ -29,6 +30,8 @@ pub(crate) struct Serving {
     shown: Arc<[Arc<Certificate>]>,
     members: BTreeMap<String, Served>,
     consumers: Arc<Consumers>,
+    /// The checks of every upstream, also where no route leads to it.
+    checkers: BTreeMap<String, Arc<Checker>>,
     /// Other entities that do not compile: `services/x`, and why.
     broken: BTreeMap<String, String>,
 }
@@ -95,6 +98,9 @@ impl Serving {
                 _ => self.broken.remove(&name),
             };
         }
+        for id in &affected.upstreams {
+            self.refresh_checker(&mut pass, catalog, id);
+        }
         for id in &affected.routes {
             self.refresh_route(&mut pass, catalog, id);
         }
@@ -133,6 +139,15 @@ impl Serving {
             None => self.found.remove(id),
         }
         self.routes.insert(id.to_owned(), slot);
+    }
+
+    /// An upstream that cannot be compiled is named among the broken ones, and checked as before.
+    fn refresh_checker(&mut self, pass: &mut Pass<'_>, catalog: &Catalog, id: &str) {
+        if catalog.find(Kind::Upstream, id).is_none() {
+            self.checkers.remove(id);
+        } else if let Ok(checker) = pass.checker(id) {
+            self.checkers.insert(id.to_owned(), checker);
+        }
     }
 
     fn refresh_certificate(&mut self, pass: &mut Pass<'_>, catalog: &Catalog, id: &str) {

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{
     error::ConfigError,
-    upstream::{ActiveChecks, HealthChecks, HttpProbe, Probe, Thresholds},
+    upstream::{
+        ActiveChecks, ClientIdentity, HealthChecks, HttpProbe, Probe, Shortage, Thresholds, TlsPolicy,
+    },
 };
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use serde_json::Value;
@@ -45,16 +47,26 @@ pub(crate) const PASSIVE: Defaults = Defaults {
 };
 
 /// The checks of the upstream `value`, whose nodes are sent `host` where that is the configuration's.
-pub(super) fn checks(value: &Value, host: Option<&str>) -> Result<Option<HealthChecks>, ConfigError> {
+/// Over TLS they are shown `client`.
+pub(super) fn checks(
+    value: &Value,
+    host: Option<&str>,
+    client: Option<&ClientIdentity>,
+) -> Result<Option<HealthChecks>, ConfigError> {
     let Some(active) = value.pointer("/checks/active") else { return Ok(None) };
     let passive = value.pointer("/checks/passive");
     Ok(Some(HealthChecks {
-        active: active_checks(active, host)?,
+        active: active_checks(active, host, client)?,
         passive: passive.map(|passive| thresholds(passive, &PASSIVE)),
+        shortage: Shortage::UseAll,
     }))
 }
 
-fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, ConfigError> {
+fn active_checks(
+    active: &Value,
+    host: Option<&str>,
+    client: Option<&ClientIdentity>,
+) -> Result<ActiveChecks, ConfigError> {
     // As in APISIX: what has no section of its own is not asked; what has one is asked every second.
     let interval = |section: &str| {
         let section = active.get(section)?;
@@ -64,7 +76,12 @@ fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, Con
     Ok(ActiveChecks {
         probe: match text(active, "type") {
             Some("tcp") => Probe::Tcp,
-            kind => Probe::Http(http_probe(active, host, kind == Some("https"))?),
+            Some("https") => {
+                let verify = active.get("https_verify_certificate").and_then(Value::as_bool).unwrap_or(true);
+                let tls = TlsPolicy { verify, client: client.cloned() };
+                Probe::Http(http_probe(active, host, Some(tls))?)
+            }
+            _ => Probe::Http(http_probe(active, host, None)?),
         },
         timeout: seconds(active, "timeout")?.unwrap_or(Duration::from_secs(1)),
         concurrency: active.get("concurrency").and_then(number).map_or(10, |count: u16| usize::from(count)),
@@ -75,7 +92,7 @@ fn active_checks(active: &Value, host: Option<&str>) -> Result<ActiveChecks, Con
     })
 }
 
-fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe, ConfigError> {
+fn http_probe(active: &Value, host: Option<&str>, tls: Option<TlsPolicy>) -> Result<HttpProbe, ConfigError> {
     let wrong = |member: &str, text: &str, why: &str| {
         ConfigError::new(format!("checks.active.{member}"), format!("`{}` is {why}", excerpt(text)))
     };
@@ -83,7 +100,6 @@ fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe
     if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
         return Err(wrong("http_path", path, "not a path that begins with `/`"));
     }
-    let verify = active.get("https_verify_certificate").and_then(Value::as_bool).unwrap_or(true);
     let mut lines = Vec::new();
     for line in active.get("req_headers").and_then(Value::as_array).into_iter().flatten() {
         let line = line.as_str().unwrap_or_default();
@@ -100,8 +116,9 @@ fn http_probe(active: &Value, host: Option<&str>, tls: bool) -> Result<HttpProbe
         lines.push(format!("{written}: {value}").into());
     }
     Ok(HttpProbe {
-        tls: tls.then_some(verify),
+        tls,
         host: text(active, "host").or(host).map(Box::from),
+        server_name: None,
         start: format!("GET {path}").into(),
         lines,
     })

@@ -5,8 +5,8 @@ use expr::{Part, Template, Variable, VariableError};
 use gateway::{
     error::ConfigError,
     upstream::{
-        Balance, ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
-        UpstreamSpec,
+        Balance, ClientIdentity, FailureWords, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts,
+        TlsPolicy, UpstreamSpec,
     },
 };
 use http::HeaderName;
@@ -35,9 +35,11 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         HostRewrite::Fixed(host) => Some(&**host),
         HostRewrite::Pass | HostRewrite::Node => None,
     };
-    let checks = checks(value, fixed)?;
+    let tls = tls(value);
+    let checks = checks(value, fixed, tls.client.as_ref())?;
     Ok(UpstreamSpec {
         id: Arc::from(id),
+        vitals_id: Arc::from(id),
         scheme,
         nodes: nodes(value.get("nodes"), scheme)?,
         balance: balance(value)?,
@@ -46,8 +48,9 @@ pub(crate) fn upstream_spec(id: &str, value: &Value) -> Result<UpstreamSpec, Con
         retries: value.get("retries").and_then(Value::as_u64).and_then(|retries| u32::try_from(retries).ok()),
         retry_timeout: seconds(value, "retry_timeout")?.filter(|limit| !limit.is_zero()),
         keep_alive: keep_alive(value)?,
-        tls: tls(value),
+        tls,
         failure_header: Some(UPSTREAM_STATUS),
+        words: FailureWords::OWN,
         checks,
     })
 }

@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 
 use super::{
     checker::Checker,
-    health::Sign,
+    health::{Shortage, Sign},
     live::{Live, Target},
     ring::{Crc32, Ring},
-    spec::{Balance, HostRewrite, Scheme, Timeouts, UpstreamSpec},
+    spec::{Balance, FailureWords, HostRewrite, Node, Scheme, Timeouts, UpstreamSpec},
     vitals::{Busy, Vitals},
 };
 use crate::{error::ConfigError, host::HostName};
@@ -32,6 +32,7 @@ pub struct Upstream {
     pub(crate) retries: u32,
     pub(crate) retry_timeout: Option<std::time::Duration>,
     pub(crate) failure_header: Option<HeaderName>,
+    pub(crate) words: FailureWords,
     /// What is hashed where targets are chosen so.
     key: Option<Template>,
     /// Finds out which nodes are well.
@@ -49,8 +50,8 @@ pub(crate) enum SentHost {
 #[derive(Debug)]
 struct Tier {
     targets: Vec<Arc<Target>>,
-    /// Of each target, where their health is checked.
-    vitals: Option<Box<[Arc<Vitals>]>>,
+    /// Of each target: its weight, and what is known of it. Empty where nobody asks.
+    known: Box<[(u32, Arc<Vitals>)]>,
     order: Order,
 }
 
@@ -65,8 +66,6 @@ enum Order {
     },
     Hashed(Ring),
     LeastBusy {
-        /// Of each target: its weight, and what it is at.
-        loads: Box<[(u32, Arc<Vitals>)]>,
         /// Counts requests over all cores: where the search begins, so that equals take turns.
         position: Arc<AtomicUsize>,
     },
@@ -116,16 +115,15 @@ impl Upstream {
                 Balance::Hash(_) => {
                     Order::Hashed(Ring::new(tier.iter().map(|node| (&*node.host, node.port, node.weight))))
                 }
-                Balance::LeastBusy => Order::LeastBusy {
-                    loads: tier.iter().map(|node| (node.weight, live.vitals(&spec.id, node))).collect(),
-                    position: live.position(&spec, priority),
-                },
+                Balance::LeastBusy => Order::LeastBusy { position: live.position(&spec, priority) },
             };
-            let checked = spec.checks.is_some();
-            let vitals = checked.then(|| tier.iter().map(|node| live.vitals(&spec.id, node)).collect());
-            tiers.push(Tier { targets, vitals, order });
+            let asks = spec.checks.is_some() || matches!(spec.balance, Balance::LeastBusy);
+            let known = |node: &&Node| (node.weight, live.vitals(&spec.vitals_id, node));
+            let known = if asks { tier.iter().map(known).collect() } else { Box::default() };
+            tiers.push(Tier { targets, known, order });
         }
-        let checker = spec.checks.as_ref().map(|checks| live.check(&spec, checks)).transpose()?;
+        let check = |checks| live.check(&spec.vitals_id, &spec.nodes, spec.keep_alive, checks);
+        let checker = spec.checks.as_ref().map(check).transpose()?;
         let further = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
         Ok(Arc::new(Self {
             id: spec.id,
@@ -136,6 +134,7 @@ impl Upstream {
             retries: spec.retries.unwrap_or(further),
             retry_timeout: spec.retry_timeout,
             failure_header: spec.failure_header,
+            words: spec.words,
             checker,
             key: match spec.balance {
                 Balance::RoundRobin | Balance::LeastBusy => None,
@@ -170,10 +169,25 @@ impl Upstream {
     }
 
     /// The next target by weight or by hash that is not in `tried`, from the highest tier that has one: of those that are
-    /// well, or where none is, of all.
+    /// well; or where too few are, of all or of none.
     pub(crate) fn choose(&self, tried: &Tried, hash: KeyHash) -> Option<&Arc<Target>> {
-        let well = self.checker.is_some() && self.tiers.iter().any(Tier::is_well);
-        self.tiers.iter().find_map(|tier| tier.choose(tried, hash, well))
+        let only_well = match self.checker.as_ref().map(|checker| checker.shortage()) {
+            None => false,
+            Some(Shortage::UseAll) => self.tiers.iter().any(Tier::is_well),
+            // One that is well is enough, and whether there is one will be seen.
+            Some(Shortage::Refuse { share: 0 }) => true,
+            Some(shortage) => {
+                let (well, total) = self.tiers.iter().map(Tier::weights).fold((0, 0), |sum, own| {
+                    let (well, total) = own;
+                    (sum.0 + well, sum.1 + total)
+                });
+                if !shortage.has_enough(well, total) {
+                    return None;
+                }
+                true
+            }
+        };
+        self.tiers.iter().find_map(|tier| tier.choose(tried, hash, only_well))
     }
 
     /// Counts what a request to `target` came to, where health is judged by that.
@@ -195,21 +209,28 @@ impl Upstream {
 pub(crate) struct KeyHash(u32);
 
 impl Tier {
-    /// Whether any target is well, or none is checked.
+    /// Whether any target is well.
     fn is_well(&self) -> bool {
-        self.vitals.as_ref().is_none_or(|all| all.iter().any(|vitals| vitals.health().is_well()))
+        self.known.iter().any(|(_, vitals)| vitals.health().is_well())
+    }
+
+    /// The weight of the targets that are well, and of all.
+    fn weights(&self) -> (u64, u64) {
+        self.known.iter().fold((0, 0), |(well, total), (weight, vitals)| {
+            let weight = u64::from(*weight);
+            (if vitals.health().is_well() { well + weight } else { well }, total + weight)
+        })
     }
 
     fn vitals(&self, target: &Arc<Target>) -> Option<&Arc<Vitals>> {
         let place = self.targets.iter().position(|own| Arc::ptr_eq(own, target))?;
-        self.vitals.as_ref()?.get(place)
+        self.known.get(place).map(|(_, vitals)| vitals)
     }
 
-    /// `well`: only a target that is.
-    fn choose(&self, tried: &Tried, hash: KeyHash, well: bool) -> Option<&Arc<Target>> {
-        let checked = self.vitals.as_ref().filter(|_| well);
+    /// `only_well`: only a target that is.
+    fn choose(&self, tried: &Tried, hash: KeyHash, only_well: bool) -> Option<&Arc<Target>> {
         let is_well = |index: usize| {
-            checked.is_none_or(|all| all.get(index).is_none_or(|vitals| vitals.health().is_well()))
+            !only_well || self.known.get(index).is_none_or(|(_, vitals)| vitals.health().is_well())
         };
         let open = |index: usize| {
             self.targets.get(index).filter(|target| !tried.contains(&target.id) && is_well(index))
@@ -225,9 +246,9 @@ impl Tier {
                 from.iter().chain(before).find_map(|index| open(usize::from(*index)))
             }
             Order::Hashed(ring) => ring.from(hash.0).find_map(open),
-            Order::LeastBusy { loads, position } => {
-                let turn = position.fetch_add(1, Ordering::Relaxed).checked_rem(loads.len())?;
-                let all = self.targets.iter().zip(loads).enumerate();
+            Order::LeastBusy { position } => {
+                let turn = position.fetch_add(1, Ordering::Relaxed).checked_rem(self.known.len())?;
+                let all = self.targets.iter().zip(&self.known).enumerate();
                 let rest = all.clone().skip(turn).chain(all.take(turn));
                 let open = rest.filter(|(index, _)| open(*index).is_some());
                 // With this request: (busy + 1) / weight, compared without dividing. The first of equals is taken.
@@ -244,9 +265,8 @@ impl Tier {
     }
 
     fn engage(&self, target: &Arc<Target>) -> Option<Busy> {
-        let Order::LeastBusy { loads, .. } = &self.order else { return None };
-        let place = self.targets.iter().position(|own| Arc::ptr_eq(own, target))?;
-        loads.get(place).map(|(_, vitals)| vitals.engage())
+        let counts = matches!(self.order, Order::LeastBusy { .. });
+        self.vitals(target).filter(|_| counts).map(Vitals::engage)
     }
 }
 
@@ -282,10 +302,15 @@ const fn gcd(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
     use base::Secret;
 
     use super::*;
-    use crate::upstream::spec::{ClientIdentity, PrivateKeyPem};
+    use crate::upstream::{
+        health::{ActiveChecks, HealthChecks, Probe, Thresholds},
+        spec::{ClientIdentity, PrivateKeyPem},
+    };
 
     #[test]
     fn a_round_visits_each_target_as_often_as_its_weight_and_spreads_the_heavy_one() {
@@ -314,6 +339,55 @@ mod tests {
             tried.push(upstream.choose(&tried, KeyHash::default()).unwrap().id);
             assert!(upstream.choose(&tried, KeyHash::default()).is_none());
         }
+    }
+
+    #[test]
+    fn targets_that_are_ill_are_left_out_or_leave_everybody_out() {
+        let live = Live::new("", Vec::new()).unwrap();
+        let thresholds = Thresholds {
+            healthy_statuses: Arc::default(),
+            successes: 0,
+            unhealthy_statuses: Arc::default(),
+            http_failures: 0,
+            tcp_failures: 0,
+            timeouts: 0,
+        };
+        let compile = |shortage| {
+            let active = ActiveChecks {
+                probe: Probe::Tcp,
+                timeout: Duration::from_secs(1),
+                concurrency: 1,
+                port: None,
+                healthy_interval: None,
+                unhealthy_interval: None,
+                thresholds: thresholds.clone(),
+            };
+            let checks = Some(HealthChecks { active, passive: None, shortage });
+            Upstream::compile(UpstreamSpec { checks, ..UpstreamSpec::weighted(&[30, 50, 20]) }, &live)
+                .unwrap()
+        };
+        let refuse = |percent: u32| compile(Shortage::Refuse { share: percent * 10_000 });
+        let chosen = |upstream: &Upstream| -> BTreeSet<u16> {
+            let port = |_| upstream.choose(&Tried::new(), KeyHash::default()).map(|target| target.port);
+            (0..30).filter_map(port).collect()
+        };
+        let (all, any, half) = (compile(Shortage::UseAll), refuse(0), refuse(50));
+        for upstream in [&all, &any, &half] {
+            assert_eq!(chosen(upstream), [1, 2, 3].into(), "what is said of a node is said of it everywhere");
+        }
+        let checker = live.checker("u").unwrap();
+        assert!(checker.settle("192.0.2.1", 1, false) && !checker.settle("192.0.2.1", 9, false));
+        for upstream in [&all, &any, &half] {
+            assert_eq!(chosen(upstream), [2, 3].into());
+        }
+        checker.settle("192.0.2.1", 3, false);
+        assert_eq!((chosen(&any), chosen(&half)), ([2].into(), [].into()), "half is not more than half");
+        checker.settle("192.0.2.1", 2, false);
+        assert_eq!((chosen(&all), chosen(&any)), ([1, 2, 3].into(), [].into()));
+        checker.settle("192.0.2.1", 1, true);
+        assert_eq!((chosen(&all), chosen(&any), chosen(&half)), ([1].into(), [1].into(), [].into()));
+        // Whoever asks the same of the same nodes shares what asks them.
+        assert!(Arc::ptr_eq(any.checker.as_ref().unwrap(), refuse(0).checker.as_ref().unwrap()));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use tokio::{
 
 use super::{
     LONGEST, connect,
-    health::{ActiveChecks, HealthChecks, Probe, Sign},
+    health::{ActiveChecks, HealthChecks, Probe, Shortage, Sign},
     live::{Reach, Target},
+    spec::Node,
     vitals::{Health, Vitals},
 };
 use crate::error::Failure;
@@ -27,7 +28,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The checks of one upstream. They end when this is dropped.
 #[derive(Debug)]
 pub struct Checker {
-    /// Stable id of the upstream.
+    /// Stable id under which what is known of the nodes is found.
     pub id: Arc<str>,
     checks: HealthChecks,
     nodes: Vec<Checked>,
@@ -39,6 +40,7 @@ pub struct Checker {
 pub(super) struct Checked {
     pub(super) host: Box<str>,
     pub(super) port: u16,
+    pub(super) weight: u32,
     /// What is asked: the node, or another port of it.
     pub(super) target: Arc<Target>,
     pub(super) vitals: Arc<Vitals>,
@@ -51,6 +53,8 @@ pub struct NodeHealth<'a> {
     pub host: &'a str,
     /// Port.
     pub port: u16,
+    /// Share of the requests; 0: none, and it is not asked.
+    pub weight: u32,
     /// How it is.
     pub health: Health,
 }
@@ -71,13 +75,15 @@ impl Checker {
         reach: &Arc<Reach>,
         rounds: Option<&Rounds>,
     ) -> Self {
-        let task = rounds.map(|rounds| {
+        let asks = checks.active.healthy_interval.is_some() || checks.active.unhealthy_interval.is_some();
+        let task = rounds.filter(|_| asks).map(|rounds| {
+            let asked = nodes.iter().filter(|node| node.weight > 0).cloned().collect();
             let (active, reach) = (Arc::new(checks.active.clone()), Arc::clone(reach));
             let ask = move |node: Checked, request: Bytes, limit: Duration| {
                 let reach = Arc::clone(&reach);
                 async move { ask(&node.target, &request, &reach, limit).await }
             };
-            let attending = attend(Arc::clone(&id), active, nodes.clone(), rounds.random.clone(), ask);
+            let attending = attend(Arc::clone(&id), active, asked, rounds.random.clone(), ask);
             rounds.runtime.spawn(attending).abort_handle()
         });
         Self { id, checks, nodes, task }
@@ -97,8 +103,33 @@ impl Checker {
         self.nodes.iter().map(|node| NodeHealth {
             host: &node.host,
             port: node.port,
+            weight: node.weight,
             health: node.vitals.health(),
         })
+    }
+
+    /// What becomes of requests when too few nodes are well.
+    pub const fn shortage(&self) -> Shortage {
+        self.checks.shortage
+    }
+
+    /// Whether it checks these nodes in this way.
+    pub(super) fn is_of(&self, checks: &HealthChecks, nodes: &[Node]) -> bool {
+        let same = |(own, node): (&Checked, &Node)| {
+            own.host == node.host && own.port == node.port && own.weight == node.weight
+        };
+        self.checks == *checks && self.nodes.len() == nodes.len() && self.nodes.iter().zip(nodes).all(same)
+    }
+
+    /// Holds a node to be well or ill until something else is found out. `false`: there is no such node.
+    pub fn settle(&self, host: &str, port: u16, is_well: bool) -> bool {
+        let Some(node) = self.nodes.iter().find(|node| &*node.host == host && node.port == port) else {
+            return false;
+        };
+        if node.vitals.settle(is_well) {
+            tell(&self.id, &node.target.label, is_well);
+        }
+        true
     }
 
     /// Counts what a client's request came to at a node.

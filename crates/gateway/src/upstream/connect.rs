@@ -32,7 +32,7 @@ pub(super) async fn connect(target: &Target, reach: &Reach, limit: Duration) -> 
         Some(address) => [address].into_iter().collect(),
         None => reach.resolver.resolve(&target.host).await,
     };
-    let mut last = failed("the name has no address".to_owned());
+    let mut last = Failure::Unresolved { target: target.label.to_string() };
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     for address in addresses {
         match timeout(share, connect_tcp(address, target, reach)).await {

@@ -4,15 +4,42 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::vitals::Counter;
+use super::{spec::TlsPolicy, vitals::Counter};
 
-/// How the nodes of an upstream are judged. With none that is well, all are used.
+/// How the nodes of an upstream are judged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthChecks {
     /// Nodes are asked on their own.
     pub active: ActiveChecks,
     /// What nodes answer to clients counts; `None`: it does not.
     pub passive: Option<Thresholds>,
+    /// What becomes of requests when too few nodes are well.
+    pub shortage: Shortage,
+}
+
+/// What becomes of requests when too few nodes are well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortage {
+    /// With no node that is well, all are used.
+    UseAll,
+    /// None is used unless the nodes that are well have all of the weight, or more than this share of it, in
+    /// millionths.
+    Refuse {
+        /// From 0, with which one node is enough, to 1 000 000.
+        share: u32,
+    },
+}
+
+impl Shortage {
+    /// Whether `well` of `total` weight is enough.
+    pub fn has_enough(self, well: u64, total: u64) -> bool {
+        match self {
+            Self::UseAll => true,
+            Self::Refuse { share } => {
+                total > 0 && (well == total || well * 1_000_000 > u64::from(share) * total)
+            }
+        }
+    }
 }
 
 /// Asks each node at intervals.
@@ -46,10 +73,12 @@ pub enum Probe {
 /// A request whose answer's status counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpProbe {
-    /// Whether it goes over TLS, and then whether certificates are verified.
-    pub tls: Option<bool>,
+    /// Whether it goes over TLS, and then how.
+    pub tls: Option<TlsPolicy>,
     /// The Host that is sent, and over TLS the server name; `None`: the node's own.
     pub host: Option<Box<str>>,
+    /// Over TLS, the server name where that is not the host.
+    pub server_name: Option<Box<str>>,
     /// `GET /status`, without the version.
     pub start: Box<str>,
     /// Further lines of the head, each `Name: value`.
@@ -122,5 +151,20 @@ impl Thresholds {
             Sign::Late => (Counter::Timeouts, self.timeouts),
         };
         (judged.1 > 0).then_some(judged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enough_is_more_than_the_share_or_all_there_is() {
+        let enough =
+            |percent: u32, well, total| Shortage::Refuse { share: percent * 10_000 }.has_enough(well, total);
+        assert!(enough(0, 1, 100) && !enough(0, 0, 100) && !enough(0, 0, 0));
+        assert!(!enough(50, 50, 100) && enough(50, 51, 100));
+        assert!(!enough(100, 99, 100) && enough(100, 100, 100));
+        assert!(Shortage::UseAll.has_enough(0, 100));
     }
 }

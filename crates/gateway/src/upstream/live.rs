@@ -68,7 +68,7 @@ impl Reach {
     }
 }
 
-/// Id of an upstream, host and port of its node.
+/// Under which id, and host and port of the node.
 type VitalsKey = (Arc<str>, Box<str>, u16);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -241,9 +241,9 @@ impl Live {
         position
     }
 
-    /// What is known of a node of the upstream of this id.
-    pub(super) fn vitals(&self, upstream: &Arc<str>, node: &Node) -> Arc<Vitals> {
-        let key = (Arc::clone(upstream), node.host.clone(), node.port);
+    /// What is known of a node under this id.
+    pub(super) fn vitals(&self, id: &Arc<str>, node: &Node) -> Arc<Vitals> {
+        let key = (Arc::clone(id), node.host.clone(), node.port);
         let mut all = self.vitals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(vitals) = all.get(&key) {
             return vitals;
@@ -269,44 +269,63 @@ impl Live {
         found
     }
 
-    /// Begins to check the upstream's nodes. The checks end when nobody holds them.
-    pub(super) fn check(
+    /// The checks of the upstreams that share what is known of their nodes under this id, if one of them is used.
+    pub fn checker(&self, id: &str) -> Option<Arc<Checker>> {
+        let all = self.checkers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(id)?.iter().rev().find_map(Weak::upgrade)
+    }
+
+    /// Checks the nodes of what is known under this id, until nobody holds what is returned. Who asks for the same
+    /// checks of the same nodes shares them.
+    pub fn check(
         &self,
-        spec: &UpstreamSpec,
+        id: &Arc<str>,
+        nodes: &[Node],
+        keep_alive: KeepAlive,
         checks: &HealthChecks,
     ) -> Result<Arc<Checker>, ConfigError> {
-        let used = spec.nodes.iter().filter(|node| node.weight > 0);
+        let known = |own: &Vec<Weak<Checker>>| {
+            own.iter().filter_map(Weak::upgrade).find(|checker| checker.is_of(checks, nodes))
+        };
+        let all = self.checkers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checker) = all.get(id).and_then(known) {
+            return Ok(checker);
+        }
+        drop(all);
         let checked = |node: &Node| {
             let port = checks.active.port.unwrap_or(node.port);
             let asked = Node { port, ..node.clone() };
             let (mut policy, mut config, mut name) = (TlsPolicy::default(), None, None);
-            if let Probe::Http(HttpProbe { tls: Some(verify), host, .. }) = &checks.active.probe {
-                policy = TlsPolicy { verify: *verify, client: spec.tls.client.clone() };
+            if let Probe::Http(HttpProbe { tls: Some(tls), host, server_name, .. }) = &checks.active.probe {
+                policy = tls.clone();
                 config = Some(self.tls_config(&policy, false)?);
-                name = host.as_deref();
+                name = server_name.as_deref().or(host.as_deref());
             }
             let scheme = if config.is_some() { Scheme::Https } else { Scheme::Http };
             let tls = config.as_ref().map(|config| (config, name));
-            let target = self.target(&asked, scheme, spec.keep_alive, &policy, tls)?;
-            Ok(Checked {
-                host: node.host.clone(),
-                port: node.port,
-                target,
-                vitals: self.vitals(&spec.id, node),
-            })
+            let target = self.target(&asked, scheme, keep_alive, &policy, tls)?;
+            let vitals = self.vitals(id, node);
+            Ok(Checked { host: node.host.clone(), port: node.port, weight: node.weight, target, vitals })
         };
-        let nodes = used.map(checked).collect::<Result<Vec<_>, ConfigError>>()?;
-        let id = Arc::clone(&spec.id);
-        let checker = Checker::start(id, checks.clone(), nodes, &self.reach, self.rounds.get());
+        let nodes = nodes.iter().map(checked).collect::<Result<Vec<_>, ConfigError>>()?;
+        let checker = Checker::start(Arc::clone(id), checks.clone(), nodes, &self.reach, self.rounds.get());
         let checker = Arc::new(checker);
         let mut all = self.checkers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.contains_key(&spec.id) {
+        if !all.contains_key(id) {
             all.retain(|_, own| own.iter().any(|checker| checker.strong_count() > 0));
         }
-        let own = all.entry(Arc::clone(&spec.id)).or_default();
+        let own = all.entry(Arc::clone(id)).or_default();
         own.retain(|checker| checker.strong_count() > 0);
         own.push(Arc::downgrade(&checker));
         Ok(checker)
+    }
+
+    /// The addresses of a target's host, as connections to it have them; empty: its name has none.
+    pub async fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.reach.resolver.resolve(host).await.to_vec(),
+        }
     }
 
     /// The client configuration for `policy`, shared so that TLS sessions are resumed.

@@ -20,11 +20,11 @@ use tokio::time::Instant;
 pub use self::{
     balance::Upstream,
     checker::{Checker, NodeHealth},
-    health::{ActiveChecks, HealthChecks, HttpProbe, Probe, Thresholds},
+    health::{ActiveChecks, HealthChecks, HttpProbe, Probe, Shortage, Thresholds},
     live::Live,
     spec::{
-        Balance, ClientIdentity, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts, TlsPolicy,
-        UpstreamSpec,
+        Balance, ClientIdentity, FailureWords, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts,
+        TlsPolicy, UpstreamSpec,
     },
     vitals::Health,
 };

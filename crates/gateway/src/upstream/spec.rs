@@ -16,6 +16,8 @@ use super::health::HealthChecks;
 pub struct UpstreamSpec {
     /// Stable id: what lives (balancer position, pools) is found again under it and the content of the rest.
     pub id: Arc<str>,
+    /// Stable id under which what is known of its nodes is found again; upstreams that have it in common share that.
+    pub vitals_id: Arc<str>,
     /// How targets are spoken to.
     pub scheme: Scheme,
     /// The targets.
@@ -37,6 +39,8 @@ pub struct UpstreamSpec {
     /// Header that tells clients what the targets said, each try after the other, where the last of them failed: said
     /// 500 or more, or nothing that can be passed on.
     pub failure_header: Option<HeaderName>,
+    /// What clients are told when no target answered.
+    pub words: FailureWords,
     /// How it is found out which nodes are well; `None`: all are taken to be.
     pub checks: Option<HealthChecks>,
 }
@@ -53,6 +57,7 @@ impl UpstreamSpec {
         };
         Self {
             id: "u".into(),
+            vitals_id: "u".into(),
             scheme: Scheme::Http,
             nodes: weights.iter().zip(1..).map(node).collect(),
             balance: Balance::RoundRobin,
@@ -63,9 +68,36 @@ impl UpstreamSpec {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy::default(),
             failure_header: None,
+            words: FailureWords::OWN,
             checks: None,
         }
     }
+}
+
+/// What clients are told when no target answered. Targets' addresses are for the log alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FailureWords {
+    /// None can be used.
+    pub no_target: &'static str,
+    /// The name of the last one has no address.
+    pub unresolved: &'static str,
+    /// A connection to the last one could not be made.
+    pub unreachable: &'static str,
+    /// The last one broke the exchange off.
+    pub broken: &'static str,
+    /// The last one took too long.
+    pub late: &'static str,
+}
+
+impl FailureWords {
+    /// The engine's own.
+    pub const OWN: Self = Self {
+        no_target: "no target of the upstream can be used",
+        unresolved: "the upstream cannot be reached",
+        unreachable: "the upstream cannot be reached",
+        broken: "the upstream broke the exchange off",
+        late: "the upstream took too long",
+    };
 }
 
 /// Protocol towards the targets.

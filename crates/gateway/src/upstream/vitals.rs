@@ -34,6 +34,17 @@ impl Vitals {
         Health::unpack(self.health.load(Ordering::Relaxed))
     }
 
+    /// Holds the node to be well or ill from now on, whatever was counted. `true`: that is news.
+    pub(super) fn settle(&self, is_well: bool) -> bool {
+        let state = if is_well { HEALTHY } else { UNHEALTHY };
+        let before = self.health.swap(Health { state, ..Health::default() }.pack(), Ordering::Relaxed);
+        let turned = Health::unpack(before).is_well() != is_well;
+        if turned {
+            self.turned.notify_waiters();
+        }
+        turned
+    }
+
     /// Counts for or against the node; `limit` of its kind decide. `Some`: it has become well (`true`) or ill.
     pub(super) fn count(&self, counter: Counter, limit: u8) -> Option<bool> {
         let change = |packed| Health::unpack(packed).after(counter, limit).map(Health::pack);
@@ -164,6 +175,17 @@ mod tests {
         assert_eq!(count(Timeouts, 2), (None, "mostly_unhealthy"), "successes are forgotten");
         assert_eq!(count(Successes, 2), (None, "mostly_unhealthy"));
         assert_eq!(count(Successes, 2), (Some(true), "healthy"));
+    }
+
+    #[test]
+    fn what_somebody_says_of_a_node_holds_until_something_else_is_counted() {
+        let vitals = Vitals::default();
+        assert!(vitals.settle(false) && !vitals.settle(false));
+        assert_eq!(vitals.health().word(), "unhealthy");
+        assert_eq!(vitals.count(Counter::Successes, 2), None);
+        assert!(vitals.settle(true), "what was counted is forgotten");
+        assert_eq!(vitals.health(), Health::default());
+        assert_eq!(vitals.count(Counter::TcpFailures, 1), Some(false));
     }
 
     #[test]

@@ -22,7 +22,8 @@ use gateway::{
     route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
     snapshot::{Contribution, Publisher, Routes},
     upstream::{
-        Balance, HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec,
+        Balance, FailureWords, HostRewrite, KeepAlive, Live, Node, Scheme, Timeouts, TlsPolicy, Upstream,
+        UpstreamSpec,
     },
 };
 use http::HeaderName;
@@ -89,6 +90,7 @@ impl Gate {
     pub(crate) fn backend(&self, scheme: Scheme, targets: &[SocketAddr], timeouts: Timeouts) -> Backend {
         self.upstream(UpstreamSpec {
             id: "u".into(),
+            vitals_id: "u".into(),
             scheme,
             nodes: targets
                 .iter()
@@ -107,6 +109,7 @@ impl Gate {
             keep_alive: KeepAlive::default(),
             tls: TlsPolicy { verify: false, client: None },
             failure_header: Some(HeaderName::from_static("x-upstream-status")),
+            words: FailureWords::OWN,
             checks: None,
         })
     }

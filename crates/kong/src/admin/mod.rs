@@ -2,6 +2,7 @@
 
 mod access;
 mod groups;
+mod health;
 mod issuers;
 mod read;
 mod request;
@@ -106,7 +107,7 @@ async fn tell(
         Target::Tags(tag) => read::tags(dialect, tag, parts.uri.path(), &query),
         Target::Schema(kind) => Ok(Answer::ok(kind.schema().describe())),
         Target::PluginSchema(name) => read::plugin_schema(dialect, name),
-        Target::Validate(_) | Target::Cache => Err(Answer::method_not_allowed()),
+        Target::Validate(_) | Target::Cache | Target::Settled(_) => Err(Answer::method_not_allowed()),
         Target::Collection(kind, parent) => {
             Listing { kind, parent, path: parts.uri.path(), query: &query }.answer(dialect, secrets)
         }
@@ -127,7 +128,7 @@ async fn tell(
         }
         Target::GroupConsumers(group, consumer) => groups::consumers(dialect, group, consumer),
         Target::ConsumerGroups(consumer, group) => groups::groups(dialect, consumer, group),
-        Target::Health(upstream) => read::health(dialect, upstream),
+        Target::Health(upstream) => health::tell(dialect, upstream, parts.uri.path(), &query).await,
         Target::Issuers(None) => Ok(issuers::list(dialect)),
         Target::Issuers(Some(key)) => issuers::one(dialect, key),
         Target::OwnKeys => Ok(issuers::own_keys(dialect)),
@@ -178,6 +179,7 @@ async fn write(
             return Ok(Answer::nothing());
         }
         Target::OwnKeys => return issuers::replace_own_keys(dialect).await,
+        Target::Settled(settled) => return health::settle(dialect, settled).await,
         Target::Validate(kind) => {
             let body = sent(verb, parts, body).await?;
             validate(dialect.registry(), kind, &body)?;

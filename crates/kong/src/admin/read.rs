@@ -183,20 +183,6 @@ pub(super) fn plugin_schema(dialect: &Dialect, name: &str) -> Result<Answer, Ans
     Ok(Answer::ok(schema.describe()))
 }
 
-/// `GET /upstreams/{upstream}/health`: nothing is checked, and Kong has a word for that.
-pub(super) fn health(dialect: &Dialect, upstream: &str) -> Result<Answer, Answer> {
-    let catalog = dialect.read();
-    let upstream = catalog.lookup(Kind::Upstream, upstream, None).ok_or_else(Answer::not_found)?;
-    let target = |target: &Arc<Entity>| {
-        let mut shown = dialect.show(&catalog, target, false);
-        set(&mut shown, "health", json!("HEALTHCHECKS_OFF"));
-        shown
-    };
-    let targets: Vec<Value> =
-        catalog.children(Kind::Target, Kind::Upstream, &upstream.id).map(target).collect();
-    Ok(Answer::ok(json!({"data": targets, "next": null, "node_id": dialect.node_id()})))
-}
-
 /// `GET /config`: every entity, as a declarative configuration in YAML.
 pub(super) fn config(dialect: &Dialect, secrets: bool) -> Answer {
     let catalog = dialect.read();

@@ -48,12 +48,23 @@ pub(super) enum Target<'p> {
     ConsumerGroups(&'p str, Option<&'p str>),
     /// Targets with their health.
     Health(&'p str),
+    /// The health that somebody says a target of an upstream has.
+    Settled(Settled<'p>),
     /// The providers of `openid-connect`, or one of them.
     Issuers(Option<&'p str>),
     /// The gate's own keys.
     OwnKeys,
     /// Tokens that are kept for callers.
     Cache,
+}
+
+/// What is said of the health of a target, or of one of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Settled<'p> {
+    pub(super) upstream: &'p str,
+    pub(super) target: &'p str,
+    pub(super) address: Option<&'p str>,
+    pub(super) is_well: bool,
 }
 
 impl<'p> Target<'p> {
@@ -84,6 +95,14 @@ impl<'p> Target<'p> {
             ["openid-connect", "issuers", issuer] => Some(Self::Issuers(Some(issuer))),
             ["openid-connect", "jwks"] => Some(Self::OwnKeys),
             ["upstreams", upstream, "health"] => Some(Self::Health(upstream)),
+            ["upstreams", upstream, "targets", target, word @ ("healthy" | "unhealthy")] => {
+                let is_well = *word == "healthy";
+                Some(Self::Settled(Settled { upstream, target, address: None, is_well }))
+            }
+            ["upstreams", upstream, "targets", target, address, word @ ("healthy" | "unhealthy")] => {
+                let is_well = *word == "healthy";
+                Some(Self::Settled(Settled { upstream, target, address: Some(address), is_well }))
+            }
             ["upstreams", upstream, "targets", "all"] => Self::below(Kind::Upstream, upstream, "targets"),
             [plural] => Kind::of_path(plural).map(|kind| Self::Collection(kind, None)),
             [plural, key] => Kind::of_path(plural).map(|kind| Self::Entity(kind, key, None)),
@@ -124,6 +143,8 @@ impl<'p> Target<'p> {
             | Self::Schema(_)
             | Self::PluginSchema(_)
             | Self::Health(_) => "GET, HEAD, OPTIONS",
+            // Kong before 3.0 wanted a POST.
+            Self::Settled(_) => "OPTIONS, POST, PUT",
             Self::Cache => "DELETE, OPTIONS",
             Self::Issuers(_) | Self::OwnKeys => "DELETE, GET, HEAD, OPTIONS",
             Self::Config => "GET, HEAD, OPTIONS, POST",
@@ -158,6 +179,11 @@ pub(super) fn endpoints() -> Vec<String> {
         "/tags",
         "/tags/{tags}",
         "/upstreams/{upstreams}/health",
+        "/upstreams/{upstreams}/targets/all",
+        "/upstreams/{upstreams}/targets/{targets}/healthy",
+        "/upstreams/{upstreams}/targets/{targets}/unhealthy",
+        "/upstreams/{upstreams}/targets/{targets}/{address}/healthy",
+        "/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy",
         "/consumer_groups/{consumer_groups}/consumers",
         "/consumer_groups/{consumer_groups}/consumers/{consumers}",
         "/consumers/{consumers}/consumer_groups",

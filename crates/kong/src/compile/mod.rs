@@ -3,6 +3,7 @@
 
 mod cache;
 mod certificate;
+mod checks;
 mod consumer;
 mod https;
 mod route;
@@ -16,11 +17,13 @@ use gateway::{
     plugin::Plugin,
     route::Layer,
     snapshot::Certificate,
-    upstream::{Live, Upstream, UpstreamSpec},
+    upstream::{Checker, HealthChecks, KeepAlive, Live, Node, Upstream, UpstreamSpec},
 };
 use serde_json::{Map, Value};
 
-pub(crate) use self::{consumer::Member, route::ERRORS};
+pub(crate) use self::{
+    checks::are_on as checks_are_on, consumer::Member, route::ERRORS, upstream::health_id,
+};
 
 use self::cache::Cache;
 use crate::{
@@ -40,12 +43,23 @@ pub(crate) struct Compiler {
     live: Arc<Live>,
     plugins: Cache<[u8; 32], dyn Plugin>,
     upstreams: Cache<UpstreamSpec, Upstream>,
+    checkers: Cache<Watched, Checker>,
     certificates: Cache<[u8; 32], Certificate>,
     layers: Cache<[u8; 32], Layer>,
 }
 
 /// A plugin of the dialect, and an instance of it.
 type CompiledPlugin = (Arc<dyn DialectPlugin>, Arc<dyn Plugin>);
+
+/// Targets, and how it is found out which of them are well.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Watched {
+    /// Under which what is known of them is found again.
+    id: Arc<str>,
+    nodes: Vec<Node>,
+    /// `None`: they are taken to be.
+    checks: Option<HealthChecks>,
+}
 
 /// One look at one view of the entities.
 pub(crate) struct Pass<'a> {
@@ -62,6 +76,7 @@ impl Compiler {
             live,
             plugins: Cache::default(),
             upstreams: Cache::default(),
+            checkers: Cache::default(),
             certificates: Cache::default(),
             layers: Cache::default(),
         }
@@ -77,6 +92,7 @@ impl Compiler {
         self.layers.prune();
         self.plugins.prune();
         self.upstreams.prune();
+        self.checkers.prune();
         self.certificates.prune();
     }
 
@@ -98,6 +114,15 @@ impl Compiler {
         let live = &self.live;
         self.upstreams.find_or(spec.clone(), || Upstream::compile(spec, live))
     }
+
+    fn checker(&mut self, watched: Watched) -> Result<Arc<Checker>, ConfigError> {
+        let Self { live, checkers, .. } = self;
+        let Some(checks) = watched.checks.clone() else {
+            return Err(ConfigError::new("healthchecks", "required field missing"));
+        };
+        let (id, nodes) = (Arc::clone(&watched.id), watched.nodes.clone());
+        checkers.find_or(watched, || live.check(&id, &nodes, KeepAlive::default(), &checks))
+    }
 }
 
 impl Pass<'_> {
@@ -116,6 +141,10 @@ impl Pass<'_> {
                 upstream.map(drop).map_err(|error| Violations::of(&error.path, error.reason))
             }
             Kind::Plugin => self.compiler.plugin(&value).map(drop),
+            Kind::Upstream => {
+                let checker = self.checker(id);
+                checker.map(drop).map_err(|error| Violations::of(&error.path, error.reason))
+            }
             Kind::Certificate => self.certificate_of(id, &value).map(drop),
             kind if kind.is_credential() => consumer::credential(kind, &value)
                 .map(drop)

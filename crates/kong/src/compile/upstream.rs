@@ -4,12 +4,29 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{
     error::ConfigError,
-    upstream::{Balance, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream, UpstreamSpec},
+    upstream::{
+        Balance, Checker, FailureWords, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream,
+        UpstreamSpec,
+    },
 };
 use serde_json::{Map, Value};
 
-use super::{Pass, flag, named_in, text};
+use super::{Pass, Watched, checks, flag, named_in, text};
 use crate::entities::{Kind, split_target};
+
+/// What Kong says of upstreams that do not answer.
+const WORDS: FailureWords = FailureWords {
+    no_target: "failure to get a peer from the ring-balancer",
+    unresolved: "name resolution failed",
+    unreachable: "An invalid response was received from the upstream server",
+    broken: "An invalid response was received from the upstream server",
+    late: "The upstream server is timing out",
+};
+
+/// Under which id the health of an upstream's targets is found. APISIX's upstreams have ids of their own.
+pub(crate) fn health_id(upstream: &str) -> String {
+    format!("kong/upstreams/{upstream}")
+}
 
 impl Pass<'_> {
     pub(super) fn service_upstream(
@@ -26,8 +43,13 @@ impl Pass<'_> {
         let mut client = named_in(service, "client_certificate").map(str::to_owned);
         let mut rewrite = HostRewrite::Node;
         let mut balance = Balance::RoundRobin;
-        let nodes = match self.view.upstream(host) {
-            None => vec![Node { host: host.into(), port: port.unwrap_or(80), weight: 1, priority: 0 }],
+        let own_id: Arc<str> = format!("services/{id}").into();
+        let watched = match self.view.upstream(host) {
+            None => Watched {
+                id: Arc::clone(&own_id),
+                nodes: vec![Node { host: host.into(), port: port.unwrap_or(80), weight: 1, priority: 0 }],
+                checks: None,
+            },
             Some((upstream, _)) => {
                 let value =
                     self.open(Kind::Upstream, upstream).map_err(|why| ConfigError::new("host", why))?;
@@ -38,7 +60,7 @@ impl Pass<'_> {
                     balance = Balance::LeastBusy;
                 }
                 client = client.or_else(|| named_in(&value, "client_certificate").map(str::to_owned));
-                self.targets(upstream)?
+                self.watched(upstream, &value)?
             }
         };
         let client = match client.filter(|_| scheme.is_tls()) {
@@ -46,9 +68,10 @@ impl Pass<'_> {
             None => None,
         };
         self.compiler.upstream(UpstreamSpec {
-            id: format!("services/{id}").into(),
+            id: own_id,
+            vitals_id: watched.id,
             scheme,
-            nodes,
+            nodes: watched.nodes,
             balance,
             host: if preserve_host { HostRewrite::Pass } else { rewrite },
             timeouts: Timeouts {
@@ -65,7 +88,27 @@ impl Pass<'_> {
             // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
             tls: TlsPolicy { verify: flag(service, "tls_verify", true), client },
             failure_header: None,
-            checks: None,
+            words: WORDS,
+            checks: watched.checks,
+        })
+    }
+
+    /// The checks of an upstream, which run whether or not a service leads to it.
+    pub(crate) fn checker(&mut self, id: &str) -> Result<Arc<Checker>, ConfigError> {
+        let value = self.open(Kind::Upstream, id).map_err(|why| ConfigError::new("@entity", why))?;
+        let watched = self.watched(id, &value)?;
+        self.compiler.checker(watched)
+    }
+
+    fn watched(&mut self, id: &str, upstream: &Map<String, Value>) -> Result<Watched, ConfigError> {
+        let client = match named_in(upstream, "client_certificate") {
+            Some(certificate) => Some(self.client_identity(certificate)?),
+            None => None,
+        };
+        Ok(Watched {
+            id: health_id(id).into(),
+            nodes: self.targets(id)?,
+            checks: Some(checks::checks(upstream, client)?),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::{stamped, tags, values};
@@ -12,6 +13,8 @@ const HASHED: [&str; 7] = ["none", "consumer", "ip", "header", "cookie", "path",
 const CHECKS: [&str; 5] = ["tcp", "http", "https", "grpc", "grpcs"];
 /// Largest count of Kong's health checks.
 const MOST: i64 = 255;
+/// Longest time of theirs, in seconds.
+const LONGEST: i64 = 65_535;
 
 pub(super) fn schema() -> Schema {
     let hashed = || Field::string().default("none").one_of(&HASHED).unimplemented();
@@ -49,58 +52,85 @@ pub(super) fn schema() -> Schema {
                 .between(10, 65_536)
                 .doc("Kong's ring; targets are visited by weight here, whatever it says"),
         )
-        .field("healthchecks", Field::record(Arc::new(healthchecks())).required())
+        .field(
+            "healthchecks",
+            Field::record(Arc::new(healthchecks()))
+                .required()
+                .doc("which targets are well: the others get no requests, and without one that is, requests are a 503"),
+        )
         .field("tags", tags())
         .field("host_header", Field::string().text(values::host_header).doc("the Host that targets see"))
         .field("client_certificate", Field::foreign("certificates").doc("what targets over TLS are shown"))
         .field("use_srv_name", Field::boolean().default(false).unimplemented())
 }
 
-/// Thresholds of 0 are Kong's way to say that nothing is checked; that is what is built.
+/// Kong's defaults check nothing: an interval of 0 asks nobody, a count of 0 changes nothing.
 fn healthchecks() -> Schema {
-    let off = || Field::integer().default(0).between(0, MOST).unimplemented();
-    let never = || Field::number().default(0).between(0, 65_535).unimplemented();
+    let count = || Field::integer().default(0).between(0, MOST);
+    let seconds = |default: i64| Field::number().default(default).between(0, LONGEST);
     let statuses = |default: Value| Field::array(Field::integer().between(100, 999)).default(default);
     let record = |schema: Schema| Field::record(Arc::new(schema)).required();
+    let kind = || Field::string().default("http").one_of(&CHECKS).text(check_type);
+    let failures = ["tcp_failures", "timeouts", "http_failures"];
     let healthy = Schema::new()
-        .field("interval", never())
+        .field("interval", seconds(0))
         .field("http_statuses", statuses(json!([200, 302])))
-        .field("successes", off());
+        .field("successes", count());
     let unhealthy = Schema::new()
-        .field("interval", never())
+        .field("interval", seconds(0))
         .field("http_statuses", statuses(json!([429, 404, 500, 501, 502, 503, 504, 505])))
-        .fields(&["tcp_failures", "timeouts", "http_failures"], &off());
+        .fields(&failures, &count());
     let active = Schema::new()
-        .field("type", Field::string().default("http").one_of(&CHECKS))
-        .field("timeout", Field::number().default(1).between(0, 65_535))
+        .field("type", kind())
+        .field("timeout", seconds(1))
         .field("concurrency", Field::integer().default(10).between(1, 2_147_483_648))
         .field("http_path", Field::string().default("/").text(values::path))
         .field("https_sni", Field::string().text(values::sni))
-        .field("https_verify_certificate", Field::boolean().default(true))
-        .field("headers", Field::map(Field::strings()))
+        .field("https_verify_certificate", Field::boolean().default(true).required())
+        .field("headers", Field::map(Field::strings()).value(headers))
         .field("healthy", record(healthy))
         .field("unhealthy", record(unhealthy));
     let passed = json!([
         200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308
     ]);
+    let healthy = Schema::new().field("http_statuses", statuses(passed)).field("successes", count());
+    let unhealthy =
+        Schema::new().field("http_statuses", statuses(json!([429, 500, 503]))).fields(&failures, &count());
     let passive = Schema::new()
-        .field("type", Field::string().default("http").one_of(&CHECKS))
-        .field(
-            "healthy",
-            record(Schema::new().field("http_statuses", statuses(passed)).field("successes", off())),
-        )
-        .field(
-            "unhealthy",
-            record(
-                Schema::new()
-                    .field("http_statuses", statuses(json!([429, 500, 503])))
-                    .fields(&["tcp_failures", "timeouts", "http_failures"], &off()),
-            ),
-        );
+        .field("type", kind())
+        .field("healthy", record(healthy))
+        .field("unhealthy", record(unhealthy));
     Schema::new()
         .field("active", record(active))
         .field("passive", record(passive))
-        .field("threshold", Field::number().default(0).between(0, 100).unimplemented())
+        .field("threshold", Field::number().default(0).between(0, 100))
+}
+
+/// Of Kong's checks those that are built.
+fn check_type(text: &str) -> Result<(), String> {
+    match text {
+        "grpc" | "grpcs" => {
+            Err("not implemented in this build: `tcp`, `http` and `https` are accepted".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a check may send besides its Host: names of headers, each with its values.
+fn headers(value: &Value) -> Result<(), String> {
+    for (name, values) in value.as_object().into_iter().flatten() {
+        let known = HeaderName::try_from(name);
+        let known = known.map_err(|_| format!("'{}' is not the name of a header", values::excerpt(name)))?;
+        if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&known) {
+            return Err(format!("'{known}' is about a body, and a check has none"));
+        }
+        for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !value.is_ascii() || HeaderValue::from_str(value).is_err() {
+                return Err(format!("the value of '{known}' has characters that a header cannot have"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Of Kong's algorithms those that are built.
@@ -115,13 +145,14 @@ fn algorithm(text: &str) -> Result<(), String> {
 }
 
 fn name(text: &str) -> Result<(), String> {
+    let invalid = |why: &str| Err(format!("Invalid name ('{}'); {why}", values::excerpt(text)));
     if text.parse::<std::net::IpAddr>().is_ok() {
-        return Err("Invalid name; no ip addresses allowed".to_owned());
+        return invalid("no ip addresses allowed");
     }
     match values::host(text) {
         Ok(()) => Ok(()),
-        Err(why) if why == "must not have a port" => Err("Invalid name; no port allowed".to_owned()),
-        Err(_) => Err("Invalid name; must be a valid hostname".to_owned()),
+        Err(why) if why == "must not have a port" => invalid("no port allowed"),
+        Err(_) => invalid("must be a valid hostname"),
     }
 }
 
@@ -204,8 +235,8 @@ mod tests {
     #[test]
     fn an_upstream_is_named_like_a_host_and_is_none() {
         assert_eq!(name("a.b"), Ok(()));
-        assert_eq!(name("1.2.3.4"), Err("Invalid name; no ip addresses allowed".to_owned()));
-        assert_eq!(name("a:80"), Err("Invalid name; no port allowed".to_owned()));
-        assert_eq!(name("a b"), Err("Invalid name; must be a valid hostname".to_owned()));
+        assert_eq!(name("1.2.3.4"), Err("Invalid name ('1.2.3.4'); no ip addresses allowed".to_owned()));
+        assert_eq!(name("a:80"), Err("Invalid name ('a:80'); no port allowed".to_owned()));
+        assert_eq!(name("a b"), Err("Invalid name ('a b'); must be a valid hostname".to_owned()));
     }
 }

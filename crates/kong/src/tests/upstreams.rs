@@ -51,9 +51,9 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
     let post = async |body: Value| world.json("POST", "/upstreams", body).await;
     post(json!({})).await.assert_violation(json!({"name": "required field missing"}));
     for (name, why) in [
-        ("1.2.3.4", "Invalid name; no ip addresses allowed"),
-        ("a:80", "Invalid name; no port allowed"),
-        ("a b", "Invalid name; must be a valid hostname"),
+        ("1.2.3.4", "Invalid name ('1.2.3.4'); no ip addresses allowed"),
+        ("a:80", "Invalid name ('a:80'); no port allowed"),
+        ("a b", "Invalid name ('a b'); must be a valid hostname"),
     ] {
         post(json!({"name": name})).await.assert_violation(json!({"name": why}));
     }
@@ -64,8 +64,8 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
         json!({"name": "a", "algorithm": "latency"}),
         json!({"name": "a", "algorithm": "consistent-hashing"}),
         json!({"name": "a", "hash_on": "ip"}),
-        json!({"name": "a", "healthchecks": {"active": {"healthy": {"interval": 5}}}}),
-        json!({"name": "a", "healthchecks": {"passive": {"unhealthy": {"http_failures": 1}}}}),
+        json!({"name": "a", "healthchecks": {"active": {"type": "grpc"}}}),
+        json!({"name": "a", "healthchecks": {"passive": {"type": "grpcs"}}}),
     ] {
         let refused = post(body.clone()).await;
         assert!(
@@ -73,8 +73,108 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
             "{body}: {refused:?}"
         );
     }
+    let checks = |checks: Value| post(json!({"name": "a", "healthchecks": checks}));
+    let active = |active: Value| checks(json!({"active": active}));
+    let wrong = |active: Value| json!({"healthchecks": {"active": active}});
+    active(json!({"headers": {"a b": ["x"]}}))
+        .await
+        .assert_violation(wrong(json!({"headers": "'a b' is not the name of a header"})));
+    active(json!({"headers": {"x": ["a\nb"]}})).await.assert_violation(wrong(
+        json!({"headers": "the value of 'x' has characters that a header cannot have"}),
+    ));
+    active(json!({"headers": {"Content-Length": ["1"]}})).await.assert_violation(wrong(
+        json!({"headers": "'content-length' is about a body, and a check has none"}),
+    ));
+    active(json!({"unhealthy": {"tcp_failures": 256}}))
+        .await
+        .assert_violation(wrong(json!({"unhealthy": {"tcp_failures": "value should be between 0 and 255"}})));
+    checks(json!({"threshold": 101}))
+        .await
+        .assert_violation(json!({"healthchecks": {"threshold": "value should be between 0 and 100"}}));
     post(json!({"name": "a"})).await;
     let target = world.json("POST", "/upstreams/a/targets", json!({"target": "a b"})).await;
     target.assert_violation(json!({"target": "Invalid target; not a valid hostname or ip address"}));
     assert_eq!(world.json("POST", "/upstreams/none/targets", json!({"target": "a"})).await.status, 404);
+}
+
+#[tokio::test]
+async fn health_is_what_checks_find_and_what_somebody_says() {
+    let world = World::new().await;
+    let checks = json!({"threshold": 40, "passive": {"unhealthy": {"tcp_failures": 1}}});
+    world.json("POST", "/upstreams", json!({"name": "u", "healthchecks": checks})).await;
+    for (target, weight) in
+        [("127.0.0.1:1", 60), ("[::1]:2", 40), ("nowhere.invalid:3", 100), ("127.0.0.1:4", 0)]
+    {
+        world.json("POST", "/upstreams/u/targets", json!({"target": target, "weight": weight})).await;
+    }
+    let health = async || {
+        let all = world.get("/upstreams/u/health").await.body;
+        assert!(all["node_id"].is_string() && all["next"].is_null());
+        let all = all["data"].as_array().unwrap().clone();
+        let one = |target: &str| {
+            let found = all.iter().find(|found| found["target"] == target).unwrap();
+            found["health"].as_str().unwrap().to_owned()
+        };
+        ["127.0.0.1:1", "[::1]:2", "nowhere.invalid:3", "127.0.0.1:4"].map(one)
+    };
+    let whole = async || world.get("/upstreams/u/health?balancer_health=1").await.body["data"].clone();
+    assert_eq!(health().await, ["HEALTHY", "HEALTHY", "DNS_ERROR", "HEALTHCHECKS_OFF"]);
+    assert_eq!(
+        (whole().await["health"].as_str(), &whole().await["details"]["healthy"]),
+        (Some("HEALTHY"), &json!(true))
+    );
+    let put = async |path: &str| world.call("PUT", &format!("/upstreams/u/targets/{path}")).await.status;
+    assert_eq!(put("127.0.0.1:1/unhealthy").await, 204);
+    assert_eq!(health().await, ["UNHEALTHY", "HEALTHY", "DNS_ERROR", "HEALTHCHECKS_OFF"]);
+    assert_eq!(put("nowhere.invalid:3/unhealthy").await, 204);
+    let all = whole().await;
+    assert_eq!(all["health"], "UNHEALTHY", "40 of 200 is less than the threshold");
+    assert_eq!(all["details"]["weight"], json!({"total": 200, "available": 40, "unavailable": 160}));
+    let first = &world.get("/upstreams/u/health").await.body["data"];
+    let first = first.as_array().unwrap().iter().find(|found| found["target"] == "127.0.0.1:1").unwrap();
+    assert_eq!(
+        first["data"],
+        json!({
+            "host": "127.0.0.1", "port": 1, "dns": "A", "nodeWeight": 60,
+            "weight": {"total": 60, "available": 0, "unavailable": 60},
+            "addresses": [{"ip": "127.0.0.1", "port": 1, "weight": 60, "health": "UNHEALTHY"}],
+        })
+    );
+    // What is known of a target outlives changes of the others and of the checks.
+    world.json("PATCH", "/upstreams/u", json!({"healthchecks": {"threshold": 0}})).await;
+    world.json("POST", "/upstreams/u/targets", json!({"target": "127.0.0.1:5"})).await;
+    assert_eq!(
+        (health().await[0].as_str(), whole().await["health"].as_str()),
+        ("UNHEALTHY", Some("HEALTHY"))
+    );
+    for (path, status) in [
+        ("127.0.0.1:1/127.0.0.1:1/healthy", 204),
+        ("127.0.0.1:1/127.0.0.2:1/healthy", 400),
+        ("127.0.0.1:1/127.0.0.1:2/healthy", 400),
+        ("127.0.0.1:1/a%20b/healthy", 400),
+        ("nowhere.invalid:3/nowhere.invalid:3/healthy", 204),
+        ("127.0.0.9:1/healthy", 404),
+    ] {
+        assert_eq!(put(path).await, status, "{path}");
+    }
+    assert_eq!(world.call("POST", "/upstreams/u/targets/127.0.0.1:4/unhealthy").await.status, 204);
+    assert_eq!(world.call("GET", "/upstreams/u/targets/127.0.0.1:4/unhealthy").await.status, 405);
+    assert_eq!(world.call("PUT", "/upstreams/none/targets/a:1/healthy").await.status, 404);
+    assert_eq!(health().await[0], "HEALTHY");
+    // Pages, as of targets.
+    let page = world.get("/upstreams/u/health?size=2").await.body;
+    assert_eq!(page["data"].as_array().unwrap().len(), 2);
+    assert!(page["next"].as_str().unwrap().starts_with("/upstreams/u/health?offset="), "{page}");
+    // An upstream that nobody checks is in order whatever is said.
+    world.json("POST", "/upstreams", json!({"name": "off"})).await;
+    world.json("POST", "/upstreams/off/targets", json!({"target": "127.0.0.1:1"})).await;
+    assert_eq!(world.call("PUT", "/upstreams/off/targets/127.0.0.1:1/unhealthy").await.status, 204);
+    assert_eq!(world.get("/upstreams/off/health").await.body["data"][0]["health"], "HEALTHCHECKS_OFF");
+    let off = world.get("/upstreams/off/health?balancer_health=1").await.body;
+    assert_eq!(off["data"]["health"], "HEALTHCHECKS_OFF");
+    assert_eq!(world.delete("/upstreams/u").await.status, 204);
+    assert!(
+        world.live.checkers().iter().all(|checker| checker.nodes().count() == 1),
+        "checks go with their upstream"
+    );
 }
