@@ -25,24 +25,10 @@ fn sample(upstream: &Upstream) -> Value {
     })
 }
 
-/// A document with its lists in one order: which one they have says when the gate first saw their items.
-fn sorted(mut document: Value) -> Value {
-    for items in document.as_object_mut().unwrap().values_mut() {
-        items.as_array_mut().unwrap().sort_by_key(Value::to_string);
-    }
-    document
-}
-
-/// A document that was read, without what the gate adds.
+/// A document that was read, without what the gate adds: the versions of its sections.
 fn bare(mut document: Value) -> Value {
-    let members = document.as_object_mut().unwrap();
-    members.retain(|name, _| !name.ends_with("_conf_version"));
-    for items in members.values_mut() {
-        items.as_array_mut().unwrap().iter_mut().for_each(|item| {
-            assert!(item.as_object_mut().unwrap().remove("modifiedIndex").is_some());
-        });
-    }
-    sorted(document)
+    document.as_object_mut().unwrap().retain(|name, _| !name.ends_with("_conf_version"));
+    document
 }
 
 struct Configs<'a>(&'a Portcullis);
@@ -89,7 +75,7 @@ async fn a15_a_document_replaces_everything_or_nothing() {
     assert_eq!(read.header("x-digest"), Some("one"));
     assert!(read.header("x-last-modified").unwrap().parse::<i64>().unwrap() > 1_600_000_000);
     assert_eq!(read.json()["consumers_conf_version"], 1);
-    assert_eq!(bare(read.json()), sorted(document.clone()));
+    assert_eq!(bare(read.json()), document);
     let head = configs.request("HEAD", "configs").send(gate.port(9180)).await;
     assert_eq!((head.status, head.header("x-digest")), (200, Some("one")));
 
@@ -118,7 +104,26 @@ async fn a15_a_document_replaces_everything_or_nothing() {
             "found duplicate id u1 in upstreams",
         ),
         (json!({"routes_conf_version": 1}), "routes_conf_version must be greater than or equal to (2)"),
+        (json!({"routes_conf_version": -1}), "routes_conf_version must be greater than or equal to (2)"),
         (json!({"routes_conf_version": "x"}), "routes_conf_version must be a number"),
+        (
+            json!({"consumers": [{"username": "j"}, {"id": "j/credentials/a"}, {"id": "j/credentials/a"}]}),
+            "found duplicate credential id j/credentials/a in consumers",
+        ),
+        (
+            json!({"routes": [{"uri": "/x", "plugins": {}}, {"id": "arr_1", "uri": "/x", "plugins": {}}]}),
+            "found duplicate id arr_1 in routes",
+        ),
+        (
+            json!({"routes": [{"id": "1", "uri": "/x", "plugins": {}, "modifiedIndex": "1"}]}),
+            "invalid routes at index 0, err: invalid configuration: property \"modifiedIndex\"",
+        ),
+        (json!({"secrets": [{"prefix": "kv"}]}), "invalid secrets at index 0, err: invalid secret id: nil"),
+        (json!({"plugin_metadata": [{}]}), "invalid plugin_metadata at index 0, err: missing plugin name"),
+        (
+            json!({"services": [{"id": "s1", "upstream": {"nodes": {"a:1": 1}, "type": "chash", "key": "args_invalid"}}]}),
+            "invalid services at index 0, err: invalid configuration: failed to match pattern \"^((uri|",
+        ),
         (json!({"protos": [{"id": "1"}]}), "protos are not implemented in this build"),
         (json!({"nonsense": []}), "unknown section `nonsense`"),
         (
@@ -134,10 +139,20 @@ async fn a15_a_document_replaces_everything_or_nothing() {
         assert_eq!(answer.status, 400, "{change}");
         assert!(told(&answer).contains(expected), "{change}: {}", told(&answer));
         assert!(!answer.text().contains("the-same-key"));
-        assert_eq!(bare(configs.get().await.json()), sorted(document.clone()), "{change}");
+        assert_eq!(bare(configs.get().await.json()), document, "{change}");
     }
     let bare_put = configs.request("PUT", "configs").json(&document).send(gate.port(9180)).await;
     assert_eq!((bare_put.status, told(&bare_put)), (400, "missing digest header".to_owned()));
+
+    for (text, expected) in [
+        ("", "invalid request body: empty request body"),
+        ("{abcd", "invalid request body: Expected object key string but found invalid token at character 2"),
+        ("[]", "invalid request body: it is not an object"),
+    ] {
+        let answer = configs.request("PUT", "configs").header("X-Digest", "two").body(text);
+        let answer = answer.send(gate.port(9180)).await;
+        assert_eq!((answer.status, &*told(&answer)), (400, expected), "{text}");
+    }
 
     // A section of the version that is there is left alone.
     let only = json!({"routes_conf_version": 9, "services_conf_version": 2, "upstreams_conf_version": 2});
@@ -150,6 +165,106 @@ async fn a15_a_document_replaces_everything_or_nothing() {
     gate.restart();
     assert_eq!(gate.get("/new").await.status, 200);
     assert_eq!(configs.get().await.json()["routes_conf_version"], 9);
+}
+
+/// A gate, and the statuses that it answers to the keys of callers at `/r1`.
+async fn statuses(gate: &Portcullis, keys: &[&str]) -> Vec<u16> {
+    let mut out = Vec::new();
+    for key in keys {
+        out.push(gate.send(Request::get("/r1").header("apikey", key)).await.status);
+    }
+    out
+}
+
+#[tokio::test]
+async fn an_item_of_the_version_that_is_there_stays_what_it_was() {
+    let (gate, upstream) = (Portcullis::dev(), Upstream::start());
+    upstream.answer(Answer::text("ok"));
+    let configs = Configs(&gate);
+    let put = async |digest: &str, document: &Value| {
+        let answer = configs.put(digest, document).await;
+        assert_eq!(answer.status, 202, "{digest}: {}", answer.text());
+    };
+    let document = |uri: &str, version: i64| {
+        json!({"routes": [
+            {"id": "r1", "uri": uri, "modifiedIndex": version, "upstream": {"nodes": {upstream.node(): 1}}},
+        ]})
+    };
+    let paths = async || (gate.get("/r1").await.status, gate.get("/r2").await.status);
+    put("1", &document("/r1", 1)).await;
+    put("2", &document("/r2", 1)).await;
+    assert_eq!(paths().await, (200, 404));
+    assert_eq!(configs.get().await.json()["routes"], document("/r1", 1)["routes"]);
+    put("3", &document("/r2", 2)).await;
+    assert_eq!(paths().await, (404, 200));
+    // A lower version is another one; and one that somebody else wrote over says nothing any more.
+    put("4", &document("/r1", 1)).await;
+    assert_eq!(paths().await, (200, 404));
+    let by_hand = json!({"uri": "/r2", "upstream": node(&upstream)});
+    gate.admin().set("routes/r1", &by_hand).await;
+    assert_eq!(paths().await, (404, 200));
+    put("5", &document("/r1", 1)).await;
+    assert_eq!(paths().await, (200, 404));
+    gate.restart();
+    put("6", &document("/r2", 1)).await;
+    assert_eq!(paths().await, (200, 404));
+
+    let callers = |key: &str, version: i64| {
+        json!({
+            "routes": [{"id": "r1", "uri": "/r1", "plugins": {"key-auth": {}}, "upstream": {"nodes": {upstream.node(): 1}}}],
+            "consumers": [{"username": "jack", "modifiedIndex": version, "plugins": {"key-auth": {"key": key}}}],
+        })
+    };
+    let keys = ["jack-key", "jack-key-updated", "nobody"];
+    put("7", &callers("jack-key", 10)).await;
+    assert_eq!(statuses(&gate, &keys).await, [200, 401, 401]);
+    put("8", &callers("jack-key-updated", 10)).await;
+    assert_eq!(statuses(&gate, &keys).await, [200, 401, 401]);
+    put("9", &callers("jack-key-updated", 11)).await;
+    assert_eq!(statuses(&gate, &keys).await, [401, 200, 401]);
+}
+
+#[tokio::test]
+async fn a_document_is_given_back_as_it_was_sent() {
+    let (gate, upstream) = (Portcullis::dev(), Upstream::start());
+    upstream.answer(Answer::text("ok"));
+    let configs = Configs(&gate);
+    let nodes = json!({"nodes": {upstream.node(): 1}});
+    let document = json!({
+        "routes": [
+            {"id": "z", "uri": "/z", "upstream": nodes},
+            {"uri": "/second", "upstream": nodes},
+            {"id": "a", "uri": "/a", "modifiedIndex": 7, "upstream": nodes},
+            {"uri": "/fourth", "modifiedIndex": 8, "upstream": nodes},
+        ],
+        "consumers": [
+            {"username": "second"},
+            {"id": "second/credentials/b", "plugins": {"key-auth": {"key": "auth-b"}}},
+            {"id": "first", "username": "first"},
+            {"id": "first/credentials/a", "modifiedIndex": 3, "plugins": {"key-auth": {"key": "auth-a"}}},
+        ],
+        "global_rules": [{"plugins": {"redirect": {"http_to_https": false}}}],
+    });
+    assert_eq!(configs.put("1", &document).await.status, 202);
+    for path in ["/z", "/second", "/a", "/fourth"] {
+        assert_eq!(gate.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(bare(configs.get().await.json()), document);
+    let by_place = gate.admin().get("routes/arr_2").await;
+    assert_eq!((by_place.status, &by_place.json()["value"]["uri"]), (200, &json!("/second")));
+    // What was written otherwise comes behind it.
+    gate.admin().set("routes/0", &json!({"uri": "/0", "upstream": nodes})).await;
+    let read = configs.get().await.json();
+    assert_eq!(read["routes"][4]["uri"], "/0");
+    assert_eq!(read["routes"].as_array().unwrap()[..4], document["routes"].as_array().unwrap()[..]);
+    gate.restart();
+    assert_eq!(configs.get().await.json(), read);
+    // A section that stays keeps its order and its versions.
+    let mut next = document.clone();
+    next["routes_conf_version"] = read["routes_conf_version"].clone();
+    next["routes"] = json!([]);
+    assert_eq!(configs.put("2", &next).await.status, 202);
+    assert_eq!(configs.get().await.json()["routes"], read["routes"]);
 }
 
 #[tokio::test]
@@ -199,7 +314,8 @@ async fn everything_wrong_with_a_document_is_said_at_once() {
             {"id": "3", "uri": "/x", "plugins": {"redirect": {}}},
         ],
         "consumers": [{"username": "jack"}, {"username": "jack"}],
-        "upstreams": [{"nodes": {"a:1": 1}}],
+        "upstreams": [{"nodes": {"a:1": 1}}, {"nodes": {"a:1": 1}}],
+        "secrets": [{"prefix": "kv"}],
         "services_conf_version": "x",
     });
     let answer = validate(&bad).await;
@@ -217,7 +333,7 @@ async fn everything_wrong_with_a_document_is_said_at_once() {
     found("routes", json!(1), "found duplicate id 1 in routes");
     found("routes", json!(2), "value should match only one schema, but matches none");
     found("consumers", json!(1), "found duplicate username jack in consumers");
-    found("upstreams", json!(0), "property \"id\" is required");
+    assert_eq!(found("secrets", json!(0), "invalid secret id: nil")["resource_id"], Value::Null);
     found("services", Value::Null, "services_conf_version must be a number");
     assert_eq!(errors.len(), 6, "{errors:?}");
     assert_eq!(admin.get("routes").await.json()["total"], before);

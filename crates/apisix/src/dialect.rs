@@ -1,7 +1,7 @@
 //! The dialect as the rest of the process sees it: opened once, read by the Admin API, written through one writer.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -25,6 +25,7 @@ use crate::{
     change::{Verb, Write},
     compile::Compiler,
     document::{Document, STATE_KEY, State},
+    listed::Listed,
     plugins::Registry,
     references::references_in,
     resources::{Kind, PREFIX, Reader, Sealer, declared_credential, id_text, manager_of},
@@ -173,13 +174,17 @@ impl Dialect {
         Ok(entry.map(|entry| State::read(&entry.value)).unwrap_or_default())
     }
 
-    /// The resources of a document's section as `reader` may see them.
-    pub(crate) fn section(&self, name: &str, reader: Reader) -> Vec<Value> {
+    /// The resources of a document's section as `reader` may see them: those of the last document as it had them, and
+    /// behind them what was written otherwise.
+    pub(crate) fn section(&self, name: &str, state: &State, reader: Reader) -> Vec<Value> {
         let Some(kind) = Kind::of_plural(name) else { return Vec::new() };
         let mut all = self.list(kind);
         if kind == Kind::Consumer {
             all.extend(self.list(Kind::Credential));
         }
+        let places: HashMap<&str, (usize, &Listed)> =
+            state.listed(name).iter().enumerate().map(|(place, it)| (it.id.as_str(), (place, it))).collect();
+        all.sort_by_key(|resource| places.get(&*resource.id).map_or(usize::MAX, |(place, _)| *place));
         let shown = all.iter().map(|resource| {
             let mut value = self.show(resource, reader);
             if let Some(members) = value.as_object_mut() {
@@ -187,7 +192,9 @@ impl Dialect {
                 {
                     members.insert("id".to_owned(), format!("{consumer}/credentials/{id}").into());
                 }
-                members.insert("modifiedIndex".to_owned(), resource.modified.into());
+                if let Some((_, listed)) = places.get(&*resource.id) {
+                    listed.restore(members);
+                }
             }
             value
         });

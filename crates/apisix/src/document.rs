@@ -1,11 +1,12 @@
 //! The whole configuration in one document: a list for each kind, and a version of each list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    listed::{Listed, MODIFIED, Naming},
     plugins::{CompileContext, Registry},
     references::references_in,
     resources::{Kind, declared_credential, id_text},
@@ -27,9 +28,9 @@ pub(crate) fn sections() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) kind: Kind,
-    /// As in the catalog.
-    pub(crate) id: String,
     pub(crate) value: Value,
+    /// Its id, and what else the document says of it.
+    pub(crate) listed: Listed,
     /// Its place in its section.
     pub(crate) index: usize,
 }
@@ -90,7 +91,7 @@ impl Section {
             let item = item(kind, index, sent)
                 .and_then(|item| check(registry, &item).map(|()| item))
                 .map_err(|error| at(self.name, index, &error))?;
-            if let Some(error) = duplicate(kind, sent, &mut seen) {
+            if let Some(error) = duplicate(kind, index, sent, &mut seen) {
                 return Err(error);
             }
             items.push(item);
@@ -145,7 +146,7 @@ pub(crate) fn problems(registry: &Registry, sent: &Map<String, Value>) -> Vec<Pr
             if let Err(error) = item(kind, index, sent).and_then(|item| check(&registry, &item)) {
                 found(at(section, index, &error));
             }
-            if let Some(error) = duplicate(kind, sent, &mut seen) {
+            if let Some(error) = duplicate(kind, index, sent, &mut seen) {
                 found(error);
             }
         }
@@ -196,44 +197,74 @@ fn at(section: &str, index: usize, error: &str) -> String {
 
 /// What a resource is called in a document, and the word for that.
 fn name_of(kind: Kind, sent: &Value) -> Option<(&'static str, String)> {
-    let id = sent.get("id").and_then(id_text).map(|id| ("id", id));
+    let id = sent.get("id").and_then(id_text);
+    if kind != Kind::Consumer {
+        return id.map(|id| ("id", id));
+    }
     let username = || Some(("username", sent.get("username")?.as_str()?.to_owned()));
-    if kind == Kind::Consumer { id.or_else(username) } else { id }
+    id.map(|id| ("credential id", id)).or_else(username)
 }
 
-fn duplicate(kind: Kind, sent: &Value, seen: &mut BTreeSet<String>) -> Option<String> {
-    let (word, name) = name_of(kind, sent)?;
+fn duplicate(kind: Kind, index: usize, sent: &Value, seen: &mut BTreeSet<String>) -> Option<String> {
+    let (word, name) = name_of(kind, sent).unwrap_or_else(|| ("id", place(index)));
     let text = format!("found duplicate {word} {} in {}", excerpt(&name), kind.plural());
     (!seen.insert(name)).then_some(text)
+}
+
+/// The id of an item that has none, as APISIX makes it: from 1 on.
+fn place(index: usize) -> String {
+    format!("arr_{}", index.saturating_add(1))
 }
 
 /// A resource as it would be stored, from one of the items of its section.
 fn item(kind: Kind, index: usize, sent: &Value) -> Result<Item, String> {
     let mut value = sent.clone();
     let members = value.as_object_mut().ok_or("it is not an object")?;
-    // The version that the sender gave to this item: it says when it changed, which the content says as well.
-    if members.get("modifiedIndex").is_some_and(Value::is_number) {
-        members.shift_remove("modifiedIndex");
-    }
+    let modified = match members.shift_remove(MODIFIED) {
+        None => None,
+        Some(modified) => Some(modified.as_i64().ok_or_else(|| {
+            format!("invalid configuration: property \"{MODIFIED}\" validation failed: it must be an integer")
+        })?),
+    };
+    let item = |kind: Kind, value: Value, id: String, naming: Naming| Item {
+        kind,
+        value,
+        listed: Listed { id, naming, modified },
+        index,
+    };
     let id = members.get("id").and_then(id_text);
-    let credential = id.as_deref().filter(|_| kind == Kind::Consumer).and_then(declared_credential);
-    if let Some((consumer, own)) = credential {
-        let whole = format!("{consumer}/{own}");
-        members.insert("id".to_owned(), own.into());
-        return Ok(Item { kind: Kind::Credential, id: whole, value, index });
-    }
     if kind == Kind::Consumer {
+        if let Some((consumer, own)) = id.as_deref().and_then(declared_credential) {
+            let whole = format!("{consumer}/{own}");
+            members.insert("id".to_owned(), own.into());
+            return Ok(item(Kind::Credential, value, whole, Naming::Own));
+        }
         // A consumer's id is its name, whichever of both is written.
-        let username = members.get("username").and_then(Value::as_str).map(str::to_owned);
-        if id.as_ref().is_some_and(|id| Some(id) == username.as_ref()) {
+        let username = members.get("username").and_then(Value::as_str);
+        let twice = id.is_some() && id.as_deref() == username;
+        if twice {
             members.shift_remove("id");
         }
         let id = kind.declared_id(&value).ok_or("property \"username\" is required")?;
-        return Ok(Item { kind, id, value, index });
+        return Ok(item(kind, value, id, if twice { Naming::Twice } else { Naming::Own }));
     }
-    let id =
-        kind.declared_id(&value).ok_or("property \"id\" is required: letters, digits, `-`, `_` and `.`")?;
-    Ok(Item { kind, id, value, index })
+    if members.contains_key("id") {
+        let id = kind.declared_id(&value).ok_or_else(|| match kind {
+            Kind::Secret => format!("invalid secret id: {}", excerpt(&id.unwrap_or_default())),
+            _ => "property \"id\" validation failed: 1 to 64 letters, digits, `-`, `_` and `.`".to_owned(),
+        })?;
+        return Ok(item(kind, value, id, Naming::Own));
+    }
+    match kind {
+        // These are nothing without their names.
+        Kind::Secret => Err("invalid secret id: nil".to_owned()),
+        Kind::PluginMetadata => Err("missing plugin name".to_owned()),
+        _ => {
+            let id = place(index);
+            members.insert("id".to_owned(), id.clone().into());
+            Ok(item(kind, value, id, Naming::Place))
+        }
+    }
 }
 
 /// Whether a resource is sound by itself.
@@ -243,7 +274,7 @@ fn check(registry: &Registry, item: &Item) -> Result<(), String> {
         return Ok(());
     }
     let plugins = item.value.get("plugins").and_then(Value::as_object);
-    let resource = item.kind.name(&item.id);
+    let resource = item.kind.name(&item.listed.id);
     for (name, conf) in plugins.into_iter().flatten() {
         let prepared = registry.prepare(name, conf)?;
         if !prepared.disabled {
@@ -259,6 +290,8 @@ pub(crate) struct State {
     /// Its digest, and when it came, in seconds since 1970.
     last: Option<(String, i64)>,
     versions: Map<String, Value>,
+    /// Its items by section, in their order.
+    listed: BTreeMap<String, Vec<Listed>>,
     /// Stands for the resources as they were after it: other writes make it differ.
     pub(crate) resources: String,
 }
@@ -268,19 +301,31 @@ impl State {
     pub(crate) fn read(stored: &[u8]) -> Self {
         let Ok(stored) = serde_json::from_slice::<Value>(stored) else { return Self::default() };
         let text = |name: &str| stored.get(name).and_then(Value::as_str).map(str::to_owned);
+        let sections = stored.get("items").and_then(Value::as_object).into_iter().flatten();
         Self {
             last: text("digest").zip(stored.get("last_modified").and_then(Value::as_i64)),
             versions: stored.get("versions").and_then(Value::as_object).cloned().unwrap_or_default(),
+            listed: sections
+                .map(|(name, items)| {
+                    (name.clone(), list(Some(items)).iter().filter_map(Listed::read).collect())
+                })
+                .collect(),
             resources: text("resources").unwrap_or_default(),
         }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (digest, modified) = self.last.clone().unwrap_or_default();
+        let items: Map<String, Value> = self
+            .listed
+            .iter()
+            .map(|(name, items)| (name.clone(), items.iter().map(Listed::to_json).collect()))
+            .collect();
         json!({
             "digest": digest,
             "last_modified": modified,
             "versions": self.versions,
+            "items": items,
             "resources": self.resources,
         })
         .to_string()
@@ -297,6 +342,11 @@ impl State {
         self.versions.get(section).and_then(Value::as_i64).unwrap_or(0)
     }
 
+    /// The items of a section, as they were sent last.
+    pub(crate) fn listed(&self, section: &str) -> &[Listed] {
+        self.listed.get(section).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Whether a section of `version` replaces the one that is there; an older one is an error.
     pub(crate) fn replaces(&self, section: &Section) -> Result<bool, String> {
         let known = self.version(section.name);
@@ -309,14 +359,22 @@ impl State {
         }
     }
 
-    /// What stands after `document`.
-    pub(crate) fn after(&self, document: &Document, digest: &str, now: UnixMillis) -> Self {
-        let version = |section: &Section| section.version.unwrap_or_else(|| self.version(section.name) + 1);
+    /// What stands after `document`, whose items are `listed`.
+    pub(crate) fn after(
+        &self,
+        document: &Document,
+        listed: BTreeMap<String, Vec<Listed>>,
+        digest: &str,
+        now: UnixMillis,
+    ) -> Self {
+        let version = |section: &Section| {
+            section.version.unwrap_or_else(|| self.version(section.name).saturating_add(1))
+        };
         let versions = document
             .sections
             .iter()
             .map(|section| (section.name.to_owned(), version(section).into()))
             .collect();
-        Self { last: Some((digest.to_owned(), now.secs())), versions, resources: String::new() }
+        Self { last: Some((digest.to_owned(), now.secs())), versions, listed, resources: String::new() }
     }
 }

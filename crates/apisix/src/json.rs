@@ -8,6 +8,8 @@ use serde_json::{Map, Number, Value};
 
 use crate::schema::excerpt;
 
+mod wording;
+
 /// Deepest nesting. `vars` and plugin configurations need a dozen levels.
 const MAX_DEPTH: usize = 64;
 /// Beyond this a double no longer holds every integer.
@@ -16,9 +18,10 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Reads one document. Numbers without a fraction become integers, as in Lua; the error quotes no value.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = Strict { depth: 0 }.deserialize(&mut reader).map_err(|error| error.to_string())?;
-    reader.end().map_err(|error| error.to_string())?;
-    Ok(value)
+    let value = Strict { depth: 0 }.deserialize(&mut reader);
+    let value = value.and_then(|value| reader.end().map(|()| value));
+    // What is JSON and refused all the same is told in words of our own.
+    value.map_err(|error| wording::problem(text).unwrap_or_else(|| error.to_string()))
 }
 
 #[derive(Clone, Copy)]

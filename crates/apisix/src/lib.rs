@@ -13,6 +13,7 @@ pub mod control;
 mod dialect;
 mod document;
 mod json;
+mod listed;
 mod patch;
 pub mod plugins;
 mod references;

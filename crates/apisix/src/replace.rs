@@ -1,7 +1,7 @@
 //! `PUT configs`: every resource at once, or nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::PoisonError,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     change::{mark_key, unchanged},
     compile::fingerprint,
     document::{Document, Item, STATE_KEY, State},
+    listed::Listed,
     resources::Kind,
     writer::{ATTEMPTS, Judge, Writer},
 };
@@ -23,6 +24,8 @@ use crate::{
 struct Plan {
     conditions: Vec<Condition>,
     operations: Vec<Operation>,
+    /// The document's items by section, those of sections that stay as they are included.
+    listed: BTreeMap<String, Vec<Listed>>,
     /// Stands for the resources as they are afterwards.
     resources: String,
 }
@@ -49,13 +52,14 @@ impl Writer {
         let plan = {
             let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
             let same = state.last().is_some_and(|(known, _)| known == digest);
-            if same && state.resources == fingerprint(&catalog) {
+            let untouched = state.resources == fingerprint(&catalog);
+            if same && untouched {
                 return Ok(Some(Answer::new(StatusCode::NO_CONTENT, Value::Null)));
             }
-            self.judge.plan(&catalog, document, &state)?
+            self.judge.plan(&catalog, document, &state, untouched)?
         };
-        let Plan { mut conditions, mut operations, resources } = plan;
-        let mut next = state.after(document, digest, self.judge.clock.now());
+        let Plan { mut conditions, mut operations, listed, resources } = plan;
+        let mut next = state.after(document, listed, digest, self.judge.clock.now());
         next.resources = resources;
         conditions.push(unchanged(STATE_KEY, entry.map(|entry| entry.modify_revision)));
         operations.push(Operation::Put { key: STATE_KEY.to_owned(), value: next.to_bytes(), ttl: None });
@@ -71,32 +75,58 @@ impl Writer {
 }
 
 impl Judge {
-    fn plan(&mut self, catalog: &Catalog, document: &Document, state: &State) -> Result<Plan, Answer> {
+    /// `untouched`: whether the resources are as the last document left them, so that the versions it gave its items
+    /// are those of what is stored.
+    fn plan(
+        &mut self,
+        catalog: &Catalog,
+        document: &Document,
+        state: &State,
+        untouched: bool,
+    ) -> Result<Plan, Answer> {
         let mut next = Catalog::at(catalog.revision + 1);
+        let mut listed = BTreeMap::new();
         // Where in the document a resource stands; those that stay as they are stand nowhere.
         let mut places: BTreeMap<(Kind, String), (&'static str, usize)> = BTreeMap::new();
         for section in &document.sections {
             let replaces = state.replaces(section).map_err(Answer::refuse)?;
             let Some(kind) = Kind::of_plural(section.name) else { continue };
+            let last = state.listed(section.name);
             if !replaces {
                 let kinds = [Some(kind), (kind == Kind::Consumer).then_some(Kind::Credential)];
                 for kept in kinds.into_iter().flatten().flat_map(|kind| catalog.list(kind)) {
                     next.put(Resource::clone(kept));
                 }
+                listed.insert(section.name.to_owned(), last.to_vec());
                 continue;
             }
+            let versions: HashMap<&str, i64> = if untouched {
+                last.iter().filter_map(|it| Some((it.id.as_str(), it.modified?))).collect()
+            } else {
+                HashMap::new()
+            };
+            let mut items = Vec::new();
             for item in section.items(&self.registry).map_err(Answer::refuse)? {
-                places.insert((item.kind, item.id.clone()), (section.name, item.index));
-                next.put(self.resource(catalog, item));
+                let said = item.listed.clone();
+                places.insert((item.kind, said.id.clone()), (section.name, item.index));
+                // Whoever gives an item the version that it had says that it is what it was.
+                let same = said.modified.is_some_and(|version| versions.get(&*said.id) == Some(&version));
+                next.put(match catalog.find(item.kind, &said.id) {
+                    Some(known) if same => Resource::clone(known),
+                    _ => self.resource(catalog, item),
+                });
+                items.push(said);
             }
+            listed.insert(section.name.to_owned(), items);
         }
         self.judge_all(&next, &places).map_err(Answer::refuse)?;
-        Ok(plan(catalog, &next))
+        let (conditions, operations) = plan(catalog, &next);
+        Ok(Plan { conditions, operations, listed, resources: fingerprint(&next) })
     }
 
     /// What is stored for an item: what is stored already, where that says the same.
     fn resource(&self, catalog: &Catalog, item: Item) -> Resource {
-        let Item { kind, id, value, .. } = item;
+        let Item { kind, value, listed: Listed { id, .. }, .. } = item;
         let known = catalog.find(kind, &id);
         if let Some(known) = known {
             let mut opened = known.value.clone();
@@ -161,7 +191,7 @@ impl Judge {
 }
 
 /// From what is there to what is to be there.
-fn plan(catalog: &Catalog, next: &Catalog) -> Plan {
+fn plan(catalog: &Catalog, next: &Catalog) -> (Vec<Condition>, Vec<Operation>) {
     let (mut conditions, mut operations, mut marks) = (Vec::new(), Vec::new(), BTreeMap::new());
     for kind in Kind::ALL {
         for gone in catalog.list(kind).filter(|old| next.find(kind, &old.id).is_none()) {
@@ -190,5 +220,5 @@ fn plan(catalog: &Catalog, next: &Catalog) -> Plan {
     for (key, value) in marks {
         operations.push(Operation::Put { key, value: value.into_bytes(), ttl: None });
     }
-    Plan { conditions, operations, resources: fingerprint(next) }
+    (conditions, operations)
 }

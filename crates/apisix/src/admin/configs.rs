@@ -77,7 +77,7 @@ async fn read(dialect: &Dialect, parts: &Parts, reader: Reader) -> Result<Answer
     let state = dialect.document_state().await?;
     let mut whole = Map::new();
     for section in document::sections() {
-        let items = dialect.section(section, reader);
+        let items = dialect.section(section, &state, reader);
         if !items.is_empty() {
             whole.insert(section.to_owned(), Value::Array(items));
         }
