@@ -24,14 +24,54 @@ async fn a19_the_control_api_shows_what_there_is_and_no_secret() {
     assert_eq!(get("/v1/service/s").await.json()["value"]["upstream_id"], "u");
     assert_eq!(get("/v1/services").await.json().as_array().unwrap().len(), 1);
     assert_eq!(get("/v1/upstreams").await.json()[0]["value"]["id"], "u");
-    assert_eq!(get("/v1/plugin_metadatas").await.json(), json!([]));
-    assert_eq!(get("/v1/healthcheck").await.json(), json!([]));
+    // As APISIX has it, a list of nothing is an object.
+    assert_eq!(get("/v1/plugin_metadatas").await.text(), "{}\n");
+    assert_eq!(get("/v1/healthcheck").await.text(), "{}\n");
+    let none = get("/v1/plugin_metadata/redirect").await;
+    assert_eq!(
+        (none.status, none.text()),
+        (404, "{\"error_msg\":\"plugin metadata[redirect] not found\"}\n".into())
+    );
+    admin.set("plugin_metadata/file-logger", &json!({"log_format": {"host": "$host"}})).await;
+    let metadata = get("/v1/plugin_metadata/file-logger").await.json();
+    assert_eq!((&metadata["id"], &metadata["log_format"]["host"]), (&json!("file-logger"), &json!("$host")));
+    assert_eq!(get("/v1/plugin_metadatas").await.json(), json!([metadata]));
     let schema = get("/v1/schema").await.json();
-    assert_eq!(schema["main"]["route"]["type"], "object");
+    for (name, kind) in [
+        ("consumer", "object"),
+        ("consumer_group", "object"),
+        ("global_rule", "object"),
+        ("plugin_config", "object"),
+        ("plugins", "array"),
+        ("proto", "object"),
+        ("route", "object"),
+        ("service", "object"),
+        ("ssl", "object"),
+        ("stream_route", "object"),
+        ("upstream", "object"),
+        ("upstream_hash_header_schema", "string"),
+        ("upstream_hash_vars_schema", "string"),
+    ] {
+        assert_eq!(schema["main"][name]["type"], kind, "{name}");
+    }
+    assert_eq!(schema["plugins"]["basic-auth"]["type"], "auth");
+    assert_eq!(schema["plugins"]["basic-auth"]["consumer_schema"]["type"], "object");
+    assert_eq!(schema["stream_plugins"], json!({}));
     assert_eq!(schema["plugins"]["redirect"]["priority"], 900);
     assert_eq!(get("/v1/server_info").await.json()["version"], "3.18.0");
     let missing = get("/v1/route/none").await;
     assert_eq!((missing.status, missing.json()), (404, json!({"error_msg": "route[none] not found"})));
+    for (path, status, text) in [
+        ("routes/none", 404, "routes[none] not found"),
+        ("routes/r", 404, "no checker for routes[r]"),
+        ("upstreams/u", 404, "no checker for upstreams[u]"),
+        ("routes", 404, "missing src id for src type routes"),
+        ("route/r", 400, "invalid src type route"),
+        ("consumers/r", 400, "invalid src type consumers"),
+    ] {
+        let answer = get(&format!("/v1/healthcheck/{path}")).await;
+        assert_eq!((answer.status, answer.json()), (status, json!({"error_msg": text})), "{path}");
+    }
     assert_eq!(Request::new("POST", "/v1/gc").send(port).await.status, 200);
     assert_eq!(Request::new("PUT", "/v1/plugins/reload").send(port).await.text(), "done");
     for (method, path) in
@@ -74,6 +114,7 @@ async fn a_node_that_does_not_answer_gets_no_requests_until_it_does() {
         let all = Request::get("/v1/healthcheck/routes/checked").send(port).await.json();
         assert_eq!((&all["name"], &all["type"]), (&json!("/apisix/routes/checked"), &json!("http")));
         let nodes = all["nodes"].as_array().unwrap().clone();
+        assert_eq!(nodes[0]["hostname"], "127.0.0.1");
         nodes.iter().find(|shown| shown["port"] == node.port()).unwrap()["status"].clone()
     };
     assert_eq!(found(&one).await, "healthy");
@@ -96,6 +137,17 @@ async fn a_node_that_does_not_answer_gets_no_requests_until_it_does() {
     for _ in 0..6 {
         assert_eq!(gate.get("/x").await.text(), "two");
     }
+    for path in ["/v1/healthcheck", "/v1/healthcheck/routes/checked"] {
+        let page = Request::get(path).header("Accept", "text/html,*/*").send(port).await;
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        let (bad, good) = (one.node(), two.node());
+        for row in [
+            format!("<td>/apisix/routes/checked</td><td>http</td><td>{bad}</td><td>unhealthy</td>"),
+            format!("<td>/apisix/routes/checked</td><td>http</td><td>{good}</td><td>healthy</td>"),
+        ] {
+            assert!(page.text().contains(&row), "{row} in {}", page.text());
+        }
+    }
     // What is known outlives a change that leaves the node as it is.
     admin.set("routes/checked", &body(2)).await;
     assert_eq!(found(&one).await, "unhealthy");
@@ -114,7 +166,11 @@ async fn a_node_that_does_not_answer_gets_no_requests_until_it_does() {
     // The checks go with the route.
     assert_eq!(admin.delete("routes/checked").await.status, 200);
     let left = async || Request::get("/v1/healthcheck").send(port).await.json();
-    within("the end of the checks", async { while left().await != json!([]) {} }).await;
+    within("the end of the checks", async { while left().await != json!({}) {} }).await;
+    // What no route leads to is not asked.
+    admin.set("upstreams/alone", &json!({"nodes": {one.node(): 1}, "checks": checks(1)})).await;
+    let alone = Request::get("/v1/healthcheck/upstreams/alone").send(port).await.json();
+    assert_eq!(alone, json!({"name": "/apisix/upstreams/alone", "type": "http", "nodes": {}}));
 }
 
 #[tokio::test]

@@ -11,24 +11,26 @@ use axum::{
     routing::any,
 };
 use base::UnixMillis;
-use gateway::upstream::Checker;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{self, Access},
     answer::Answer,
+    catalog::Resource,
     dialect::Dialect,
     resources::{Kind, Reader},
     schema::excerpt,
 };
 
-/// Collections by their names in this API, and the words for one of them.
-const KINDS: [(&str, &str, Kind); 4] = [
-    ("routes", "route", Kind::Route),
-    ("services", "service", Kind::Service),
-    ("upstreams", "upstream", Kind::Upstream),
-    ("plugin_metadatas", "plugin_metadata", Kind::PluginMetadata),
+mod health;
+
+/// A collection by its names in this API: all of it, one of it, and the word for one.
+const KINDS: [(&str, &str, &str, Kind); 4] = [
+    ("routes", "route", "route", Kind::Route),
+    ("services", "service", "service", Kind::Service),
+    ("upstreams", "upstream", "upstream", Kind::Upstream),
+    ("plugin_metadatas", "plugin_metadata", "plugin metadata", Kind::PluginMetadata),
 ];
 
 /// What the handlers share.
@@ -50,12 +52,12 @@ pub fn router(state: ControlState) -> Router {
 async fn handle(State(state): State<ControlState>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     // Without keys only the names under which a browser may reach it are left to judge by.
-    let answer =
-        Access::keyless().check_origin(&parts).and_then(|()| serve(&state, &parts.method, parts.uri.path()));
+    let answer = Access::keyless().check_origin(&parts).and_then(|()| serve(&state, &parts));
     respond(&parts.method, answer.unwrap_or_else(|answer| answer))
 }
 
-fn serve(state: &ControlState, method: &Method, path: &str) -> Result<Answer, Answer> {
+fn serve(state: &ControlState, parts: &Parts) -> Result<Answer, Answer> {
+    let (method, path) = (&parts.method, parts.uri.path());
     let segments: Vec<&str> = path.strip_prefix("/v1/").unwrap_or_default().split('/').collect();
     let dialect = &state.dialect;
     let reading = matches!(*method, Method::GET | Method::HEAD);
@@ -65,57 +67,33 @@ fn serve(state: &ControlState, method: &Method, path: &str) -> Result<Answer, An
         ["plugins", "reload"] if *method == Method::PUT => Ok(Answer::new(StatusCode::OK, json!("done"))),
         ["schema"] if reading => Ok(Answer::new(StatusCode::OK, schema(dialect))),
         ["server_info"] if reading => Ok(Answer::new(StatusCode::OK, server_info(state))),
-        ["healthcheck"] if reading => Ok(Answer::new(
-            StatusCode::OK,
-            dialect.checkers().iter().map(|checker| health(checker)).collect(),
-        )),
-        ["healthcheck", kind @ ("routes" | "services" | "upstreams"), id] if reading => {
-            let name = format!("{kind}/{id}");
-            if let Some(checker) = dialect.checkers().iter().find(|checker| *checker.id == *name) {
-                return Ok(Answer::new(StatusCode::OK, health(checker)));
-            }
-            let text = format!("no checker for {kind}[{}]", excerpt(id));
-            Err(Answer::error(StatusCode::NOT_FOUND, text))
-        }
-        ["healthcheck", kind, _] if reading => {
-            Err(Answer::refuse(format!("invalid src type {}", excerpt(kind))))
-        }
+        ["healthcheck", rest @ ..] if reading => health::serve(dialect, rest, &parts.headers),
         [many] if reading => {
-            let (_, _, kind) = KINDS.into_iter().find(|(name, ..)| name == many).ok_or_else(nothing)?;
-            let list = dialect.list(kind);
-            Ok(Answer::new(
-                StatusCode::OK,
-                list.iter().map(|it| admin::shown(dialect, it, Reader::Viewer)).collect(),
-            ))
+            let (.., kind) = KINDS.into_iter().find(|(name, ..)| name == many).ok_or_else(nothing)?;
+            Ok(read_list(dialect.list(kind).iter().map(|it| shown(dialect, it)).collect()))
         }
         [one, id] if reading => {
-            let (_, word, kind) = KINDS.into_iter().find(|(_, word, _)| word == one).ok_or_else(nothing)?;
+            let (_, _, word, kind) =
+                KINDS.into_iter().find(|(_, name, ..)| name == one).ok_or_else(nothing)?;
             let gone = || Answer::error(StatusCode::NOT_FOUND, format!("{word}[{}] not found", excerpt(id)));
             let found = dialect.find(kind, id).ok_or_else(gone)?;
-            Ok(Answer::new(StatusCode::OK, admin::shown(dialect, &found, Reader::Viewer)))
+            Ok(Answer::new(StatusCode::OK, shown(dialect, &found)))
         }
         _ => Err(nothing()),
     }
 }
 
-/// The nodes of a checked upstream, and what was counted.
-fn health(checker: &Checker) -> Value {
-    let nodes = checker.nodes().filter(|node| node.weight > 0).map(|node| {
-        let counted = node.health;
-        json!({
-            "ip": node.host,
-            "port": node.port,
-            "status": counted.word(),
-            "counter": {
-                "success": counted.successes,
-                "http_failure": counted.http_failures,
-                "tcp_failure": counted.tcp_failures,
-                "timeout_failure": counted.timeouts,
-            },
-        })
-    });
-    let nodes: Vec<Value> = nodes.collect();
-    json!({"name": format!("/apisix/{}", checker.id), "type": checker.kind(), "nodes": nodes})
+/// A resource as anybody may see it. Metadata stand alone, without the key they are stored under.
+fn shown(dialect: &Dialect, resource: &Resource) -> Value {
+    match resource.kind {
+        Kind::PluginMetadata => dialect.show(resource, Reader::Viewer),
+        _ => admin::shown(dialect, resource, Reader::Viewer),
+    }
+}
+
+/// APISIX writes a list of nothing as an empty object, and its tools expect that.
+fn read_list(items: Vec<Value>) -> Answer {
+    Answer::new(StatusCode::OK, if items.is_empty() { json!({}) } else { items.into() })
 }
 
 fn nothing() -> Answer {
@@ -123,8 +101,9 @@ fn nothing() -> Answer {
 }
 
 fn schema(dialect: &Dialect) -> Value {
-    let main: Map<String, Value> =
+    let mut main: Map<String, Value> =
         Kind::ALL.into_iter().map(|kind| (kind.schema_name().to_owned(), kind.schema().to_json())).collect();
+    main.extend(admin::other_schemas().map(|(name, schema)| (name.to_owned(), schema)));
     json!({"main": main, "plugins": admin::all_plugins(dialect), "stream_plugins": {}})
 }
 
@@ -151,6 +130,9 @@ fn respond(method: &Method, answer: Answer) -> Response {
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in answer.headers {
+        headers.insert(name, value);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

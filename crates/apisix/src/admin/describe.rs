@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     dialect::Dialect,
     plugins::{DialectPlugin, meta},
-    resources::Kind,
+    resources::{Kind, upstream},
     schema::{Schema, excerpt},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn serve(
     let reading = matches!(*method, Method::GET | Method::HEAD);
     Some(match (resource, rest.as_slice()) {
         ("schema", ["validate", kind]) if *method == Method::POST => validate(kind, body),
-        ("plugins", ["list"]) if reading => Ok(Answer::new(StatusCode::OK, list(dialect, query))),
+        ("plugins", ["list"]) if reading => list(dialect, query),
         ("plugins", ["reload"]) => reload(method),
         ("schema", ["plugins", name]) | ("plugins", [name]) if reading => plugin(dialect, name, query),
         ("schema", [kind]) if reading => Kind::of_schema_name(kind)
@@ -33,6 +33,8 @@ pub(super) fn serve(
             let all = if streams { Value::Object(Map::new()) } else { all(dialect) };
             Answer::new(StatusCode::OK, all)
         }),
+        // A plugin without a name is one that is not found, once the subsystem is one.
+        ("plugins", []) if reading => subsystem(query).and_then(|streams| Err(not_found(streams))),
         ("schema" | "plugins", _) => Err(Answer::error(StatusCode::NOT_FOUND, "not found")),
         _ => return None,
     })
@@ -67,17 +69,19 @@ fn subsystem(query: &Query) -> Result<bool, Answer> {
 
 fn plugin(dialect: &Dialect, name: &str, query: &Query) -> Result<Answer, Answer> {
     let streams = subsystem(query)?;
-    let Some(plugin) = dialect.registry().find(name).filter(|_| !streams) else {
-        let subsystem = if streams { "stream" } else { "http" };
-        let text = format!("plugin not found in subsystem {subsystem}");
-        return Err(Answer::error(StatusCode::NOT_FOUND, text));
-    };
+    let plugin = dialect.registry().find(name).filter(|_| !streams);
+    let plugin = plugin.ok_or_else(|| not_found(streams))?;
     let schema = match query.get("schema_type") {
         Some("consumer") => plugin.consumer_schema(),
         _ => Some(plugin.schema()),
     };
     let schema = schema.ok_or_else(|| Answer::refuse("not found schema"))?;
     Ok(Answer::new(StatusCode::OK, with_meta(schema)))
+}
+
+fn not_found(streams: bool) -> Answer {
+    let subsystem = if streams { "stream" } else { "http" };
+    Answer::error(StatusCode::NOT_FOUND, format!("plugin not found in subsystem {subsystem}"))
 }
 
 /// A plugin's schema with what every plugin's configuration may have.
@@ -90,11 +94,36 @@ fn with_meta(schema: &Schema) -> Value {
 }
 
 /// Names, from the highest priority to the lowest.
-fn list(dialect: &Dialect, query: &Query) -> Value {
-    if query.get("subsystem") == Some("stream") {
-        return json!([]);
-    }
-    by_priority(dialect).into_iter().map(|plugin| json!(plugin.name())).collect()
+fn list(dialect: &Dialect, query: &Query) -> Result<Answer, Answer> {
+    let names = match query.get("subsystem") {
+        None | Some("http") => by_priority(dialect).into_iter().map(|plugin| json!(plugin.name())).collect(),
+        Some("stream") => json!([]),
+        // APISIX answers with the bare text.
+        Some(_) => return Err(Answer::new(StatusCode::BAD_REQUEST, json!("invalid subsystem passed"))),
+    };
+    Ok(Answer::new(StatusCode::OK, names))
+}
+
+/// What APISIX's schema has besides the resources of this build: the list of plugins that a node loads, what `chash`
+/// takes as its key, and two kinds of resource of which nothing can be written here.
+pub(crate) fn other_schemas() -> impl Iterator<Item = (&'static str, Value)> {
+    let absent = || json!({"type": "object", "description": "not implemented in this build", "not": {}});
+    let plugins = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"name": {"type": "string", "minLength": 1}, "stream": {"type": "boolean"}},
+            "required": ["name"],
+        },
+    });
+    [
+        ("plugins", plugins),
+        ("proto", absent()),
+        ("stream_route", absent()),
+        ("upstream_hash_vars_schema", upstream::HASH_VARIABLE.to_json()),
+        ("upstream_hash_header_schema", upstream::HASH_NAME.to_json()),
+    ]
+    .into_iter()
 }
 
 /// Every plugin with what may be written of it.

@@ -21,7 +21,10 @@ use serde_json::Value;
 pub use access::{Access, AccessError, AdminKey, Role};
 
 use self::request::Query;
-pub(crate) use self::{describe::all as all_plugins, read::shown};
+pub(crate) use self::{
+    describe::{all as all_plugins, other_schemas},
+    read::shown,
+};
 use crate::{
     answer::Answer,
     change::{Verb, Write},

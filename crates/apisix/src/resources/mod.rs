@@ -7,7 +7,7 @@ mod secrets;
 mod service;
 mod shared;
 mod ssl;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::{borrow::Cow, sync::LazyLock};
 

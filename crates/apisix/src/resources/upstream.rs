@@ -193,25 +193,29 @@ fn one_certificate(tls: &Value) -> Result<(), String> {
         .to_owned())
 }
 
-/// What `type: chash` hashes, in APISIX's words.
+/// A variable that `type: chash` hashes, as APISIX writes it: the range of its argument's letters reaches over what stands
+/// between `Z` and `a`.
+pub(crate) static HASH_VARIABLE: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::string().pattern(
+        "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)\
+         |arg_[0-9a-zA-z_-]+)$",
+    )
+});
+/// A header or cookie that it hashes.
+pub(crate) static HASH_NAME: LazyLock<Schema> =
+    LazyLock::new(|| Schema::string().pattern("^[a-zA-Z0-9-_]+$"));
+
+/// What `type: chash` hashes.
 fn check_key(value: &Value) -> Result<(), String> {
-    // As APISIX writes it: the range of its argument's letters reaches over what stands between `Z` and `a`.
-    static VARIABLE: LazyLock<Schema> = LazyLock::new(|| {
-        Schema::string().pattern(
-            "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)\
-             |arg_[0-9a-zA-z_-]+)$",
-        )
-    });
-    static NAME: LazyLock<Schema> = LazyLock::new(|| Schema::string().pattern("^[a-zA-Z0-9-_]+$"));
     let is = |member: &str, word: &str| value.get(member).is_some_and(|found| found == word);
     if !is("type", "chash") || is("hash_on", "consumer") {
         return Ok(());
     }
     let key = value.get("key").ok_or("missing key")?;
     let schema = match value.get("hash_on").and_then(Value::as_str) {
-        Some("header" | "cookie") => &NAME,
+        Some("header" | "cookie") => &HASH_NAME,
         Some("vars_combinations") => return Ok(()),
-        _ => &VARIABLE,
+        _ => &HASH_VARIABLE,
     };
     schema.validate(key).map_err(|error| format!("invalid configuration: {error}"))
 }

@@ -194,7 +194,13 @@ async fn schemas_and_plugins_are_described() {
         gate.get("plugins/stamp?subsystem=stream").await.refusal(),
         (404, "plugin not found in subsystem stream".to_owned())
     );
-    assert_eq!(gate.get("plugins/stamp?subsystem=x").await.refusal().0, 400);
+    for path in ["plugins/stamp", "plugins"] {
+        let refusal = gate.get(&format!("{path}?subsystem=asdf")).await.refusal();
+        assert_eq!(refusal, (400, "unsupported subsystem: asdf".to_owned()), "{path}");
+    }
+    assert_eq!(gate.get("plugins").await.refusal(), (404, "plugin not found in subsystem http".to_owned()));
+    let list = gate.get("plugins/list?subsystem=asdf").await;
+    assert_eq!((list.status.as_u16(), &*list.text), (400, "invalid subsystem passed"));
     assert_eq!(
         gate.get("schema/plugins/stamp?schema_type=consumer").await.refusal(),
         (400, "not found schema".to_owned())
