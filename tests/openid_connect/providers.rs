@@ -124,6 +124,37 @@ async fn entra_has_tenants_two_versions_and_groups_that_are_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_document_of_every_tenant_is_believed_where_it_was_asked_for_as_such() {
+    let provider = Provider::start(CLIENT);
+    let host = provider.issuer();
+    let mut described = provider.described();
+    described["issuer"] = json!(format!("{host}{{tenantid}}/v2.0"));
+    for path in ["/organizations/v2.0", "/one-tenant/v2.0", "/one-tenant"] {
+        let described = described.clone();
+        let path = format!("{path}/.well-known/openid-configuration");
+        provider.lie(&path, move |_| Answer::json(&described));
+    }
+    let of = |tenant: &str| {
+        provider.access_token(&json!({"iss": format!("{host}{tenant}/v2.0"), "tid": tenant, "sub": "s"}))
+    };
+    let at = async |path: &str, validator: Value| {
+        let discovery = format!("{host}{path}/.well-known/openid-configuration");
+        site(&provider, json!({"use_jwks": true, "discovery": discovery, "claim_validator": validator})).await
+    };
+    let all = at("organizations/v2.0", json!({})).await;
+    assert_eq!(all.with_token(&of("tenant-1")).await.status, 200);
+    assert_eq!(all.with_token(&of("tenant-2")).await.status, 200);
+    let mixed = json!({"iss": format!("{host}tenant-1/v2.0"), "tid": "tenant-2", "sub": "s"});
+    expect_refused(&all, "a tenant that the issuer does not name", &provider.access_token(&mixed)).await;
+    // A tenant's own document does not speak for the others, unless the operator says so.
+    let one = at("one-tenant/v2.0", json!({})).await;
+    assert_eq!(one.with_token(&of("one-tenant")).await.status, 503);
+    let named = json!({"issuer": {"valid_issuers": [described["issuer"]]}});
+    let named = at("one-tenant", named).await;
+    assert_eq!(named.with_token(&of("tenant-3")).await.status, 200);
+}
+
+#[tokio::test]
 async fn keycloak_has_nested_roles_and_an_audience_of_its_own() {
     let provider = Provider::start(CLIENT);
     let mut keys = provider.published();

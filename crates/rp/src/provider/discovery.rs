@@ -7,9 +7,21 @@ use super::ProviderError;
 const WHAT: &str = "discovery";
 /// What Entra's documents for many tenants hold in place of a tenant's id.
 const TENANT: &str = "{tenantid}";
-/// Hosts of Entra, whose documents are read by rules of their own (see [`entra`]).
-const ENTRA: [&str; 3] =
-    ["login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"];
+/// What stands in that place where Entra is asked for the document of many tenants.
+const ANY_TENANT: [&str; 3] = ["common", "organizations", "consumers"];
+/// Entra's clouds, whose documents are read by rules of their own (see [`entra`]): the hosts they are asked at, and the
+/// issuers of version 1 besides. Microsoft's own libraries know them by the same names.
+const CLOUDS: [(&[&str], &str); 6] = [
+    (
+        &["login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net"],
+        "sts.windows.net",
+    ),
+    (&["login.microsoftonline.us", "login.usgovcloudapi.net"], "sts.windows.net"),
+    (&["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"], "sts.chinacloudapi.cn"),
+    (&["login.sovcloud-identity.fr"], "login.sovcloud-identity.fr"),
+    (&["login.sovcloud-identity.de"], "login.sovcloud-identity.de"),
+    (&["login.sovcloud-identity.sg"], "login.sovcloud-identity.sg"),
+];
 
 /// Reads a discovery document that was found at `source` and refuses one that lies: OIDC Discovery 4.3 and RFC 8414 3.3
 /// want the issuer to be the prefix the document was found under, and a document that came over https may not send
@@ -82,7 +94,30 @@ fn issuer_fits(issuer: &str, source: &Url) -> bool {
     if !plain || (source.scheme() == "https" && url.scheme() != "https") {
         return false;
     }
-    entra(&url, source) || (same_place(&url, source) && path_fits(url.path(), source.path()))
+    if entra(&url, source) {
+        return true;
+    }
+    if names_every_tenant(issuer) {
+        return every_tenant_fits(issuer, source);
+    }
+    same_place(&url, source) && path_fits(url.path(), source.path())
+}
+
+/// Whether a document that is about every tenant was asked for by a name for all of them. Any other one is one tenant's,
+/// who could speak for the others by it.
+fn every_tenant_fits(issuer: &str, source: &Url) -> bool {
+    let Some((before, after)) = issuer.split_once(TENANT) else { return false };
+    // One whole member of the path.
+    if !before.ends_with('/') || !(after.is_empty() || after.starts_with('/')) || names_every_tenant(after) {
+        return false;
+    }
+    ANY_TENANT.iter().any(|name| {
+        Url::parse(&format!("{before}{name}{after}")).is_ok_and(|asked| {
+            same_place(&asked, source)
+                && source.path().contains("/.well-known/")
+                && path_fits(asked.path(), source.path())
+        })
+    })
 }
 
 /// Entra's documents carry the issuer of the version, cloud or tenant id rather than the one they were asked for by;
@@ -91,8 +126,8 @@ fn entra(issuer: &Url, source: &Url) -> bool {
     let (Some(asked), Some(said), "https") = (source.host_str(), issuer.host_str(), issuer.scheme()) else {
         return false;
     };
-    if ENTRA.contains(&asked) {
-        return asked == said || said == "sts.windows.net";
+    if let Some((hosts, sts)) = CLOUDS.iter().find(|(hosts, _)| hosts.contains(&asked)) {
+        return hosts.contains(&said) || said == *sts;
     }
     [".b2clogin.com", ".ciamlogin.com"].iter().any(|suffix| asked.ends_with(suffix) && said.ends_with(suffix))
 }
@@ -156,6 +191,30 @@ mod tests {
                 "https://sts.windows.net/00000000-0000-0000-0000-000000000001/",
             ),
             (
+                "https://login.windows.net/common/.well-known/openid-configuration",
+                "https://sts.windows.net/{tenantid}/",
+            ),
+            (
+                "https://login.microsoftonline.us/organizations/v2.0/.well-known/openid-configuration",
+                "https://login.microsoftonline.us/{tenantid}/v2.0",
+            ),
+            (
+                "https://login.chinacloudapi.cn/common/.well-known/openid-configuration",
+                "https://sts.chinacloudapi.cn/{tenantid}/",
+            ),
+            (
+                "https://login.sovcloud-identity.de/common/v2.0/.well-known/openid-configuration",
+                "https://login.sovcloud-identity.de/{tenantid}/v2.0",
+            ),
+            (
+                "https://entra.corp.example/common/v2.0/.well-known/openid-configuration",
+                "https://entra.corp.example/{tenantid}/v2.0",
+            ),
+            (
+                "http://127.0.0.1:8080/organizations/.well-known/openid-configuration",
+                "http://localhost:8080/{tenantid}",
+            ),
+            (
                 "https://c.b2clogin.com/c.onmicrosoft.com/v2.0/.well-known/openid-configuration?p=b2c_1",
                 "https://c.b2clogin.com/00000000-0000-0000-0000-000000000001/v2.0/",
             ),
@@ -188,6 +247,20 @@ mod tests {
         let entra = "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration";
         assert!(!fits(entra, "https://evil.example/{tenantid}/v2.0"));
         assert!(!fits(entra, "http://login.microsoftonline.com/{tenantid}/v2.0"));
+        assert!(!fits(entra, "https://login.partner.microsoftonline.cn/{tenantid}/v2.0"));
+        // Nobody speaks for every tenant but who was asked for all of them.
+        for (source, issuer) in [
+            ("/a/v2.0/.well-known/openid-configuration", "https://op.example/{tenantid}/v2.0"),
+            ("/common/v2.0/.well-known/openid-configuration", "https://op.example/{tenantid}/v1.0"),
+            ("/common/v2.0/.well-known/openid-configuration", "https://evil.example/{tenantid}/v2.0"),
+            ("/common/a/.well-known/openid-configuration", "https://op.example/common/{tenantid}"),
+            ("/common/.well-known/openid-configuration", "https://op.example/x{tenantid}"),
+            ("/common/common/.well-known/openid-configuration", "https://op.example/{tenantid}/{tenantid}"),
+            ("/common/oidc.json", "https://op.example/{tenantid}"),
+            ("/custom/oidc.json", "https://op.example/{tenantid}"),
+        ] {
+            assert!(!fits(&format!("https://op.example{source}"), issuer), "{issuer} at {source}");
+        }
         assert!(!fits(
             "https://a.b2clogin.com.evil/.well-known/openid-configuration",
             "https://b.b2clogin.com/"
