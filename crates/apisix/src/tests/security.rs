@@ -74,7 +74,16 @@ async fn a05_a_viewer_writes_nothing() {
             "ssls/1",
             "plugins/reload",
             "schema/validate/routes",
+            "consumers",
             "consumers/x",
+            "consumers/x/credentials/1",
+            "consumer_groups/1",
+            "plugin_configs/1",
+            "global_rules/1",
+            "plugin_metadata/cors",
+            "secrets/vault/1",
+            "configs",
+            "configs/validate",
         ] {
             let told = with_headers(&gate, method, path, &[("x-api-key", VIEWER)]).await;
             assert_eq!(denial(&told), (403, "invalid method for role viewer".to_owned()), "{method} {path}");
