@@ -23,8 +23,8 @@ pub enum Part {
 pub struct NoCapture(pub String);
 
 impl Template {
-    /// Reads `$name` and `${name}` as variables and `$1` as what a group found; `\$name` stands for itself without its
-    /// backslash, and a `$` before anything else for itself. Names that nobody knows are left out, as APISIX does.
+    /// Reads `$name` and `${name}` as variables and `$1` as what a group found; `\$name` stands for itself, backslash and
+    /// all, and so does a `$` before anything else. Names that nobody knows are left out, as APISIX does.
     ///
     /// # Errors
     ///
@@ -33,9 +33,9 @@ impl Template {
         let mut parts = Parts::default();
         let mut rest = text;
         while let Some(letter) = rest.chars().next() {
-            let escaped = rest.strip_prefix('\\').and_then(|after| Some((after, name(after)?)));
-            if let Some((after, (_, end))) = escaped {
-                let (literal, further) = after.split_at_checked(end).unwrap_or((after, ""));
+            let escaped = rest.strip_prefix('\\').and_then(name);
+            if let Some((_, end)) = escaped {
+                let (literal, further) = rest.split_at_checked(end + 1).unwrap_or((rest, ""));
                 parts.text(literal);
                 rest = further;
             } else if let Some((found, end)) = name(rest) {
@@ -162,7 +162,7 @@ mod tests {
             ]
         );
         assert_eq!(parts("/foo$$uri"), [text("/foo$"), Part::Variable(Variable::Uri)]);
-        assert_eq!(parts(r"/a\$uri\x$"), [text(r"/a$uri\x$")]);
+        assert_eq!(parts(r"/a\$uri\x$"), [text(r"/a\$uri\x$")]);
         assert_eq!(parts("${uri"), [text("${uri")]);
         assert_eq!(parts("/$1/${12}"), [text("/"), Part::Capture(1), text("/"), Part::Capture(12)]);
     }

@@ -7,12 +7,16 @@ use crate::{plugin::Reply, upstream::FailureWords};
 
 /// Why a part of the configuration cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}")]
+#[error("{}{reason}", prefix(.path))]
 pub struct ConfigError {
-    /// The field at fault, in the writer's own terms: `nodes[0].port`.
+    /// The field at fault, in the writer's own terms: `nodes[0].port`. Empty where the reason says it all.
     pub path: String,
     /// What is wrong with it, and what would be right.
     pub reason: String,
+}
+
+fn prefix(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("{path}: ") }
 }
 
 impl ConfigError {

@@ -83,7 +83,7 @@ impl LimitCount {
             .entry(name.to_owned())
             .or_insert_with(|| Group { conf: conf.clone(), members: Vec::new() });
         if group.conf != *conf {
-            return Err(ConfigError::new("group", "group conf mismatched"));
+            return Err(ConfigError::new("", "group conf mismatched"));
         }
         group.members.push(Arc::downgrade(plugin));
         Ok(())
@@ -434,7 +434,7 @@ mod tests {
         let first = plugin.compile(&conf(2), &cx).unwrap();
         assert!(plugin.compile(&conf(2), &cx).is_ok());
         let Err(error) = plugin.compile(&conf(3), &cx) else { panic!("it compiles") };
-        assert_eq!(error.reason, "group conf mismatched");
+        assert_eq!(error.to_string(), "group conf mismatched");
         drop(first);
         assert!(plugin.compile(&conf(3), &cx).is_ok());
     }

@@ -183,8 +183,8 @@ fn wrong(plugin: &str, error: &str) -> String {
     format!("failed to check the configuration of plugin {plugin} err: {error}")
 }
 
-fn no_object(plugin: &str) -> String {
-    format!("invalid plugin conf for plugin [{plugin}]: it is not an object")
+fn no_object(plugin: &str, conf: &Value) -> String {
+    format!("invalid plugin conf {conf} for plugin [{plugin}]")
 }
 
 /// Renames other spellings to the schema's; both at once contradict each other.
@@ -317,7 +317,7 @@ impl Registry {
     fn check_one(&self, name: &str, conf: &Value, place: Place) -> Result<Checked<'_>, String> {
         let plugin = self.find(name).ok_or_else(|| format!("unknown plugin [{}]", excerpt(name)))?;
         let Value::Object(sent) = conf else {
-            return Err(no_object(name));
+            return Err(no_object(name, conf));
         };
         let mut sent = sent.clone();
         let mut meta = Meta::take(name, &mut sent)?;

@@ -59,7 +59,7 @@ pub(crate) fn schema() -> Schema {
             "uri",
             Schema::string()
                 .length(2, 4096)
-                .doc("where to; `$name` and `${name}` are variables, `\\$` is a dollar"),
+                .doc("where to; `$name` and `${name}` are variables, `\\$name` stands for itself"),
         )
         .field(
             "regex_uri",

@@ -58,6 +58,7 @@ pub(super) fn schema() -> Schema {
             ),
         )
         .field("redis", redis_schema())
+        .check(redis_is_given)
 }
 
 fn redis_schema() -> Schema {
@@ -85,6 +86,14 @@ fn redis_schema() -> Schema {
             "keepalive_timeout",
             millis(1000, 10_000, "milliseconds after which an unused connection is replaced"),
         )
+}
+
+/// APISIX has an `if` with a `then` here, and this is what its library says of it.
+fn redis_is_given(session: &Value) -> Result<(), String> {
+    if text(session, "storage").as_deref() == Some("redis") && session.get("redis").is_none() {
+        return Err("then clause did not match".to_owned());
+    }
+    Ok(())
 }
 
 /// The Redis that sessions are kept in, if they are.

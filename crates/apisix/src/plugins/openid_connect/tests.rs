@@ -134,7 +134,10 @@ async fn save_time_errors_are_worded_like_apisix() {
 async fn what_is_not_implemented_is_refused_by_name() {
     let plugin = plugin();
     for (conf, name) in [
-        (json!({"session": {"secret": "0123456789abcdef", "storage": "redis"}}), "session.redis"),
+        (
+            json!({"session": {"secret": "0123456789abcdef", "storage": "redis"}}),
+            r#"property "session" validation failed: then clause did not match"#,
+        ),
         (json!({"session": {"redis": {"host": "x"}}}), "string too short"),
         (json!({"response_mode": "fragment"}), "fragment"),
         (json!({"authorization_params": {"state": "x"}}), "authorization_params.state"),
