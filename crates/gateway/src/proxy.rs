@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use base::{Clock, UnixMillis};
+use base::UnixMillis;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
@@ -87,7 +87,8 @@ pub(crate) async fn serve(
                 Ok(Some(found)) => {
                     route = Some(found);
                     let end = chain.run(found, snapshot.part(found)).await;
-                    outcome.traced = core.log.is_on() || ran.is_watched(found);
+                    outcome.timed = ran.is_watched(found);
+                    outcome.traced = outcome.timed || core.log.is_on();
                     match end {
                         Some(end) => client.end(end, found.errors, head, &mut outcome).await,
                         None => {
@@ -205,8 +206,10 @@ struct Outcome {
     upstream: Option<Arc<str>>,
     /// What the upstream itself answered with.
     upstream_status: Option<StatusCode>,
-    /// Whether anybody asks who answered, and when.
+    /// Whether anybody asks who answered.
     traced: bool,
+    /// Whether anybody asks how long that took.
+    timed: bool,
     /// How long the target's answer took to begin.
     upstream_took: Option<Duration>,
     /// Bytes of the request's body that were sent on.
@@ -228,6 +231,7 @@ impl Default for Outcome {
             upstream: None,
             upstream_status: None,
             traced: false,
+            timed: false,
             upstream_took: None,
             received: 0,
             failure: None,
@@ -349,12 +353,14 @@ impl Client<'_> {
         let failed = SmallVec::new();
         let mut delivery =
             Delivery { core: self.core, route, upstream, hash, head, own, timeouts, body, had_body, failed };
-        let clock = outcome.traced.then_some(&self.core.settings.clock);
-        let began = clock.map(Clock::monotonic);
+        let clock = &self.core.settings.clock;
+        let began = outcome.timed.then(|| clock.monotonic());
         let delivered = delivery.deliver().await;
-        if let (Some(clock), Some(began)) = (clock, began) {
-            outcome.upstream_took = Some(clock.monotonic().saturating_sub(began));
+        outcome.upstream_took = began.map(|began| clock.monotonic().saturating_sub(began));
+        if outcome.traced {
             outcome.upstream = delivered.target.map(|target| Arc::clone(&target.label));
+        }
+        if outcome.timed {
             outcome.received = match &*delivery.body {
                 Some(body) => body.total(),
                 None if had_body => declared_length(head),
