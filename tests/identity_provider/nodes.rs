@@ -356,4 +356,16 @@ async fn o54_keys_rotate_under_load_and_are_known_everywhere(cluster: &Cluster) 
     let mut hinted = Browser::new();
     let page = cluster.visit(1, &mut hinted, &[("prompt", "none"), ("id_token_hint", &id_token)]).await;
     assert_eq!(parameter(&page, "error").as_deref(), Some("login_required"), "the hint itself is good");
+    // Another one at the other node right away: nobody waits, and both sign with what both know.
+    let again = cluster.manage(1, "POST", "keys/signing/rotate", &nothing).await.json();
+    for at in [0, 1] {
+        let token = cluster.nodes[at].management_token(&cluster.management).await;
+        let kid = jose::CompactJws::parse(&token).unwrap().header().kid.clone().unwrap();
+        assert_eq!(Some(kid.as_str()), again["kid"].as_str(), "node {at}");
+        for node in &cluster.nodes {
+            assert!(node.key_ids().await.contains(&kid));
+            let listed = node.send(Request::get("/api/v2/clients").bearer(&token)).await;
+            assert_eq!(listed.status, 200, "{listed:?}");
+        }
+    }
 }

@@ -70,6 +70,14 @@ impl Database {
         }
     }
 
+    /// How often signing keys were written, where every write passes through this process.
+    pub(crate) fn signing_key_writes(&self) -> Option<u64> {
+        match self {
+            Self::Sqlite { memo, .. } => Some(memo.signing_key_writes()),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// The first row of a result.
     pub(crate) async fn row(
         &self,

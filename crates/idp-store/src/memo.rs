@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use idp::{
@@ -19,6 +22,9 @@ const MAX_RECORDS: usize = 4096;
 /// The tables whose records are kept. A statement that names one of them ends everything that is known.
 const TABLES: [&str; 4] = ["tenants", "clients", "resource_servers", "client_grants"];
 
+/// Keys are kept by whoever uses them; here it is only counted how often they change.
+const SIGNING_KEYS: &str = "signing_keys";
+
 /// The records that are known.
 #[derive(Default)]
 pub(crate) struct Memo {
@@ -26,21 +32,45 @@ pub(crate) struct Memo {
     pub(crate) clients: Shelf<Client>,
     pub(crate) apis: Shelf<ResourceServer>,
     pub(crate) client_grants: Shelf<Listing<ClientGrant>>,
+    /// How often signing keys were written.
+    signing_keys: AtomicU64,
+}
+
+/// What a batch of writes may have changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    records: bool,
+    signing_keys: bool,
+}
+
+impl Changes {
+    /// Those of several transactions.
+    pub(crate) fn of(transactions: &[Vec<Statement>]) -> Self {
+        let touches = |table: &str| {
+            transactions.iter().flatten().any(|statement: &Statement| statement.sql.contains(table))
+        };
+        Self { records: TABLES.into_iter().any(touches), signing_keys: touches(SIGNING_KEYS) }
+    }
 }
 
 impl Memo {
-    /// Whether a transaction may change what is kept.
-    pub(crate) fn concerns(statements: &[Statement]) -> bool {
-        statements.iter().any(|statement| TABLES.iter().any(|table| statement.sql.contains(table)))
+    /// Forgets what the writes may have changed. To be called after a commit and before its answer, so that whoever was
+    /// answered reads what was written.
+    pub(crate) fn forget(&self, changes: Changes) {
+        if changes.records {
+            self.tenants.forget();
+            self.clients.forget();
+            self.apis.forget();
+            self.client_grants.forget();
+        }
+        if changes.signing_keys {
+            self.signing_keys.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
-    /// Forgets everything. To be called after a commit and before its answer, so that whoever was answered reads what was
-    /// written.
-    pub(crate) fn forget(&self) {
-        self.tenants.forget();
-        self.clients.forget();
-        self.apis.forget();
-        self.client_grants.forget();
+    /// How often signing keys were written.
+    pub(crate) fn signing_key_writes(&self) -> u64 {
+        self.signing_keys.load(Ordering::Acquire)
     }
 }
 
@@ -138,13 +168,22 @@ mod tests {
 
     #[test]
     fn every_write_to_a_table_that_is_kept_is_noticed() {
-        for table in TABLES {
-            for sql in ["INSERT INTO {} (a)", "UPDATE {} SET a = 1", "DELETE FROM {} WHERE a = 1"] {
-                let sql: &'static str = sql.replace("{}", table).leak();
-                assert!(Memo::concerns(&[Statement::new(sql, Vec::new())]), "{sql}");
+        let writes = ["INSERT INTO {} (a)", "UPDATE {} SET a = 1", "DELETE FROM {} WHERE a = 1"];
+        let changes = |sql: &'static str| Changes::of(&[vec![], vec![Statement::new(sql, Vec::new())]]);
+        for sql in writes {
+            for table in TABLES {
+                assert_eq!(
+                    changes(sql.replace("{}", table).leak()),
+                    Changes { records: true, signing_keys: false },
+                    "{sql} {table}"
+                );
             }
+            assert_eq!(
+                changes(sql.replace("{}", SIGNING_KEYS).leak()),
+                Changes { records: false, signing_keys: true }
+            );
         }
         let tokens = "UPDATE refresh_tokens SET used_at = $1 WHERE tenant_id = $2 AND client_id = $3";
-        assert!(!Memo::concerns(&[Statement::new(tokens, Vec::new())]));
+        assert_eq!(changes(tokens), Changes::default());
     }
 }

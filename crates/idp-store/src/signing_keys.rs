@@ -70,6 +70,24 @@ impl SigningKeys for SqlRepository {
         })
     }
 
+    fn signing_keys_version<'a>(&'a self, tenant: &'a str) -> Fut<'a, String> {
+        Box::pin(async move {
+            if let Some(writes) = self.database.signing_key_writes() {
+                return Ok(writes.to_string());
+            }
+            let sql = "SELECT kid, state FROM signing_keys
+                       WHERE tenant_id = $1 AND state <> 'revoked' ORDER BY kid";
+            let mut version = String::new();
+            for row in self.database.read(sql, params![tenant]).await? {
+                version.push_str(row.text(0)?);
+                version.push(' ');
+                version.push_str(row.text(1)?);
+                version.push('\n');
+            }
+            Ok(version)
+        })
+    }
+
     fn add_signing_keys<'a>(&'a self, tenant: &'a str, keys: &'a [SigningKeyRecord]) -> Fut<'a, ()> {
         Box::pin(async move {
             let statement = |key| Ok(Statement::new(INSERT, self.signing_key_params(tenant, key)?));

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     cells::{Cell, Param, Row},
     database::{Database, Outcome, Statement, failure},
-    memo::Memo,
+    memo::{Changes, Memo},
     migrate,
 };
 
@@ -155,7 +155,7 @@ async fn write(
         }
         let (statements, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.statements, job.answer)).unzip();
-        let outdates = statements.iter().any(|statements| Memo::concerns(statements));
+        let changes = Changes::of(&statements);
         let mut current = match connection.take() {
             Some(connection) => Ok(connection),
             None => options.connect().await.map_err(|error| failure(&error)),
@@ -165,9 +165,7 @@ async fn write(
             Err(error) => Err(RepositoryError::Unavailable(error.to_string())),
         };
         // Also after a failure: nobody knows what of it is in the file.
-        if outdates {
-            memo.forget();
-        }
+        memo.forget(changes);
         match done {
             Ok(outcomes) => {
                 connection = current.ok();

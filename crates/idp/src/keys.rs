@@ -18,12 +18,15 @@ use crate::{
 /// What tokens are signed with; the JWKS has keys for each. The first one is the default.
 pub(crate) const SIGNING_ALGS: [Alg; 4] = [Alg::RS256, Alg::PS256, Alg::ES256, Alg::EdDSA];
 
-/// How long a process may go on with keys that another one has rotated away. Harmless: the previous key stays in the JWKS
-/// and the next one has been in it before.
+/// How long loaded keys are used without looking at more of them than whether they are still the same.
 const STALE: Duration = Duration::from_secs(30);
 
 /// The signing keys of all tenants. For each algorithm a tenant has a current key and the next one, which is published
 /// before it signs; after a rotation the previous one stays published until its last token has expired.
+///
+/// Several processes may share the store, and any of them may rotate and revoke. Each asks before it signs, verifies or
+/// publishes whether its keys are still the tenant's: so whatever one signs with, all publish and accept, however fast
+/// rotations follow each other, and what one revokes is over everywhere.
 #[derive(Clone)]
 pub struct Keys {
     inner: Arc<Inner>,
@@ -41,6 +44,8 @@ struct Inner {
 /// The keys of one tenant, ready for use.
 struct Loaded {
     at: UnixMillis,
+    /// The store's, before they were read.
+    version: String,
     jwks: Value,
     signing: Vec<Arc<SigningKey>>,
     verifying: Arc<KeySet>,
@@ -103,30 +108,36 @@ impl Keys {
     }
 
     async fn loaded(&self, tenant: &str) -> Result<Arc<Loaded>, IdpError> {
-        if let Some(loaded) = self.fresh(tenant) {
+        let repository = &self.inner.repository;
+        let version = repository.signing_keys_version(tenant).await?;
+        if let Some(loaded) = self.fresh(tenant, &version) {
             return Ok(loaded);
         }
         let _one = self.inner.making.lock().await;
-        if let Some(loaded) = self.fresh(tenant) {
+        // Read before the keys: what changes meanwhile is noticed the next time.
+        let mut version = repository.signing_keys_version(tenant).await?;
+        if let Some(loaded) = self.fresh(tenant, &version) {
             return Ok(loaded);
         }
-        let mut records = self.inner.repository.signing_keys(tenant).await?;
+        let mut records = repository.signing_keys(tenant).await?;
         let missing = self.missing(tenant, &records).await?;
         if !missing.is_empty() {
-            self.inner.repository.add_signing_keys(tenant, &missing).await?;
+            repository.add_signing_keys(tenant, &missing).await?;
         }
         let certified = self.certify_old(tenant, &records).await?;
         if certified || !missing.is_empty() {
-            records = self.inner.repository.signing_keys(tenant).await?;
+            version = repository.signing_keys_version(tenant).await?;
+            records = repository.signing_keys(tenant).await?;
         }
-        let loaded = Arc::new(Loaded::new(&records, self.inner.clock.now())?);
+        let loaded = Arc::new(Loaded::new(&records, version, self.inner.clock.now())?);
         self.cache().insert(tenant.to_owned(), loaded.clone());
         Ok(loaded)
     }
 
-    fn fresh(&self, tenant: &str) -> Option<Arc<Loaded>> {
+    fn fresh(&self, tenant: &str, version: &str) -> Option<Arc<Loaded>> {
         let now = self.inner.clock.now();
-        self.cache().get(tenant).filter(|loaded| now.since(loaded.at) < STALE).cloned()
+        let fresh = |loaded: &&Arc<Loaded>| loaded.version == version && now.since(loaded.at) < STALE;
+        self.cache().get(tenant).filter(fresh).cloned()
     }
 
     fn forget(&self, tenant: &str) {
@@ -197,7 +208,7 @@ impl Keys {
 }
 
 impl Loaded {
-    fn new(records: &[SigningKeyRecord], at: UnixMillis) -> Result<Self, IdpError> {
+    fn new(records: &[SigningKeyRecord], version: String, at: UnixMillis) -> Result<Self, IdpError> {
         let mut published: Vec<&SigningKeyRecord> =
             records.iter().filter(|key| key.state != KeyState::Revoked).collect();
         // Clients that take the first key they find find the one that signs by default.
@@ -217,7 +228,7 @@ impl Loaded {
         }
         let keys: Vec<&Value> = published.iter().map(|key| &key.public_jwk).collect();
         let jwks = json!({ "keys": keys });
-        Ok(Self { at, jwks, signing, verifying: Arc::new(KeySet::new(verifying)) })
+        Ok(Self { at, version, jwks, signing, verifying: Arc::new(KeySet::new(verifying)) })
     }
 }
 

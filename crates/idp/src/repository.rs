@@ -274,6 +274,9 @@ pub trait Users {
 pub trait SigningKeys {
     /// All keys of a tenant that are not revoked, in the order in which they were made.
     fn signing_keys<'a>(&'a self, tenant: &'a str) -> Fut<'a, Vec<SigningKeyRecord>>;
+    /// Something that is another whenever a key was added or changed its state since, by whichever process. Asked for
+    /// each signature: nothing is unsealed for it.
+    fn signing_keys_version<'a>(&'a self, tenant: &'a str) -> Fut<'a, String>;
     /// Adds keys. A key whose algorithm and state (`current` or `next`) are taken is left out, so that two processes
     /// that start together agree.
     fn add_signing_keys<'a>(&'a self, tenant: &'a str, keys: &'a [SigningKeyRecord]) -> Fut<'a, ()>;

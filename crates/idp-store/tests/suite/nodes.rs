@@ -21,6 +21,8 @@ on_every_database! {
     o23_of_many_uses_of_a_ticket_one_succeeds_and_a_newer_one_voids_it,
     a_logout_is_delivered_by_one_of_two_nodes,
     logs_are_listed_either_way_and_purged_by_age,
+    o54_rotations_one_after_the_other_are_known_to_both_nodes_at_once,
+    o54_a_key_that_one_node_revokes_neither_signs_nor_verifies_at_the_other,
 }
 
 /// Another process on the same database.
@@ -190,4 +192,79 @@ async fn logs_are_listed_either_way_and_purged_by_age(world: World) {
     assert_eq!(store.count_logs("other", all).await.unwrap(), 0);
     assert_eq!(store.purge_logs(UnixMillis(8)).await.unwrap(), 8);
     assert_eq!(store.count_logs(TENANT, all).await.unwrap(), 2);
+}
+
+/// The key ids that a node publishes.
+async fn published(idp: &Idp) -> Vec<String> {
+    let jwks = idp.keys.jwks(TENANT).await.unwrap();
+    let kid = |key: &serde_json::Value| key["kid"].as_str().unwrap().to_owned();
+    jwks["keys"].as_array().unwrap().iter().map(kid).collect()
+}
+
+/// A token of the Management API by a node, and the key that signed it.
+async fn signed(idp: &Idp, world: &World) -> (String, String) {
+    let audience = format!("{}api/v2/", world.site.issuer());
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", world.demo.management_client_id.as_str()),
+        ("client_secret", world.demo.management_client_secret.expose()),
+        ("audience", &audience),
+    ];
+    let issued = idp.token.answer(&world.site, None::<&str>, &params(&form)).await.unwrap();
+    let token = issued.access_token.expose().clone();
+    let kid = jose::CompactJws::parse(&token).unwrap().header().kid.clone().unwrap();
+    (token, kid)
+}
+
+async fn o54_rotations_one_after_the_other_are_known_to_both_nodes_at_once(world: World) {
+    let nodes = [world.idp.clone(), other_node(&world)];
+    for node in &nodes {
+        // Both have read the keys, and time stands still.
+        assert!(published(node).await.len() >= 8);
+    }
+    let mut tokens = Vec::new();
+    for rotating in [0, 0, 1, 0] {
+        let current = nodes[rotating].keys.rotate(TENANT, jose::Alg::RS256).await.unwrap();
+        for node in &nodes {
+            let (token, kid) = signed(node, &world).await;
+            assert_eq!(kid, current, "the nodes agree which key signs");
+            tokens.push((token, kid));
+        }
+        for node in &nodes {
+            let known = published(node).await;
+            for (token, kid) in &tokens {
+                assert!(known.contains(kid));
+                assert!(node.bearer.verify(&world.site, token).await.is_ok(), "{kid}");
+            }
+        }
+    }
+    let (first, second) = tokio::join!(
+        nodes[0].keys.rotate(TENANT, jose::Alg::RS256),
+        nodes[1].keys.rotate(TENANT, jose::Alg::RS256)
+    );
+    let current = signed(&nodes[0], &world).await.1;
+    assert_eq!(current, signed(&nodes[1], &world).await.1);
+    assert!([first.unwrap(), second.unwrap()].contains(&current));
+    let known = [published(&nodes[0]).await, published(&nodes[1]).await];
+    assert_eq!(known[0], known[1]);
+}
+
+async fn o54_a_key_that_one_node_revokes_neither_signs_nor_verifies_at_the_other(world: World) {
+    let nodes = [world.idp.clone(), other_node(&world)];
+    let (token, kid) = signed(&nodes[1], &world).await;
+    for node in &nodes {
+        assert!(node.bearer.verify(&world.site, &token).await.is_ok());
+    }
+    // The key got out: it is replaced and taken away at once.
+    nodes[0].keys.rotate(TENANT, jose::Alg::RS256).await.unwrap();
+    assert!(nodes[0].keys.revoke(TENANT, &kid).await.unwrap());
+    for node in &nodes {
+        assert!(!published(node).await.contains(&kid));
+        assert!(node.bearer.verify(&world.site, &token).await.is_err());
+        let (fresh, other) = signed(node, &world).await;
+        assert_ne!(other, kid);
+        for node in &nodes {
+            assert!(node.bearer.verify(&world.site, &fresh).await.is_ok());
+        }
+    }
 }
