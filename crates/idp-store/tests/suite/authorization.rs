@@ -339,6 +339,8 @@ async fn a_client_without_the_users_connection_gets_no_code(world: World) {
     let mut person = Person::new();
     let page = login_page(person.authorize(&world, &[]).await);
     person.log_in(&world, &page).await;
+    let mut another = Person::new();
+    let page = login_page(another.authorize(&world, &[]).await);
     let connection = idp::repository::Connections::connection(
         &*world.repository,
         "dev",
@@ -347,10 +349,12 @@ async fn a_client_without_the_users_connection_gets_no_code(world: World) {
     let connection = connection.await.unwrap().unwrap();
     let off = [(world.demo.client_id.clone(), false)];
     world.idp.management.connections.set_clients(&world.site, &connection.id, &off).await.unwrap();
-    let page = login_page(person.authorize(&world, &[]).await);
     let password = world.demo.password.clone();
-    let attempt = person.attempt(&world, &page, &world.demo.user.clone(), &password).await;
+    let attempt = another.attempt(&world, &page, &world.demo.user.clone(), &password).await;
     assert!(matches!(attempt, LoginOutcome::Wrong));
+    for mut person in [person, another] {
+        assert_eq!(error(&person.authorize(&world, &[]).await), "invalid_request", "there is no page to show");
+    }
 }
 
 async fn management_scopes_are_not_for_users(world: World) {

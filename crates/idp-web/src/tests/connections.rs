@@ -10,7 +10,8 @@ const CONNECTION: &str = "Username-Password-Authentication";
 async fn send(world: &World, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
     let token = world.management_token("").await;
     let answer = world.call(&token, method, path, Some(body)).await;
-    (answer.status, answer.json())
+    let told = if answer.status == StatusCode::NO_CONTENT { Value::Null } else { answer.json() };
+    (answer.status, told)
 }
 
 /// Gives the demo connection these options.
@@ -170,4 +171,65 @@ async fn what_a_client_cannot_do_is_refused_by_name_and_defaults_are_taken() {
         (StatusCode::CREATED, &json!(false)),
         "{made}"
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_the_clients_is_not_found_and_no_page_is_shown() {
+    let world = World::new().await;
+    let (status, made) =
+        send(&world, "POST", "connections", json!({ "name": "staff", "strategy": "auth0" })).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let long = "x".repeat(3000);
+    // There is a connection `staff`, but not for this client: nobody is told the difference.
+    for name in ["nobody", "staff", made["id"].as_str().unwrap(), "*", "a b", &long] {
+        let told = world.agent().get(&world.authorize(&[("connection", name)])).await;
+        assert_eq!(told.param("error").as_deref(), Some("invalid_request"), "{name}: {told:?}");
+        assert_eq!(told.param("error_description").as_deref(), Some("the connection was not found"));
+        assert_eq!(told.param("state").as_deref(), Some("xyz"));
+        let pushed = world.push(&[("connection", name)]).await;
+        assert_eq!(pushed.status, StatusCode::BAD_REQUEST, "{name}: {}", pushed.body);
+        assert_eq!(pushed.json()["error_description"], "the connection was not found");
+    }
+    let silent = [("connection", "nobody"), ("prompt", "none")];
+    let told = world.agent().get(&world.authorize(&silent)).await;
+    assert_eq!(told.param("error").as_deref(), Some("invalid_request"), "before the session is looked at");
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_for_by_its_name_or_realm_and_a_session_of_it_will_do() {
+    let world = World::new().await;
+    let connection = world.idp.repository().connection("dev", CONNECTION).await.unwrap().unwrap();
+    let path = format!("connections/{}", connection.id);
+    let realms = json!({ "realms": [CONNECTION, "people"] });
+    assert_eq!(send(&world, "PATCH", &path, realms).await.0, StatusCode::OK);
+    let mut agent = world.agent();
+    for name in [CONNECTION, "people"] {
+        agent.code(&[("connection", name)]).await;
+        let silent = [("connection", name), ("prompt", "none")];
+        let again = agent.get(&world.authorize(&silent)).await;
+        assert!(again.param("code").is_some(), "{name}: {again:?}");
+    }
+    // A session of one connection is none of another.
+    let (_, other) =
+        send(&world, "POST", "connections", json!({ "name": "staff", "strategy": "auth0" })).await;
+    let path = format!("connections/{}/clients", other["id"].as_str().unwrap());
+    let enable = json!([{ "client_id": world.seeded.client_id, "status": true }]);
+    assert_eq!(send(&world, "PATCH", &path, enable).await.0, StatusCode::NO_CONTENT);
+    let elsewhere = agent.get(&world.authorize(&[("connection", "staff"), ("prompt", "none")])).await;
+    assert_eq!(elsewhere.param("error").as_deref(), Some("login_required"), "{elsewhere:?}");
+}
+
+#[tokio::test]
+async fn a_client_without_connections_is_told_so_and_no_page_is_shown() {
+    let world = World::new().await;
+    let connection = world.idp.repository().connection("dev", CONNECTION).await.unwrap().unwrap();
+    let path = format!("connections/{}/clients", connection.id);
+    let disable = json!([{ "client_id": world.seeded.client_id, "status": false }]);
+    assert_eq!(send(&world, "PATCH", &path, disable).await.0, StatusCode::NO_CONTENT);
+    let told = world.agent().get(&world.authorize(&[])).await;
+    assert_eq!(told.param("error").as_deref(), Some("invalid_request"), "{told:?}");
+    let description = told.param("error_description");
+    assert_eq!(description.as_deref(), Some("no connections enabled for the client"));
+    let silent = world.agent().get(&world.authorize(&[("prompt", "none")])).await;
+    assert_eq!(silent.param("error").as_deref(), Some("login_required"), "{silent:?}");
 }

@@ -80,7 +80,16 @@ async fn a_client_registers_is_used_and_manages_itself() {
         ("client_secret", secret),
     ];
     is_refused(&world.agent().post("/oauth/token", &form).await, "access_denied");
-    let page = world.agent().open(&world.authorize(&[("client_id", id), ("redirect_uri", CALLBACK)])).await;
+    // Nor has it a connection, until one is for everybody.
+    let path = world.authorize(&[("client_id", id), ("redirect_uri", CALLBACK)]);
+    let told = world.agent().get(&path).await;
+    assert_eq!(told.param("error_description").as_deref(), Some("no connections enabled for the client"));
+    let token = world.management_token("").await;
+    let found = world.call(&token, "GET", "connections", None).await.json();
+    let place = format!("connections/{}", found[0]["id"].as_str().unwrap());
+    let opened = world.call(&token, "PATCH", &place, Some(json!({"is_domain_connection": true}))).await;
+    assert_eq!(opened.status, StatusCode::OK, "{}", opened.body);
+    let page = world.agent().open(&path).await;
     assert!(page.body.contains("https://client.example/policy"), "{}", page.body);
     assert!(page.body.contains("https://client.example/tos"), "{}", page.body);
     assert!(page.body.contains("https://client.example/logo.png"), "{}", page.body);

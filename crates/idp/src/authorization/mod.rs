@@ -214,6 +214,14 @@ impl Authorization {
             }
         }
         request.scope = scope;
+        if let Some(asked) = &request.connection {
+            // A name that is not offered to the client is no other than one that does not exist: who asks is a stranger.
+            match self.core.login_connection(site, &client, Some(asked)).await? {
+                // A session is judged by the connection's name, whichever of its realms was asked for.
+                Some(found) => request.connection = Some(found.name),
+                None => return Ok(Err(invalid("the connection was not found"))),
+            }
+        }
         match request.claims.subject() {
             Ok(None) => {}
             // Nobody's subject is nobody: no login will do.
@@ -246,14 +254,19 @@ impl Authorization {
         let Some((session, user)) = self.usable_session(site, &client, &request, browser).await? else {
             if silent {
                 let error = OAuthError::new(ErrorCode::LoginRequired, "Login required");
-                return self.refuse_silently(site, &client, &address, &request, &error).await;
+                return self.refuse_unasked(site, &client, &address, &request, &error).await;
+            }
+            let connection = request.connection.as_deref();
+            if self.core.login_connection(site, &client, connection).await?.is_none() {
+                let error = invalid("no connections enabled for the client");
+                return self.refuse_unasked(site, &client, &address, &request, &error).await;
             }
             return Ok(AuthorizeOutcome::Login(self.begin(site, request, None, browser).await?));
         };
         if self.core.needs_consent(site, &client, &targets, &request, &user).await? {
             if silent {
                 let error = OAuthError::new(ErrorCode::ConsentRequired, "Consent required");
-                return self.refuse_silently(site, &client, &address, &request, &error).await;
+                return self.refuse_unasked(site, &client, &address, &request, &error).await;
             }
             let sid = Some(session.sid);
             return Ok(AuthorizeOutcome::Consent(self.begin(site, request, sid, browser).await?));
@@ -261,8 +274,8 @@ impl Authorization {
         self.core.respond(site, &client, &request, &session).await
     }
 
-    /// Answers a request that no page may be shown for.
-    async fn refuse_silently(
+    /// Answers a request without a page: none may be shown, or none would help.
+    async fn refuse_unasked(
         &self,
         site: &Site,
         client: &Client,
