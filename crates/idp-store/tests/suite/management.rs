@@ -1,15 +1,17 @@
 //! The Management API's services and the seed.
 
+use base::Secret;
 use idp::{
+    LoginOutcome,
     management::{ManagementError, Object},
-    repository::{ClientGrantFilter, Page, UserFilter},
+    repository::{ClientGrantFilter, Page, UserFilter, Users},
     seed,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    World, on_every_database, params,
-    world::{AUDIENCE, TENANT, basic, seed as dev_seed},
+    Person, World, on_every_database, params,
+    world::{AUDIENCE, TENANT, basic, login_page, seed as dev_seed},
 };
 
 on_every_database! {
@@ -23,6 +25,7 @@ on_every_database! {
     connections_of_other_strategies_are_refused,
     o42_the_caller_needs_a_management_token_and_its_scope,
     tenant_settings_merge,
+    o52_an_imported_hash_opens_for_its_password_and_is_replaced_at_the_first_login,
 }
 
 fn object(value: Value) -> Object {
@@ -271,4 +274,55 @@ async fn tenant_settings_merge(mut world: World) {
     let id = crate::world::claims(issued.id_token.unwrap().expose());
     assert!(id["updated_at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(world.site.tenant.id, TENANT);
+}
+
+async fn o52_an_imported_hash_opens_for_its_password_and_is_replaced_at_the_first_login(world: World) {
+    const PASSWORD: &str = "Imported passw0rd";
+    let jobs = &world.idp.management.jobs;
+    let connection = world.idp.management.connections.list(&world.site, Page::ALL).await.unwrap();
+    let connection = connection.items[0].clone();
+    // Made with Python's hashlib.
+    let file = json!([
+        { "email": "md5@example.com", "custom_password_hash": {
+            "algorithm": "md5", "salt": { "value": "salt" },
+            "hash": { "value": "04ec23eeff0fe32de8664172a0c9bdf5", "encoding": "hex" },
+        } },
+        { "email": "scrypt@example.com", "custom_password_hash": {
+            "algorithm": "scrypt", "salt": { "value": "salt" }, "keylen": 32, "cost": 1024,
+            "hash": { "value": "gs0kybfxsIyHXl4fDdKxUb+w/ZDUzCPijL4j8XRCHi8=", "encoding": "base64" },
+        } },
+        { "email": "ldap@example.com", "custom_password_hash": {
+            "algorithm": "ldap", "hash": { "value": "{SSHA}NcgbwYeq2POV7VoH5ajmIjVUWkFzYWx0" },
+        } },
+        { "email": "md4@example.com", "custom_password_hash": {
+            "algorithm": "md4", "hash": { "value": "00", "encoding": "hex" },
+        } },
+    ]);
+    let (_, order) = jobs
+        .begin_import(&world.site, &connection.id, file.to_string().as_bytes(), false, None)
+        .await
+        .unwrap();
+    jobs.import(&world.site, order).await.unwrap();
+    let kept = async |name: &str| {
+        let found = world.repository.user_by_identifier(TENANT, &connection.name, name).await.unwrap();
+        found.and_then(|(_, hash)| hash)
+    };
+    assert!(kept("md4@example.com").await.is_none());
+    for name in ["md5@example.com", "scrypt@example.com", "ldap@example.com"] {
+        let mut person = Person::new();
+        let page = login_page(person.authorize(&world, &[]).await);
+        let before = kept(name).await.unwrap();
+        let attempt = async |password: &str| {
+            person.attempt(&world, &page, name, &Secret::new(password.to_owned())).await
+        };
+        assert!(matches!(attempt("Imported passw0re").await, LoginOutcome::Wrong), "{name}");
+        assert_eq!(kept(name).await.unwrap(), before);
+        assert!(matches!(attempt(PASSWORD).await, LoginOutcome::Done(_)), "{name}");
+        let after = kept(name).await.unwrap();
+        assert!(after.starts_with("$argon2id$"), "{name}: {after}");
+        let mut again = Person::new();
+        let page = login_page(again.authorize(&world, &[]).await);
+        let right = Secret::new(PASSWORD.to_owned());
+        assert!(matches!(again.attempt(&world, &page, name, &right).await, LoginOutcome::Done(_)));
+    }
 }

@@ -4,8 +4,10 @@
 use std::num::NonZeroU32;
 
 use argon2::{Argon2, PasswordVerifier as _};
-use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA512};
+use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA1, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA384, PBKDF2_HMAC_SHA512};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+
+use super::digested::Digested;
 
 /// Rounds of bcrypt, as the logarithm. Each more doubles the time; the last takes a quarter of a second.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=12;
@@ -48,11 +50,15 @@ pub(crate) fn is_acceptable(hash: &str) -> bool {
         return cost.is_some_and(|cost| BCRYPT_COSTS.contains(&cost))
             && hash.parse::<bcrypt::HashParts>().is_ok();
     }
-    Pbkdf2::read(hash).is_some()
+    Pbkdf2::read(hash).is_some() || Digested::read(hash).is_some()
 }
 
 /// Whether `password` belongs to `hash`, whoever made it.
-pub(super) fn verify(argon2: &Argon2<'_>, password: &[u8], hash: &str) -> bool {
+pub(crate) fn verify(argon2: &Argon2<'_>, password: &str, hash: &str) -> bool {
+    if let Some(read) = Digested::read(hash) {
+        return read.opens_for(password);
+    }
+    let password = password.as_bytes();
     if is_bcrypt(hash) {
         return bcrypt::verify(password, hash).unwrap_or(false);
     }
@@ -76,19 +82,21 @@ impl Pbkdf2 {
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix('$')?.split('$');
         let algorithm = match parts.next()? {
+            "pbkdf2-sha1" => PBKDF2_HMAC_SHA1,
             "pbkdf2-sha256" => PBKDF2_HMAC_SHA256,
+            "pbkdf2-sha384" => PBKDF2_HMAC_SHA384,
             "pbkdf2-sha512" => PBKDF2_HMAC_SHA512,
             _ => return None,
         };
         let parameters = parts.next()?;
         let number =
             |name: &str| parameters.split(',').find_map(|part| part.strip_prefix(name)?.parse::<u32>().ok());
-        let (iterations, length) = (number("i=")?, number("l=")?);
+        let iterations = number("i=")?;
         let salt = STANDARD_NO_PAD.decode(parts.next()?.trim_end_matches('=')).ok()?;
         let hash = STANDARD_NO_PAD.decode(parts.next()?.trim_end_matches('=')).ok()?;
         let fits = PBKDF2_ITERATIONS.contains(&iterations)
             && (16..=64).contains(&hash.len())
-            && u32::try_from(hash.len()) == Ok(length)
+            && number("l=").is_none_or(|length| u32::try_from(hash.len()) == Ok(length))
             && !salt.is_empty()
             && parts.next().is_none();
         let iterations = NonZeroU32::new(iterations)?;
@@ -100,14 +108,16 @@ impl Pbkdf2 {
 mod tests {
     use super::*;
 
-    const HASHES: [&str; 3] = [
+    const HASHES: [&str; 5] = [
         "$2b$06$dJ3I6U4dfGRfRAVj.dPS3.jMy6GL78HG5kx/Fp0pku5SorbwxwfQC",
         "$pbkdf2-sha256$i=20000,l=32$c2FsdHNhbHRzYWx0c2FsdA$Amm0pYzYgVHl/4wYfUmJqTL2sWEyr3e6cFgvdURL6cI",
+        "$pbkdf2-sha1$i=20000,l=20$c2FsdHNhbHQ$QY+oNgvidW8wpZCltGfWtXQWe4A",
+        "$pbkdf2-sha1$i=20000$c2FsdHNhbHQ=$QY+oNgvidW8wpZCltGfWtXQWe4A=",
         "$argon2id$v=19$m=8192,t=2,p=1$pHr3MRXEnWfskpE38uKT1A$Qm+2Lsr7M+ZCWIIkl4wfL8vBEYdYz67PWYiE7VmraaE",
     ];
 
     fn is(password: &str, hash: &str) -> bool {
-        verify(&Argon2::default(), password.as_bytes(), hash)
+        verify(&Argon2::default(), password, hash)
     }
 
     #[test]
@@ -117,7 +127,7 @@ mod tests {
             assert!(is_acceptable(hash), "{hash}");
             assert!(is("secret password", hash) && !is("secret passwore", hash), "{hash}");
         }
-        assert!(is_foreign(HASHES[0]) && is_foreign(HASHES[1]) && !is_foreign(HASHES[2]));
+        assert!(HASHES.iter().all(|hash| is_foreign(hash) != hash.starts_with("$argon2id$")));
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{JobService, ManagementError, Object};
+use super::{JobService, ManagementError, Object, password_hash};
 use crate::{
     RepositoryError, Site,
     management::{users, wording::invalid},
     model::{Connection, Job, JobKind, JobStatus, JobSummary, User, fold},
-    password::imported,
     policy,
 };
 
@@ -46,7 +45,7 @@ enum Imported {
 }
 
 /// Why one was left out: a code, words, and the member.
-struct Flaw(&'static str, String, Option<String>);
+pub(super) struct Flaw(pub(super) &'static str, pub(super) String, pub(super) Option<String>);
 
 impl Flaw {
     fn of(error: &ManagementError) -> Self {
@@ -118,7 +117,7 @@ impl JobService {
         let Value::Object(mut record) = record else {
             return Err(Flaw("INVALID_FORMAT", "Expected type object".to_owned(), None));
         };
-        let hash = take_hash(&mut record)?;
+        let hash = password_hash::take(&mut record)?;
         if let Some(name) = record.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
             let text = format!("The property {name} is not supported.");
             return Err(Flaw("ADDITIONAL_PROPERTIES", text, Some(name.clone())));
@@ -199,104 +198,4 @@ fn well_formed(connection: &Connection, user: &User) -> Result<(), ManagementErr
         return Err(invalid("email", "A user needs an e-mail address or a username"));
     }
     users::check(user)
-}
-
-/// The hash of a record's password, as it is kept.
-fn take_hash(record: &mut Map<String, Value>) -> Result<Option<String>, Flaw> {
-    let (plain, custom) = (record.shift_remove("password_hash"), record.shift_remove("custom_password_hash"));
-    let (member, hash) = match (plain, custom) {
-        (None | Some(Value::Null), None | Some(Value::Null)) => return Ok(None),
-        (Some(Value::String(hash)), None | Some(Value::Null)) if hash.starts_with("$2") => {
-            ("password_hash", hash)
-        }
-        (None | Some(Value::Null), Some(Value::Object(custom))) => {
-            ("custom_password_hash.hash.value", custom_hash(&custom)?)
-        }
-        (Some(_), None | Some(Value::Null)) => {
-            return Err(refused("password_hash", "Expected a hash by bcrypt"));
-        }
-        _ => return Err(refused("password_hash", "It does not go with custom_password_hash")),
-    };
-    match imported::is_acceptable(&hash) {
-        true => Ok(Some(hash)),
-        false => Err(refused(member, "The hash cannot be read, or checking it would take too long")),
-    }
-}
-
-fn refused(member: &str, text: &str) -> Flaw {
-    Flaw("INVALID_FORMAT", text.to_owned(), Some(member.to_owned()))
-}
-
-/// The hash of a `custom_password_hash`. These algorithms write salt and cost into the hash; what says something else of
-/// them, or of how the password became bytes, is refused.
-fn custom_hash(custom: &Map<String, Value>) -> Result<String, Flaw> {
-    let refused = |member: &str, text: &str| refused(&format!("custom_password_hash.{member}"), text);
-    let algorithm = custom.get("algorithm").and_then(Value::as_str).unwrap_or_default();
-    let prefix = match algorithm {
-        "argon2" => "$argon2",
-        "bcrypt" => "$2",
-        "pbkdf2" => "$pbkdf2",
-        _ => return Err(refused("algorithm", "Only argon2, bcrypt and pbkdf2 are supported")),
-    };
-    let foreign = |member: &str| refused(member, &format!("It does not go with {algorithm}"));
-    let mut value = None;
-    for (member, content) in custom {
-        let parts = match (member.as_str(), content) {
-            ("algorithm", _) => continue,
-            ("hash" | "password", Value::Object(parts)) => parts,
-            ("hash" | "password", _) => return Err(refused(member, "Expected type object")),
-            _ => return Err(foreign(member)),
-        };
-        for (part, content) in parts {
-            let at = format!("{member}.{part}");
-            match (at.as_str(), content.as_str()) {
-                ("hash.value", Some(text)) => value = Some(text),
-                ("hash.encoding" | "password.encoding", Some("utf8")) => {}
-                ("hash.encoding" | "password.encoding", _) => {
-                    return Err(refused(&at, "Only utf8 is supported"));
-                }
-                ("hash.value", None) => return Err(refused(&at, "Expected type string")),
-                _ => return Err(foreign(&at)),
-            }
-        }
-    }
-    match value {
-        Some(value) if value.starts_with(prefix) => Ok(value.to_owned()),
-        Some(_) => Err(refused("hash.value", &format!("It is not a hash by {algorithm}"))),
-        None => Err(refused("hash.value", "Expected type string")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn whatever_a_custom_hash_says_beside_itself_is_understood_or_refused() {
-        let hash = "$2b$10$JjsyzJfCUOlmu4bxFCVrveg41Ah9mRd6Q6zIhRCVZIwdU1t50dIo2";
-        let read = |custom: Value| {
-            take_hash(json!({ "custom_password_hash": custom }).as_object_mut().unwrap())
-                .map_err(|Flaw(_, _, member)| member.unwrap())
-        };
-        let good = json!({ "algorithm": "bcrypt", "hash": { "value": hash, "encoding": "utf8" } });
-        assert_eq!(read(good.clone()).unwrap().as_deref(), Some(hash));
-        for (pointer, value, member) in [
-            ("/algorithm", json!("md5"), "algorithm"),
-            ("/algorithm", json!("argon2"), "hash.value"),
-            ("/hash/encoding", json!("hex"), "hash.encoding"),
-            ("/hash/digest", json!("sha256"), "hash.digest"),
-            ("/hash/value", json!(3), "hash.value"),
-            ("/salt", json!({ "value": "pepper" }), "salt"),
-            ("/password", json!({ "encoding": "utf16le" }), "password.encoding"),
-            ("/password", json!("utf8"), "password"),
-            ("/keylen", json!(32), "keylen"),
-        ] {
-            let mut custom = good.clone();
-            let (parent, name) = pointer.rsplit_once('/').unwrap();
-            custom.pointer_mut(parent).unwrap()[name] = value;
-            assert_eq!(read(custom).unwrap_err(), format!("custom_password_hash.{member}"), "{pointer}");
-        }
-    }
 }

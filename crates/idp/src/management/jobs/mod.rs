@@ -3,6 +3,7 @@
 
 mod export;
 mod import;
+mod password_hash;
 
 use std::sync::Arc;
 
