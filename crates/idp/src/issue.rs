@@ -1,7 +1,10 @@
 //! How tokens are made.
 
 use base::Secret;
-use jose::{Alg, SigningKey, half_hash};
+use jose::{
+    Alg, SigningKey, half_hash,
+    jwe::{Enc, EncryptionKey},
+};
 use oauth::{ErrorCode, Scopes};
 use serde_json::{Map, Value, json};
 
@@ -9,7 +12,7 @@ use crate::{
     EndpointError, IdpError, Site,
     authorization::request::ACR,
     idp::Core,
-    model::{AccessTokenRecord, Client, Confirmation, Grant, ResourceServer, User},
+    model::{AccessTokenRecord, Client, Confirmation, Grant, ResourceServer, TokenEncryption, User},
     possession::check_possession,
     standard_claims::{self, user_claims},
 };
@@ -18,6 +21,9 @@ use crate::{
 pub(crate) const USERINFO_CLAIMS: &str = "userinfo_claims";
 /// Seconds an opaque access token is good for.
 pub(crate) const OPAQUE_LIFETIME: i64 = 86_400;
+
+/// How access tokens are encrypted for their API, as Auth0 does it.
+const TOKEN_ENC: Enc = Enc::A256Gcm;
 
 /// Where a client's access tokens are bound to keys, and somebody wants one in an authorization response.
 const UNBOUND: &str = "The client's access tokens are bound to a key, which the request does not name.";
@@ -94,7 +100,8 @@ impl Core {
         let issued = self.clock.now().secs();
         let lifetime = order.until.map_or(lifetime, |until| lifetime.min(until - issued).max(1));
         let userinfo = format!("{}userinfo", order.issuer);
-        let audience = if order.scope.contains("openid") {
+        // What only the API can read is of no use at our own endpoint.
+        let audience = if order.scope.contains("openid") && api.token_encryption.is_none() {
             json!([order.audience, userinfo])
         } else {
             json!(order.audience)
@@ -131,7 +138,15 @@ impl Core {
         }
         let typ = if rfc9068 { "at+jwt" } else { "JWT" };
         let token = self.sign(site, &api.signing_alg, api.signing_secret.as_ref(), typ, &claims).await?;
-        Ok((token, lifetime))
+        match &api.token_encryption {
+            None => Ok((token, lifetime)),
+            Some(TokenEncryption { encryption_key: key, .. }) => {
+                let recipient = EncryptionKey::from_pem(&key.pem, key.kid.as_deref())?;
+                let (alg, enc, text) = (key.alg.parse()?, TOKEN_ENC, token.expose().as_bytes());
+                let sealed = recipient.encrypt(&self.random, alg, enc, Some("JWT"), text)?;
+                Ok((Secret::new(sealed), lifetime))
+            }
+        }
     }
 
     /// Makes an opaque access token; the token and the seconds it is good for.

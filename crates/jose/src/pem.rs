@@ -42,12 +42,34 @@ pub(crate) fn first_block(text: &str, labels: &[&str]) -> Result<Block, JoseErro
 
 /// The public key of the first `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE` block.
 pub(crate) fn public_key(text: &str) -> Result<VerifyingKey, JoseError> {
-    let block = first_block(text, &["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"])?;
+    let block = public_block(text)?;
     match block.label.as_str() {
         "RSA PUBLIC KEY" => rsa(&whole::<RSAPublicKey<'_>>(&block.der)?),
         "CERTIFICATE" => subject_key(&whole::<X509Certificate<'_>>(&block.der)?.tbs_certificate.subject_pki),
         _ => subject_key(&whole::<SubjectPublicKeyInfo<'_>>(&block.der)?),
     }
+}
+
+/// Modulus and exponent of the RSA key in the first `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE` block.
+pub(crate) fn rsa_numbers(text: &str) -> Result<(Vec<u8>, Vec<u8>), JoseError> {
+    let block = public_block(text)?;
+    let numbers = |key: &RSAPublicKey<'_>| -> Result<_, JoseError> {
+        Ok((unsigned(key.modulus)?.to_vec(), unsigned(key.exponent)?.to_vec()))
+    };
+    let subject = |info: &SubjectPublicKeyInfo<'_>| match info.parsed() {
+        Ok(PublicKey::RSA(key)) if info.subject_public_key.unused_bits == 0 => numbers(&key),
+        _ => Err(JoseError::Key("it is no RSA key")),
+    };
+    match block.label.as_str() {
+        "RSA PUBLIC KEY" => numbers(&whole::<RSAPublicKey<'_>>(&block.der)?),
+        "CERTIFICATE" => subject(&whole::<X509Certificate<'_>>(&block.der)?.tbs_certificate.subject_pki),
+        _ => subject(&whole::<SubjectPublicKeyInfo<'_>>(&block.der)?),
+    }
+}
+
+/// The first block that holds a public key.
+pub(crate) fn public_block(text: &str) -> Result<Block, JoseError> {
+    first_block(text, &["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"])
 }
 
 /// Reads a structure that takes up all of `der`.

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, str::FromStr, sync::Arc};
 
 use base::Secret;
-use jose::Alg;
+use jose::{Alg, jwe::EncryptionKey};
 use oauth::Scopes;
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::{
 const RULES: Rules = Rules {
     read_only: &["id", "is_system", "created_at", "introspection_clients"],
     merged: &["subject_type_authorization"],
-    unsupported: &["consent_policy", "token_encryption"],
+    unsupported: &["consent_policy"],
 };
 
 /// APIs. `id` is the id or the identifier.
@@ -55,6 +55,7 @@ impl ResourceServerService {
             api.name.clone_from(&api.identifier);
         }
         api.signing_secret = secret.or_else(|| Some(Secret::new(self.core.random.alphanumeric(32))));
+        note_thumbprint(&mut api)?;
         check(&api)?;
         if site.is_management_audience(&api.identifier) || site.is_userinfo_audience(&api.identifier) {
             return Err(taken(&api.identifier));
@@ -96,6 +97,7 @@ impl ResourceServerService {
             return Err(invalid("identifier", "The identifier cannot be changed"));
         }
         api.signing_secret = secret.or(current.signing_secret);
+        note_thumbprint(&mut api)?;
         check(&api)?;
         if !self.core.repository.update_resource_server(&site.tenant.id, &api).await? {
             return Err(MISSING);
@@ -153,6 +155,34 @@ fn take_secret(body: &mut Object) -> Result<Option<Secret<String>>, ManagementEr
         Some(Value::String(secret)) if (32..=255).contains(&secret.len()) => Ok(Some(Secret::new(secret))),
         Some(_) => Err(invalid("signing_secret", "Expected a string of 32 to 255 characters")),
     }
+}
+
+/// Reads the key that tokens are to be encrypted for, and notes its thumbprint.
+fn note_thumbprint(api: &mut ResourceServer) -> Result<(), ManagementError> {
+    const NAME: &str = "token_encryption.encryption_key";
+    let Some(encryption) = &mut api.token_encryption else { return Ok(()) };
+    let key = &mut encryption.encryption_key;
+    match key.alg.as_str() {
+        "RSA-OAEP-256" => {}
+        "RSA-OAEP-384" | "RSA-OAEP-512" => {
+            let text = format!("{NAME}.alg={} is not supported, RSA-OAEP-256 is.", key.alg);
+            return Err(ManagementError::Unsupported(text));
+        }
+        _ => return Err(invalid(&format!("{NAME}.alg"), "Expected RSA-OAEP-256")),
+    }
+    let short = |text: &str| (1..=128).contains(&text.len()) && !text.contains(|c: char| c.is_control());
+    for (member, text) in [("name", &key.name), ("kid", &key.kid)] {
+        if text.as_ref().is_some_and(|text| !short(text)) {
+            return Err(invalid(&format!("{NAME}.{member}"), "Expected 1 to 128 characters"));
+        }
+    }
+    let usable = key.pem.len() <= 16_384 && EncryptionKey::from_pem(&key.pem, None).is_ok();
+    if !usable {
+        let text = "Expected the PEM text of an RSA public key of 2048 bits at least, or of a certificate";
+        return Err(invalid(&format!("{NAME}.pem"), text));
+    }
+    key.thumbprint_sha256 = EncryptionKey::pem_thumbprint(&key.pem).ok();
+    Ok(())
 }
 
 fn check(api: &ResourceServer) -> Result<(), ManagementError> {

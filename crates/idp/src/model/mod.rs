@@ -36,7 +36,8 @@ pub use records::{
 };
 pub use resource_server::{
     AuthorizationDetailsType, PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope,
-    SubjectPolicy, SubjectTypeAuthorization, TokenDialect,
+    SubjectPolicy, SubjectTypeAuthorization, TokenDialect, TokenEncryption, TokenEncryptionFormat,
+    TokenEncryptionKey,
 };
 pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};

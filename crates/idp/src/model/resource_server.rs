@@ -38,6 +38,9 @@ pub struct ResourceServer {
     /// Whether its tokens are bound to a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_of_possession: Option<ProofOfPossession>,
+    /// How its access tokens are encrypted; in the clear where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_encryption: Option<TokenEncryption>,
     /// The types that `authorization_details` of requests for it may have (RFC 9396).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<AuthorizationDetailsType>,
@@ -106,6 +109,43 @@ pub struct ProofOfPossession {
     pub required: bool,
 }
 
+/// `token_encryption`: the access tokens of an API are for it alone to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenEncryption {
+    /// A signed JWT inside of a JWE.
+    pub format: TokenEncryptionFormat,
+    /// What they are encrypted for.
+    pub encryption_key: TokenEncryptionKey,
+}
+
+/// `format` of `token_encryption`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenEncryptionFormat {
+    /// RFC 7519 section 5.2.
+    #[serde(rename = "compact-nested-jwe")]
+    CompactNestedJwe,
+}
+
+/// `encryption_key` of `token_encryption`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenEncryptionKey {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `RSA-OAEP-256`.
+    pub alg: String,
+    /// Its id in the tokens' headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// An RSA public key, or a certificate with one.
+    pub pem: String,
+    /// The SHA-256 digest of what that holds. Always computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbprint_sha256: Option<String>,
+}
+
 /// `mechanism` of `proof_of_possession`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -143,6 +183,7 @@ impl Default for ResourceServer {
             token_dialect: TokenDialect::AccessToken,
             subject_type_authorization: None,
             proof_of_possession: None,
+            token_encryption: None,
             authorization_details: Vec::new(),
             is_system: false,
             introspection_clients: Vec::new(),

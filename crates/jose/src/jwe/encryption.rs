@@ -4,7 +4,7 @@ use aws_lc_rs::{
     aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     agreement::{self, UnparsedPublicKey, agree},
     cipher::{self, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey},
-    hmac,
+    digest, hmac,
     iv::FixedLength,
     key_wrap::{self, KeyEncryptionKey, KeyWrap},
     rsa::{self, OaepAlgorithm, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents},
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     JoseError, base64url,
     jwk::{Curve, Jwk},
+    pem,
 };
 
 /// Bytes of an X25519 key.
@@ -79,6 +80,27 @@ impl EncryptionKey {
             }
         };
         Ok(Self { kid: jwk.kid()?, algs, recipient })
+    }
+
+    /// Reads the RSA key in the first `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE` block of a PEM text.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is weak or of another kind.
+    pub fn from_pem(text: &str, kid: Option<&str>) -> Result<Self, JoseError> {
+        let (n, e) = pem::rsa_numbers(text)?;
+        let recipient = Recipient::Rsa(oaep_key_of(n, e)?);
+        Ok(Self { kid: kid.map(str::to_owned), algs: KeyAlg::RSA.to_vec(), recipient })
+    }
+
+    /// The SHA-256 digest of what the first such block holds, in base64url.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn pem_thumbprint(text: &str) -> Result<String, JoseError> {
+        let block = pem::public_block(text)?;
+        Ok(base64url::encode(digest::digest(&digest::SHA256, &block.der).as_ref()))
     }
 
     /// The key's id, if it came with one.
@@ -208,7 +230,10 @@ impl EncryptionKey {
 }
 
 fn oaep_key(jwk: Jwk<'_>) -> Result<OaepPublicEncryptingKey, JoseError> {
-    let (n, e) = (jwk.bytes("n")?, jwk.bytes("e")?);
+    oaep_key_of(jwk.bytes("n")?, jwk.bytes("e")?)
+}
+
+fn oaep_key_of(n: Vec<u8>, e: Vec<u8>) -> Result<OaepPublicEncryptingKey, JoseError> {
     crate::rsa::check_public(&n, &e)?;
     let key: Result<PublicEncryptingKey, _> = PublicKeyComponents { n, e }.try_into();
     key.ok()
