@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    EndpointError, IdpError, PresentedToken, Site, idp::Core, issue::USERINFO_CLAIMS, keys::SIGNING_ALGS,
+    EndpointError, IdpError, PresentedToken, Site,
+    idp::Core,
+    issue::USERINFO_CLAIMS,
+    keys::{SIGNING_ALGS, is_encrypted},
     model::Confirmation,
 };
 
@@ -260,7 +263,12 @@ impl Core {
         site: &Site,
         token: &str,
     ) -> Result<Option<IdTokenHint>, IdpError> {
-        let Ok(jws) = CompactJws::parse(token) else { return Ok(None) };
+        // A client that gets its ID tokens encrypted may encrypt them for us in turn (OpenID Connect Core 3.1.2.1).
+        let opened = match is_encrypted(token) {
+            true => self.keys.decrypted(&site.tenant.id, token).await?,
+            false => None,
+        };
+        let Ok(jws) = CompactJws::parse(opened.as_deref().unwrap_or(token)) else { return Ok(None) };
         let found = match jws.alg() {
             Ok(alg) if alg.is_symmetric() => self.claims_by_client_secret(site, &jws).await?,
             _ => self.claims_by_tenant(site, &jws).await?,

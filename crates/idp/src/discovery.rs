@@ -148,15 +148,16 @@ const ALIASED: [&str; 8] = [
     "registration_endpoint",
 ];
 
-/// How each kind of answer may be signed and encrypted. ID tokens' signatures are for the document itself to say.
+/// How answers may be signed and encrypted, and request objects encrypted. Signatures of ID tokens and request objects are
+/// for the document itself to say.
 fn protection(signing: &[&str]) -> Map<String, Value> {
     let keys: Vec<&str> = KEY_ALGS.iter().map(|alg| alg.as_str()).collect();
     let contents: Vec<&str> = Enc::ALL.iter().map(|enc| enc.as_str()).collect();
     let mut members = Map::new();
-    for kind in ["id_token", "userinfo", "introspection", "authorization"] {
-        if kind != "id_token" {
-            members.insert(format!("{kind}_signing_alg_values_supported"), json!(signing));
-        }
+    for kind in ["userinfo", "introspection", "authorization"] {
+        members.insert(format!("{kind}_signing_alg_values_supported"), json!(signing));
+    }
+    for kind in ["id_token", "userinfo", "introspection", "authorization", "request_object"] {
         members.insert(format!("{kind}_encryption_alg_values_supported"), json!(keys));
         members.insert(format!("{kind}_encryption_enc_values_supported"), json!(contents));
     }

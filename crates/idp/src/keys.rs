@@ -5,7 +5,10 @@ use std::{
 };
 
 use base::{Clock, Random, Secret, UnixMillis};
-use jose::{Alg, KeySet, SigningKey, VerifyingKey};
+use jose::{
+    Alg, KeySet, SigningKey, VerifyingKey,
+    jwe::{CompactJwe, DecryptionKey, Enc, KeyAlg},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,15 +16,19 @@ use crate::{
     key_certificate::certify,
     model::{KeyState, SigningKeyRecord},
     repository::Repository,
+    sealing::KEY_ALGS,
 };
 
 /// What tokens are signed with; the JWKS has keys for each. The first one is the default.
 pub(crate) const SIGNING_ALGS: [Alg; 4] = [Alg::RS256, Alg::PS256, Alg::ES256, Alg::EdDSA];
 
+/// What can be encrypted for a tenant: a key of each kind, kept under this name.
+const ENCRYPTION_ALGS: [KeyAlg; 2] = [KeyAlg::RsaOaep256, KeyAlg::EcdhEs];
+
 /// How long loaded keys are used without looking at more of them than whether they are still the same.
 const STALE: Duration = Duration::from_secs(30);
 
-/// The signing keys of all tenants. For each algorithm a tenant has a current key and the next one, which is published
+/// The keys of all tenants: those that sign, and those that clients encrypt for. For each algorithm a tenant has a current key and the next one, which is published
 /// before it signs; after a rotation the previous one stays published until its last token has expired.
 ///
 /// Several processes may share the store, and any of them may rotate and revoke. Each asks before it signs, verifies or
@@ -49,6 +56,7 @@ struct Loaded {
     jwks: Value,
     signing: Vec<Arc<SigningKey>>,
     verifying: Arc<KeySet>,
+    decrypting: Vec<DecryptionKey>,
 }
 
 impl Keys {
@@ -62,7 +70,7 @@ impl Keys {
         Ok(self.loaded(tenant).await?.jwks.clone())
     }
 
-    /// Every key that is not revoked, for the Management API.
+    /// Every key that is not revoked, those for encryption too.
     pub async fn list(&self, tenant: &str) -> Result<Vec<SigningKeyRecord>, IdpError> {
         self.loaded(tenant).await?;
         Ok(self.inner.repository.signing_keys(tenant).await?)
@@ -82,6 +90,31 @@ impl Keys {
         self.inner.repository.rotate_signing_key(tenant, &current, &key, now).await?;
         self.forget(tenant);
         of_state(&self.list(tenant).await?, KeyState::Current).ok_or_else(missing)
+    }
+
+    /// Makes new keys to encrypt for. What was encrypted for the ones before can still be read for a while; they are not
+    /// published any more (OpenID Connect Core 10.2.1).
+    pub async fn rotate_encryption(&self, tenant: &str) -> Result<(), IdpError> {
+        for known in self.list(tenant).await? {
+            let Some(alg) = known.encryption_alg().filter(|_| known.state == KeyState::Current) else {
+                continue;
+            };
+            let key = self.make_for_encryption(alg).await?;
+            let now = self.inner.clock.now();
+            self.inner.repository.rotate_signing_key(tenant, &known.kid, &key, now).await?;
+        }
+        self.forget(tenant);
+        Ok(())
+    }
+
+    /// What a compact JWE holds, if it was encrypted for this tenant and is a text. All else is one answer.
+    pub(crate) async fn decrypted(&self, tenant: &str, token: &str) -> Result<Option<String>, IdpError> {
+        let loaded = self.loaded(tenant).await?;
+        let Ok(jwe) = CompactJwe::parse(token) else { return Ok(None) };
+        let fits = |key: &&DecryptionKey| jwe.kid().is_none_or(|kid| key.kid() == Some(kid));
+        let mut opened = loaded.decrypting.iter().filter(fits);
+        let opened = opened.find_map(|key| jwe.decrypt(key, &KEY_ALGS, &Enc::ALL).ok());
+        Ok(opened.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
     /// Takes a previous key out of the JWKS; its tokens die. `false` where there is no such previous key.
@@ -162,6 +195,13 @@ impl Keys {
                 }
             }
         }
+        for alg in ENCRYPTION_ALGS {
+            let is =
+                |key: &SigningKeyRecord| key.encryption_alg() == Some(alg) && key.state == KeyState::Current;
+            if !records.iter().any(is) {
+                made.push(self.make_for_encryption(alg).await?);
+            }
+        }
         Ok(made)
     }
 
@@ -185,11 +225,27 @@ impl Keys {
         .await
     }
 
+    async fn make_for_encryption(&self, alg: KeyAlg) -> Result<SigningKeyRecord, IdpError> {
+        let (kid, created_at) = (self.inner.random.alphanumeric(21), self.inner.clock.now().0);
+        blocking(move || {
+            let made = DecryptionKey::generate(alg, kid.clone())?;
+            Ok(SigningKeyRecord {
+                kid,
+                alg: alg.as_str().to_owned(),
+                state: KeyState::Current,
+                public_jwk: made.public_jwk,
+                pkcs8: Secret::new(made.pkcs8.to_vec()),
+                created_at,
+            })
+        })
+        .await
+    }
+
     /// Makes certificates for keys that are older than certificates are; whether there were any. Of several processes
     /// that do so at once, the first one's count.
     async fn certify_old(&self, tenant: &str, records: &[SigningKeyRecord]) -> Result<bool, IdpError> {
         let bare: Vec<&SigningKeyRecord> =
-            records.iter().filter(|key| key.public_jwk.get("x5c").is_none()).collect();
+            records.iter().filter(|key| key.signs() && key.public_jwk.get("x5c").is_none()).collect();
         for known in &bare {
             let (mut key, host) = ((*known).clone(), self.host(tenant).await?);
             let key = blocking(move || certify(&mut key, &host).map(|()| key)).await?;
@@ -209,8 +265,9 @@ impl Keys {
 
 impl Loaded {
     fn new(records: &[SigningKeyRecord], version: String, at: UnixMillis) -> Result<Self, IdpError> {
-        let mut published: Vec<&SigningKeyRecord> =
-            records.iter().filter(|key| key.state != KeyState::Revoked).collect();
+        let alive = records.iter().filter(|key| key.state != KeyState::Revoked);
+        let (mut published, encryption): (Vec<&SigningKeyRecord>, Vec<_>) =
+            alive.partition(|key| key.signs());
         // Clients that take the first key they find find the one that signs by default.
         published.sort_by_key(|key| {
             let alg = SIGNING_ALGS.iter().position(|alg| alg.as_str() == key.alg);
@@ -226,10 +283,34 @@ impl Loaded {
             }
             verifying.push(VerifyingKey::from_public_jwk(&record.public_jwk)?);
         }
-        let keys: Vec<&Value> = published.iter().map(|key| &key.public_jwk).collect();
+        let decrypting = encryption.iter().map(|key| key.decryption_key()).collect::<Result<_, _>>()?;
+        // Who takes any key that it finds for a signature finds one that signs.
+        let offered = encryption.iter().filter(|key| key.state == KeyState::Current);
+        let keys: Vec<&Value> = published.iter().chain(offered).map(|key| &key.public_jwk).collect();
         let jwks = json!({ "keys": keys });
-        Ok(Self { at, version, jwks, signing, verifying: Arc::new(KeySet::new(verifying)) })
+        let verifying = Arc::new(KeySet::new(verifying));
+        Ok(Self { at, version, jwks, signing, verifying, decrypting })
     }
+}
+
+impl SigningKeyRecord {
+    /// Whether it is a key for signatures; the others are for encryption.
+    pub fn signs(&self) -> bool {
+        self.encryption_alg().is_none()
+    }
+
+    fn encryption_alg(&self) -> Option<KeyAlg> {
+        ENCRYPTION_ALGS.into_iter().find(|alg| alg.as_str() == self.alg)
+    }
+
+    fn decryption_key(&self) -> Result<DecryptionKey, jose::JoseError> {
+        DecryptionKey::from_pkcs8(self.kid.clone(), self.pkcs8.expose())
+    }
+}
+
+/// Whether a text has the form of a compact JWE (RFC 7516 section 9).
+pub(crate) fn is_encrypted(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 4
 }
 
 /// Does what takes its time away from the threads that serve.

@@ -33,7 +33,7 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 37] = [
+const SAME: [&str; 39] = [
     "authorization_encrypted_response_alg",
     "authorization_encrypted_response_enc",
     "authorization_signed_response_alg",
@@ -54,6 +54,8 @@ const SAME: [&str; 37] = [
     "jwks_uri",
     "logo_uri",
     "policy_uri",
+    "request_object_encryption_alg",
+    "request_object_encryption_enc",
     "request_object_signing_alg",
     "request_uris",
     "require_pushed_authorization_requests",
@@ -74,8 +76,7 @@ const SAME: [&str; 37] = [
 ];
 
 /// Metadata whose effect a client relies on and that does not exist here.
-const UNSUPPORTED: [&str; 3] =
-    ["request_object_encryption_alg", "request_object_encryption_enc", "software_statement"];
+const UNSUPPORTED: [&str; 1] = ["software_statement"];
 
 /// `/oidc/register`.
 #[derive(Clone)]

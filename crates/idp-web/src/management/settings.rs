@@ -44,6 +44,8 @@ impl Call<'_> {
                 answer = Some(json!({ "kid": kid }));
             }
         }
+        let rotated = self.state.idp.keys.rotate_encryption(&self.site.tenant.id).await;
+        rotated.map_err(ManagementError::Internal)?;
         Ok(Done::Created(answer.unwrap_or_else(|| json!({}))))
     }
 
@@ -63,7 +65,9 @@ impl Call<'_> {
 
     async fn keys(&self) -> Result<Vec<SigningKeyRecord>, Failed> {
         let keys = self.state.idp.keys.list(&self.site.tenant.id).await;
-        keys.map_err(|error| ManagementError::Internal(error).into())
+        let mut keys = keys.map_err(ManagementError::Internal)?;
+        keys.retain(SigningKeyRecord::signs);
+        Ok(keys)
     }
 }
 

@@ -9,6 +9,7 @@ mod code_flow;
 mod conformance;
 mod connections;
 mod deferred;
+mod encrypted_requests;
 mod encrypted_tokens;
 mod exports;
 mod fapi;

@@ -13,7 +13,7 @@ pub(super) fn claims(token: &str) -> Value {
 }
 
 /// A world whose demo application signs its requests with `key`.
-async fn signing(alg: Alg, further: Value) -> (World, SigningKey) {
+pub(super) async fn signing(alg: Alg, further: Value) -> (World, SigningKey) {
     let world = World::new().await;
     let key = SigningKey::generate(alg, "k1".to_owned()).unwrap();
     let mut change = json!({ "jwks": { "keys": [key.public_jwk()] } });
@@ -25,7 +25,7 @@ async fn signing(alg: Alg, further: Value) -> (World, SigningKey) {
 }
 
 /// The claims of a good request object of the demo application, with `change` laid over them (a null takes one away).
-fn object(world: &World, change: &Value) -> Value {
+pub(super) fn object(world: &World, change: &Value) -> Value {
     let now = world.clock.now().secs();
     let mut object = json!({
         "iss": world.seeded.client_id, "aud": "http://localhost:9400/", "nbf": now, "exp": now + 300,
@@ -42,13 +42,13 @@ fn object(world: &World, change: &Value) -> Value {
     object
 }
 
-fn unsigned(claims: &Value) -> String {
+pub(super) fn unsigned(claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}.", encode(&json!({ "alg": "none" })), encode(claims))
 }
 
 /// `/authorize` with an object by value and what OpenID Connect wants outside of it.
-async fn send(world: &World, request: &str) -> Answer {
+pub(super) async fn send(world: &World, request: &str) -> Answer {
     let params = [
         ("client_id", world.seeded.client_id.as_str()),
         ("response_type", "code"),
@@ -61,7 +61,7 @@ async fn send(world: &World, request: &str) -> Answer {
 }
 
 #[track_caller]
-fn is_refused(answer: &Answer, why: &str) {
+pub(super) fn is_refused(answer: &Answer, why: &str) {
     assert_eq!(answer.param("error").as_deref(), Some("invalid_request_object"), "{why}: {answer:?}");
     assert!(answer.location().unwrap().starts_with(CALLBACK), "{why}");
 }

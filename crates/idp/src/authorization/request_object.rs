@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;
 
 use super::reading::Reading;
-use crate::{IdpError, Site, idp::Core, model::Client};
+use crate::{IdpError, Site, idp::Core, keys::is_encrypted, model::Client};
 
 /// What request objects may be signed with.
 pub(crate) const REQUEST_ALGS: [Alg; 4] = [Alg::RS256, Alg::PS256, Alg::ES256, Alg::EdDSA];
@@ -52,7 +52,15 @@ impl Core {
         text: &str,
         outer: &Params<'_>,
     ) -> Result<Result<Reading, OAuthError>, IdpError> {
-        let (claims, signed) = match self.opened(site, client, text).await {
+        // Signed first, encrypted then (RFC 9101 section 6.1).
+        let text = match is_encrypted(text) {
+            true => self.keys.decrypted(&site.tenant.id, text).await?,
+            false => Some(text.to_owned()),
+        };
+        let Some(text) = text else {
+            return Ok(Err(refused("The request object cannot be decrypted.")));
+        };
+        let (claims, signed) = match self.opened(site, client, &text).await {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };

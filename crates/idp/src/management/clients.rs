@@ -326,6 +326,11 @@ fn check_requests(client: &Client) -> Result<(), ManagementError> {
     if client.requires_signed_requests() && client.request_object_signing_alg.as_deref() == Some("none") {
         return Err(invalid("request_object_signing_alg", "none does not go with signed_request_object"));
     }
+    check_encryption(
+        "request_object_encryption",
+        client.request_object_encryption_alg.as_deref(),
+        client.request_object_encryption_enc.as_deref(),
+    )?;
     // OpenID Connect Core 6.2: https, and a fragment that says what the content is.
     let place = |uri: &str| uri.split_once('#').map_or(uri, |(place, _)| place).to_owned();
     if client.request_uris.len() > 100 || !client.request_uris.iter().all(|uri| is_document(&place(uri))) {
@@ -461,27 +466,10 @@ fn check_protection(client: &Client) -> Result<(), ManagementError> {
         ("authorization", client.authorization_protection()),
     ];
     for (kind, Protection { encrypted, content, .. }) in kinds {
-        let Some(alg) = encrypted else {
-            if content.is_some() {
-                let member = format!("{kind}_encrypted_response_enc");
-                return Err(invalid(&member, &format!("Expected {kind}_encrypted_response_alg beside it")));
-            }
-            continue;
-        };
-        let member = format!("{kind}_encrypted_response_alg");
-        if !KEY_ALGS.iter().any(|known| known.as_str() == alg) {
-            let text = "Expected RSA-OAEP, RSA-OAEP-256, ECDH-ES, ECDH-ES+A128KW or ECDH-ES+A256KW";
-            return Err(invalid(&member, text));
-        }
-        if client.jwks.is_none() && client.jwks_uri.is_none() {
+        check_encryption(&format!("{kind}_encrypted_response"), encrypted, content)?;
+        if encrypted.is_some() && client.jwks.is_none() && client.jwks_uri.is_none() {
+            let member = format!("{kind}_encrypted_response_alg");
             return Err(invalid(&member, "Expected jwks or jwks_uri with a key to encrypt for"));
-        }
-        if content.is_some_and(|enc| Enc::from_str(enc).is_err()) {
-            let member = format!("{kind}_encrypted_response_enc");
-            return Err(invalid(
-                &member,
-                "Expected A128CBC-HS256, A192CBC-HS384, A256CBC-HS512, A128GCM, A192GCM or A256GCM",
-            ));
         }
     }
     match &client.sector_identifier_uri {
@@ -490,6 +478,22 @@ fn check_protection(client: &Client) -> Result<(), ManagementError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The algorithms of one kind of message: `NAME_alg` and `NAME_enc`.
+fn check_encryption(name: &str, alg: Option<&str>, enc: Option<&str>) -> Result<(), ManagementError> {
+    if alg.is_none() && enc.is_some() {
+        return Err(invalid(&format!("{name}_enc"), &format!("Expected {name}_alg beside it")));
+    }
+    if alg.is_some_and(|alg| !KEY_ALGS.iter().any(|known| known.as_str() == alg)) {
+        let text = "Expected RSA-OAEP, RSA-OAEP-256, ECDH-ES, ECDH-ES+A128KW or ECDH-ES+A256KW";
+        return Err(invalid(&format!("{name}_alg"), text));
+    }
+    if enc.is_some_and(|enc| Enc::from_str(enc).is_err()) {
+        let text = "Expected A128CBC-HS256, A192CBC-HS384, A256CBC-HS512, A128GCM, A192GCM or A256GCM";
+        return Err(invalid(&format!("{name}_enc"), text));
+    }
+    Ok(())
 }
 
 fn check_urls(member: &str, list: &[String], good: fn(&str) -> bool) -> Result<(), ManagementError> {

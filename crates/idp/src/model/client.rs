@@ -111,6 +111,13 @@ pub struct Client {
     /// The one algorithm of its request objects; `none` where the tenant allows them unsigned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object_signing_alg: Option<String>,
+    /// How it may encrypt the keys of its request objects. It may encrypt them otherwise, or not at all (OpenID Connect
+    /// Dynamic Client Registration 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_encryption_alg: Option<String>,
+    /// How it may encrypt its request objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_encryption_enc: Option<String>,
     /// Where its request objects may lie: nothing else is fetched for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_uris: Vec<String>,
@@ -386,6 +393,8 @@ impl Default for Client {
             par_request_expiry: None,
             signed_request_object: None,
             request_object_signing_alg: None,
+            request_object_encryption_alg: None,
+            request_object_encryption_enc: None,
             request_uris: Vec::new(),
             authorization_signed_response_alg: None,
             id_token_encrypted_response_alg: None,

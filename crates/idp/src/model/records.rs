@@ -348,12 +348,12 @@ pub struct AccessTokenRecord {
     pub revoked_at: Option<i64>,
 }
 
-/// A signing key of a tenant.
+/// A key of a tenant: one that signs, or one that clients encrypt for.
 #[derive(Clone, Debug)]
 pub struct SigningKeyRecord {
     /// The key's id.
     pub kid: String,
-    /// The one algorithm it signs with.
+    /// The one algorithm it signs with; `RSA-OAEP-256` or `ECDH-ES` for a key of that kind to encrypt for.
     pub alg: String,
     /// Where it stands in its life.
     pub state: KeyState,

@@ -6,6 +6,7 @@
 mod agreement;
 mod content;
 mod encryption;
+mod generation;
 mod key;
 mod names;
 mod reading;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     encryption::EncryptionKey,
+    generation::NewKeyPair,
     key::DecryptionKey,
     names::{Enc, KeyAlg},
 };

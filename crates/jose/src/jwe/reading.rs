@@ -7,6 +7,7 @@ use aws_lc_rs::{
     signature::{KeyPair, RsaKeyPair},
 };
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{DecryptionKey, KeyAlg, key::Material};
 use crate::{JoseError, jwk::Curve, parse_json, pem, rsa};
@@ -47,6 +48,13 @@ impl DecryptionKey {
         let (material, algs) = material(&block)?;
         Ok(Self { kid: None, algs: algs.to_vec(), enc: None, material })
     }
+}
+
+/// Reads one PKCS#8 key.
+pub(super) fn from_pkcs8(kid: String, der: &[u8]) -> Result<DecryptionKey, JoseError> {
+    let block = pem::Block { label: "PRIVATE KEY".to_owned(), der: Zeroizing::new(der.to_vec()) };
+    let (material, algs) = material(&block)?;
+    Ok(DecryptionKey { kid: Some(kid), algs: algs.to_vec(), enc: None, material })
 }
 
 fn from_json(text: &str) -> Result<Vec<DecryptionKey>, JoseError> {

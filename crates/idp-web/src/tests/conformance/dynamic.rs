@@ -267,6 +267,7 @@ async fn oidcc_registration_dynamic_keeps_what_it_was_given_and_says_so() {
         "jwks": { "keys": [key.public_jwk()] }, "client_uri": "https://suite.example/",
         "id_token_encrypted_response_alg": "ECDH-ES", "id_token_encrypted_response_enc": "A128GCM",
         "post_logout_redirect_uris": ["https://suite.example/out"], "default_max_age": null,
+        "request_object_encryption_alg": "RSA-OAEP",
     });
     let client = suite.register(wish.clone()).await;
     for name in ["jwks", "client_uri", "id_token_encrypted_response_alg", "post_logout_redirect_uris"] {
@@ -278,7 +279,8 @@ async fn oidcc_registration_dynamic_keeps_what_it_was_given_and_says_so() {
         json!({ "id_token_encrypted_response_alg": "ECDH-ES" }),
         json!({ "id_token_encrypted_response_enc": "A128GCM" }),
         json!({ "subject_type": "ephemeral" }),
-        json!({ "request_object_encryption_alg": "RSA-OAEP" }),
+        json!({ "request_object_encryption_alg": "RSA1_5" }),
+        json!({ "request_object_encryption_enc": "A128GCM" }),
     ] {
         is_error(&suite.try_to_register(bad).await, &["invalid_client_metadata"]);
     }
