@@ -73,11 +73,6 @@ impl ClientKeys {
 }
 
 impl Core {
-    /// The client's keys; `None` where it has none or they cannot be had at the moment.
-    pub(crate) async fn client_keys(&self, client: &Client) -> Option<Arc<Published>> {
-        self.keys_no_older_than(client, FRESH).await
-    }
-
     /// The payload of `jws`, if a key of the client signed it by one of `allowed`. Keys at an address are fetched again
     /// when the token names one that is not among them.
     pub(crate) async fn verified_by_client(
@@ -86,37 +81,52 @@ impl Core {
         jws: &CompactJws<'_>,
         allowed: &[Alg],
     ) -> Option<Vec<u8>> {
-        let keys = self.client_keys(client).await?;
+        match client.chosen_credentials(self.clock.now()) {
+            Some(chosen) => {
+                let keys = KeySet::new(chosen.filter_map(Credential::key).collect());
+                keys.verify(jws, allowed).ok()
+            }
+            None => {
+                let (jwks, uri) = (client.jwks.as_ref(), client.jwks_uri.as_deref());
+                self.verified_by_keys(jwks, uri, jws, allowed).await
+            }
+        }
+    }
+
+    /// The payload of `jws`, if one of these keys signed it by one of `allowed`: those of a set, or those at an address.
+    pub(crate) async fn verified_by_keys(
+        &self,
+        jwks: Option<&Value>,
+        uri: Option<&str>,
+        jws: &CompactJws<'_>,
+        allowed: &[Alg],
+    ) -> Option<Vec<u8>> {
+        let keys = self.keys_no_older_than(jwks, uri, FRESH).await?;
         match keys.verifying.verify(jws, allowed) {
             Ok(payload) => Some(payload),
-            Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature)
-                if client.jwks.is_none() && client.client_authentication_methods.is_none() =>
-            {
-                let again = self.keys_no_older_than(client, PAUSE).await?;
+            Err(JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature) if jwks.is_none() => {
+                let again = self.keys_no_older_than(jwks, uri, PAUSE).await?;
                 again.verifying.verify(jws, allowed).ok()
             }
             Err(_) => None,
         }
     }
 
-    async fn keys_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
-        if let Some(chosen) = client.chosen_credentials(self.clock.now()) {
-            let verifying = KeySet::new(chosen.filter_map(Credential::key).collect());
-            return Some(Arc::new(Published { verifying, encrypting: Vec::new(), document: Value::Null }));
-        }
-        self.published_no_older_than(client, age).await
-    }
-
     /// The keys in the client's JWK Set: credentials only sign.
     pub(crate) async fn published_keys(&self, client: &Client) -> Option<Arc<Published>> {
-        self.published_no_older_than(client, FRESH).await
+        self.keys_no_older_than(client.jwks.as_ref(), client.jwks_uri.as_deref(), FRESH).await
     }
 
-    async fn published_no_older_than(&self, client: &Client, age: Duration) -> Option<Arc<Published>> {
-        if let Some(jwks) = &client.jwks {
+    async fn keys_no_older_than(
+        &self,
+        jwks: Option<&Value>,
+        uri: Option<&str>,
+        age: Duration,
+    ) -> Option<Arc<Published>> {
+        if let Some(jwks) = jwks {
             return Published::read(jwks.to_string().as_bytes()).map(Arc::new);
         }
-        let url = client.jwks_uri.as_deref()?;
+        let url = uri?;
         let known = self.client_keys.known(url);
         let now = self.clock.now();
         // A failure counts for the shorter time, or a client would be locked out by one of its own restarts.

@@ -48,6 +48,7 @@ pub mod seed;
 mod session;
 mod sign_up;
 mod site;
+mod software_statement;
 mod standard_claims;
 mod subjects;
 mod tickets;

@@ -33,7 +33,7 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 39] = [
+const SAME: [&str; 42] = [
     "authorization_encrypted_response_alg",
     "authorization_encrypted_response_enc",
     "authorization_signed_response_alg",
@@ -60,6 +60,9 @@ const SAME: [&str; 39] = [
     "request_uris",
     "require_pushed_authorization_requests",
     "sector_identifier_uri",
+    "software_id",
+    "software_statement",
+    "software_version",
     "subject_type",
     "tls_client_auth_san_dns",
     "tls_client_auth_san_email",
@@ -74,9 +77,6 @@ const SAME: [&str; 39] = [
     "userinfo_encrypted_response_enc",
     "userinfo_signed_response_alg",
 ];
-
-/// Metadata whose effect a client relies on and that does not exist here.
-const UNSUPPORTED: [&str; 1] = ["software_statement"];
 
 /// `/oidc/register`.
 #[derive(Clone)]
@@ -201,11 +201,7 @@ impl Registration {
         blank: Client,
         metadata: &Map<String, Value>,
     ) -> Result<Client, EndpointError> {
-        if let Some(name) =
-            UNSUPPORTED.iter().find(|name| metadata.get(**name).is_some_and(|value| !value.is_null()))
-        {
-            return Err(unfit(&format!("{name} is not supported")));
-        }
+        let metadata = &self.core.stated(site, metadata).await?;
         let mut client = same_members(blank, metadata)?;
         let text = |name: &str| match metadata.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -486,10 +482,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_twice_or_both_read_and_refused() {
-        let refused: Vec<&str> = UNSUPPORTED.to_vec();
+    fn nothing_is_read_twice() {
         let known: Vec<&str> = SAME.into_iter().chain(OWN).collect();
-        assert!(known.iter().all(|name| !refused.contains(name)));
         assert!(known.iter().enumerate().all(|(place, name)| !known[..place].contains(name)));
     }
 }

@@ -31,6 +31,7 @@ mod response_modes;
 mod roles;
 mod session_management;
 mod sessions;
+mod software_statements;
 mod targets;
 mod tickets;
 mod tokens;

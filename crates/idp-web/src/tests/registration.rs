@@ -187,7 +187,6 @@ async fn o44_metadata_that_cannot_be_kept_is_refused_with_the_codes_of_rfc_7591(
         json!({"initiate_login_uri": "http://client.example/login"}),
         json!({"post_logout_redirect_uris": ["https://*.client.example/"]}),
         json!({"subject_type": "made-up"}),
-        json!({"software_statement": "a.b.c"}),
         json!({"client_name": 1}),
         json!({"client_name": "<script>"}),
         json!({"dpop_bound_access_tokens": "yes"}),

@@ -34,7 +34,7 @@ impl Core {
         match method {
             ClientAuthMethod::TlsClientAuth => certificate.is_trusted() && is_named(client, certificate),
             ClientAuthMethod::SelfSignedTlsClientAuth => {
-                let keys = self.client_keys(client).await;
+                let keys = self.published_keys(client).await;
                 keys.is_some_and(|keys| is_registered(&keys.document, certificate))
             }
             _ => false,

@@ -28,6 +28,7 @@ const RULES: Rules = Rules {
         "callback_url_template",
         "registration_token",
         "credentials",
+        "software_statement",
     ],
     merged: &["client_metadata", "jwt_configuration", "refresh_token", "signed_request_object"],
     unsupported: &[
@@ -331,6 +332,12 @@ fn check_requests(client: &Client) -> Result<(), ManagementError> {
         client.request_object_encryption_alg.as_deref(),
         client.request_object_encryption_enc.as_deref(),
     )?;
+    for (name, text) in [("software_id", &client.software_id), ("software_version", &client.software_version)]
+    {
+        if text.as_ref().is_some_and(|text| text.chars().count() > 255) {
+            return Err(invalid(name, "Expected up to 255 characters"));
+        }
+    }
     // OpenID Connect Core 6.2: https, and a fragment that says what the content is.
     let place = |uri: &str| uri.split_once('#').map_or(uri, |(place, _)| place).to_owned();
     if client.request_uris.len() > 100 || !client.request_uris.iter().all(|uri| is_document(&place(uri))) {
@@ -344,7 +351,7 @@ fn check_requests(client: &Client) -> Result<(), ManagementError> {
 }
 
 /// An address that something can be fetched from. The guard of outbound requests says whether it is.
-fn is_document(uri: &str) -> bool {
+pub(super) fn is_document(uri: &str) -> bool {
     (uri.starts_with("https://") || uri.starts_with("http://")) && urls::is_callback(uri)
 }
 

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use super::{ManagementError, Object, overlay::Rules, tenant_flags, wording::invalid};
+use super::{ManagementError, Object, clients::is_document, overlay::Rules, tenant_flags, wording::invalid};
 use crate::{
     Site,
     idp::Core,
-    model::{Tenant, TenantSettings},
+    model::{SoftwareStatements, Tenant, TenantSettings},
     urls,
 };
 
@@ -63,6 +63,7 @@ impl TenantService {
         if !settings.allowed_logout_urls.iter().all(|url| urls::is_logout_url(url)) {
             return Err(invalid("allowed_logout_urls", "Expected acceptable URLs"));
         }
+        check_statements(&settings.software_statements)?;
         // Every login that names no API would end in an error.
         let audience = settings.default_audience.as_deref();
         if audience != site.tenant.settings.default_audience.as_deref()
@@ -75,4 +76,29 @@ impl TenantService {
         self.core.repository.put_tenant(&tenant).await?;
         Ok(settings)
     }
+}
+
+fn check_statements(statements: &SoftwareStatements) -> Result<(), ManagementError> {
+    const NAME: &str = "software_statements.issuers";
+    if statements.issuers.len() > 20 {
+        return Err(invalid(NAME, "Expected up to 20 issuers"));
+    }
+    for (place, known) in statements.issuers.iter().enumerate() {
+        let wrong = |member: &str, text: &str| Err(invalid(&format!("{NAME}[{place}].{member}"), text));
+        if known.issuer.is_empty() || known.issuer.len() > 600 {
+            return wrong("issuer", "Expected 1 to 600 characters");
+        }
+        match (&known.jwks, &known.jwks_uri) {
+            (Some(jwks), None) => {
+                if jose::KeySet::parse(jwks.to_string().as_bytes()).map_or(true, |set| set.keys().is_empty())
+                {
+                    return wrong("jwks", "Expected a JWK Set of public keys");
+                }
+            }
+            (None, Some(uri)) if is_document(uri) => {}
+            (None, Some(_)) => return wrong("jwks_uri", "Expected an http or https URL"),
+            _ => return wrong("jwks", "Expected either jwks or jwks_uri"),
+        }
+    }
+    Ok(())
 }

@@ -118,6 +118,15 @@ pub struct Client {
     /// How it may encrypt its request objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object_encryption_enc: Option<String>,
+    /// Which software it is, as its makers name it (RFC 7591 section 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_id: Option<String>,
+    /// Of which version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_version: Option<String>,
+    /// What it was registered with (RFC 7591 section 2.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_statement: Option<String>,
     /// Where its request objects may lie: nothing else is fetched for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_uris: Vec<String>,
@@ -395,6 +404,9 @@ impl Default for Client {
             request_object_signing_alg: None,
             request_object_encryption_alg: None,
             request_object_encryption_enc: None,
+            software_id: None,
+            software_version: None,
+            software_statement: None,
             request_uris: Vec::new(),
             authorization_signed_response_alg: None,
             id_token_encrypted_response_alg: None,

@@ -40,7 +40,10 @@ pub use resource_server::{
     TokenEncryptionKey,
 };
 pub use role::{HeldPermission, Permission, Role};
-pub use tenant::{SessionCookie, SessionCookieMode, SessionSettings, Tenant, TenantFlags, TenantSettings};
+pub use tenant::{
+    SessionCookie, SessionCookieMode, SessionSettings, SoftwareStatements, StatementIssuer, Tenant,
+    TenantFlags, TenantSettings,
+};
 pub use ticket::{Ticket, TicketKind, TicketTerms};
 pub use user::{LinkedIdentity, User, fold};
 

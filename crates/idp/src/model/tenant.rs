@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A tenant: users, clients, APIs and keys that belong together, reachable at one or more origins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +51,41 @@ pub struct TenantSettings {
     pub sessions: SessionSettings,
     /// Whether there is `/oauth/par`.
     pub pushed_authorization_requests_supported: bool,
+    /// Whose word counts of the software that registers itself.
+    #[serde(skip_serializing_if = "SoftwareStatements::is_default")]
+    pub software_statements: SoftwareStatements,
     /// Switches.
     pub flags: TenantFlags,
+}
+
+/// `software_statements` of the tenant settings (RFC 7591 section 2.3). Auth0 has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SoftwareStatements {
+    /// Who is trusted.
+    pub issuers: Vec<StatementIssuer>,
+    /// Whether nothing is registered without a statement.
+    pub required: bool,
+}
+
+/// One who is trusted to say what software is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatementIssuer {
+    /// `iss` of its statements.
+    pub issuer: String,
+    /// The keys that sign them,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Value>,
+    /// or where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+}
+
+impl SoftwareStatements {
+    fn is_default(&self) -> bool {
+        self.issuers.is_empty() && !self.required
+    }
 }
 
 /// `session_cookie` of the tenant settings.
@@ -127,6 +161,7 @@ impl Default for TenantSettings {
             session_cookie: SessionCookie::default(),
             sessions: SessionSettings::default(),
             pushed_authorization_requests_supported: true,
+            software_statements: SoftwareStatements::default(),
             flags: TenantFlags::default(),
         }
     }
