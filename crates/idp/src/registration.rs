@@ -33,7 +33,7 @@ const GRANT_TYPES: [&str; 8] = [
 ];
 
 /// Metadata that a client has under the same name, and that means the same there.
-const SAME: [&str; 42] = [
+const SAME: [&str; 45] = [
     "authorization_encrypted_response_alg",
     "authorization_encrypted_response_enc",
     "authorization_signed_response_alg",
@@ -42,6 +42,8 @@ const SAME: [&str; 42] = [
     "backchannel_token_delivery_mode",
     "client_uri",
     "contacts",
+    "default_acr_values",
+    "default_max_age",
     "frontchannel_logout_session_required",
     "frontchannel_logout_uri",
     "id_token_encrypted_response_alg",
@@ -58,6 +60,7 @@ const SAME: [&str; 42] = [
     "request_object_encryption_enc",
     "request_object_signing_alg",
     "request_uris",
+    "require_auth_time",
     "require_pushed_authorization_requests",
     "sector_identifier_uri",
     "software_id",

@@ -180,6 +180,7 @@ async fn o44_metadata_that_cannot_be_kept_is_refused_with_the_codes_of_rfc_7591(
         json!({"id_token_signed_response_alg": 256}),
         json!({"jwks": {"keys": [key.clone()]}, "jwks_uri": "https://client.example/keys"}),
         json!({"jwks": {"keys": "none"}}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldCE", "kid": "s"}]}}),
         json!({"jwks_uri": "file:///etc/passwd"}),
         json!({"jwks_uri": "http://169.254.169.254/keys"}),
         json!({"logo_uri": "javascript:alert(1)"}),

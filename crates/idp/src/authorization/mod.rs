@@ -522,6 +522,7 @@ impl Core {
             acr_requested: request.acr_requested,
             auth_time: session.authenticated_at.div_euclid(1000),
             auth_time_requested: request.max_age.is_some()
+                || client.require_auth_time
                 || request.prompt.contains(&Prompt::Login)
                 || request.claims.id_token.contains_key("auth_time"),
             nonce: request.nonce.clone(),

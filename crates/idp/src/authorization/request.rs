@@ -142,7 +142,7 @@ pub(crate) fn parse(
         Some(text) => ClaimsRequest::parse(text)?,
         None => ClaimsRequest::default(),
     };
-    let acr_requested = acr(params, &claims)?;
+    let acr_requested = acr(client, params, &claims)?;
     let mut names = targets.names().map(str::to_owned);
     Ok(AuthorizeRequest {
         issuer: site.issuer(),
@@ -163,7 +163,7 @@ pub(crate) fn parse(
         code_challenge: code_challenge(site, client, response_type, params)?,
         dpop_jkt: dpop_jkt(params)?,
         prompt: prompt(params)?,
-        max_age: max_age(params)?,
+        max_age: max_age(params)?.or(client.default_max_age),
         login_hint: params.value("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
         ui_locales: params.value("ui_locales").filter(|locales| locales.len() <= 128).map(str::to_owned),
         screen_hint: params.value("screen_hint").filter(|hint| *hint == "signup").map(str::to_owned),
@@ -217,13 +217,16 @@ fn grantable(asked: &Scopes, client: &Client, targets: &Targets, response_type: 
 
 /// Whether the ID token is to say how well the user is known. What cannot be reached is refused before anybody logs in
 /// (OpenID Connect Core 5.5.1.1).
-fn acr(params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> {
+fn acr(client: &Client, params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> {
     let unmet = |text: &str| Err(OAuthError::new(ErrorCode::UnmetAuthenticationRequirements, text));
     let values = params.value("acr_values").unwrap_or_default();
     if values.len() > MAX_ACR_VALUES {
         return Err(invalid("The parameter acr_values is too long."));
     }
-    let wanted: Vec<&str> = values.split(' ').filter(|value| !value.is_empty()).collect();
+    let mut wanted: Vec<&str> = values.split(' ').filter(|value| !value.is_empty()).collect();
+    if wanted.is_empty() && !claims.id_token.contains_key("acr") {
+        wanted.extend(client.default_acr_values.iter().map(String::as_str));
+    }
     if wanted.contains(&MULTI_FACTOR) && !wanted.contains(&ACR) {
         return unmet("There is no second factor.");
     }

@@ -338,6 +338,14 @@ fn check_requests(client: &Client) -> Result<(), ManagementError> {
             return Err(invalid(name, "Expected up to 255 characters"));
         }
     }
+    if client.default_max_age.is_some_and(|seconds| !(0..=31_536_000).contains(&seconds)) {
+        return Err(invalid("default_max_age", "Expected 0 to 31536000"));
+    }
+    let word =
+        |value: &String| !value.is_empty() && value.len() <= 255 && !value.contains(char::is_whitespace);
+    if client.default_acr_values.len() > 20 || !client.default_acr_values.iter().all(word) {
+        return Err(invalid("default_acr_values", "Expected up to 20 values without blanks"));
+    }
     // OpenID Connect Core 6.2: https, and a fragment that says what the content is.
     let place = |uri: &str| uri.split_once('#').map_or(uri, |(place, _)| place).to_owned();
     if client.request_uris.len() > 100 || !client.request_uris.iter().all(|uri| is_document(&place(uri))) {
@@ -389,6 +397,13 @@ fn check_tokens(client: &Client) -> Result<(), ManagementError> {
     check_keys(client)?;
     if client.jwks.as_ref().is_some_and(|jwks| jose::KeySet::parse(jwks.to_string().as_bytes()).is_err()) {
         return Err(invalid("jwks", "Expected a JWK Set of public keys"));
+    }
+    // What a client keeps to itself is nobody's to store, and a key that was sent about is no secret any more.
+    let keys = client.jwks.as_ref().and_then(|jwks| jwks.get("keys")).and_then(Value::as_array);
+    let private =
+        |key: &Value| ["d", "k", "p", "q", "dp", "dq", "qi"].iter().any(|name| key.get(name).is_some());
+    if keys.into_iter().flatten().any(private) {
+        return Err(invalid("jwks", "Expected public keys alone"));
     }
     Ok(())
 }

@@ -118,6 +118,16 @@ pub struct Client {
     /// How it may encrypt its request objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object_encryption_enc: Option<String>,
+    /// Seconds after which a login is too old for it, where its request says nothing (OpenID Connect Dynamic Client
+    /// Registration 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_max_age: Option<i64>,
+    /// Whether its ID tokens always say when the user logged in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_auth_time: bool,
+    /// `acr_values` of requests that say nothing of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_acr_values: Vec<String>,
     /// Which software it is, as its makers name it (RFC 7591 section 2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_id: Option<String>,
@@ -404,6 +414,9 @@ impl Default for Client {
             request_object_signing_alg: None,
             request_object_encryption_alg: None,
             request_object_encryption_enc: None,
+            default_max_age: None,
+            require_auth_time: false,
+            default_acr_values: Vec::new(),
             software_id: None,
             software_version: None,
             software_statement: None,

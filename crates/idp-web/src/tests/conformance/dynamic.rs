@@ -266,11 +266,11 @@ async fn oidcc_registration_dynamic_keeps_what_it_was_given_and_says_so() {
     let wish = json!({
         "jwks": { "keys": [key.public_jwk()] }, "client_uri": "https://suite.example/",
         "id_token_encrypted_response_alg": "ECDH-ES", "id_token_encrypted_response_enc": "A128GCM",
-        "post_logout_redirect_uris": ["https://suite.example/out"], "default_max_age": null,
-        "request_object_encryption_alg": "RSA-OAEP",
+        "post_logout_redirect_uris": ["https://suite.example/out"], "default_max_age": 3600,
+        "require_auth_time": true, "default_acr_values": ["1"], "request_object_encryption_alg": "RSA-OAEP",
     });
     let client = suite.register(wish.clone()).await;
-    for name in ["jwks", "client_uri", "id_token_encrypted_response_alg", "post_logout_redirect_uris"] {
+    for name in wish.as_object().unwrap().keys() {
         assert_eq!(client.registered[name], wish[name], "{name}");
     }
     let read = client.manager().get(&client.place()).await.json();
@@ -279,9 +279,36 @@ async fn oidcc_registration_dynamic_keeps_what_it_was_given_and_says_so() {
         json!({ "id_token_encrypted_response_alg": "ECDH-ES" }),
         json!({ "id_token_encrypted_response_enc": "A128GCM" }),
         json!({ "subject_type": "ephemeral" }),
+        json!({ "default_max_age": -1 }),
+        json!({ "default_max_age": "soon" }),
+        json!({ "require_auth_time": "yes" }),
+        json!({ "default_acr_values": "1" }),
+        json!({ "default_acr_values": ["1 2"] }),
         json!({ "request_object_encryption_alg": "RSA1_5" }),
         json!({ "request_object_encryption_enc": "A128GCM" }),
     ] {
         is_error(&suite.try_to_register(bad).await, &["invalid_client_metadata"]);
     }
+}
+
+#[tokio::test]
+async fn oidcc_registered_defaults_count_where_the_request_says_nothing() {
+    let suite = Suite::new().await;
+    let wish = json!({ "default_max_age": 60, "default_acr_values": ["1"] });
+    let client = suite.register(wish).await;
+    let plain = suite.register(json!({})).await;
+    let timed = suite.register(json!({ "require_auth_time": true })).await;
+    let mut agent = suite.world.agent();
+    let back = client.authorize(&mut agent, "code", &[]).await;
+    let said = super::claims(client.tokens(&back["code"]).await["id_token"].as_str().unwrap());
+    assert!(said["auth_time"].is_number() && said["acr"] == "1", "{said}");
+    for (other, told) in [(&plain, false), (&timed, true)] {
+        let back = other.authorize(&mut agent, "code", &[]).await;
+        let said = super::claims(other.tokens(&back["code"]).await["id_token"].as_str().unwrap());
+        assert_eq!((said.get("auth_time").is_some(), said.get("acr")), (told, None), "{said}");
+    }
+    suite.world.clock.advance(std::time::Duration::from_secs(61));
+    assert!(agent.open(&client.request("code", &[])).await.has_id("login-title"), "the login is too old");
+    let longer = agent.open(&client.request("code", &[("max_age", "100")])).await;
+    assert!(super::callback(&longer).contains_key("code"), "what the request says counts: {longer:?}");
 }
