@@ -217,7 +217,7 @@ fn grantable(asked: &Scopes, client: &Client, targets: &Targets, response_type: 
 
 /// Whether the ID token is to say how well the user is known. What cannot be reached is refused before anybody logs in
 /// (OpenID Connect Core 5.5.1.1).
-fn acr(client: &Client, params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> {
+pub(crate) fn acr(client: &Client, params: &Params<'_>, claims: &ClaimsRequest) -> Result<bool, OAuthError> {
     let unmet = |text: &str| Err(OAuthError::new(ErrorCode::UnmetAuthenticationRequirements, text));
     let values = params.value("acr_values").unwrap_or_default();
     if values.len() > MAX_ACR_VALUES {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::INTERVAL;
 use crate::{
     Authorization, AuthorizeOutcome, Browser, ClientAuthentication, EndpointError, IdpError, Presented, Site,
+    authorization::{ClaimsRequest, request::acr},
     client_authentication::{ASSERTION_ALGS, MAX_ASSERTION, SKEW, moment},
     idp::Core,
     model::{
@@ -76,6 +77,8 @@ impl Backchannel {
         if !request.scope.contains("openid") {
             return Err(EndpointError::oauth(ErrorCode::InvalidScope, "The scope openid is missing."));
         }
+        // CIBA 7.1: the ID token then says how well the user is known.
+        let acr_requested = acr(&client, params, &ClaimsRequest::default())?;
         let user = self.user(site, &client, params).await?;
         let binding_message = binding_message(params)?;
         let seconds = requested_expiry(params)?;
@@ -83,7 +86,8 @@ impl Backchannel {
         let notification = notification(&client, params, &auth_req_id)?;
         let handle = self.core.digester.digest(&auth_req_id);
         let deferred = Some(Deferred { handle, binding_message });
-        let request = AuthorizeRequest { deferred, expected_user: Some(user.user_id.clone()), ..request };
+        let expected_user = Some(user.user_id.clone());
+        let request = AuthorizeRequest { deferred, expected_user, acr_requested, ..request };
         let deferred = DeferredRequest {
             handle,
             kind: DeferredKind::Backchannel,
@@ -124,6 +128,7 @@ impl Backchannel {
                 issuer: request.issuer.clone(),
                 scope: request.scope.clone(),
                 audience: request.audience.clone(),
+                acr_requested: request.acr_requested,
                 auth_time: now.secs(),
                 ..Grant::default()
             });

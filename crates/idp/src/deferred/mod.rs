@@ -14,6 +14,7 @@ pub use self::{
 };
 use crate::{
     AuthorizeOutcome, Call, EndpointError, IdpError, Site,
+    authorization::request::IDENTITY_SCOPES,
     idp::Core,
     model::{
         AuthorizeRequest, Client, Deferred, DeferredKind, DeferredRequest, DeferredState, Grant, Prompt,
@@ -42,10 +43,10 @@ impl Core {
         }
         let asked = Scopes::parse(params.value("scope").unwrap_or_default())
             .map_err(|error| EndpointError::oauth(ErrorCode::InvalidScope, &error.to_string()))?;
-        let mut allowed = vec!["openid", "profile", "email"];
-        if client.allows_grant("refresh_token") && api.as_ref().is_none_or(|api| api.allow_offline_access) {
-            allowed.push("offline_access");
-        }
+        let offline =
+            client.allows_grant("refresh_token") && api.as_ref().is_none_or(|api| api.allow_offline_access);
+        let allowed: Vec<&str> =
+            IDENTITY_SCOPES.into_iter().filter(|scope| offline || *scope != "offline_access").collect();
         let identity = Scopes::parse(&allowed.join(" ")).unwrap_or_default();
         let known = api.as_ref().map(|api| api.scope_names()).unwrap_or_default();
         let mut scope = asked.intersection(&identity.union(&known));
@@ -82,6 +83,7 @@ impl Core {
             issuer: request.issuer.clone(),
             scope: request.scope.clone(),
             audience: request.audience.clone(),
+            acr_requested: request.acr_requested,
             auth_time: session.authenticated_at.div_euclid(1000),
             ..Grant::default()
         });

@@ -224,3 +224,23 @@ async fn fapi_ciba_id1_request_objects_are_judged_claim_by_claim() {
     let odd = json!({ "binding_message": "1234 \u{1F44D}\u{1F3FF} \u{1F44D}\u{1F3FE} x".repeat(10) });
     is_error(&bank.begin(&world, &odd).await, &["invalid_binding_message"]);
 }
+
+#[tokio::test]
+async fn fapi_ciba_id1_acr_values_are_told_in_the_id_token_or_refused_before_anybody_is_asked() {
+    let world = World::new().await;
+    let bank = Bank::new(&world, json!({})).await;
+    for (wish, acr) in [(json!({ "acr_values": "urn:other 1" }), json!("1")), (json!({}), Value::Null)] {
+        let id = bank.begun(&world, &wish).await;
+        decide(&world, &id, "allow").await;
+        let tokens = bank.poll(&world, &id).await.json();
+        assert_eq!(claims(tokens["id_token"].as_str().unwrap())["acr"], acr, "{wish}");
+    }
+    let factor = "http://schemas.openid.net/pape/policies/2007/06/multi-factor";
+    let refused = bank.begin(&world, &json!({ "acr_values": factor })).await;
+    is_error(&refused, &["unmet_authentication_requirements"]);
+    // The scopes of an identity are the same as at the authorization endpoint.
+    let id = bank.begun(&world, &json!({ "scope": "openid phone address" })).await;
+    decide(&world, &id, "allow").await;
+    let tokens = bank.poll(&world, &id).await.json();
+    assert_eq!(tokens.get("scope").cloned().unwrap_or(json!("openid phone address")), "openid phone address");
+}
