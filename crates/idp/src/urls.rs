@@ -52,6 +52,30 @@ pub(crate) fn is_loopback(uri: &str) -> bool {
     }
 }
 
+/// Whether `uri` is the `callback` of an installed application but for its port: on this machine it listens where there is
+/// place at the moment (RFC 8252 section 7.3). All else is the same byte for byte.
+pub(crate) fn differs_in_port_alone(callback: &str, uri: &str) -> bool {
+    loopback_parts(callback).is_some_and(|known| loopback_parts(uri) == Some(known))
+}
+
+/// Host and what follows the port of an http address on this machine, given by number: a name may lead elsewhere (section
+/// 8.3).
+fn loopback_parts(uri: &str) -> Option<(&str, &str)> {
+    let after = uri.strip_prefix("http://")?;
+    let (host, rest) =
+        ["127.0.0.1", "[::1]"].into_iter().find_map(|host| Some((host, after.strip_prefix(host)?)))?;
+    let rest = match rest.strip_prefix(':') {
+        None => rest,
+        Some(rest) => {
+            let (port, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            port.parse::<u16>().ok().filter(|port| digits && *port > 0)?;
+            rest
+        }
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
+}
+
 /// Whether `/v2/logout` may return to `url` under the registered `pattern`: query and fragment do not count, the host's
 /// case does not, and `*` stands for one or more labels.
 pub(crate) fn matches_logout(pattern: &str, url: &str) -> bool {
@@ -125,6 +149,37 @@ mod tests {
         assert!(!matches_logout("https://*.a.example/", "https://evila.example/"));
         assert!(!matches_logout("https://*.a.example/", "https://evil.example/.a.example/"));
         assert!(matches_logout("http://localhost:9080/", "http://localhost:9080"));
+    }
+
+    #[test]
+    fn o01_on_this_machine_the_port_may_be_another_and_nothing_else() {
+        for (callback, uri) in [
+            ("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb"),
+            ("http://127.0.0.1:3000/cb?x=1", "http://127.0.0.1:1/cb?x=1"),
+            ("http://127.0.0.1:3000/cb", "http://127.0.0.1/cb"),
+            ("http://[::1]/cb", "http://[::1]:51004/cb"),
+            ("http://127.0.0.1", "http://127.0.0.1:51004"),
+        ] {
+            assert!(differs_in_port_alone(callback, uri), "{uri}");
+        }
+        for (callback, uri) in [
+            ("http://127.0.0.1/cb", "http://127.0.0.1:51004/other"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb/"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb?x=1"),
+            ("http://127.0.0.1/cb", "https://127.0.0.1:51004/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.2:51004/cb"),
+            ("http://127.0.0.1/cb", "http://[::1]:51004/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:70000/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:+80/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:80@evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:\\@evil.example/cb"),
+            ("http://localhost/cb", "http://localhost:51004/cb"),
+            ("https://a.example/cb", "https://a.example:8443/cb"),
+        ] {
+            assert!(!differs_in_port_alone(callback, uri), "{uri}");
+        }
     }
 
     #[test]

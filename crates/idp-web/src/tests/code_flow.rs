@@ -490,3 +490,38 @@ async fn s01_what_was_typed_or_sent_in_secret_is_not_said_back() {
         );
     }
 }
+
+#[tokio::test]
+async fn o01_an_installed_application_listens_where_there_is_place_and_nobody_else_does() {
+    let world = World::new().await;
+    let callbacks = json!(["http://127.0.0.1/cb", "com.example.app:/cb"]);
+    let native = world.client(json!({ "app_type": "native", "callbacks": callbacks })).await;
+    let page = world.client(json!({ "app_type": "spa", "callbacks": callbacks })).await;
+    let here = "http://127.0.0.1:51004/cb";
+    let request = |client: &str, uri: &str| world.authorize(&[("client_id", client), ("redirect_uri", uri)]);
+    let mut agent = world.agent();
+    let login = agent.open(&request(&native.client_id, here)).await;
+    let back = agent.log_in(&login).await;
+    assert!(back.location().unwrap().starts_with(&format!("{here}?")), "{back:?}");
+    let code = back.param("code").unwrap();
+    let redeem = async |uri: &str| {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", native.client_id.as_str()),
+            ("code", code.as_str()),
+            ("redirect_uri", uri),
+            ("code_verifier", VERIFIER),
+        ];
+        world.agent().post("/oauth/token", &form).await
+    };
+    let tokens = redeem(here).await;
+    assert_eq!(tokens.status, StatusCode::OK, "{}", tokens.body);
+    for (client, uri) in [
+        (&native, "http://127.0.0.1:51004/other"),
+        (&native, "http://localhost:51004/cb"),
+        (&native, "http://127.0.0.1:51004@evil.example/cb"),
+        (&page, here),
+    ] {
+        agent.open(&request(&client.client_id, uri)).await.is_error_page();
+    }
+}

@@ -4,7 +4,7 @@ use url::Url;
 use super::{ClaimsRequest, details, targets::Targets};
 use crate::{
     Site,
-    model::{AuthorizeRequest, Client, Prompt, ResponseMode, ResponseType},
+    model::{AppType, AuthorizeRequest, Client, Prompt, ResponseMode, ResponseType},
     urls,
 };
 
@@ -54,7 +54,9 @@ impl ReturnAddress {
         let openid =
             params.value("scope").is_some_and(|scope| scope.split(' ').any(|token| token == "openid"));
         let (redirect_uri, given) = match (params.value("redirect_uri"), client.callbacks.as_slice()) {
-            (Some(uri), callbacks) if callbacks.iter().any(|known| known == uri) => (uri.to_owned(), true),
+            (Some(uri), callbacks) if callbacks.iter().any(|known| is_one(client, known, uri)) => {
+                (uri.to_owned(), true)
+            }
             (Some(_), _) => {
                 return Err(invalid(
                     "Callback URL mismatch. The redirect_uri is not in the list of allowed callback URLs.",
@@ -94,6 +96,12 @@ impl ReturnAddress {
         };
         Ok(Self { redirect_uri, given, mode, jwt, state })
     }
+}
+
+/// Whether `uri` is the registered callback: the same byte for byte, but for where an installed application listens.
+fn is_one(client: &Client, callback: &str, uri: &str) -> bool {
+    let installed = client.app_type == Some(AppType::Native);
+    callback == uri || (installed && urls::differs_in_port_alone(callback, uri))
 }
 
 fn may_message(client: &Client, redirect_uri: &str) -> bool {
