@@ -12,6 +12,8 @@ mod support;
 
 #[path = "kong/admin.rs"]
 mod admin;
+#[path = "kong/balancing.rs"]
+mod balancing;
 #[path = "kong/declared.rs"]
 mod declared;
 #[path = "kong/endpoints.rs"]

@@ -7,7 +7,7 @@ const NO_PEER: &str = "failure to get a peer from the ring-balancer";
 
 impl Kong {
     /// Leads the service to an upstream of these targets with these checks, and tells the upstream's name.
-    async fn balanced(&self, targets: &[&Upstream], upstream: Value) -> String {
+    pub(super) async fn balanced(&self, targets: &[&Upstream], upstream: Value) -> String {
         let host = format!("{}.local", self.name);
         let mut body = upstream;
         body["name"] = json!(host);
@@ -34,17 +34,23 @@ impl Kong {
     }
 
     /// What so many requests are answered with.
-    async fn answers(&self, count: usize) -> Vec<String> {
+    pub(super) async fn answers(&self, count: usize) -> Vec<String> {
+        self.answers_to(&self.request("GET", "/x"), count).await
+    }
+
+    /// What one request is answered with, so many times.
+    pub(super) async fn answers_to(&self, request: &Request, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         for _ in 0..count {
-            let answer = self.send(self.request("GET", "/x")).await;
+            let answer = self.send(request.clone()).await;
             all.push(if answer.status == 200 { answer.text() } else { answer.status.to_string() });
         }
         all
     }
 }
 
-fn named(name: &'static str) -> Upstream {
+/// A target that answers with its name.
+pub(super) fn named(name: &'static str) -> Upstream {
     Upstream::scripted(move |_| Answer::text(name))
 }
 

@@ -1,6 +1,6 @@
 //! A request on its way to a target: which one is asked, how it is greeted, and when another one is tried.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
@@ -71,8 +71,10 @@ impl<'a> Delivery<'a> {
         let mut fresh = false;
         let mut busy = self.upstream.engage(target);
         loop {
+            let began = self.upstream.begin();
             let broken = match self.attempt(target, fresh).await {
                 Ok(answer) => {
+                    self.upstream.end(target, began, Duration::ZERO);
                     self.upstream.note(target, Sign::Status(answer.status().as_u16()));
                     return DeliveryResult { target: Some(target), answer: Ok(answer), busy };
                 }
@@ -88,6 +90,9 @@ impl<'a> Delivery<'a> {
                 continue;
             }
             drop(busy.take());
+            if !matches!(broken.failure, Failure::Client(..)) {
+                self.upstream.end(target, began, self.timeouts.connect);
+            }
             match &broken.failure {
                 Failure::Timeout { .. } => self.upstream.note(target, Sign::Late),
                 Failure::Unresolved { .. } | Failure::Connect { .. } | Failure::Exchange { .. } => {

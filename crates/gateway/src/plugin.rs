@@ -331,6 +331,8 @@ pub struct Sending {
     pub overrides_upstream_host: bool,
     /// Whether the path is the upstream's already: nothing is taken off it or put before it.
     pub is_upstream_path: bool,
+    /// What a target is chosen by where its upstream hashes; `None`: the upstream's own key, or by turns.
+    pub hash: Option<u32>,
     /// Bytes that its body may have, where that is less than the listener allows.
     pub body_limit: Option<u64>,
     /// Changes to the body, which is then read whole before it is sent.

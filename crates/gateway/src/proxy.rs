@@ -303,7 +303,10 @@ impl Client<'_> {
             Backend::Upstream(upstream) => {
                 // Before the headers are those for the target.
                 let seen = || Seen { head, peer: self.peer, route, consumer, answer: None };
-                let hash = upstream.hash(seen);
+                let hash = match head.sending.hash {
+                    None => upstream.hash(seen),
+                    said => KeyHash(said),
+                };
                 self.send(route, (upstream, hash), head, outcome).await;
             }
         }

@@ -123,6 +123,7 @@ impl Dialect {
                 sealer.clone(),
                 Vaults::new(environment),
                 Arc::clone(&live),
+                random.clone(),
             ),
             serving: Serving::new(&pepper),
             registry: registry.clone(),

@@ -15,6 +15,7 @@ pub mod exchange_log;
 mod fields;
 pub mod fixed_answer;
 pub mod grants;
+pub mod hash_key;
 mod header_rule;
 pub mod hmac_auth;
 mod hmac_signature;

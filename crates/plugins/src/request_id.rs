@@ -203,7 +203,7 @@ impl Generator {
 }
 
 /// RFC 9562 section 5.4.
-fn uuid(random: [u8; 16]) -> String {
+pub(crate) fn uuid(random: [u8; 16]) -> String {
     format_uuid(random, 0x40)
 }
 

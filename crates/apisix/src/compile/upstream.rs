@@ -60,6 +60,7 @@ fn balance(value: &Value) -> Result<Balance, ConfigError> {
     match text(value, "type") {
         Some("chash") => {}
         Some("least_conn") => return Ok(Balance::LeastBusy),
+        Some("ewma") => return Ok(Balance::Fastest),
         _ => return Ok(Balance::RoundRobin),
     }
     let key = text(value, "key").unwrap_or_default();
@@ -218,6 +219,7 @@ mod tests {
         assert_eq!(of(json!({"nodes": {"a": 1}, "key": "uri"})), Balance::RoundRobin);
         assert_eq!(of(json!({"type": "chash", "key": "uri", "nodes": {"a": 1}})), by(Variable::Uri));
         assert_eq!(of(json!({"type": "least_conn", "nodes": {"a": 1}})), Balance::LeastBusy);
+        assert_eq!(of(json!({"type": "ewma", "nodes": {"a": 1}})), Balance::Fastest);
         assert_eq!(of(chash("vars", "arg_device_id")), by(Variable::Arg("device_id".into())));
         assert_eq!(of(chash("header", "X-Sessionid")), by(Variable::Header("x-sessionid".into())));
         assert_eq!(of(chash("cookie", "jsessionid")), by(Variable::Cookie("jsessionid".into())));

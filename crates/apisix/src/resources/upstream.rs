@@ -26,10 +26,9 @@ pub(super) fn schema() -> Schema {
         .field(
             "type",
             Schema::string()
-                .choices(&["roundrobin", "chash", "least_conn"])
-                .absent_choices(&["ewma"])
+                .choices(&["roundrobin", "chash", "least_conn", "ewma"])
                 .default("roundrobin")
-                .doc("how requests are spread over the nodes: by turns, by consistent hashing, or to the one that is at the fewest requests for its weight"),
+                .doc("how requests are spread over the nodes: by turns, by consistent hashing, to the one that is at the fewest requests for its weight, or of two that are drawn to the one that answered faster lately for its weight"),
         )
         .field(
             "hash_on",

@@ -81,7 +81,7 @@ async fn upstreams_are_refused_in_apisix_words() {
         "upstreams/1",
         vec![
             (json!({}), "invalid configuration: value should match only one schema, but matches none"),
-            (with("type", json!("ewma")), "invalid configuration: property \"type\" validation failed: `ewma` is not implemented in this build"),
+            (with("type", json!("fair")), "invalid configuration: property \"type\" validation failed: matches none of the enum values"),
             (with("type", json!("chash")), "missing key"),
             (with("hash_on", json!("nothing")), "invalid configuration: property \"hash_on\" validation failed: matches none of the enum values"),
             (with("type", json!("x")), "invalid configuration: property \"type\" validation failed: matches none of the enum values"),

@@ -1,17 +1,22 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use expr::{Part, Template, Variable, Variables};
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::{
     checker::Checker,
     health::{Shortage, Sign},
     live::{Live, Target},
     ring::{Crc32, Ring},
+    slots::{Slots, hash as slot_hash},
     spec::{Balance, FailureWords, HostRewrite, Node, Scheme, Timeouts, UpstreamSpec},
     vitals::{Busy, Vitals},
 };
@@ -30,11 +35,13 @@ pub struct Upstream {
     pub(crate) host: SentHost,
     pub(crate) timeouts: Timeouts,
     pub(crate) retries: u32,
-    pub(crate) retry_timeout: Option<std::time::Duration>,
+    pub(crate) retry_timeout: Option<Duration>,
     pub(crate) failure_header: Option<HeaderName>,
     pub(crate) words: FailureWords,
     /// What is hashed where targets are chosen so.
     key: Option<Template>,
+    /// Where times of answers are counted from, where targets are chosen by them.
+    timed_from: Option<Instant>,
     /// Finds out which nodes are well.
     checker: Option<Arc<Checker>>,
 }
@@ -65,6 +72,15 @@ enum Order {
         position: Arc<AtomicUsize>,
     },
     Hashed(Ring),
+    Slots {
+        slots: Slots,
+        /// Counts requests over all cores of which there is nothing to hash.
+        position: Arc<AtomicUsize>,
+    },
+    Fastest {
+        /// Counts requests over all cores: which targets are drawn.
+        position: Arc<AtomicUsize>,
+    },
     LeastBusy {
         /// Counts requests over all cores: where the search begins, so that equals take turns.
         position: Arc<AtomicUsize>,
@@ -115,12 +131,24 @@ impl Upstream {
                 Balance::Hash(_) => {
                     Order::Hashed(Ring::new(tier.iter().map(|node| (&*node.host, node.port, node.weight))))
                 }
+                Balance::Slots(size) => {
+                    let targets = tier.iter().map(|node| (&*node.host, node.port, node.weight));
+                    Order::Slots {
+                        slots: Slots::new(*size, targets),
+                        position: live.position(&spec, priority),
+                    }
+                }
                 Balance::LeastBusy => Order::LeastBusy { position: live.position(&spec, priority) },
+                Balance::Fastest => Order::Fastest { position: live.position(&spec, priority) },
             };
-            let asks = spec.checks.is_some() || matches!(spec.balance, Balance::LeastBusy);
+            let asks = spec.checks.is_some() || matches!(spec.balance, Balance::LeastBusy | Balance::Fastest);
             let known = |node: &&Node| (node.weight, live.vitals(&spec.vitals_id, node));
             let known = if asks { tier.iter().map(known).collect() } else { Box::default() };
             tiers.push(Tier { targets, known, order });
+        }
+        let timed_from = matches!(spec.balance, Balance::Fastest).then_some(live.began);
+        if let Some(began) = timed_from {
+            level(&tiers, began.elapsed());
         }
         let check = |checks| live.check(&spec.vitals_id, &spec.nodes, spec.keep_alive, checks);
         let checker = spec.checks.as_ref().map(check).transpose()?;
@@ -135,9 +163,10 @@ impl Upstream {
             retry_timeout: spec.retry_timeout,
             failure_header: spec.failure_header,
             words: spec.words,
+            timed_from,
             checker,
             key: match spec.balance {
-                Balance::RoundRobin | Balance::LeastBusy => None,
+                Balance::RoundRobin | Balance::Slots(_) | Balance::LeastBusy | Balance::Fastest => None,
                 Balance::Hash(key) => Some(key),
             },
         }))
@@ -165,7 +194,7 @@ impl Upstream {
             let address = variables.value(&Variable::RemoteAddr).unwrap_or_default();
             sum = Crc32::default().with(address.as_bytes());
         }
-        KeyHash(sum.value())
+        KeyHash(Some(sum.value()))
     }
 
     /// The next target by weight or by hash that is not in `tried`, from the highest tier that has one: of those that are
@@ -187,7 +216,22 @@ impl Upstream {
                 true
             }
         };
-        self.tiers.iter().find_map(|tier| tier.choose(tried, hash, only_well))
+        let now = self.timed_from.map(|began| began.elapsed()).unwrap_or_default();
+        self.tiers.iter().find_map(|tier| tier.choose(tried, hash, only_well, now))
+    }
+
+    /// When a try begins, where targets are chosen by the time that their answers take.
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        self.timed_from.map(|_| Instant::now())
+    }
+
+    /// Takes into account how long the answer to a try took that began then. One that failed took `at_least` so long:
+    /// a target that fails fast is not a fast one.
+    pub(crate) fn end(&self, target: &Arc<Target>, began: Option<Instant>, at_least: Duration) {
+        let Some((began, from)) = began.zip(self.timed_from) else { return };
+        if let Some(vitals) = self.tiers.iter().find_map(|tier| tier.vitals(target)) {
+            vitals.answered(began.elapsed().max(at_least), from.elapsed());
+        }
     }
 
     /// Counts what a request to `target` came to, where health is judged by that.
@@ -206,7 +250,7 @@ impl Upstream {
 
 /// Stands for the key of a request where targets are chosen by it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct KeyHash(u32);
+pub(crate) struct KeyHash(pub(crate) Option<u32>);
 
 impl Tier {
     /// Whether any target is well.
@@ -228,7 +272,7 @@ impl Tier {
     }
 
     /// `only_well`: only a target that is.
-    fn choose(&self, tried: &Tried, hash: KeyHash, only_well: bool) -> Option<&Arc<Target>> {
+    fn choose(&self, tried: &Tried, hash: KeyHash, only_well: bool, now: Duration) -> Option<&Arc<Target>> {
         let is_well = |index: usize| {
             !only_well || self.known.get(index).is_none_or(|(_, vitals)| vitals.health().is_well())
         };
@@ -245,7 +289,29 @@ impl Tier {
                 // One turn, then onwards without taking turns from others: every target of the round is looked at.
                 from.iter().chain(before).find_map(|index| open(usize::from(*index)))
             }
-            Order::Hashed(ring) => ring.from(hash.0).find_map(open),
+            Order::Hashed(ring) => ring.from(hash.0.unwrap_or_default()).find_map(open),
+            Order::Slots { slots, position } => {
+                let turn = || slot_hash(&position.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+                slots.from(hash.0.unwrap_or_else(turn)).find_map(open)
+            }
+            Order::Fastest { position } => {
+                let candidates: SmallVec<[usize; 16]> =
+                    (0..self.targets.len()).filter(|index| open(*index).is_some()).collect();
+                let turn = position.fetch_add(1, Ordering::Relaxed);
+                let (one, other) = draw(turn, candidates.len())?;
+                let time = |place: usize| {
+                    let index = candidates.get(place).copied().unwrap_or_default();
+                    let known = self.known.get(index);
+                    // A weight is at most 2^32, and need not be exact.
+                    #[allow(clippy::cast_precision_loss)]
+                    let time = known.map(|(weight, vitals)| {
+                        vitals.pace(now).unwrap_or_default() / (*weight).max(1) as f32
+                    });
+                    (index, time.unwrap_or_default())
+                };
+                let (one, other) = (time(one), time(other));
+                self.targets.get(if other.1 < one.1 { other.0 } else { one.0 })
+            }
             Order::LeastBusy { position } => {
                 let turn = position.fetch_add(1, Ordering::Relaxed).checked_rem(self.known.len())?;
                 let all = self.targets.iter().zip(&self.known).enumerate();
@@ -268,6 +334,35 @@ impl Tier {
         let counts = matches!(self.order, Order::LeastBusy { .. });
         self.vitals(target).filter(|_| counts).map(Vitals::engage)
     }
+}
+
+/// Two of so many, which may be the same one: for each turn others, and in the long run all equally often.
+fn draw(turn: usize, count: usize) -> Option<(usize, usize)> {
+    // The output function of SplitMix64.
+    let mut mixed =
+        u64::try_from(turn).unwrap_or_default().wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    let (high, low) = (usize::try_from(mixed >> 32).ok()?, usize::try_from(mixed & 0xffff_ffff).ok()?);
+    let one = high.checked_rem(count)?;
+    // Of the others, one that is not the first.
+    let step = 1 + low.checked_rem(count - 1).unwrap_or_default();
+    Some((one, (one + step).checked_rem(count)?))
+}
+
+/// Has targets of which nobody knows how fast they are begin with the mean of the others: a new one is neither spared nor
+/// given every request.
+fn level(tiers: &[Tier], now: Duration) {
+    let all = || tiers.iter().flat_map(|tier| &tier.known);
+    let known: Vec<f32> = all().filter_map(|(_, vitals)| vitals.pace(now)).collect();
+    if known.is_empty() {
+        return;
+    }
+    // Targets are at most 65535.
+    #[allow(clippy::cast_precision_loss)]
+    let mean = known.iter().sum::<f32>() / known.len() as f32;
+    all().for_each(|(_, vitals)| vitals.begin_with(mean, now));
 }
 
 /// One round over `weights` by smooth weighted round-robin: the target that has waited longest in proportion to its
@@ -302,7 +397,7 @@ const fn gcd(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, time::Duration};
+    use std::collections::BTreeSet;
 
     use base::Secret;
 
@@ -339,6 +434,51 @@ mod tests {
             tried.push(upstream.choose(&tried, KeyHash::default()).unwrap().id);
             assert!(upstream.choose(&tried, KeyHash::default()).is_none());
         }
+    }
+
+    #[test]
+    fn of_two_that_are_drawn_the_faster_is_next_and_new_ones_begin_like_the_others() {
+        let live = Live::new("", Vec::new()).unwrap();
+        let compile = |weights: &[u32]| {
+            let spec = UpstreamSpec { balance: Balance::Fastest, ..UpstreamSpec::weighted(weights) };
+            Upstream::compile(spec, &live).unwrap()
+        };
+        let counts = |upstream: &Upstream| {
+            let mut counts = vec![0; 4];
+            for _ in 0..600 {
+                let target = upstream.choose(&Tried::new(), KeyHash::default()).unwrap();
+                counts[usize::from(target.port) - 1] += 1;
+            }
+            counts
+        };
+        let upstream = compile(&[1, 1, 1]);
+        for (target, millis) in upstream.tiers[0].targets.iter().zip([10, 20, 400]) {
+            upstream.end(target, upstream.begin(), Duration::from_millis(millis));
+        }
+        let found = counts(&upstream);
+        assert!(found[0] > 330 && found[1] > 130 && found[2] == 0, "{found:?}");
+        // A heavy one may take longer, and one that is new begins with the mean: it is not given everything.
+        let found = counts(&compile(&[1, 1, 50, 1]));
+        assert!(found[2] > 200 && found[3] < 50, "{found:?}");
+        let tried: Tried = upstream.tiers[0].targets.iter().take(2).map(|target| target.id).collect();
+        assert_eq!(upstream.choose(&tried, KeyHash::default()).unwrap().port, 3);
+        let all: Tried = upstream.tiers[0].targets.iter().map(|target| target.id).collect();
+        assert!(upstream.choose(&all, KeyHash::default()).is_none());
+    }
+
+    #[test]
+    fn what_a_plugin_says_finds_a_slot_and_without_it_targets_take_turns() {
+        let live = Live::new("", Vec::new()).unwrap();
+        let spec = UpstreamSpec { balance: Balance::Slots(10_000), ..UpstreamSpec::weighted(&[1, 1]) };
+        let upstream = Upstream::compile(spec, &live).unwrap();
+        let chosen = |hash: Option<u32>| upstream.choose(&Tried::new(), KeyHash(hash)).unwrap().port;
+        let met = |chosen: &dyn Fn(u32) -> u16| (0..100).map(chosen).collect::<BTreeSet<u16>>();
+        assert_eq!(met(&|number| chosen(Some(slot_hash(&number.to_le_bytes())))).len(), 2);
+        assert_eq!(met(&|_| chosen(Some(7))).len(), 1);
+        assert_eq!(met(&|_| chosen(None)).len(), 2);
+        let first = upstream.choose(&Tried::new(), KeyHash(Some(7))).unwrap();
+        let next = upstream.choose(&Tried::from_slice(&[first.id]), KeyHash(Some(7))).unwrap();
+        assert_ne!(first.id, next.id);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     checker::{Checked, Checker, Rounds},
@@ -45,6 +45,8 @@ pub struct Live {
     tls_configs: Mutex<WeakMap<(TlsPolicy, bool), ClientConfig>>,
     next_id: AtomicU64,
     hasher: RandomState,
+    /// Where times of answers are counted from.
+    pub(super) began: Instant,
 }
 
 /// What a connection to a target takes.
@@ -129,6 +131,7 @@ impl Live {
             tls_configs: Mutex::default(),
             next_id: AtomicU64::new(1),
             hasher: RandomState::new(),
+            began: Instant::now(),
         })
     }
 

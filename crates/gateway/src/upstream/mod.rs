@@ -10,6 +10,7 @@ mod live;
 mod pool;
 mod resolve;
 mod ring;
+mod slots;
 mod spec;
 mod vitals;
 
@@ -22,6 +23,7 @@ pub use self::{
     checker::{Checker, NodeHealth},
     health::{ActiveChecks, HealthChecks, HttpProbe, Probe, Shortage, Thresholds},
     live::Live,
+    slots::hash as slot_hash,
     spec::{
         Balance, ClientIdentity, FailureWords, HostRewrite, KeepAlive, Node, PrivateKeyPem, Scheme, Timeouts,
         TlsPolicy, UpstreamSpec,

@@ -149,11 +149,15 @@ pub enum Balance {
     /// By turns, each as often as its weight says.
     #[default]
     RoundRobin,
+    /// By consistent hashing on a wheel of so many slots, of what a plugin says of each request; by turns where none does.
+    Slots(u32),
     /// By consistent hashing: the same text goes to the same target. The client's address stands for a text of whose
     /// variables the request has none.
     Hash(Template),
     /// To the target that is at the fewest requests for its weight; among equals by turns.
     LeastBusy,
+    /// Of two that are drawn, to the one that answered faster lately for its weight.
+    Fastest,
 }
 
 /// Which Host a target sees.

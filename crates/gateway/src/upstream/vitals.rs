@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -13,6 +16,8 @@ pub(crate) struct Vitals {
     busy: AtomicU32,
     /// [`Health`], packed: cores read and change it without a lock.
     health: AtomicU64,
+    /// [`Pace`], packed the same way.
+    pace: AtomicU64,
     /// Told when the node becomes well or ill.
     pub(super) turned: Notify,
 }
@@ -27,6 +32,26 @@ impl Vitals {
     pub(super) fn engage(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// How fast it answered lately, as of `now`; `None`: nobody knows.
+    pub(super) fn pace(&self, now: Duration) -> Option<f32> {
+        Pace::unpack(self.pace.load(Ordering::Relaxed)).map(|pace| pace.after(Duration::ZERO, now).millis)
+    }
+
+    /// Takes an answer's time into account.
+    pub(super) fn answered(&self, took: Duration, now: Duration) {
+        let change = |packed| {
+            let fresh = Pace::new(took.as_secs_f32() * 1000.0, now);
+            Some(Pace::unpack(packed).map_or(fresh, |pace| pace.after(took, now)).pack())
+        };
+        let _ = self.pace.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    /// Has a node of which nobody knows how fast it is begin with what others have.
+    pub(super) fn begin_with(&self, millis: f32, now: Duration) {
+        let fresh = Pace::new(millis, now).pack();
+        let _ = self.pace.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// How the node is.
@@ -66,6 +91,44 @@ pub(crate) struct Busy(Arc<Vitals>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The mean time of answers, of which what was ten seconds ago counts about a third of what is now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Pace {
+    millis: f32,
+    /// When it was last changed, in hundredths of a second.
+    at: u32,
+}
+
+impl Pace {
+    /// Seconds.
+    const DECAY: f32 = 10.0;
+
+    fn new(millis: f32, now: Duration) -> Self {
+        // From 1, so that a pace is never packed to 0. After 497 days it stands still.
+        let at = u32::try_from(now.as_millis() / 10).unwrap_or(u32::MAX).saturating_add(1);
+        Self { millis, at }
+    }
+
+    fn after(self, took: Duration, now: Duration) -> Self {
+        let next = Self::new(took.as_secs_f32() * 1000.0, now);
+        // Exact up to 46 hours, by when nothing is left of it.
+        #[allow(clippy::cast_precision_loss)]
+        let passed = next.at.saturating_sub(self.at) as f32 / 100.0;
+        let kept = (-passed / Self::DECAY).exp();
+        Self { millis: self.millis.mul_add(kept, next.millis * (1.0 - kept)), ..next }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.millis.to_bits()) << 32 | u64::from(self.at)
+    }
+
+    fn unpack(packed: u64) -> Option<Self> {
+        let [a, b, c, d, at @ ..] = packed.to_be_bytes();
+        let pace = Self { millis: f32::from_be_bytes([a, b, c, d]), at: u32::from_be_bytes(at) };
+        (packed != 0).then_some(pace)
     }
 }
 
@@ -186,6 +249,25 @@ mod tests {
         assert!(vitals.settle(true), "what was counted is forgotten");
         assert_eq!(vitals.health(), Health::default());
         assert_eq!(vitals.count(Counter::TcpFailures, 1), Some(false));
+    }
+
+    #[test]
+    fn a_pace_follows_the_answers_and_is_forgotten_in_time() {
+        let (vitals, second) = (Vitals::default(), Duration::from_secs);
+        assert_eq!(vitals.pace(second(5)), None);
+        vitals.answered(Duration::from_millis(100), second(10));
+        assert_eq!(vitals.pace(second(10)), Some(100.0));
+        vitals.begin_with(7.0, second(10));
+        let later = vitals.pace(second(20)).unwrap();
+        assert!((later - 36.8).abs() < 0.1, "{later}");
+        vitals.answered(Duration::from_millis(300), second(20));
+        let mixed = vitals.pace(second(20)).unwrap();
+        assert!((mixed - 226.4).abs() < 0.1, "{mixed}");
+        vitals.answered(Duration::ZERO, second(500));
+        assert!(vitals.pace(second(500)).unwrap() < 0.01);
+        let new = Vitals::default();
+        new.begin_with(7.0, second(0));
+        assert_eq!(new.pace(second(0)), Some(7.0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod upstream;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use base::Random;
 use gateway::{
     error::ConfigError,
     plugin::Plugin,
@@ -41,6 +42,7 @@ pub(crate) struct Compiler {
     sealer: Sealer,
     vaults: Vaults,
     live: Arc<Live>,
+    random: Random,
     plugins: Cache<[u8; 32], dyn Plugin>,
     upstreams: Cache<UpstreamSpec, Upstream>,
     checkers: Cache<Watched, Checker>,
@@ -68,12 +70,19 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Compiler {
-    pub(crate) fn new(registry: Registry, sealer: Sealer, vaults: Vaults, live: Arc<Live>) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        sealer: Sealer,
+        vaults: Vaults,
+        live: Arc<Live>,
+        random: Random,
+    ) -> Self {
         Self {
             registry,
             sealer,
             vaults,
             live,
+            random,
             plugins: Cache::default(),
             upstreams: Cache::default(),
             checkers: Cache::default(),

@@ -57,6 +57,11 @@ impl Pass<'_> {
             Vec::new()
         };
         let base = service.as_ref().and_then(|service| text(service, "path")).unwrap_or("/").to_owned();
+        if let Some(service) = &service
+            && let Some(key) = self.hash_key(&route, service).map_err(wrong)?
+        {
+            plugins.push(Entry::new("hash-key", i64::MIN + 1, key));
+        }
         // After every plugin that judges the request.
         let last = upstream_path::compile(upstream_path::Config { strip, base }).map_err(wrong)?;
         plugins.extend(last.map(|plugin| Entry::new("upstream-path", i64::MIN, plugin)));

@@ -4,14 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::{
     error::ConfigError,
+    path_pattern,
+    plugin::Plugin,
     upstream::{
         Balance, Checker, FailureWords, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream,
         UpstreamSpec,
     },
 };
+use http::HeaderName;
+use plugins::hash_key::{self, Source};
 use serde_json::{Map, Value};
 
-use super::{Pass, Watched, checks, flag, named_in, text};
+use super::{Pass, Watched, checks, flag, named_in, text, texts};
 use crate::entities::{Kind, split_target};
 
 /// What Kong says of upstreams that do not answer.
@@ -26,6 +30,44 @@ const WORDS: FailureWords = FailureWords {
 /// Under which id the health of an upstream's targets is found. APISIX's upstreams have ids of their own.
 pub(crate) fn health_id(upstream: &str) -> String {
     format!("kong/upstreams/{upstream}")
+}
+
+fn slots(upstream: &Map<String, Value>) -> u32 {
+    let slots = upstream.get("slots").and_then(Value::as_u64);
+    slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(10_000)
+}
+
+/// What `which`, `hash_on` or `hash_fallback`, names.
+fn source(
+    route: &Map<String, Value>,
+    upstream: &Map<String, Value>,
+    which: &str,
+) -> Result<Option<Source>, ConfigError> {
+    let named = |what: &str| {
+        let field = format!("{which}_{what}");
+        let missing = || ConfigError::new(field.clone(), "required field missing");
+        text(upstream, &field).map(str::to_owned).ok_or_else(missing)
+    };
+    Ok(Some(match text(upstream, which) {
+        Some("consumer") => Source::Consumer,
+        Some("ip") => Source::Address,
+        Some("header") => {
+            let name = HeaderName::try_from(named("header")?);
+            Source::Header(name.map_err(|_| ConfigError::new(which, "not the name of a header"))?)
+        }
+        Some("cookie") => Source::Cookie {
+            name: text(upstream, "hash_on_cookie").unwrap_or_default().to_owned(),
+            path: text(upstream, "hash_on_cookie_path").unwrap_or("/").to_owned(),
+        },
+        Some("path") => Source::Path,
+        Some("query_arg") => Source::Argument(named("query_arg")?),
+        Some("uri_capture") => {
+            let patterns = texts(route, "paths").filter_map(|path| path.strip_prefix('~'));
+            let patterns = patterns.map(path_pattern).collect::<Result<_, _>>()?;
+            Source::Capture { name: named("uri_capture")?, patterns }
+        }
+        _ => return Ok(None),
+    }))
 }
 
 impl Pass<'_> {
@@ -56,9 +98,12 @@ impl Pass<'_> {
                 if let Some(header) = text(&value, "host_header") {
                     rewrite = HostRewrite::Fixed(header.into());
                 }
-                if text(&value, "algorithm") == Some("least-connections") {
-                    balance = Balance::LeastBusy;
-                }
+                balance = match text(&value, "algorithm") {
+                    Some("least-connections") => Balance::LeastBusy,
+                    Some("latency") => Balance::Fastest,
+                    Some("consistent-hashing") => Balance::Slots(slots(&value)),
+                    _ => Balance::RoundRobin,
+                };
                 client = client.or_else(|| named_in(&value, "client_certificate").map(str::to_owned));
                 self.watched(upstream, &value)?
             }
@@ -91,6 +136,27 @@ impl Pass<'_> {
             words: WORDS,
             checks: watched.checks,
         })
+    }
+
+    /// What the requests of a route are hashed by, where the service's upstream says so.
+    pub(super) fn hash_key(
+        &self,
+        route: &Map<String, Value>,
+        service: &Map<String, Value>,
+    ) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
+        let host = text(service, "host").unwrap_or_default();
+        let Some((id, _)) = self.view.upstream(host) else { return Ok(None) };
+        let upstream = self.open(Kind::Upstream, id).map_err(|why| ConfigError::new("host", why))?;
+        if text(&upstream, "algorithm") != Some("consistent-hashing") {
+            return Ok(None);
+        }
+        let mut sources = Vec::new();
+        for which in ["hash_on", "hash_fallback"] {
+            sources.extend(source(route, &upstream, which)?);
+        }
+        let is_named = !sources.is_empty();
+        let key = || hash_key::compile(hash_key::Config { sources }, &self.compiler.random);
+        Ok(is_named.then(key))
     }
 
     /// The checks of an upstream, which run whether or not a service leads to it.

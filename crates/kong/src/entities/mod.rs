@@ -42,6 +42,10 @@ pub(crate) fn expand(kind: Kind, value: &mut Map<String, Value>) -> Result<(), V
     match kind {
         Kind::Service => service::expand_url(value),
         Kind::CaCertificate => ca_certificate::complete(value),
+        Kind::Upstream => {
+            upstream::expand_algorithm(value);
+            Ok(())
+        }
         Kind::Target => {
             upstream::normalize(value);
             Ok(())

@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::{stamped, tags, values};
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, Then};
 
 const ALGORITHMS: [&str; 4] = ["consistent-hashing", "least-connections", "round-robin", "latency"];
-const HASHED: [&str; 7] = ["none", "consumer", "ip", "header", "cookie", "path", "query_arg"];
+const HASHED: [&str; 8] = ["none", "consumer", "ip", "header", "cookie", "path", "query_arg", "uri_capture"];
 const CHECKS: [&str; 5] = ["tcp", "http", "https", "grpc", "grpcs"];
 /// Largest count of Kong's health checks.
 const MOST: i64 = 255;
@@ -17,9 +17,10 @@ const MOST: i64 = 255;
 const LONGEST: i64 = 65_535;
 
 pub(super) fn schema() -> Schema {
-    let hashed = || Field::string().default("none").one_of(&HASHED).unimplemented();
-    let text = || Field::string().unimplemented();
-    stamped()
+    let hashed = |doc| Field::string().default("none").one_of(&HASHED).doc(doc);
+    let header = |doc| Field::string().text(values::header_name).doc(doc);
+    let text = |doc| Field::string().doc(doc);
+    hashing(stamped())
         .field(
             "name",
             Field::string().required().unique().text(name).doc("what services name as their host; unique"),
@@ -29,28 +30,24 @@ pub(super) fn schema() -> Schema {
             Field::string()
                 .default("round-robin")
                 .one_of(&ALGORITHMS)
-                .text(algorithm)
-                .doc("how requests are spread: `round-robin`, or `least-connections`"),
+                .doc("how requests are spread by weight: by turns, to whom is at the fewest, to the faster of two that are drawn, or by hashing"),
         )
-        .field("hash_on", hashed())
-        .field("hash_fallback", hashed())
-        .fields(&["hash_on_header", "hash_fallback_header", "hash_on_cookie"], &text())
-        .field("hash_on_cookie_path", Field::string().default("/").unimplemented())
-        .fields(
-            &[
-                "hash_on_query_arg",
-                "hash_fallback_query_arg",
-                "hash_on_uri_capture",
-                "hash_fallback_uri_capture",
-            ],
-            &text(),
-        )
+        .field("hash_on", hashed("what is hashed; a value makes the algorithm `consistent-hashing`"))
+        .field("hash_fallback", hashed("what is hashed where the request has none of that; `none`: targets take turns"))
+        .field("hash_on_header", header("its values, joined by `, `"))
+        .field("hash_fallback_header", header("the same for `hash_fallback`"))
+        .field("hash_on_cookie", Field::string().text(values::cookie_name).doc("clients without it get one"))
+        .field("hash_on_cookie_path", Field::string().default("/").text(values::path).doc("where they send it to"))
+        .field("hash_on_query_arg", text("its values, sorted and joined by `,`"))
+        .field("hash_fallback_query_arg", text("the same for `hash_fallback`"))
+        .field("hash_on_uri_capture", text("a named group of the route's pattern"))
+        .field("hash_fallback_uri_capture", text("the same for `hash_fallback`"))
         .field(
             "slots",
             Field::integer()
                 .default(10_000)
                 .between(10, 65_536)
-                .doc("Kong's ring; targets are visited by weight here, whatever it says"),
+                .doc("size of the wheel of `consistent-hashing`, at least 1000; other algorithms have none"),
         )
         .field(
             "healthchecks",
@@ -133,15 +130,52 @@ fn headers(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Of Kong's algorithms those that are built.
-fn algorithm(text: &str) -> Result<(), String> {
-    match text {
-        "consistent-hashing" | "latency" => {
-            Err("not implemented in this build: `round-robin` and `least-connections` are accepted"
-                .to_owned())
+/// What fields of hashing must be beside one another.
+fn hashing(schema: Schema) -> Schema {
+    let named = [
+        ("hash_on", "header", "hash_on_header"),
+        ("hash_fallback", "header", "hash_fallback_header"),
+        ("hash_on", "cookie", "hash_on_cookie"),
+        ("hash_fallback", "cookie", "hash_on_cookie"),
+        ("hash_on", "query_arg", "hash_on_query_arg"),
+        ("hash_fallback", "query_arg", "hash_fallback_query_arg"),
+        ("hash_on", "uri_capture", "hash_on_uri_capture"),
+        ("hash_fallback", "uri_capture", "hash_fallback_uri_capture"),
+    ];
+    let schema = named
+        .into_iter()
+        .fold(schema, |schema, (field, is, then)| schema.conditional(field, is, then, Then::Required));
+    let others: [(&str, &[&str]); 5] = [
+        ("none", &["none"]),
+        // Who has no cookie gets one.
+        ("cookie", &["none"]),
+        ("consumer", &["none", "ip", "header", "cookie", "path", "query_arg", "uri_capture"]),
+        ("ip", &["none", "consumer", "header", "cookie", "path", "query_arg", "uri_capture"]),
+        ("path", &["none", "consumer", "ip", "header", "cookie", "query_arg", "uri_capture"]),
+    ];
+    let schema = others.into_iter().fold(schema, |schema, (is, allowed)| {
+        schema.conditional("hash_on", is, "hash_fallback", Then::OneOf(allowed))
+    });
+    schema
+        .distinct("hash_on_header", "hash_fallback_header")
+        .distinct("hash_on_query_arg", "hash_fallback_query_arg")
+        .distinct("hash_on_uri_capture", "hash_fallback_uri_capture")
+}
+
+/// What the fields that choose the algorithm say of each other: who names something to be hashed wants it hashed.
+pub(super) fn expand_algorithm(upstream: &mut Map<String, Value>) {
+    let text = |field: &str| upstream.get(field).and_then(Value::as_str);
+    let algorithm = match text("hash_on") {
+        Some("none") if upstream.get("algorithm").is_none_or(Value::is_null) => "round-robin",
+        None | Some("none") => {
+            if text("algorithm") == Some("least-connections") && !upstream.contains_key("hash_on") {
+                upstream.insert("hash_on".to_owned(), json!("none"));
+            }
+            return;
         }
-        _ => Ok(()),
-    }
+        Some(_) => "consistent-hashing",
+    };
+    upstream.insert("algorithm".to_owned(), json!(algorithm));
 }
 
 fn name(text: &str) -> Result<(), String> {

@@ -80,6 +80,26 @@ pub(super) fn host_header(text: &str) -> Result<(), String> {
     host(name)
 }
 
+/// RFC 9110 section 5.1.
+pub(super) fn header_name(text: &str) -> Result<(), String> {
+    let wrong =
+        || format!("bad header name '{}', allowed characters are A-Z, a-z, 0-9, '_', and '-'", excerpt(text));
+    let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if good { Ok(()) } else { Err(wrong()) }
+}
+
+/// RFC 6265 section 4.1.1.
+pub(super) fn cookie_name(text: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match text.bytes().all(good) {
+        true => Ok(()),
+        false => Err(format!(
+            "bad cookie name '{}', allowed characters are A-Z, a-z, 0-9, '_', and '-'",
+            excerpt(text)
+        )),
+    }
+}
+
 /// What references call a vault.
 pub(super) fn vault_prefix(text: &str) -> Result<(), String> {
     /// Kong's own vaults have their names for themselves.

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Field, Rule, Schema, Shape, Support, Violations};
+use super::{Field, Rule, Schema, Shape, Support, Then, Violations};
 
 const REQUIRED: &str = "required field missing";
 const NOT_BUILT: &str = "not implemented in this build: only its default is accepted";
@@ -29,12 +29,36 @@ impl Schema {
                 .add_entity(format!("at least one of these fields must be non-empty: {}", names.join(", ")));
         }
         if violations.is_empty() {
+            self.judge_together(value, &mut violations);
             self.checks
                 .iter()
                 .filter_map(|check| check(value).err())
                 .for_each(|reason| violations.add_entity(reason));
         }
         violations
+    }
+
+    fn judge_together(&self, value: &Map<String, Value>, violations: &mut Violations) {
+        let text = |field: &str| value.get(field).and_then(Value::as_str);
+        for rule in self.conditionals.iter().filter(|rule| text(rule.if_field) == Some(rule.is)) {
+            let wrong = match (rule.then, text(rule.then_field)) {
+                (Then::Required, None) => REQUIRED.to_owned(),
+                (Then::OneOf(allowed), Some(found)) if !allowed.contains(&found) => {
+                    format!("expected one of: {}", allowed.join(", "))
+                }
+                _ => continue,
+            };
+            violations.add(rule.then_field, wrong);
+            violations.add_entity(format!(
+                "failed conditional validation given value of field '{}'",
+                rule.if_field
+            ));
+        }
+        for [one, other] in &self.distinct {
+            if text(one).is_some() && text(one) == text(other) {
+                violations.add_entity(format!("values of these fields must be distinct: '{one}', '{other}'"));
+            }
+        }
     }
 }
 

@@ -2,15 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Field, Rule, Schema, Shape};
+use super::{Field, Rule, Schema, Shape, Then};
 
 impl Schema {
     /// `{"fields": […], "entity_checks": […]}`
     pub(crate) fn describe(&self) -> Value {
         let mut out = Map::from_iter([("fields".to_owned(), self.describe_fields())]);
-        if !self.any_of.is_empty() {
-            let checks = self.any_of.iter().map(|names| json!({"at_least_one_of": names}));
-            out.insert("entity_checks".to_owned(), checks.collect());
+        let mut checks: Vec<Value> =
+            self.any_of.iter().map(|names| json!({"at_least_one_of": names})).collect();
+        checks.extend(self.conditionals.iter().map(|rule| {
+            let then = match rule.then {
+                Then::Required => json!({"required": true}),
+                Then::OneOf(allowed) => json!({"one_of": allowed}),
+            };
+            json!({"conditional": {
+                "if_field": rule.if_field, "if_match": {"match": format!("^{}$", rule.is)},
+                "then_field": rule.then_field, "then_match": then,
+            }})
+        }));
+        checks.extend(self.distinct.iter().map(|names| json!({"distinct": names})));
+        if !checks.is_empty() {
+            out.insert("entity_checks".to_owned(), Value::Array(checks));
         }
         Value::Object(out)
     }

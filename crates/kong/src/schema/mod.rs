@@ -20,6 +20,9 @@ pub use violations::Violations;
 pub struct Schema {
     pub(crate) fields: IndexMap<&'static str, Field>,
     pub(crate) checks: Vec<Check>,
+    pub(crate) conditionals: Vec<Conditional>,
+    /// Of each of these pairs the fields must not be equal.
+    pub(crate) distinct: Vec<[&'static str; 2]>,
     /// Of each of these lists one field at least must be there.
     pub(crate) any_of: Vec<&'static [&'static str]>,
 }
@@ -27,6 +30,22 @@ pub struct Schema {
 /// A rule over several fields of an entity whose fields are all right by themselves; the error is what the client is
 /// told under `@entity`.
 pub type Check = fn(&Map<String, Value>) -> Result<(), String>;
+
+/// What a field must be where another one has a certain text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditional {
+    pub(crate) if_field: &'static str,
+    pub(crate) is: &'static str,
+    pub(crate) then_field: &'static str,
+    pub(crate) then: Then,
+}
+
+/// What the other field must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    Required,
+    OneOf(&'static [&'static str]),
+}
 
 /// One field.
 #[derive(Clone, Debug)]
@@ -110,6 +129,26 @@ impl Schema {
     #[must_use]
     pub fn check_entity(mut self, check: Check) -> Self {
         self.checks.push(check);
+        self
+    }
+
+    /// With the rule that a field must be something where another one has this text.
+    #[must_use]
+    pub(crate) fn conditional(
+        mut self,
+        if_field: &'static str,
+        is: &'static str,
+        then_field: &'static str,
+        then: Then,
+    ) -> Self {
+        self.conditionals.push(Conditional { if_field, is, then_field, then });
+        self
+    }
+
+    /// With the rule that these are not equal.
+    #[must_use]
+    pub(crate) fn distinct(mut self, one: &'static str, other: &'static str) -> Self {
+        self.distinct.push([one, other]);
         self
     }
 

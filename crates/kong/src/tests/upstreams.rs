@@ -61,9 +61,6 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
         .await
         .assert_violation(json!({"slots": "value should be between 10 and 65536"}));
     for body in [
-        json!({"name": "a", "algorithm": "latency"}),
-        json!({"name": "a", "algorithm": "consistent-hashing"}),
-        json!({"name": "a", "hash_on": "ip"}),
         json!({"name": "a", "healthchecks": {"active": {"type": "grpc"}}}),
         json!({"name": "a", "healthchecks": {"passive": {"type": "grpcs"}}}),
     ] {
@@ -72,6 +69,38 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
             refused.status == 400 && refused.message().contains("not implemented"),
             "{body}: {refused:?}"
         );
+    }
+    let conditional =
+        |field: &str| json!([format!("failed conditional validation given value of field '{field}'")]);
+    for (body, fields) in [
+        (
+            json!({"hash_on": "header"}),
+            json!({"@entity": conditional("hash_on"), "hash_on_header": "required field missing"}),
+        ),
+        (
+            json!({"hash_on": "ip", "hash_fallback": "cookie"}),
+            json!({"@entity": conditional("hash_fallback"), "hash_on_cookie": "required field missing"}),
+        ),
+        (
+            json!({"hash_fallback": "ip"}),
+            json!({"@entity": conditional("hash_on"), "hash_fallback": "expected one of: none"}),
+        ),
+        (
+            json!({"hash_on": "query_arg", "hash_on_query_arg": "q", "hash_fallback": "query_arg", "hash_fallback_query_arg": "q"}),
+            json!({"@entity": ["values of these fields must be distinct: 'hash_on_query_arg', 'hash_fallback_query_arg'"]}),
+        ),
+        (
+            json!({"hash_on": "nothing"}),
+            json!({"hash_on": "expected one of: none, consumer, ip, header, cookie, path, query_arg, uri_capture"}),
+        ),
+        (
+            json!({"hash_on_header": "a b"}),
+            json!({"hash_on_header": "bad header name 'a b', allowed characters are A-Z, a-z, 0-9, '_', and '-'"}),
+        ),
+    ] {
+        let mut body = body;
+        body["name"] = json!("a");
+        post(body).await.assert_violation(fields);
     }
     let checks = |checks: Value| post(json!({"name": "a", "healthchecks": checks}));
     let active = |active: Value| checks(json!({"active": active}));
@@ -177,4 +206,27 @@ async fn health_is_what_checks_find_and_what_somebody_says() {
         world.live.checkers().iter().all(|checker| checker.nodes().count() == 1),
         "checks go with their upstream"
     );
+}
+
+#[tokio::test]
+async fn what_is_hashed_and_the_algorithm_follow_each_other() {
+    let world = World::new().await;
+    let told = async |method: &str, path: &str, body: Value| {
+        let answer = world.json(method, path, body).await;
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        let of = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+        [of("algorithm"), of("hash_on")]
+    };
+    let hashing = ["consistent-hashing", "ip"];
+    assert_eq!(told("POST", "/upstreams", json!({"name": "a", "hash_on": "ip"})).await, hashing);
+    let all = world.get("/upstreams/a").await.body;
+    assert_eq!(told("PUT", "/upstreams/a", all).await, hashing, "what is written back is what was there");
+    let patch = async |body: Value| told("PATCH", "/upstreams/a", body).await;
+    assert_eq!(patch(json!({"slots": 1000})).await, hashing);
+    assert_eq!(patch(json!({"algorithm": "least-connections"})).await, ["least-connections", "none"]);
+    assert_eq!(patch(json!({"algorithm": "latency"})).await, ["latency", "none"]);
+    assert_eq!(patch(json!({"hash_on": "path"})).await, ["consistent-hashing", "path"]);
+    assert_eq!(patch(json!({"hash_on": "none"})).await, ["round-robin", "none"]);
+    let both = json!({"name": "b", "algorithm": "consistent-hashing", "hash_on": "none"});
+    assert_eq!(told("POST", "/upstreams", both).await, ["consistent-hashing", "none"]);
 }
