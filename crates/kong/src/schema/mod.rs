@@ -103,6 +103,8 @@ pub(crate) enum Support {
     Full,
     /// It is known, and only its default is taken.
     DefaultOnly,
+    /// It belongs to something that is refused, and without that means nothing: every value of its type is taken.
+    Moot,
 }
 
 impl Schema {
@@ -336,6 +338,12 @@ impl Field {
     #[must_use]
     pub fn unimplemented(self) -> Self {
         Self { support: Support::DefaultOnly, ..self }
+    }
+
+    /// Without meaning, because what it belongs to is refused: `doc` says what that is.
+    #[must_use]
+    pub fn moot(self, doc: &'static str) -> Self {
+        Self { support: Support::Moot, doc, ..self }
     }
 
     /// What it means, for the operator's reference.

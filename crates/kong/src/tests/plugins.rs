@@ -83,7 +83,7 @@ async fn what_is_wrong_in_a_config_is_named_in_it() {
         ("login_action", json!("redirect")),
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_auth", json!(["tls_client_auth"])),
-        ("cluster_cache_redis", json!({"host": "a"})),
+        ("cluster_cache_strategy", json!("redis")),
     ] {
         let refused = with(field, value).await;
         let said = refused.body["fields"]["config"][field].to_string();

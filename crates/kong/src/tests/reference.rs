@@ -27,7 +27,8 @@ plugins run in the order of Kong's priorities, and of several of one name the on
 route, service, consumer and group. A request that fits routes of both dialects goes by the rule in
 [differences.md](differences.md).
 
-A field that is *default only* is known, and refused with a 400 that names it when it is set to anything else.
+A field that is *default only* is known, and refused with a 400 that names it when it is set to anything else. One that is
+*moot* belongs to something that is refused so, and may be set because it means nothing without it.
 ";
 
 fn table(schema: &Schema) -> String {
@@ -44,6 +45,7 @@ fn table(schema: &Schema) -> String {
         let state = match field.support {
             Support::Full => "built",
             Support::DefaultOnly => "default only",
+            Support::Moot => "moot",
         };
         let secret = if field.secret { " (sealed at rest)" } else { "" };
         let doc = field.doc.replace('|', "\\|");

@@ -14,6 +14,7 @@ use super::{Reader, header_name};
 
 /// Kong fetches keys again when one is missing, and so does the gate; besides, once a day.
 const JWKS_TTL: Duration = Duration::from_secs(86_400);
+const REVOCATION: &str = "revocation_endpoint_auth_method";
 const KONGS_TIMEOUT: u64 = 10_000;
 
 impl Reader<'_> {
@@ -22,6 +23,14 @@ impl Reader<'_> {
         let endpoint = |field: &str| self.text(field).map(str::to_owned);
         let alg = self.one("client_alg")?.map(str::parse::<Alg>).transpose();
         let alg = alg.map_err(|error| ConfigError::new("client_alg", error.to_string()))?;
+        let token_auth = self.auth("token_endpoint_auth_method")?.unwrap_or_default();
+        if let Some(method) = self.text(REVOCATION)
+            && TokenAuth::parse(method).ok() != Some(token_auth)
+        {
+            let reason =
+                "not implemented in this build: tokens are revoked by the method of the token endpoint";
+            return Err(ConfigError::new(REVOCATION, reason));
+        }
         Ok(Calls {
             timeout: Duration::from_millis(timeout),
             verify_tls: self.flag("ssl_verify", true),
@@ -38,7 +47,7 @@ impl Reader<'_> {
                 jwks: endpoint("jwks_endpoint"),
             },
             discovery_headers: self.discovery_headers()?,
-            token_auth: self.auth("token_endpoint_auth_method")?.unwrap_or_default(),
+            token_auth,
             introspection_auth: self.auth("introspection_endpoint_auth_method")?.unwrap_or_default(),
             assertion: ClientAssertionConfig { alg, ..ClientAssertionConfig::default() },
             possession: None,

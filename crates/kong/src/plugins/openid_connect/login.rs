@@ -7,7 +7,9 @@ use gateway::error::ConfigError;
 use plugins::openid_connect::{
     Contents, LoginConfig, LogoutConfig, Pushing, ResponseMode, Unauthenticated, WayBack,
 };
-use rp::session::{CookieSettings, Lifetimes, LoginCookies, RedisSettings, RedisTls, SameSite};
+use rp::session::{
+    CookieSettings, LOGIN_LIFETIME, Lifetimes, LoginCookies, RedisSettings, RedisTls, SameSite,
+};
 use serde_json::{Map, Value};
 
 use super::Reader;
@@ -16,6 +18,7 @@ impl Reader<'_> {
     pub(super) fn login(&self, starts: bool) -> Result<LoginConfig, ConfigError> {
         let redirect_uri = self.one("redirect_uri")?.map(str::to_owned);
         let target = self.one("post_logout_redirect_uri")?.or(self.one("logout_redirect_uri")?);
+        self.check_logout()?;
         Ok(LoginConfig {
             redirect_uri,
             scope: self.texts("scopes").join(" "),
@@ -31,7 +34,7 @@ impl Reader<'_> {
             post_logout_redirect_uri: target.map(str::to_owned),
             revoke_on_logout: self.flag("logout_revoke", false),
             secret: self.text("session_secret").map(|secret| Secret::new(secret.to_owned())),
-            cookies: self.cookies(),
+            cookies: self.cookies()?,
             way_back: WayBack {
                 mode: match self.text("response_mode") {
                     Some("form_post") => ResponseMode::FormPost,
@@ -77,11 +80,26 @@ impl Reader<'_> {
         Ok(audience.into_iter().chain(max_age).chain(named).collect())
     }
 
-    fn cookies(&self) -> CookieSettings {
+    /// The engine revokes the tokens of a session together.
+    fn check_logout(&self) -> Result<(), ConfigError> {
+        let revokes = self.flag("logout_revoke", false);
+        for field in ["logout_revoke_access_token", "logout_revoke_refresh_token"] {
+            if revokes && !self.flag(field, true) {
+                let reason =
+                    "not implemented in this build: `logout_revoke` revokes all tokens of the session";
+                return Err(ConfigError::new(field, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn cookies(&self) -> Result<CookieSettings, ConfigError> {
+        let lifetime = self.seconds("authorization_rolling_timeout")?;
         let changed =
             |field: &str, kongs: &str| self.text(field).filter(|value| *value != kongs).map(str::to_owned);
-        CookieSettings {
+        Ok(CookieSettings {
             logins: LoginCookies {
+                lifetime: lifetime.unwrap_or(LOGIN_LIFETIME).min(LOGIN_LIFETIME),
                 cross_site: self.text("response_mode") == Some("form_post"),
                 ..LoginCookies::default()
             },
@@ -97,7 +115,7 @@ impl Reader<'_> {
                 Some("Default") => SameSite::Unset,
                 _ => SameSite::Lax,
             },
-        }
+        })
     }
 
     pub(super) fn storage(&self) -> Option<RedisSettings> {

@@ -114,6 +114,12 @@ fn tokens_sessions_and_logins_are_the_engines() {
             "introspection_endpoint_auth_method",
         ),
         (json!({"client_auth": ["nope"]}), "schema"),
+        (json!({"revocation_endpoint_auth_method": "client_secret_post"}), "revocation_endpoint_auth_method"),
+        (json!({"logout_revoke": true, "logout_revoke_access_token": false}), "logout_revoke_access_token"),
+        (json!({"disable_session": ["bearer", "authorization_code"]}), "schema"),
+        (json!({"authorization_cookie_same_site": "Strict"}), "schema"),
+        (json!({"require_signed_request_object": true}), "schema"),
+        (json!({"principals": {"enabled": true}}), "schema"),
     ] {
         assert_eq!(tokens(members.clone()).unwrap_err().path, field, "{members}");
     }
@@ -170,7 +176,7 @@ fn tokens_of_named_issuers_are_exchanged_under_conditions() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (field, value) in [
-        ("session_memcached_host", json!("x")),
+        ("reverify", json!(true)),
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_jwk", json!([{}])),
         ("login_action", json!("redirect")),
@@ -183,6 +189,26 @@ fn what_is_not_built_is_refused_by_name() {
         let error = grants(json!({"auth_methods": methods})).unwrap_err();
         assert!(error.path == "schema" && error.reason.contains("auth_methods"), "{error}");
     }
+}
+
+#[test]
+fn what_belongs_to_something_that_is_refused_is_taken_as_it_is_exported() {
+    let config = tokens(json!({
+        "client_arg": "client", "login_tokens": ["access_token"], "login_methods": ["bearer"],
+        "login_redirect_mode": "query", "login_redirect_uri": ["https://a.example/"],
+        "session_remember_cookie_name": "r", "session_memcached_host": "m", "session_memcached_ssl": true,
+        "cluster_cache_redis": {"host": "r", "password": "p"}, "tls_client_auth_ssl_verify": false,
+        "mtls_token_endpoint": "https://a.example/t", "principals": {"enabled": false, "directory": "d"},
+        "require_signed_request_object": false, "preserve_query_args": true, "disable_session": ["bearer", "password"],
+        "logout_revoke_access_token": false, "revocation_endpoint_auth_method": "client_secret_basic",
+        "authorization_rolling_timeout": 120, "authorization_cookie_same_site": "Lax",
+    }))
+    .unwrap();
+    assert_eq!(config.login.unwrap().cookies.logins.lifetime, Duration::from_secs(120));
+    let uncached = |members: Value| tokens(members).unwrap().bearer.unwrap().uncached;
+    assert!(uncached(json!({"auth_methods": ["userinfo"], "cache_user_info": false})));
+    assert!(!uncached(json!({"auth_methods": ["bearer"], "cache_user_info": false})));
+    assert!(!uncached(json!({"auth_methods": ["userinfo"]})));
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Reader<'_> {
             additional_issuers: Vec::new(),
             typed: false,
             optional: false,
-            uncached: false,
+            uncached: self.has("userinfo") && !self.flag("cache_user_info", true),
             userinfo,
             hides: self.flag("hide_credentials", true),
             cache_segment: None,
@@ -124,7 +124,9 @@ impl Reader<'_> {
             headers: headers.collect::<Result<_, _>>()?,
             cookies: Vec::new(),
             remembers_refusals: false,
-            max_age: INTROSPECTION_MAX_AGE,
+            max_age: self
+                .seconds("cache_ttl_max")?
+                .map_or(INTROSPECTION_MAX_AGE, |most| most.min(INTROSPECTION_MAX_AGE)),
             lifetime_claim: None,
         })
     }

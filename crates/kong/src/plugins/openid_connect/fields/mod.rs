@@ -34,6 +34,8 @@ const CLIENT_AUTH: [&str; 7] = [
 ];
 /// Where credentials are looked for by default.
 pub(super) const PLACES: [&str; 3] = ["header", "query", "body"];
+/// Of `tls_client_auth` and `self_signed_tls_client_auth`.
+const OF_TLS_CLIENTS: &str = "where the gate shows the provider a certificate of its own";
 /// What Kong looks up in its own database: no plugin of this build issues such tokens.
 const KONG_OAUTH2: &str = "kong_oauth2";
 
@@ -149,14 +151,10 @@ fn issuer(schema: Schema) -> Schema {
             &Field::string().doc("in place of the one that discovery names"),
         )
         .fields(
-            &[
-                "token_exchange_endpoint",
-                "mtls_token_endpoint",
-                "mtls_introspection_endpoint",
-                "mtls_revocation_endpoint",
-            ],
-            &text(),
+            &["mtls_token_endpoint", "mtls_introspection_endpoint", "mtls_revocation_endpoint"],
+            &Field::string().moot(OF_TLS_CLIENTS),
         )
+        .field("token_exchange_endpoint", text())
 }
 
 /// The gateway's own clients, and how they authenticate. Of `client_credentials` the caller brings its own.
@@ -180,7 +178,10 @@ fn client(schema: Schema) -> Schema {
                 .doc("what `client_secret_jwt` signs with; else HS256. `private_key_jwt` signs with ES256"),
         )
         .field("client_jwk", Field::opaque())
-        .field("client_arg", defaulted(Field::string(), "client_id"))
+        .field(
+            "client_arg",
+            Field::string().default("client_id").moot("names one of several clients; there is one"),
+        )
         .field(
             "token_endpoint_auth_method",
             Field::string().one_of(&CLIENT_AUTH).doc("goes before `client_auth`"),
@@ -197,8 +198,12 @@ fn client(schema: Schema) -> Schema {
                 .one_of(&CLIENT_AUTH)
                 .doc("goes before `client_auth` where authorization requests are pushed"),
         )
-        .fields(&["revocation_endpoint_auth_method", "tls_client_auth_cert_id"], &text())
-        .field("tls_client_auth_ssl_verify", flag(true))
+        .field(
+            "revocation_endpoint_auth_method",
+            Field::string().one_of(&CLIENT_AUTH).doc("the same as at the token endpoint"),
+        )
+        .field("tls_client_auth_cert_id", Field::string().moot(OF_TLS_CLIENTS))
+        .field("tls_client_auth_ssl_verify", Field::boolean().default(true).moot(OF_TLS_CLIENTS))
 }
 
 /// Where credentials are looked for.
@@ -250,7 +255,7 @@ fn credentials(schema: Schema) -> Schema {
         )
         .field("id_token_param_type", defaulted(Field::array(Field::string().one_of(&PLACES)), json!(PLACES)))
         .fields(&["id_token_param_name", "jwt_session_cookie"], &text())
-        .field("jwt_session_claim", defaulted(Field::string(), "sid"))
+        .field("jwt_session_claim", Field::string().default("sid").moot("of `jwt_session_cookie`"))
         .field("introspect_jwt_tokens", Field::boolean().default(false).doc("JWTs are introspected as well"))
         .field(
             "hide_credentials",
@@ -327,7 +332,21 @@ fn authorisation(schema: Schema) -> Schema {
             Field::strings()
                 .doc("path of the claim with the groups that `acl` looks at, as `X-Authenticated-Groups`"),
         )
-        .field("principals", Field::opaque())
+        .field("principals", Field::record(Arc::new(principals())).doc("Kong's own directory; off"))
+}
+
+/// Look-ups in Kong's own directory.
+fn principals() -> Schema {
+    let of = "of `enabled`";
+    let flag = |default: bool| Field::boolean().default(default).moot(of);
+    Schema::new()
+        .field("enabled", defaulted(Field::boolean(), false))
+        .field("directory", Field::string().default("default").moot(of))
+        .field("error_on_miss", flag(true))
+        .field("match_consumer", flag(true))
+        .field("match_consumer_groups", flag(true))
+        .field("principal_by", Field::string().moot(of))
+        .field("principal_claim", Field::strings().moot(of))
 }
 
 /// What upstream and client are told of the tokens.
@@ -483,7 +502,12 @@ fn caching(schema: Schema) -> Schema {
             "cache_introspection",
             Field::boolean().default(true).doc("an answer counts for a minute at most"),
         )
-        .field("cache_user_info", flag(true))
+        .field(
+            "cache_user_info",
+            Field::boolean()
+                .default(true)
+                .doc("whether an answer of the userinfo endpoint serves more than one request"),
+        )
         .field(
             "cache_token_exchange",
             Field::boolean().default(true).doc("whether an exchanged token serves more than one request"),
@@ -497,10 +521,18 @@ fn caching(schema: Schema) -> Schema {
         )
         .field(
             "cache_ttl_max",
-            Field::number().between(0, 31_536_000).doc("seconds that a token is kept at most"),
+            Field::number()
+                .between(0, 31_536_000)
+                .doc("seconds that a token, or what an endpoint says of one, is kept at most"),
         )
         .fields(&["cache_ttl_min", "cache_ttl_neg", "cache_ttl_resurrect"], &number())
         .field("cluster_cache_strategy", defaulted(Field::string(), "off"))
-        .field("cluster_cache_items", defaulted(Field::strings(), json!(["introspection"])))
-        .field("cluster_cache_redis", Field::opaque())
+        .field(
+            "cluster_cache_items",
+            Field::strings().default(json!(["introspection"])).moot("of `cluster_cache_strategy`"),
+        )
+        .field(
+            "cluster_cache_redis",
+            Field::record(Arc::new(sessions::redis())).moot("of `cluster_cache_strategy`"),
+        )
 }

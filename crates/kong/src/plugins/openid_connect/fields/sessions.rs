@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{defaulted, flag, text, texts, token_exchange};
+use rp::session::LOGIN_LIFETIME;
+
+use super::{GRANTS, defaulted, flag, text, texts, token_exchange};
 use crate::schema::{Field, Schema};
 
 /// Adds them.
@@ -15,6 +17,34 @@ pub(super) fn schema(schema: Schema) -> Schema {
     protections(schema)
 }
 
+/// What these belong to is known under other fields, which are refused.
+const OF_LOGINS: &str = "of `login_action` other than `upstream`";
+const OF_MEMCACHED: &str = "of `session_storage: memcached`";
+const OF_REMEMBERING: &str = "of `session_remember`";
+/// Longest login of the engine's, in seconds.
+const LONGEST_LOGIN: i64 = LOGIN_LIFETIME.as_secs().cast_signed();
+
+fn never(value: &Value) -> Result<(), String> {
+    if value == false { Ok(()) } else { Err("not implemented in this build: leave it out".to_owned()) }
+}
+
+/// Browsers send a cookie that is `Strict` with no answer of a provider, and scripts read none.
+fn of_logins(value: &Value) -> Result<(), String> {
+    match value.as_str() {
+        Some("Lax" | "Default") => Ok(()),
+        _ => Err("not implemented in this build: `Lax` and `Default` are accepted".to_owned()),
+    }
+}
+
+/// Sessions begin with a login by the browser, and that is how they are switched off: by leaving it out.
+fn without_sessions(value: &Value) -> Result<(), String> {
+    let own = |name: &str| value.as_array().into_iter().flatten().any(|named| named == name);
+    match ["authorization_code", "session"].into_iter().find(|name| own(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!("sessions of {name} cannot be switched off: leave it out of auth_methods")),
+    }
+}
+
 fn always(value: &Value) -> Result<(), String> {
     if value == true { Ok(()) } else { Err("it cannot be switched off".to_owned()) }
 }
@@ -23,14 +53,38 @@ fn always(value: &Value) -> Result<(), String> {
 fn answers(schema: Schema) -> Schema {
     schema
         .field("login_action", defaulted(Field::string(), "upstream"))
-        .field("login_methods", defaulted(Field::strings(), json!(["authorization_code"])))
-        .field("login_tokens", defaulted(Field::strings(), json!(["id_token"])))
-        .field("login_redirect_mode", defaulted(Field::string(), "fragment"))
-        .field("login_redirect_uri", texts())
+        .field(
+            "login_methods",
+            Field::array(Field::string().one_of(&GRANTS))
+                .default(json!(["authorization_code"]))
+                .moot(OF_LOGINS),
+        )
+        .field(
+            "login_tokens",
+            Field::array(Field::string().one_of(&[
+                "id_token",
+                "access_token",
+                "refresh_token",
+                "tokens",
+                "introspection",
+            ]))
+            .default(json!(["id_token"]))
+            .moot(OF_LOGINS),
+        )
+        .field(
+            "login_redirect_mode",
+            Field::string().default("fragment").one_of(&["query", "fragment"]).moot(OF_LOGINS),
+        )
+        .field("login_redirect_uri", Field::strings().moot(OF_LOGINS))
         .field("unauthorized_redirect_uri", Field::strings().doc("where callers are sent in place of a 401"))
         .field("forbidden_redirect_uri", Field::strings().doc("where they are sent in place of a 403"))
         .field("unexpected_redirect_uri", Field::strings().doc("where they are sent in place of a 500"))
-        .field("preserve_query_args", flag(false))
+        .field(
+            "preserve_query_args",
+            Field::boolean()
+                .default(false)
+                .doc("either way, a login ends at the page that was asked for, with its query"),
+        )
         .field("display_errors", Field::boolean().default(false).doc("whether the message says why"))
         .field(
             "unauthorized_error_message",
@@ -94,13 +148,15 @@ fn logout(schema: Schema) -> Schema {
             "logout_revoke",
             Field::boolean().default(false).doc("logout revokes the session's tokens at the provider"),
         )
-        .fields(&["logout_revoke_access_token", "logout_revoke_refresh_token"], &flag(true))
+        .fields(
+            &["logout_revoke_access_token", "logout_revoke_refresh_token"],
+            &Field::boolean().default(true).doc("`logout_revoke` revokes both; false only where it is off"),
+        )
 }
 
 fn sessions(schema: Schema) -> Schema {
     let lifetime =
         |default: i64, doc: &'static str| Field::number().default(default).between(0, 31_536_000).doc(doc);
-    let seconds = |default: i64| defaulted(Field::number(), default);
     schema
         .field(
             "session_secret",
@@ -123,7 +179,7 @@ fn sessions(schema: Schema) -> Schema {
                 .doc("`SameSite` of the cookie"),
         )
         .field("session_cookie_http_only", Field::boolean().default(true).doc("`HttpOnly` of the cookie"))
-        .field("authorization_cookie_http_only", flag(true))
+        .field("authorization_cookie_http_only", Field::boolean().default(true).value(always).doc("always"))
         .field("session_cookie_secure", Field::boolean().doc("`Secure` of the cookie; else on https"))
         .field("authorization_cookie_secure", Field::boolean().unimplemented())
         .field(
@@ -136,38 +192,53 @@ fn sessions(schema: Schema) -> Schema {
         )
         .field("session_absolute_timeout", lifetime(86_400, "seconds after the login at which it is over"))
         .field("session_remember", flag(false))
-        .field("session_remember_cookie_name", defaulted(Field::string(), "remember"))
-        .field("session_remember_rolling_timeout", seconds(604_800))
-        .field("session_remember_absolute_timeout", seconds(2_592_000))
+        .field("session_remember_cookie_name", Field::string().default("remember").moot(OF_REMEMBERING))
+        .field("session_remember_rolling_timeout", Field::number().default(604_800).moot(OF_REMEMBERING))
+        .field("session_remember_absolute_timeout", Field::number().default(2_592_000).moot(OF_REMEMBERING))
         .field(
             "session_storage",
             Field::string().default("cookie").one_of(&["cookie", "redis"]).doc("where sessions are kept"),
         )
-        .fields(
-            &["session_bind", "session_request_headers", "session_response_headers", "disable_session"],
-            &texts(),
+        .fields(&["session_bind", "session_request_headers", "session_response_headers"], &texts())
+        .field(
+            "disable_session",
+            Field::array(Field::string().one_of(&GRANTS))
+                .value(without_sessions)
+                .doc("methods that begin no session, which here are all but `authorization_code`"),
+        )
+        .fields(&["session_store_metadata", "session_enforce_same_subject"], &flag(false))
+        .fields(&["session_hash_subject", "session_hash_storage_key"], &flag(false))
+        .field("session_memcached_host", Field::string().default("127.0.0.1").moot(OF_MEMCACHED))
+        .field(
+            "session_memcached_port",
+            Field::integer().default(11_211).between(0, 65_535).moot(OF_MEMCACHED),
         )
         .fields(
-            &[
-                "session_store_metadata",
-                "session_enforce_same_subject",
-                "session_hash_subject",
-                "session_hash_storage_key",
-                "session_memcached_ssl",
-            ],
-            &flag(false),
+            &["session_memcached_prefix", "session_memcached_socket"],
+            &Field::string().moot(OF_MEMCACHED),
         )
-        .field("session_memcached_host", defaulted(Field::string(), "127.0.0.1"))
-        .field("session_memcached_port", defaulted(Field::integer(), 11_211))
-        .fields(&["session_memcached_prefix", "session_memcached_socket"], &text())
-        .field("session_memcached_ssl_verify", flag(true))
+        .field("session_memcached_ssl", Field::boolean().default(false).moot(OF_MEMCACHED))
+        .field("session_memcached_ssl_verify", Field::boolean().default(true).moot(OF_MEMCACHED))
         .field("redis", Field::record(Arc::new(redis())).doc("the Redis of `session_storage`"))
         .field("authorization_cookie_name", defaulted(Field::string(), "authorization"))
-        .field("authorization_cookie_same_site", defaulted(Field::string(), "Default"))
-        .field("authorization_rolling_timeout", seconds(600))
+        .field(
+            "authorization_cookie_same_site",
+            Field::string()
+                .default("Default")
+                .one_of(&["Strict", "Lax", "None", "Default"])
+                .value(of_logins)
+                .doc(
+                    "`Lax`, or `None` where the answer is posted: other values would keep logins from ending",
+                ),
+        )
+        .field(
+            "authorization_rolling_timeout",
+            Field::number().default(600).between(1, LONGEST_LOGIN).doc("seconds that a login may take"),
+        )
 }
 
-fn redis() -> Schema {
+/// A Redis, in the words of every field that names one.
+pub(super) fn redis() -> Schema {
     let millis = || Field::integer().default(2000).between(1, 2_147_483_646);
     Schema::new()
         .field("host", Field::string().default("127.0.0.1"))
@@ -199,7 +270,7 @@ fn protections(schema: Schema) -> Schema {
             "require_pushed_authorization_requests",
             Field::boolean().doc("whether requests are pushed although the provider takes others"),
         )
-        .field("require_signed_request_object", Field::boolean().unimplemented())
+        .field("require_signed_request_object", Field::boolean().value(never).doc("requests are not signed"))
         .fields(
             &["proof_of_possession_mtls", "proof_of_possession_dpop"],
             &Field::string()
