@@ -22,7 +22,7 @@ use crate::{
     admin::digest,
     answer::Answer,
     catalog::{Catalog, Entity},
-    change::{Write, with_snis},
+    change::{Write, new_id, with_snis},
     compile::Compiler,
     declared::Declaration,
     entities::{Kind, PREFIX, whole_numbers},
@@ -144,7 +144,7 @@ impl Dialect {
         tokio::spawn(writer.run(outbox));
         let revision = catalog.read().unwrap_or_else(PoisonError::into_inner).revision;
         let follower = Mutex::new(tokio::spawn(follow(Arc::clone(&store), inbox.downgrade(), revision)));
-        let node_id = random.hex(16);
+        let node_id = new_id(&random);
         Ok(Arc::new(Self {
             inbox,
             catalog,

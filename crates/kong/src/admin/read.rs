@@ -273,6 +273,7 @@ pub(super) fn node(dialect: &Dialect) -> Answer {
         "version": VERSION,
         "edition": "community",
         "node_id": dialect.node_id(),
+        "pids": {"master": std::process::id(), "workers": []},
         "plugins": {"available_on_server": available, "enabled_in_cluster": enabled},
         "configuration": {"database": "portcullis", "router_flavor": "traditional_compatible"},
     }))

@@ -80,8 +80,8 @@ impl<'p> Target<'p> {
             ["plugins", "enabled"] => Some(Self::EnabledPlugins),
             ["schemas", "plugins", "validate"] => Some(Self::Validate(Kind::Plugin)),
             ["schemas", "plugins", name] | ["plugins", "schema", name] => Some(Self::PluginSchema(name)),
-            ["schemas", name] => Kind::of_schema(name).map(Self::Schema),
-            ["schemas", name, "validate"] => Kind::of_schema(name).map(Self::Validate),
+            ["schemas", name] => Some(Self::Schema(of_schema(name)?)),
+            ["schemas", name, "validate"] => Some(Self::Validate(of_schema(name)?)),
             ["consumer_groups", group, "consumers"] => Some(Self::GroupConsumers(group, None)),
             ["consumer_groups", group, "consumers", consumer] => {
                 Some(Self::GroupConsumers(group, Some(consumer)))
@@ -158,6 +158,15 @@ impl<'p> Target<'p> {
             Self::GroupConsumers(..) | Self::ConsumerGroups(..) => "DELETE, GET, HEAD, OPTIONS",
         }
     }
+}
+
+/// The kind of entity that a schema is asked for, or what the client is told.
+fn of_schema(name: &str) -> Result<Kind, Answer> {
+    let unknown = || {
+        let shown: String = name.chars().take(128).collect();
+        Answer::message(StatusCode::NOT_FOUND, format!("No entity named '{shown}'"))
+    };
+    Kind::of_schema(name).ok_or_else(unknown)
 }
 
 /// Every path of the Admin API, as `GET /endpoints` lists them.
