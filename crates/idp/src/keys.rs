@@ -266,12 +266,15 @@ impl Keys {
 impl Loaded {
     fn new(records: &[SigningKeyRecord], version: String, at: UnixMillis) -> Result<Self, IdpError> {
         let alive = records.iter().filter(|key| key.state != KeyState::Revoked);
-        let (mut published, encryption): (Vec<&SigningKeyRecord>, Vec<_>) =
+        let (mut published, mut encryption): (Vec<&SigningKeyRecord>, Vec<_>) =
             alive.partition(|key| key.signs());
         // Clients that take the first key they find find the one that signs by default.
         published.sort_by_key(|key| {
             let alg = SIGNING_ALGS.iter().position(|alg| alg.as_str() == key.alg);
             (alg.unwrap_or(usize::MAX), order(key.state))
+        });
+        encryption.sort_by_key(|key| {
+            (ENCRYPTION_ALGS.iter().position(|alg| alg.as_str() == key.alg), order(key.state))
         });
         let mut signing = Vec::new();
         let mut verifying = Vec::new();
