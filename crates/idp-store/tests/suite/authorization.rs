@@ -353,7 +353,11 @@ async fn a_client_without_the_users_connection_gets_no_code(world: World) {
     let attempt = another.attempt(&world, &page, &world.demo.user.clone(), &password).await;
     assert!(matches!(attempt, LoginOutcome::Wrong));
     for mut person in [person, another] {
-        assert_eq!(error(&person.authorize(&world, &[]).await), "invalid_request", "there is no page to show");
+        assert_eq!(
+            error(&person.authorize(&world, &[]).await),
+            "invalid_request",
+            "there is no page to show"
+        );
     }
 }
 
