@@ -23,6 +23,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use loopback::Reserved;
 use serde_json::Value;
 use support::Portcullis;
 use tempfile::TempDir;
@@ -347,12 +348,14 @@ struct Production {
     gateway: u16,
     admin: u16,
     identity: u16,
+    _reserved: [Reserved; 3],
     upstream: TcpListener,
 }
 
 impl Production {
     fn start() -> Self {
-        let [gateway, admin, identity] = free_ports();
+        let reserved: [Reserved; 3] = std::array::from_fn(|_| Reserved::any().unwrap());
+        let [gateway, admin, identity] = reserved.each_ref().map(Reserved::port);
         let folder = tempfile::tempdir().unwrap();
         let yaml = format!(
             "listeners: [{{address: \"127.0.0.1:{gateway}\"}}]\n\
@@ -376,7 +379,7 @@ impl Production {
         assert!(lines.by_ref().map_while(Result::ok).any(|line| line.ends_with("ready")), "it did not start");
         std::thread::spawn(move || lines.for_each(drop));
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-        let production = Self { child, folder, gateway, admin, identity, upstream };
+        let production = Self { child, folder, gateway, admin, identity, _reserved: reserved, upstream };
         let node = production.upstream.local_addr().unwrap();
         let route = format!(r#"{{"uri":"/*","upstream":{{"type":"roundrobin","nodes":{{"{node}":1}}}}}}"#);
         let answer = exchange(admin, &request("PUT", "/apisix/admin/routes/1", &route));
@@ -409,11 +412,6 @@ impl Drop for Production {
 }
 
 const KEY: &str = "0123456789abcdef0123";
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
 
 fn request(method: &str, path: &str, body: &str) -> String {
     let length = body.len();

@@ -95,7 +95,7 @@ impl Place {
         let mut page = browser.open(url).await;
         // The provider's own pages: a login, then a consent.
         for _ in 0..3 {
-            if page.url.port() != Some(self.peer.port) || page.status() != 200 {
+            if page.url.port() != Some(self.peer.port()) || page.status() != 200 {
                 break;
             }
             page = browser.submit(&page, &[("login", "alice"), ("password", "any")]).await;

@@ -1,6 +1,8 @@
 //! Databases that a configuration file names wrongly: `check` and `run` say so, and nothing is spoilt.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, path::Path};
+
+use loopback::Reserved;
 
 use super::{portcullis, support::Portcullis, text};
 
@@ -55,8 +57,8 @@ fn a_postgresql_server_that_is_not_there_is_named_with_its_place() {
     let (key, folder) = (gate.variable("ADMIN_KEY"), gate.state());
     assert!(gate.terminate().success());
     let sound = fs::read_to_string(folder.join("portcullis.yaml")).unwrap();
-    // Nobody listens where somebody just did.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = Reserved::any().unwrap();
+    let port = reserved.port();
     let url = format!("postgres: \"postgres://user:canary@127.0.0.1:{port}/identities\"");
     let yaml = sound.replace("sqlite: identity.db", &url);
     fs::write(folder.join("other.yaml"), &yaml).unwrap();

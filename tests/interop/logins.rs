@@ -146,15 +146,14 @@ async fn twenty_requests_with_a_token_that_is_over_rotate_the_refresh_token_once
 async fn a_login_goes_on_with_new_keys_and_waits_for_a_provider_that_is_away() {
     let mut place = Place::new(json!({ "id_token_signed_response_alg": "ES256" }), json!({})).await;
     place.logged_in().await;
-    let port = place.peer.port;
+    let port = place.peer.port();
     // Another key of the kind in front: it signs from now on.
     place.keys.insert(0, signing_key(Alg::ES256));
-    let stopped = std::mem::replace(&mut place.peer, super::Peer::start(&json!([]), &place.keys));
-    drop(stopped);
+    place.peer.stop();
     let away = Browser::new().open_only(&place.url("page")).await;
     let reached = away.location().is_some_and(|location| location.port() == Some(port));
     assert!(reached, "known metadata are enough to begin a login: {away:?}");
-    place.peer = super::Peer::start_at(port, &json!([place.client]), &place.keys);
+    place.peer.restart(&json!([place.client]), &place.keys);
     place.logged_in().await;
     assert_eq!(place.told("x-id-token")["sub"], "alice");
     let wrong = Place::new(json!({ "client_secret": format!("not {SECRET}") }), json!({})).await;

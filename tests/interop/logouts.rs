@@ -21,7 +21,7 @@ async fn a_logout_at_the_gate_ends_the_session_there_and_comes_back() {
     assert!(browser.history.iter().any(|url| url.as_str() == place.url("bye")), "{:?}", browser.history);
     drop(back);
     let again = browser.open(&place.url("page")).await;
-    assert_eq!(again.url.port(), Some(place.peer.port), "the login page again: {}", again.url);
+    assert_eq!(again.url.port(), Some(place.peer.port()), "the login page again: {}", again.url);
 }
 
 #[tokio::test]

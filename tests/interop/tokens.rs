@@ -14,10 +14,10 @@ async fn token(place: &Place, api: Option<&str>) -> String {
         form.append_pair("resource", api);
     }
     let answer = Request::new("POST", "/token")
-        .header("Host", &format!("localhost:{}", place.peer.port))
+        .header("Host", &format!("localhost:{}", place.peer.port()))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .body(form.finish())
-        .send(place.peer.port)
+        .send(place.peer.port())
         .await;
     let answer: Value = answer.json();
     answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()

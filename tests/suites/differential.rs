@@ -287,8 +287,7 @@ impl World {
         let (gate, _) = Portcullis::production(limits);
         let nginx = Proxy::nginx(&[target.port(), gate.port(9080)]);
         let haproxy = Proxy::haproxy(&[target.port(), gate.port(9080)]);
-        for (name, port) in
-            [("alone", target.port()), ("nginx", nginx.ports[0]), ("haproxy", haproxy.ports[0])]
+        for (name, port) in [("alone", target.port()), ("nginx", nginx.port(0)), ("haproxy", haproxy.port(0))]
         {
             let upstream = json!({"type": "roundrobin", "nodes": {format!("127.0.0.1:{port}"): 1}});
             let route = json!({"uri": format!("/{name}/*"), "upstream": upstream});
@@ -303,10 +302,10 @@ impl World {
             Way::Portcullis => (self.gate.port(9080), "/alone"),
             Way::PortcullisNginx => (self.gate.port(9080), "/nginx"),
             Way::PortcullisHaproxy => (self.gate.port(9080), "/haproxy"),
-            Way::Nginx => (self.nginx.ports[0], "/alone"),
-            Way::NginxPortcullis => (self.nginx.ports[1], "/alone"),
-            Way::Haproxy => (self.haproxy.ports[0], "/alone"),
-            Way::HaproxyPortcullis => (self.haproxy.ports[1], "/alone"),
+            Way::Nginx => (self.nginx.port(0), "/alone"),
+            Way::NginxPortcullis => (self.nginx.port(1), "/alone"),
+            Way::Haproxy => (self.haproxy.port(0), "/alone"),
+            Way::HaproxyPortcullis => (self.haproxy.port(1), "/alone"),
         }
     }
 

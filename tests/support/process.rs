@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
@@ -12,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use loopback::Reserved;
 use tempfile::TempDir;
 
 use super::{Admin, Connection, Request, Response};
@@ -57,7 +57,7 @@ pub(crate) struct Options {
 /// A running `portcullis dev`, killed when it is dropped.
 pub(crate) struct Portcullis {
     folder: TempDir,
-    offset: u16,
+    offset: Offset,
     options: Options,
     running: Mutex<Option<Running>>,
     variables: Mutex<BTreeMap<String, String>>,
@@ -89,27 +89,20 @@ impl Portcullis {
         Self::start(Options::default())
     }
 
-    /// `dev` as `options` say, on ports that were free a moment ago.
+    /// `dev` as `options` say, on ports of its own.
     pub(crate) fn start(options: Options) -> Self {
-        let mut last = String::new();
-        for _ in 0..5 {
-            let folder = tempfile::Builder::new().prefix("portcullis-test-").tempdir().unwrap();
-            let gate = Self {
-                folder,
-                offset: free_offset(),
-                options: options.clone(),
-                running: Mutex::new(None),
-                variables: Mutex::default(),
-                output: Arc::default(),
-            };
-            match gate.launch() {
-                Ok(()) => return gate,
-                // Somebody else may have taken one of the ports between the probe and the start.
-                Err(error) if error.contains("in use") => last = error,
-                Err(error) => panic!("portcullis did not start: {error}"),
-            }
+        let gate = Self {
+            folder: tempfile::Builder::new().prefix("portcullis-test-").tempdir().unwrap(),
+            offset: Offset::reserve(),
+            options,
+            running: Mutex::new(None),
+            variables: Mutex::default(),
+            output: Arc::default(),
+        };
+        match gate.launch() {
+            Ok(()) => gate,
+            Err(error) => panic!("portcullis did not start: {error}"),
         }
-        panic!("no free ports were found: {last}");
     }
 
     /// `run` with an administrator's and a viewer's key, and `extra` lines of configuration. The client is the
@@ -133,7 +126,7 @@ impl Portcullis {
 
     /// A port of the contract, moved by this instance's offset.
     pub(crate) const fn port(&self, port: u16) -> u16 {
-        port + self.offset
+        port + self.offset.by
     }
 
     /// A value of `dev.env`.
@@ -257,7 +250,7 @@ impl Portcullis {
                 .arg("dev")
                 .arg("--dir")
                 .arg(self.state())
-                .args(["--port-offset", &self.offset.to_string()]);
+                .args(["--port-offset", &self.offset.by.to_string()]);
             if let Some(tenant) = &self.options.tenant {
                 let folder = self.folder.path().join("tenant");
                 fs::create_dir_all(&folder).unwrap();
@@ -351,18 +344,24 @@ fn read_variables(path: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// An offset at which every port is free, below the range that the kernel gives to outgoing connections.
-fn free_offset() -> u16 {
-    let random = base::Random::system();
-    for _ in 0..200 {
-        let offset = 100 + u16::from_be_bytes(random.bytes()) % 22_000;
-        let free =
-            |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port + offset))).is_ok();
-        if PORTS.into_iter().all(free) {
-            return offset;
+/// How far an instance's ports are moved, below the range that the kernel gives to outgoing connections.
+struct Offset {
+    by: u16,
+    /// Its ports stay its own while it is stopped.
+    _ports: Vec<Reserved>,
+}
+
+impl Offset {
+    fn reserve() -> Self {
+        let random = base::Random::system();
+        for _ in 0..200 {
+            let by = 100 + u16::from_be_bytes(random.bytes()) % 22_000;
+            if let Ok(ports) = PORTS.into_iter().map(|port| Reserved::at(port + by)).collect() {
+                return Self { by, _ports: ports };
+            }
         }
+        panic!("no offset has all ports free");
     }
-    panic!("no offset has all ports free");
 }
 
 /// A test that panicked while it held a lock must not fail its neighbours.

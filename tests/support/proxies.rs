@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Command, Stdio},
 };
 
+use loopback::Reserved;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -14,17 +14,18 @@ use tempfile::TempDir;
 pub(crate) struct Proxy {
     folder: TempDir,
     /// What it listens on, in the order of its targets.
-    pub(crate) ports: Vec<u16>,
+    reserved: Vec<Reserved>,
 }
 
 impl Proxy {
     /// Debian's nginx, with kept connections to its targets and everything else as it comes.
     pub(crate) fn nginx(targets: &[u16]) -> Self {
-        let (folder, ports) = prepare(targets);
+        let (folder, reserved) = prepare(targets);
         let servers: String = targets
             .iter()
-            .zip(&ports)
-            .map(|(target, port)| {
+            .zip(&reserved)
+            .map(|(target, reserved)| {
+                let port = reserved.port();
                 format!(
                     "upstream to{target} {{ server 127.0.0.1:{target}; keepalive 4; }}
                      server {{
@@ -57,16 +58,17 @@ impl Proxy {
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(file).args(["-e", "stderr", "-g", user]);
         start(&mut command, folder.path());
-        Self { folder, ports }
+        Self { folder, reserved }
     }
 
     /// Debian's HAProxy, sharing its connections to targets among clients.
     pub(crate) fn haproxy(targets: &[u16]) -> Self {
-        let (folder, ports) = prepare(targets);
+        let (folder, reserved) = prepare(targets);
         let services: String = targets
             .iter()
-            .zip(&ports)
-            .map(|(target, port)| {
+            .zip(&reserved)
+            .map(|(target, reserved)| {
+                let port = reserved.port();
                 format!(
                     "listen to{target}\n  bind 127.0.0.1:{port}\n  http-reuse always\n  server s 127.0.0.1:{target}\n"
                 )
@@ -81,7 +83,14 @@ impl Proxy {
         let mut command = Command::new("/usr/sbin/haproxy");
         command.args(["-D", "-q", "-f"]).arg(file).arg("-p").arg(folder.path().join("haproxy.pid"));
         start(&mut command, folder.path());
-        Self { folder, ports }
+        Self { folder, reserved }
+    }
+}
+
+impl Proxy {
+    /// What it listens on for the target in this place.
+    pub(crate) fn port(&self, target: usize) -> u16 {
+        self.reserved[target].port()
     }
 }
 
@@ -96,10 +105,9 @@ impl Drop for Proxy {
     }
 }
 
-fn prepare(targets: &[u16]) -> (TempDir, Vec<u16>) {
-    let held: Vec<_> = targets.iter().map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    let ports = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-    (tempfile::tempdir().unwrap(), ports)
+fn prepare(targets: &[u16]) -> (TempDir, Vec<Reserved>) {
+    let reserved = targets.iter().map(|_| Reserved::any().unwrap()).collect();
+    (tempfile::tempdir().unwrap(), reserved)
 }
 
 /// Both programs go into the background when they listen, and keep what they were given to write to.

@@ -2,11 +2,12 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use loopback::Reserved;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ use super::{DEADLINE, tls::Identity, unique};
 /// A server with a password, killed when it is dropped.
 pub(crate) struct Redis {
     folder: TempDir,
-    port: u16,
+    reserved: Reserved,
     password: String,
     is_tls: bool,
     child: Child,
@@ -34,21 +35,21 @@ impl Redis {
 
     fn launch(identity: Option<&Identity>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let reserved = Reserved::any().unwrap();
         if let Some(identity) = identity {
             std::fs::write(folder.path().join("cert.pem"), identity.chain_pem()).unwrap();
             std::fs::write(folder.path().join("key.pem"), identity.key_pem()).unwrap();
         }
         let password = unique("redis-password-");
         let is_tls = identity.is_some();
-        let child = spawn(&folder, port, &password, is_tls);
-        Self { folder, port, password, is_tls, child }
+        let child = spawn(&folder, reserved.port(), &password, is_tls);
+        Self { folder, reserved, password, is_tls, child }
     }
 
     /// What a route writes to keep its sessions there.
     pub(crate) fn settings(&self) -> serde_json::Value {
         serde_json::json!({
-            "host": "127.0.0.1", "port": self.port, "password": self.password, "database": 2, "prefix": "pc",
+            "host": "127.0.0.1", "port": self.reserved.port(), "password": self.password, "database": 2, "prefix": "pc",
             "ssl": self.is_tls, "read_timeout": 300, "send_timeout": 300, "connect_timeout": 1000,
         })
     }
@@ -77,12 +78,12 @@ impl Redis {
     /// Starts it again, empty, on the same port.
     pub(crate) fn restart(&mut self) {
         self.kill9();
-        self.child = spawn(&self.folder, self.port, &self.password, self.is_tls);
+        self.child = spawn(&self.folder, self.reserved.port(), &self.password, self.is_tls);
     }
 
     /// Everything that it holds for the routes, keys and values, as text.
     pub(crate) fn dump(&self) -> Vec<(String, Vec<u8>)> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut stream = TcpStream::connect(self.reserved.address()).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut ask = |words: &[&str]| {
             let mut out = format!("*{}\r\n", words.len());

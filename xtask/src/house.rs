@@ -22,6 +22,8 @@ mod tests {
         ("allocations", &[]),
         ("budgets", &["allocations"]),
         ("load", &[]),
+        // Tests only.
+        ("loopback", &[]),
         // First floor: the engine and its parts.
         ("gateway", &["base", "expr"]),
         ("fetch", &["base"]),

@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{Mutex, mpsc::channel},
     thread,
     time::Duration,
@@ -17,6 +17,7 @@ use gateway::{
     route::Plan,
     upstream::{Scheme, Timeouts},
 };
+use loopback::Reserved;
 use serde_json::json;
 use support::{Gate, OK, Target, read_head, read_to_end, read_until, route};
 
@@ -76,7 +77,8 @@ fn a_request_that_met_a_closed_connection_is_sent_again_on_a_new_one() {
 #[test]
 fn a_dead_target_is_passed_over_and_without_another_the_answer_is_502() {
     let gate = Gate::start(Limits::default());
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let reserved = Reserved::any().unwrap();
+    let dead = reserved.address();
     let target = Target::answering(OK);
     gate.route_to(&[dead, target.address], Timeouts::default());
     for _ in 0..4 {
@@ -241,16 +243,17 @@ fn what_came_of_an_answer_that_breaks_off_reaches_the_client() {
 #[test]
 fn a_failure_tells_what_each_target_said() {
     let gate = Gate::start(Limits::default());
-    let dead = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let reserved = [Reserved::any().unwrap(), Reserved::any().unwrap()];
+    let dead = |which: usize| reserved[which].address();
     let failing =
         Target::answering("HTTP/1.1 503 Busy\r\nx-upstream-status: none\r\ncontent-length: 0\r\n\r\n");
     let good = Target::answering(OK);
     for (targets, status, told) in [
         (vec![failing.address], 503, Some("503")),
-        (vec![dead()], 502, Some("502")),
-        (vec![dead(), dead()], 502, Some("502, 502")),
-        (vec![dead(), failing.address], 503, Some("502, 503")),
-        (vec![dead(), good.address], 200, None),
+        (vec![dead(0)], 502, Some("502")),
+        (vec![dead(0), dead(1)], 502, Some("502, 502")),
+        (vec![dead(0), failing.address], 503, Some("502, 503")),
+        (vec![dead(0), good.address], 200, None),
         (vec![good.address], 200, None),
         // Nobody was asked.
         (Vec::new(), 503, None),

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     thread,
 };
 
@@ -10,13 +10,14 @@ use gateway::{
     TlsAcceptance,
     engine::{self, EngineConfig, Limits, ListenerSpec, Running},
 };
+use loopback::Reserved;
 
 use super::*;
 
 /// A gate that serves, and a target that names itself.
 struct Serving {
     gate: Gate,
-    address: SocketAddr,
+    reserved: Reserved,
     running: Option<Running>,
 }
 
@@ -26,7 +27,7 @@ impl Serving {
     }
 
     fn of(gate: Gate) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reserved = Reserved::any().unwrap();
         let config = EngineConfig {
             workers: 1,
             limits: Limits::default(),
@@ -38,20 +39,22 @@ impl Serving {
             publisher: Arc::clone(&gate.publisher),
         };
         let listener = ListenerSpec {
-            address,
+            address: reserved.address(),
             tls: false,
             http2: false,
             client_certificates: false,
             proxy_protocol: false,
         };
         let running = Some(engine::start(config, &[listener]).unwrap());
-        Self { gate, address, running }
+        Self { gate, reserved, running }
     }
 
     /// The whole answer to one request.
     async fn ask(&self, host: &str, path: &str) -> String {
-        let (address, request) =
-            (self.address, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        let (address, request) = (
+            self.reserved.address(),
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+        );
         tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(SECOND * 10)).unwrap();

@@ -27,12 +27,14 @@ use gateway::{
     },
 };
 use http::HeaderName;
+use loopback::Reserved;
 
 const ERRORS: ErrorBody = ErrorBody { member: "error_msg" };
 const DIALECT: &str = "test";
 
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
+    _reserved: Reserved,
     pub(crate) running: Option<Running>,
     live: Arc<Live>,
     publisher: Arc<Publisher>,
@@ -45,7 +47,8 @@ impl Gate {
 
     /// With these authorities (PEM) beside the system's.
     pub(crate) fn trusting(limits: Limits, roots: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reserved = Reserved::any().unwrap();
+        let address = reserved.address();
         let live = Arc::new(Live::new(roots, Vec::new()).unwrap());
         let publisher = Arc::new(Publisher::new((ERRORS, "404 Route Not Found")));
         let config = EngineConfig {
@@ -66,7 +69,7 @@ impl Gate {
             proxy_protocol: false,
         };
         let running = engine::start(config, &[spec]).unwrap();
-        Self { address, running: Some(running), live, publisher }
+        Self { _reserved: reserved, address, running: Some(running), live, publisher }
     }
 
     /// One route for every path to these targets.

@@ -1,15 +1,13 @@
 //! What stands around the gate: an engine of one core, a provider, and an upstream that says what it was sent.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use base::Clock;
 use gateway::{
     TlsAcceptance,
     engine::{self, EngineConfig, Limits, ListenerSpec, Running},
 };
+use loopback::Reserved;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,13 +17,13 @@ use tokio::{
 use super::World;
 
 pub(super) struct Engine {
-    address: SocketAddr,
+    reserved: Reserved,
     running: Option<Running>,
 }
 
 impl Engine {
     pub(super) fn start(world: &World) -> Self {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reserved = Reserved::any().unwrap();
         let config = EngineConfig {
             workers: 1,
             limits: Limits::default(),
@@ -37,13 +35,13 @@ impl Engine {
             publisher: Arc::clone(&world.publisher),
         };
         let spec = ListenerSpec {
-            address,
+            address: reserved.address(),
             tls: false,
             http2: true,
             client_certificates: false,
             proxy_protocol: false,
         };
-        Self { address, running: Some(engine::start(config, &[spec]).unwrap()) }
+        Self { reserved, running: Some(engine::start(config, &[spec]).unwrap()) }
     }
 
     pub(super) async fn get(&self, target: &str, headers: &[(&str, &str)]) -> String {
@@ -53,7 +51,7 @@ impl Engine {
     /// The whole answer, as it came.
     pub(super) async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.reserved.address()).await.unwrap();
         let request =
             format!("{method} {target} HTTP/1.1\r\nhost: gate.example\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -123,7 +121,7 @@ impl Echo {
 /// A provider that knows one client, `app` with `secret`.
 pub(super) struct Idp {
     pub(super) url: String,
-    address: SocketAddr,
+    reserved: Reserved,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -136,12 +134,12 @@ impl Idp {
 
     /// Not listening yet.
     pub(super) async fn down() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        Self { url: format!("http://{address}"), address, asked: Arc::default() }
+        let reserved = Reserved::any().unwrap();
+        Self { url: format!("http://{}", reserved.address()), reserved, asked: Arc::default() }
     }
 
     pub(super) async fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = TcpListener::bind(self.reserved.address()).await.unwrap();
         let (url, asked) = (self.url.clone(), Arc::clone(&self.asked));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {

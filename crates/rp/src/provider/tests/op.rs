@@ -1,11 +1,11 @@
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jose::{Alg, SigningKey};
+use loopback::Reserved;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +15,7 @@ use tokio::{
 
 /// A provider whose every answer can be set, and that remembers what it was asked.
 pub(super) struct Op {
-    address: SocketAddr,
+    reserved: Reserved,
     answers: Arc<Mutex<HashMap<String, Reply>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     listening: Option<JoinHandle<()>>,
@@ -66,15 +66,15 @@ impl Op {
 
     /// The same, not listening yet.
     pub(super) async fn down() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let op = Self { address, answers: Arc::default(), seen: Arc::default(), listening: None };
+        let reserved = Reserved::any().unwrap();
+        let op = Self { reserved, answers: Arc::default(), seen: Arc::default(), listening: None };
         op.set("/.well-known/openid-configuration", Reply::json(&op.metadata()));
         op.set_keys(&[]);
         op
     }
 
     pub(super) async fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = TcpListener::bind(self.reserved.address()).await.unwrap();
         let (answers, seen) = (self.answers.clone(), self.seen.clone());
         self.listening = Some(tokio::spawn(async move {
             loop {
@@ -85,7 +85,7 @@ impl Op {
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.reserved.address())
     }
 
     pub(super) fn metadata(&self) -> Value {
