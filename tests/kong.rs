@@ -28,6 +28,8 @@ mod health;
 mod machines;
 #[path = "kong/methods.rs"]
 mod methods;
+#[path = "kong/node.rs"]
+mod node;
 #[path = "kong/proxying.rs"]
 mod proxying;
 #[path = "kong/tools.rs"]

@@ -12,6 +12,7 @@ use crate::{
     error::ErrorBody,
     hygiene::admit,
     listener::{ConnectionInfo, describe},
+    metrics::{Occupation, Traffic},
     route::{Backend, Matcher, PathPattern, Route},
     router::{Router, Routes},
     upstream::{KeyHash, Live, Tried, Upstream, UpstreamSpec},
@@ -44,7 +45,7 @@ fn blocks_keep_to_their_budgets() {
 
 fn connection() -> ConnectionInfo {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    describe(address, address, false, None)
+    describe((address, address), false, None, Occupation::new(&Traffic::of(1).0[0]))
 }
 
 /// What a browser's request brings, and two headers that it must not.

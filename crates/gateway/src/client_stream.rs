@@ -41,6 +41,8 @@ pub(crate) struct ClientStream<S> {
 pub(crate) struct Signs {
     /// The body of the last request is not read to the end.
     pub(crate) unread: AtomicBool,
+    /// Something was read since a request was last begun or ended.
+    pub(crate) heard: AtomicBool,
     /// Changes whenever the client took something.
     pub(crate) taken: AtomicU32,
     /// Everything written so far has left. Who wants to wait for that says that it has not.
@@ -92,8 +94,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            if buf.filled().len() > before {
+                self.signs.heard.store(true, Ordering::Relaxed);
+            }
+            return read;
         }
+        self.signs.heard.store(true, Ordering::Relaxed);
         let length = self.first.len().min(buf.remaining());
         buf.put_slice(self.first.get(..length).unwrap_or_default());
         self.first.advance(length);

@@ -101,7 +101,6 @@ impl Connections {
         let id = connections.next.get();
         connections.next.set(id.wrapping_add(1));
         connections.open.borrow_mut().insert(id, None);
-        core.metrics.connection_opened();
         Entered { core: Rc::clone(core), id, known: RefCell::new(None) }
     }
 
@@ -151,7 +150,6 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let connections = &self.core.connections;
-        self.core.metrics.connection_closed();
         let mut open = connections.open.borrow_mut();
         open.remove(&self.id);
         if open.is_empty() {

@@ -29,6 +29,8 @@ use crate::{
     upstream::{Live, Pools},
 };
 
+pub use crate::metrics::{Totals, Traffic};
+
 /// Connections the system may hold until a core accepts them.
 const BACKLOG: i32 = 4096;
 /// How often a core closes what was idle too long and hands its log over.
@@ -36,8 +38,8 @@ const CLOCKWORK: Duration = Duration::from_millis(500);
 
 /// What the engine is made of.
 pub struct EngineConfig {
-    /// Proxy threads; each has its own listeners, connections and caches.
-    pub workers: usize,
+    /// Counts of the proxy threads, of which there are as many; each has its own listeners, connections and caches.
+    pub traffic: Traffic,
     /// Bounds of everything a client can make large or slow.
     pub limits: Limits,
     /// Peers whose forwarding headers and PROXY headers count.
@@ -128,13 +130,12 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     log_thread: Option<JoinHandle<()>>,
     drain: watch::Sender<Option<Duration>>,
-    metrics: Vec<Arc<CoreMetrics>>,
+    traffic: Traffic,
     publisher: Arc<Publisher>,
 }
 
 /// Listens on every address and starts the cores. When this returns, connections are accepted.
 pub fn start(config: EngineConfig, listeners: &[ListenerSpec]) -> Result<Running, StartError> {
-    let workers = config.workers.max(1);
     let (drain, draining) = watch::channel(None);
     let (sink, log_thread) = match config.access_log {
         Some(out) => {
@@ -156,10 +157,10 @@ pub fn start(config: EngineConfig, listeners: &[ListenerSpec]) -> Result<Running
         threads: Vec::new(),
         log_thread,
         drain,
-        metrics: Vec::new(),
+        traffic: config.traffic.clone(),
         publisher: Arc::clone(&config.publisher),
     };
-    for number in 0..workers {
+    for (number, metrics) in config.traffic.0.iter().enumerate() {
         let sockets = listeners
             .iter()
             .map(|spec| {
@@ -168,15 +169,13 @@ pub fn start(config: EngineConfig, listeners: &[ListenerSpec]) -> Result<Running
                 Ok((socket, Arc::new(spec.clone())))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
-        let metrics = Arc::new(CoreMetrics::new());
-        running.metrics.push(Arc::clone(&metrics));
         let seed = CoreSeed {
             sockets,
-            metrics,
+            metrics: Arc::clone(metrics),
             settings: Arc::clone(&settings),
             publisher: Arc::clone(&config.publisher),
             live: Arc::clone(&config.live),
-            cores: u32::try_from(workers).unwrap_or(1),
+            cores: u32::try_from(config.traffic.0.len()).unwrap_or(1),
             sink: sink.clone(),
             draining: draining.clone(),
         };
@@ -197,7 +196,7 @@ impl Running {
 
     /// The engine's counters in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        metrics::render(&self.metrics, self.publisher.current().broken.len())
+        metrics::render(&self.traffic, self.publisher.current().broken.len())
     }
 }
 

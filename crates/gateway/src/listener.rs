@@ -1,7 +1,6 @@
 //! From an accepted socket to requests: PROXY header, TLS, and the choice between HTTP/1.1 and HTTP/2.
 
 use std::{
-    cell::Cell,
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -38,6 +37,7 @@ use crate::{
     host::LastHost,
     hygiene,
     local::{self, LocalExecutor},
+    metrics::Occupation,
     plugin::{ClientCertificate, Peer},
     proxy, proxy_protocol,
     streams::{OneBody, Stream, Streams},
@@ -64,8 +64,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) forwarded: Box<[u8]>,
     /// What goes on on it, where it is HTTP/2.
     pub(crate) streams: Streams,
-    /// Whether a request is being answered on it, where it is HTTP/1.1.
-    pub(crate) busy: Cell<bool>,
+    pub(crate) occupation: Occupation,
     pub(crate) signs: Arc<Signs>,
     /// The client certificates that the server name of the connection asked for.
     pub(crate) client_policy: Option<Arc<ClientPolicy>>,
@@ -106,8 +105,9 @@ pub(crate) fn close(core: &Rc<Core>, listener: Rc<TcpListener>, spec: &Arc<Liste
 }
 
 fn begin(core: &Rc<Core>, stream: TcpStream, address: SocketAddr, spec: &Arc<ListenerSpec>) {
-    let entered = Connections::enter(core);
-    tokio::task::spawn_local(connection(Rc::clone(core), stream, address, Arc::clone(spec), entered));
+    let (entered, occupation) = (Connections::enter(core), Occupation::new(&core.metrics));
+    let spec = Arc::clone(spec);
+    tokio::task::spawn_local(connection(Rc::clone(core), stream, address, spec, (entered, occupation)));
 }
 
 /// Whether accepting failed for one connection alone, which is gone already.
@@ -123,7 +123,7 @@ async fn connection(
     mut stream: TcpStream,
     address: SocketAddr,
     spec: Arc<ListenerSpec>,
-    entered: Entered,
+    (entered, occupation): (Entered, Occupation),
 ) {
     let Ok(local) = stream.local_addr() else { return };
     // Without it, an answer written in two parts waits for the client's delayed acknowledgement.
@@ -133,6 +133,7 @@ async fn connection(
     let is_trusted = |address: SocketAddr| {
         core.settings.trusted_proxies.iter().any(|network| network.contains(&address.ip().to_canonical()))
     };
+    occupation.is_reading(spec.proxy_protocol || spec.tls);
     if spec.proxy_protocol {
         // Only a trusted proxy may say who the client is; nobody else has business on such a listener.
         if !is_trusted(address) {
@@ -146,7 +147,10 @@ async fn connection(
     // A proxy that does not name its client does not vouch for what the client says of itself either.
     let trusted = client.is_some_and(is_trusted);
     let client = client.unwrap_or(address);
-    let info = |tls| Rc::new(describe(client, local, trusted, tls));
+    let info = |tls| {
+        occupation.is_reading(false);
+        Rc::new(describe((client, local), trusted, tls, occupation))
+    };
     if spec.tls {
         // Boxed, because connections in the clear would have room for it.
         Box::pin(secure(core, stream, info, &spec, &entered)).await;
@@ -200,10 +204,10 @@ pub(crate) struct Proof {
 
 /// `tls` is there where the connection is TLS.
 pub(crate) fn describe(
-    client: SocketAddr,
-    local: SocketAddr,
+    (client, local): (SocketAddr, SocketAddr),
     trusted: bool,
     tls: Option<Proof>,
+    occupation: Occupation,
 ) -> ConnectionInfo {
     let https = tls.is_some();
     let Proof { certificate, policy: client_policy, server_name } = tls.unwrap_or_default();
@@ -226,7 +230,7 @@ pub(crate) fn describe(
         forwarded: hygiene::forwarded_lines(&peer),
         peer,
         streams: Streams::new(),
-        busy: Cell::new(false),
+        occupation,
         signs: Arc::default(),
         client_policy,
     }
@@ -322,7 +326,8 @@ where
     let service = service_fn({
         let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
-            info.busy.set(true);
+            info.occupation.begin();
+            info.signs.heard.store(false, Ordering::Relaxed);
             let (core, info) = (Rc::clone(&core), Rc::clone(&info));
             // The codec keeps room for the future as long as the connection lasts, and most connections are idle. A box
             // is the one that another request has just left, warm.
@@ -361,10 +366,12 @@ where
                 return Poll::Ready(());
             }
         }
+        info.occupation
+            .is_reading(info.signs.heard.load(Ordering::Relaxed) && !info.occupation.is_answering());
         while timer.as_mut().poll(cx).is_ready() {
             let taken = info.signs.taken.load(Ordering::Relaxed);
             idle = match idle {
-                _ if info.busy.get() => None,
+                _ if info.occupation.is_answering() => None,
                 Some((same, glances)) if same == taken => Some((taken, glances + 1)),
                 _ => Some((taken, 0)),
             };

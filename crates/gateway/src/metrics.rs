@@ -1,6 +1,7 @@
 //! Counters of the engine: one set per core, added up when somebody asks.
 
 use std::{
+    cell::Cell,
     fmt::Write,
     sync::{
         Arc,
@@ -23,6 +24,8 @@ pub(crate) struct CoreMetrics {
     latency_sum_us: AtomicU64,
     connections: AtomicU64,
     connections_open: AtomicU64,
+    connections_reading: AtomicU64,
+    connections_answering: AtomicU64,
     upstream_failures: AtomicU64,
     refused_heads: AtomicU64,
     log_dropped: AtomicU64,
@@ -36,6 +39,8 @@ impl CoreMetrics {
             latency_sum_us: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             connections_open: AtomicU64::new(0),
+            connections_reading: AtomicU64::new(0),
+            connections_answering: AtomicU64::new(0),
             upstream_failures: AtomicU64::new(0),
             refused_heads: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
@@ -52,16 +57,6 @@ impl CoreMetrics {
             add(count, 1);
         }
         add(&self.latency_sum_us, u64::try_from(took.as_micros()).unwrap_or(0));
-    }
-
-    pub(crate) fn connection_opened(&self) {
-        add(&self.connections, 1);
-        add(&self.connections_open, 1);
-    }
-
-    pub(crate) fn connection_closed(&self) {
-        let open = self.connections_open.load(Ordering::Relaxed);
-        self.connections_open.store(open.saturating_sub(1), Ordering::Relaxed);
     }
 
     #[cold]
@@ -83,9 +78,119 @@ fn add(count: &AtomicU64, by: u64) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
+fn take(count: &AtomicU64, by: u64) {
+    count.store(count.load(Ordering::Relaxed).saturating_sub(by), Ordering::Relaxed);
+}
+
+/// What a client's connection is about, counted among those of its core from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Occupation {
+    core: Arc<CoreMetrics>,
+    /// Requests that are being answered; over HTTP/1.1 one at most.
+    answering: Cell<usize>,
+    /// Whether a handshake or a head has begun and is not over.
+    reading: Cell<bool>,
+}
+
+impl Occupation {
+    /// A connection has come.
+    pub(crate) fn new(core: &Arc<CoreMetrics>) -> Self {
+        add(&core.connections, 1);
+        add(&core.connections_open, 1);
+        Self { core: Arc::clone(core), answering: Cell::new(0), reading: Cell::new(false) }
+    }
+
+    /// A request has come, or a tunnel.
+    pub(crate) fn begin(&self) {
+        if self.answering.replace(self.answering.get() + 1) == 0 {
+            add(&self.core.connections_answering, 1);
+        }
+    }
+
+    /// It is answered.
+    pub(crate) fn end(&self) {
+        if self.answering.replace(self.answering.get().saturating_sub(1)) == 1 {
+            take(&self.core.connections_answering, 1);
+        }
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answering.get() > 0
+    }
+
+    /// Whether a handshake or a head has begun and is not over.
+    pub(crate) fn is_reading(&self, reading: bool) {
+        match (self.reading.replace(reading), reading) {
+            (false, true) => add(&self.core.connections_reading, 1),
+            (true, false) => take(&self.core.connections_reading, 1),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Occupation {
+    fn drop(&mut self) {
+        self.is_reading(false);
+        // Clients go away in the middle of an answer.
+        if self.is_answering() {
+            take(&self.core.connections_answering, 1);
+        }
+        take(&self.core.connections_open, 1);
+    }
+}
+
+/// Counts of the cores of one engine, which whoever has a clone can add up.
+#[derive(Clone, Debug)]
+pub struct Traffic(pub(crate) Arc<[Arc<CoreMetrics>]>);
+
+/// What the cores count of clients, added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections since the start.
+    pub accepted: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Those of them on which a handshake or a head has begun and is not over.
+    pub reading: u64,
+    /// Those on which a request is being answered.
+    pub answering: u64,
+    /// Requests answered since the start.
+    pub requests: u64,
+}
+
+impl Traffic {
+    /// Of an engine with so many cores, at least one.
+    pub fn of(cores: usize) -> Self {
+        Self((0..cores.max(1)).map(|_| Arc::new(CoreMetrics::new())).collect())
+    }
+
+    /// All cores' counts of this moment.
+    pub fn totals(&self) -> Totals {
+        let sum = |of: fn(&CoreMetrics) -> &AtomicU64| {
+            self.0.iter().map(|core| of(core).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let answers = self.0.iter().flat_map(|core| core.status.iter());
+        Totals {
+            accepted: sum(|core| &core.connections),
+            open: sum(|core| &core.connections_open),
+            reading: sum(|core| &core.connections_reading),
+            answering: sum(|core| &core.connections_answering),
+            requests: answers.map(|count| count.load(Ordering::Relaxed)).sum(),
+        }
+    }
+}
+
+impl Totals {
+    /// Connections that are open and wait for a request.
+    pub const fn waiting(&self) -> u64 {
+        self.open.saturating_sub(self.reading).saturating_sub(self.answering)
+    }
+}
+
 /// All cores' counters in Prometheus' text format, version 0.0.4.
-pub(crate) fn render(cores: &[Arc<CoreMetrics>], broken: usize) -> String {
-    let sum = |of: &dyn Fn(&CoreMetrics) -> u64| cores.iter().map(|core| of(core)).sum::<u64>();
+pub(crate) fn render(traffic: &Traffic, broken: usize) -> String {
+    let sum = |of: &dyn Fn(&CoreMetrics) -> u64| traffic.0.iter().map(|core| of(core)).sum::<u64>();
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let mut out = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
@@ -117,15 +222,20 @@ pub(crate) fn render(cores: &[Arc<CoreMetrics>], broken: usize) -> String {
     buckets.push(("_sum".to_owned(), sum(&|core| load(&core.latency_sum_us)) / 1000));
     buckets.push(("_count".to_owned(), total));
     metric("portcullis_http_latency", "histogram", "Time to the answer's head, milliseconds.", &buckets);
-    let open = sum(&|core| load(&core.connections_open));
+    let totals = traffic.totals();
+    let connections = [
+        ("active", totals.open),
+        ("accepted", totals.accepted),
+        ("handled", totals.accepted),
+        ("reading", totals.reading),
+        ("writing", totals.answering),
+        ("waiting", totals.waiting()),
+    ];
     metric(
         "apisix_nginx_http_current_connections",
         "gauge",
         "Client connections.",
-        &[
-            ("{state=\"active\"}".to_owned(), open),
-            ("{state=\"accepted\"}".to_owned(), sum(&|core| load(&core.connections))),
-        ],
+        &connections.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count)),
     );
     let plain = |value| [(String::new(), value)];
     metric(
@@ -161,13 +271,35 @@ mod tests {
 
     #[test]
     fn the_cores_are_added_up_and_buckets_accumulate() {
-        let cores = [Arc::new(CoreMetrics::new()), Arc::new(CoreMetrics::new())];
-        cores[0].answered(StatusCode::OK, Duration::from_millis(3));
-        cores[1].answered(StatusCode::OK, Duration::from_millis(700));
-        let text = render(&cores, 1);
+        let traffic = Traffic::of(2);
+        traffic.0[0].answered(StatusCode::OK, Duration::from_millis(3));
+        traffic.0[1].answered(StatusCode::OK, Duration::from_millis(700));
+        let text = render(&traffic, 1);
         assert!(text.contains("portcullis_http_status{code=\"200\"} 2\n"), "{text}");
         assert!(text.contains("portcullis_http_latency_bucket{le=\"5\"} 1\n"), "{text}");
         assert!(text.contains("portcullis_http_latency_bucket{le=\"+Inf\"} 2\n"), "{text}");
         assert!(text.contains("portcullis_broken_resources 1\n"), "{text}");
+    }
+    #[test]
+    fn a_connection_is_counted_by_what_it_is_about_until_it_ends() {
+        let traffic = Traffic::of(2);
+        let counts = || {
+            let totals = traffic.totals();
+            [totals.accepted, totals.open, totals.reading, totals.answering, totals.waiting()]
+        };
+        let (one, other) = (Occupation::new(&traffic.0[0]), Occupation::new(&traffic.0[1]));
+        one.is_reading(true);
+        one.is_reading(true);
+        assert_eq!(counts(), [2, 2, 1, 0, 1]);
+        one.is_reading(false);
+        other.begin();
+        other.begin();
+        other.end();
+        assert_eq!(counts(), [2, 2, 0, 1, 1]);
+        drop(other);
+        assert_eq!(counts(), [2, 1, 0, 0, 1]);
+        one.is_reading(true);
+        drop(one);
+        assert_eq!(counts(), [2, 0, 0, 0, 0]);
     }
 }

@@ -92,6 +92,7 @@ pub(crate) struct Stream {
 impl Stream {
     /// A stream on which it is the gate's turn.
     pub(crate) fn begin(connection: &Rc<ConnectionInfo>) -> Self {
+        connection.occupation.begin();
         let mut stream = Self { connection: Rc::clone(connection), ours: false, ended: false };
         stream.is_ours(true);
         stream
@@ -130,6 +131,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.connection.occupation.end();
         self.is_ours(false);
         let cancelled = &self.connection.streams.cancelled;
         cancelled.set(match self.ended {
@@ -208,7 +210,8 @@ impl OneBody {
 
 impl Drop for OneBody {
     fn drop(&mut self) {
-        self.connection.busy.set(false);
+        self.connection.occupation.end();
+        self.connection.signs.heard.store(false, Ordering::Relaxed);
     }
 }
 

@@ -121,8 +121,13 @@ fn kong_router(plan: &Plan, api: &AdminApi, configuration: &Configuration) -> an
     if let Some(tls) = &api.tls {
         access.check_listen(tls.listen)?;
     }
-    let dialect = Arc::clone(&configuration.kong);
-    Ok(kong::router(kong::AdminState { dialect, access, read_only: plan.config.declares_kong() }))
+    Ok(kong::router(kong::AdminState {
+        dialect: Arc::clone(&configuration.kong),
+        access,
+        read_only: plan.config.declares_kong(),
+        traffic: configuration.traffic.clone(),
+        hostname: crate::start::hostname(),
+    }))
 }
 
 /// `GET /status/ready`: 200 once everything serves, else 503. It asks for no key and tells nothing else.

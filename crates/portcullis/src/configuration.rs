@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use gateway::{error::ErrorBody, snapshot::Publisher, upstream::Live};
+use gateway::{engine::Traffic, error::ErrorBody, snapshot::Publisher, upstream::Live};
 use plugins::{exchange_log, prometheus, rate_limit};
 use rp::provider::Providers;
 use serde_json::json;
@@ -24,6 +24,8 @@ const NOT_FOUND: (ErrorBody, &str) = (ErrorBody { member: "error_msg" }, "404 Ro
 pub(crate) struct Configuration {
     pub(crate) live: Arc<Live>,
     pub(crate) publisher: Arc<Publisher>,
+    /// What the cores count.
+    pub(crate) traffic: Traffic,
     pub(crate) providers: Providers,
     pub(crate) assertions: AssertionUpkeep,
     pub(crate) apisix: Arc<apisix::Dialect>,
@@ -98,7 +100,8 @@ impl Configuration {
         if let Some(declared) = &config.resources {
             declare(config, declared, &apisix).await?;
         }
-        Ok(Self { live, publisher, providers, assertions, apisix, kong, series: registries.series })
+        let (traffic, series) = (Traffic::of(config.workers), registries.series);
+        Ok(Self { live, publisher, traffic, providers, assertions, apisix, kong, series })
     }
 
     /// Resources that do not serve, and why.

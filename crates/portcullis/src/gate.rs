@@ -13,11 +13,14 @@ use base::Clock;
 use gateway::{
     KeyPairPem, TlsAcceptance, TlsVersions,
     engine::{EngineConfig, Limits, ListenerSpec},
-    snapshot::{Certificate, Publisher},
+    snapshot::Certificate,
     upstream::Live,
 };
 
-use crate::config::{self, AccessLog, Config};
+use crate::{
+    config::{self, AccessLog, Config},
+    configuration::Configuration,
+};
 
 /// What lives as long as the process and outlasts every snapshot: connections' state, and the place where snapshots
 /// are published.
@@ -47,8 +50,7 @@ pub(crate) fn https_port(config: &Config) -> Option<u16> {
 pub(crate) fn engine(
     config: &Config,
     clock: &Clock,
-    live: Arc<Live>,
-    publisher: Arc<Publisher>,
+    configuration: &Configuration,
 ) -> anyhow::Result<EngineConfig> {
     let limits = Limits {
         head_bytes: config.limits.head_bytes,
@@ -60,14 +62,14 @@ pub(crate) fn engine(
         streams: config.limits.streams,
     };
     Ok(EngineConfig {
-        workers: config.workers,
+        traffic: configuration.traffic.clone(),
         limits,
         trusted_proxies: config.trusted_proxies.clone(),
         access_log: access_log(&config.log.access)?,
         tls: tls(&config.tls)?,
         clock: clock.clone(),
-        live,
-        publisher,
+        live: Arc::clone(&configuration.live),
+        publisher: Arc::clone(&configuration.publisher),
     })
 }
 

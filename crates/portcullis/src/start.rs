@@ -182,8 +182,7 @@ impl Process {
         };
         let engine = Engine::default();
         servers.extend(other_servers(&plan, &configuration, &readiness, &upkeep, &engine)?);
-        let (live, publisher) = (Arc::clone(&configuration.live), Arc::clone(&configuration.publisher));
-        let settings = gate::engine(&plan.config, &plan.clock, live, publisher)?;
+        let settings = gate::engine(&plan.config, &plan.clock, &configuration)?;
         *lock(&engine) =
             Some(gateway::engine::start(settings, &gate::listeners(&plan.config)).map_err(taken)?);
 

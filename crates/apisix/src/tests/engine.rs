@@ -8,7 +8,7 @@ use std::{
 
 use gateway::{
     TlsAcceptance,
-    engine::{self, EngineConfig, Limits, ListenerSpec, Running},
+    engine::{self, EngineConfig, Limits, ListenerSpec, Running, Traffic},
 };
 use loopback::Reserved;
 
@@ -29,7 +29,7 @@ impl Serving {
     fn of(gate: Gate) -> Self {
         let reserved = Reserved::any().unwrap();
         let config = EngineConfig {
-            workers: 1,
+            traffic: Traffic::of(1),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             access_log: None,

@@ -17,7 +17,7 @@ use base::Clock;
 use gateway::{
     TlsAcceptance,
     consumer::Consumers,
-    engine::{self, EngineConfig, Limits, ListenerSpec, Running},
+    engine::{self, EngineConfig, Limits, ListenerSpec, Running, Traffic},
     error::ErrorBody,
     route::{Backend, HostPattern, Matcher, PathPattern, Plan, Route},
     snapshot::{Contribution, Publisher, Routes},
@@ -52,7 +52,7 @@ impl Gate {
         let live = Arc::new(Live::new(roots, Vec::new()).unwrap());
         let publisher = Arc::new(Publisher::new((ERRORS, "404 Route Not Found")));
         let config = EngineConfig {
-            workers: 1,
+            traffic: Traffic::of(1),
             limits,
             trusted_proxies: Vec::new(),
             access_log: None,

@@ -17,6 +17,7 @@ use axum::{
     response::Response,
     routing::any,
 };
+use gateway::engine::Traffic;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
 
@@ -45,6 +46,10 @@ pub struct AdminState {
     pub access: Arc<Access>,
     /// Whether the entities are declared in the configuration file, so that every write is refused.
     pub read_only: bool,
+    /// What the engine counts of clients.
+    pub traffic: Traffic,
+    /// What the machine calls itself.
+    pub hostname: String,
 }
 
 /// The Admin API, at `/` and at `/kong-admin`.
@@ -81,7 +86,7 @@ async fn serve(state: &AdminState, parts: &Parts, body: HttpBody) -> Result<Answ
     let dialect = &state.dialect;
     match parts.method {
         Method::OPTIONS => Ok(Answer::nothing()),
-        Method::GET | Method::HEAD => tell(dialect, &target, parts, role == Role::Admin).await,
+        Method::GET | Method::HEAD => tell(state, &target, parts, role == Role::Admin).await,
         _ if role == Role::Viewer => Err(Answer::message(StatusCode::FORBIDDEN, "this key may only read")),
         _ if state.read_only => {
             let why = "the entities are declared in the configuration file: the Admin API is read-only";
@@ -92,15 +97,16 @@ async fn serve(state: &AdminState, parts: &Parts, body: HttpBody) -> Result<Answ
 }
 
 async fn tell(
-    dialect: &Dialect,
+    state: &AdminState,
     target: &Target<'_>,
     parts: &Parts,
     secrets: bool,
 ) -> Result<Answer, Answer> {
+    let dialect = &*state.dialect;
     let query = Query::parse(parts.uri.query());
     match *target {
-        Target::Node => Ok(read::node(dialect)),
-        Target::Status => Ok(read::status(dialect).await),
+        Target::Node => Ok(read::node(dialect, &state.hostname)),
+        Target::Status => Ok(read::status(dialect, state.traffic.totals()).await),
         Target::Config => Ok(read::config(dialect, secrets)),
         Target::Endpoints => Ok(read::list(target::endpoints().into_iter().map(Value::from))),
         Target::EnabledPlugins => Ok(read::enabled_plugins(dialect)),

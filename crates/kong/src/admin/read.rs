@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use gateway::engine::Totals;
 use serde_json::{Map, Value, json};
 
 use super::request::Query;
@@ -256,7 +257,7 @@ impl<'a> Tags<'a> {
 }
 
 /// `GET /`
-pub(super) fn node(dialect: &Dialect) -> Answer {
+pub(super) fn node(dialect: &Dialect, hostname: &str) -> Answer {
     let version = |plugin: &dyn crate::plugins::DialectPlugin| {
         (plugin.name().to_owned(), json!({"version": VERSION, "priority": plugin.priority()}))
     };
@@ -272,6 +273,7 @@ pub(super) fn node(dialect: &Dialect) -> Answer {
         "tagline": "Welcome to kong",
         "version": VERSION,
         "edition": "community",
+        "hostname": hostname,
         "node_id": dialect.node_id(),
         "pids": {"master": std::process::id(), "workers": []},
         "plugins": {"available_on_server": available, "enabled_in_cluster": enabled},
@@ -280,14 +282,29 @@ pub(super) fn node(dialect: &Dialect) -> Answer {
 }
 
 /// `GET /status`
-pub(super) async fn status(dialect: &Dialect) -> Answer {
+pub(super) async fn status(dialect: &Dialect, traffic: Totals) -> Answer {
     let broken: Map<String, Value> =
         dialect.broken().into_iter().map(|(name, why)| (name, Value::String(why))).collect();
     // As long as Kong's own, which is all zeros before there is one.
     let hash = dialect.declared_hash().unwrap_or_default();
     let hash: String = hash.chars().chain(std::iter::repeat('0')).take(32).collect();
     let database = json!({"reachable": dialect.is_reachable().await});
-    Answer::ok(json!({"database": database, "configuration_hash": hash, "broken": broken}))
+    let server = json!({
+        "connections_accepted": traffic.accepted,
+        "connections_active": traffic.open,
+        // Every connection that is accepted is served.
+        "connections_handled": traffic.accepted,
+        "connections_reading": traffic.reading,
+        "connections_waiting": traffic.waiting(),
+        "connections_writing": traffic.answering,
+        "total_requests": traffic.requests,
+    });
+    Answer::ok(json!({
+        "server": server,
+        "database": database,
+        "configuration_hash": hash,
+        "broken": broken,
+    }))
 }
 
 /// `GET /plugins/enabled`

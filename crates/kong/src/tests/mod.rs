@@ -22,7 +22,7 @@ use ::plugins::{grants, login_methods};
 use axum::{Router, body::Body};
 use base::{Clock, Keyring, Random, UnixMillis};
 use fetch::{Fetcher, Policy};
-use gateway::{error::ErrorBody, snapshot::Publisher, upstream::Live};
+use gateway::{engine::Traffic, error::ErrorBody, snapshot::Publisher, upstream::Live};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use rp::{
@@ -153,7 +153,13 @@ impl World {
         });
         let dialect = dialect.await.unwrap();
         let access = Arc::new(Access::new(keys, vec!["kong".to_owned()]).unwrap());
-        let router = router(AdminState { dialect: Arc::clone(&dialect), access, read_only: false });
+        let router = router(AdminState {
+            dialect: Arc::clone(&dialect),
+            access,
+            read_only: false,
+            traffic: Traffic::of(1),
+            hostname: "gate-1".to_owned(),
+        });
         Self { router, dialect, publisher, store, keyring, clock, live, providers }
     }
 
@@ -230,12 +236,20 @@ async fn the_node_says_what_it_is_also_under_the_prefix_of_the_guides() {
     for path in ["/", "/kong-admin", "/kong-admin/"] {
         let node = world.get(path).await;
         assert_eq!((node.status, &node.body["version"]), (200, &json!("3.9.1")), "{path}");
+        assert_eq!(node.body["hostname"], "gate-1");
         assert_eq!(node.body["plugins"]["available_on_server"]["openid-connect"]["priority"], 1050);
     }
     let status = world.get("/status").await;
     assert_eq!(
         status.body,
-        json!({"database": {"reachable": true}, "configuration_hash": "0".repeat(32), "broken": {}})
+        json!({
+            "server": {
+                "connections_accepted": 0, "connections_active": 0, "connections_handled": 0,
+                "connections_reading": 0, "connections_waiting": 0, "connections_writing": 0,
+                "total_requests": 0,
+            },
+            "database": {"reachable": true}, "configuration_hash": "0".repeat(32), "broken": {},
+        })
     );
     assert_eq!(status.headers["server"], "kong/3.9.1");
     assert_eq!(status.headers["content-type"], "application/json; charset=utf-8");

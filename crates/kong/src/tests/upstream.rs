@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use base::Clock;
 use gateway::{
     TlsAcceptance,
-    engine::{self, EngineConfig, Limits, ListenerSpec, Running},
+    engine::{self, EngineConfig, Limits, ListenerSpec, Running, Traffic},
 };
 use loopback::Reserved;
 use serde_json::json;
@@ -25,7 +25,7 @@ impl Engine {
     pub(super) fn start(world: &World) -> Self {
         let reserved = Reserved::any().unwrap();
         let config = EngineConfig {
-            workers: 1,
+            traffic: Traffic::of(1),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             access_log: None,
