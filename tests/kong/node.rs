@@ -57,3 +57,16 @@ async fn the_node_says_on_which_machine_it_runs() {
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(kong.ask("GET", "/").await.json()["hostname"], hostname.trim());
 }
+
+#[tokio::test]
+async fn head_is_answered_with_the_headers_of_get() {
+    let kong = Kong::new().await;
+    let (service, routes) = (format!("/services/{}", kong.name), format!("/services/{}/routes", kong.name));
+    for path in ["/", &service, &routes, "/nothing", "/schemas/routes"] {
+        let (head, get) = (kong.ask("HEAD", path).await, kong.ask("GET", path).await);
+        assert_eq!(head.status, get.status, "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert!(head.header("content-length").is_some_and(|length| length != "0"), "{path}: {head:?}");
+    }
+}

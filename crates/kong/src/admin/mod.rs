@@ -239,8 +239,9 @@ fn find<'c>(
 }
 
 fn respond(method: &Method, answer: Answer, latency: &str, path: &str) -> Response {
-    let empty = answer.body.is_null() || *method == Method::HEAD;
-    let body = if empty { HttpBody::empty() } else { HttpBody::from(answer.body.to_string()) };
+    // Of an answer to HEAD the server sends the length alone (RFC 9110 section 8.6).
+    let body =
+        if answer.body.is_null() { HttpBody::empty() } else { HttpBody::from(answer.body.to_string()) };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
