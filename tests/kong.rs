@@ -34,6 +34,8 @@ mod node;
 mod proxying;
 #[path = "kong/tools.rs"]
 mod tools;
+#[path = "kong/words.rs"]
+mod words;
 
 use std::sync::Arc;
 

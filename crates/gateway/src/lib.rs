@@ -45,4 +45,4 @@ pub use client_policy::{ClientPolicy, authority_digest};
 pub use hygiene::{is_identity, is_same_header, is_the_gates};
 pub use path::{Refused as PathRefused, normalise as normalise_path};
 pub use ranked::path_pattern;
-pub use tls::{KeyPairPem, NO_CERTIFICATE, NO_KEY, TlsAcceptance, TlsVersions};
+pub use tls::{FOREIGN_KEY, KeyPairPem, NO_CERTIFICATE, NO_KEY, TlsAcceptance, TlsVersions};

@@ -109,6 +109,8 @@ impl Certificate {
 pub const NO_CERTIFICATE: &str = "not certificates in PEM";
 /// Why a `key` is refused that is none.
 pub const NO_KEY: &str = "not a private key in PEM";
+/// Why a `key` is refused that is another certificate's.
+pub const FOREIGN_KEY: &str = "the key does not belong to the certificate";
 
 fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
     let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
@@ -122,9 +124,7 @@ fn key_pair(pair: &KeyPairPem<'_>) -> Result<Arc<CertifiedKey>, ConfigError> {
         PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|_| ConfigError::new("key", NO_KEY))?;
     let made = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
     made.map(Arc::new).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            ConfigError::new("key", "the key does not belong to the certificate")
-        }
+        rustls::Error::InconsistentKeys(_) => ConfigError::new("key", FOREIGN_KEY),
         other => ConfigError::new("cert", other.to_string()),
     })
 }

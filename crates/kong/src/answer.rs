@@ -71,13 +71,13 @@ impl Answer {
         Self::error(StatusCode::BAD_REQUEST, 3, "primary key violation", message, json!({"id": id}))
     }
 
-    /// 400: the entity named by its id is not there.
-    pub(crate) fn foreign_key_violation(kind: Kind, id: &str) -> Self {
+    /// 400: the entity named by its id in `field` is not there.
+    pub(crate) fn foreign_key_violation(field: &str, kind: Kind, id: &str) -> Self {
         let message = format!(
             "the foreign key '{{id=\"{id}\"}}' does not reference an existing '{}' entity.",
             kind.plural()
         );
-        let fields = json!({"id": id});
+        let fields = json!({field: {"id": id}});
         Self::error(StatusCode::BAD_REQUEST, 4, "foreign key violation", message, fields)
     }
 
@@ -122,9 +122,8 @@ impl Answer {
 
     /// 400: nothing can be found by that.
     pub(crate) fn invalid_unique(field: &str, why: &str) -> Self {
-        let message = format!("invalid unique {field}: {why}");
-        let fields = json!({field: why});
-        Self::error(StatusCode::BAD_REQUEST, 10, "invalid unique", message, fields)
+        let body = json!({"code": 10, "name": format!("invalid unique {field}"), "message": why});
+        Self::new(StatusCode::BAD_REQUEST, body)
     }
 
     /// 400: there is no such place in a list.

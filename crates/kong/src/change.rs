@@ -112,9 +112,10 @@ impl Context<'_> {
             hash_password(&mut value);
         }
         let value = Value::Object(value);
-        for (parent, parent_id) in kind.references(&value) {
-            if self.catalog.find(parent, &parent_id).is_none() {
-                return Err(Answer::foreign_key_violation(parent, &parent_id));
+        for Reference { field, kind: parent, .. } in kind.parents() {
+            let missing = named(&value, field).filter(|id| self.catalog.find(*parent, id).is_none());
+            if let Some(id) = missing {
+                return Err(Answer::foreign_key_violation(field, *parent, id));
             }
         }
         self.demand_unique(kind, &id, &value)?;

@@ -12,7 +12,7 @@ use crate::{
     answer::Answer,
     catalog::{Catalog, Entity},
     dialect::Dialect,
-    entities::{Kind, Reference, is_uuid, named, set},
+    entities::{self, Kind, Reference, is_uuid, named, set},
     schema::Schema,
 };
 
@@ -127,6 +127,9 @@ pub(super) fn tags(
     path: &str,
     query: &Query,
 ) -> Result<Answer, Answer> {
+    if let Some(tag) = only {
+        entities::tag(tag).map_err(|why| Answer::invalid_unique("tag", &why))?;
+    }
     let size = size(query)?;
     let after = query.get("offset").map(last_label).transpose()?;
     let catalog = dialect.read();
@@ -237,8 +240,7 @@ impl<'a> Tags<'a> {
         let Some(text) = text else { return Ok(Self::Any) };
         let (all, one): (Vec<&str>, Vec<&str>) = (text.split(',').collect(), text.split('/').collect());
         if text.is_empty() || (all.len() > 1 && one.len() > 1) || all.contains(&"") || one.contains(&"") {
-            let why = "invalid filter syntax: tags are joined by `,` (all of them) or by `/` (one of them)";
-            return Err(Answer::invalid_option("tags", why));
+            return Err(Answer::invalid_option("tags", "invalid filter syntax"));
         }
         Ok(if one.len() > 1 { Self::One(one) } else { Self::All(all) })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::Secret;
 use gateway::{
-    KeyPairPem, TlsVersions,
+    FOREIGN_KEY, KeyPairPem, NO_CERTIFICATE, NO_KEY, TlsVersions,
     error::ConfigError,
     snapshot::Certificate,
     upstream::{ClientIdentity, PrivateKeyPem},
@@ -48,7 +48,7 @@ impl Pass<'_> {
         let content = content(&parts);
         let compile = || Certificate::compile(&names, &pairs, TlsVersions::default(), None);
         let made = self.compiler.certificates.find_or(content, compile);
-        made.map_err(|error: ConfigError| Violations::of(&error.path, error.reason))
+        made.map_err(unusable)
     }
 
     fn server_names(&self, id: &str) -> Vec<String> {
@@ -62,5 +62,27 @@ impl Pass<'_> {
         let value = self.open(Kind::Certificate, id).map_err(wrong)?;
         let key = PrivateKeyPem(Secret::new(text(&value, "key").unwrap_or_default().to_owned()));
         Ok(ClientIdentity { certificate: text(&value, "cert").unwrap_or_default().into(), key })
+    }
+}
+
+/// In Kong's words, as far as it has some.
+fn unusable(error: ConfigError) -> Violations {
+    let ConfigError { path, reason } = error;
+    // Of several pairs the engine counts the further ones.
+    let field = match path.as_str() {
+        "certs[0]" => "cert_alt",
+        "keys[0]" => "key_alt",
+        field => field,
+    };
+    let of_field = |text: String| Violations::of(field, text);
+    match reason.as_str() {
+        FOREIGN_KEY => {
+            let mut violations = Violations::default();
+            violations.add_entity("certificate does not match key".to_owned());
+            violations
+        }
+        NO_CERTIFICATE => of_field(format!("invalid certificate: {reason}")),
+        NO_KEY => of_field(format!("invalid key: {reason}")),
+        _ => of_field(reason),
     }
 }

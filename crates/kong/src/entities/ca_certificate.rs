@@ -15,7 +15,14 @@ pub(super) fn schema() -> Schema {
 /// Computes the digest of an authority's certificate, which is what is unique about it.
 pub(crate) fn complete(ca: &mut Map<String, Value>) -> Result<(), Violations> {
     let Some(pem) = ca.get("cert").and_then(Value::as_str) else { return Ok(()) };
-    let digest = gateway::authority_digest(pem).map_err(|why| Violations::of("cert", why))?;
+    let digest = gateway::authority_digest(pem).map_err(|why| match why {
+        why if why.starts_with("invalid") => Violations::of("cert", why),
+        why => {
+            let mut violations = Violations::default();
+            violations.add_entity(why);
+            violations
+        }
+    })?;
     ca.insert("cert_digest".to_owned(), json!(digest));
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! What consumers prove themselves by, and the groups that access lists speak of.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{stamped, tags};
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, Then};
 
 /// Algorithms of tokens whose secret both sides have.
 const SYMMETRIC: [&str; 3] = ["HS256", "HS384", "HS512"];
 const ALGORITHMS: [&str; 14] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384",
-    "PS512", "EdDSA", "none",
+    "PS512", "EdDSA", NONE,
 ];
+const NONE: &str = "none";
 
 fn of_consumer() -> Schema {
     stamped().field("consumer", Field::foreign("consumers").required().doc("whose it is"))
@@ -45,7 +46,7 @@ fn no_colon(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn jwt() -> Schema {
-    of_consumer()
+    let schema = of_consumer()
         .field(
             "key",
             Field::string()
@@ -63,21 +64,14 @@ pub(super) fn jwt() -> Schema {
                 .text(not_none)
                 .doc("the one algorithm of its tokens"),
         )
-        .field("tags", tags())
-        .check_entity(public_key)
+        .field("tags", tags());
+    let asymmetric = ALGORITHMS.into_iter().filter(|alg| !SYMMETRIC.contains(alg) && *alg != NONE);
+    asymmetric
+        .fold(schema, |schema, alg| schema.conditional("algorithm", alg, "rsa_public_key", Then::Required))
 }
 
 fn not_none(text: &str) -> Result<(), String> {
-    if text == "none" { Err("tokens without a signature prove nothing".to_owned()) } else { Ok(()) }
-}
-
-fn public_key(jwt: &Map<String, Value>) -> Result<(), String> {
-    let symmetric = jwt.get("algorithm").and_then(Value::as_str).is_none_or(|alg| SYMMETRIC.contains(&alg));
-    let has_key = jwt.get("rsa_public_key").is_some_and(|key| !key.is_null());
-    if symmetric || has_key {
-        return Ok(());
-    }
-    Err("failed conditional validation given value of field 'algorithm'".to_owned())
+    if text == NONE { Err("tokens without a signature prove nothing".to_owned()) } else { Ok(()) }
 }
 
 pub(super) fn hmac_auth() -> Schema {

@@ -25,7 +25,7 @@ pub(crate) use self::{
     plugin::schema as plugin_schema,
     route::header_pattern,
     upstream::split as split_target,
-    values::excerpt,
+    values::{excerpt, tag},
 };
 
 /// A lower-case UUID, as ids are.
@@ -53,6 +53,9 @@ pub(crate) fn expand(kind: Kind, value: &mut Map<String, Value>) -> Result<(), V
         _ => Ok(()),
     }
 }
+
+/// What is said of a protocol that Kong does not know either.
+const NO_PROTOCOL: &str = "expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp";
 
 fn id() -> Field {
     Field::string()

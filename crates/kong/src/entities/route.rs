@@ -94,7 +94,7 @@ fn protocol(text: &str) -> Result<(), String> {
         other if OTHERS.contains(&other) => {
             Err(format!("the protocol {other} is not implemented in this build"))
         }
-        _ => Err("expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp".to_owned()),
+        _ => Err(super::NO_PROTOCOL.to_owned()),
     }
 }
 

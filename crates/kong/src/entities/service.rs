@@ -1,7 +1,7 @@
 //! Services: where requests go.
 
 use serde_json::{Map, Value, json};
-use url::Url;
+use url::{ParseError, Url};
 
 use super::{stamped, tags, values};
 use crate::schema::{Field, Schema, Violations};
@@ -9,6 +9,8 @@ use crate::schema::{Field, Schema, Violations};
 /// Longest timeout, in milliseconds.
 const LONGEST: i64 = (1 << 31) - 2;
 const OTHER_PROTOCOLS: [&str; 6] = ["grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp"];
+/// With which a service may say something of TLS.
+const OVER_TLS: [&str; 2] = ["https", "tls"];
 
 pub(super) fn schema() -> Schema {
     let timeout = || Field::integer().default(60_000).between(1, LONGEST);
@@ -40,7 +42,8 @@ pub(super) fn schema() -> Schema {
             "enabled",
             Field::boolean().required().default(true).doc("false: as if its routes were not there"),
         )
-        .check_entity(tls_fields)
+        .only_with("protocol", &OVER_TLS, "client_certificate")
+        .only_with("protocol", &OVER_TLS, "tls_verify")
 }
 
 fn protocol(text: &str) -> Result<(), String> {
@@ -49,19 +52,8 @@ fn protocol(text: &str) -> Result<(), String> {
         other if OTHER_PROTOCOLS.contains(&other) => {
             Err(format!("the protocol {other} is not implemented in this build"))
         }
-        _ => Err(format!("expected one of: {}, http, https", OTHER_PROTOCOLS.join(", "))),
+        _ => Err(super::NO_PROTOCOL.to_owned()),
     }
-}
-
-fn tls_fields(service: &Map<String, Value>) -> Result<(), String> {
-    let https = service.get("protocol") == Some(&json!("https"));
-    let set = ["tls_verify", "client_certificate"]
-        .iter()
-        .any(|name| service.get(*name).is_some_and(|found| !found.is_null()));
-    if https || !set {
-        return Ok(());
-    }
-    Err("failed conditional validation given value of field 'protocol'".to_owned())
 }
 
 /// Replaces the shorthand `url` by what it stands for.
@@ -69,7 +61,10 @@ pub(super) fn expand_url(service: &mut Map<String, Value>) -> Result<(), Violati
     let Some(url) = service.shift_remove("url").filter(|url| !url.is_null()) else { return Ok(()) };
     let wrong = |reason: &str| Violations::of("url", reason);
     let text = url.as_str().ok_or_else(|| wrong("expected a string"))?;
-    let parsed = Url::parse(text).map_err(|error| wrong(&format!("could not parse url. {error}")))?;
+    let parsed = Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase | ParseError::EmptyHost => wrong("missing host in url"),
+        error => wrong(&format!("could not parse url. {error}")),
+    })?;
     let host = parsed.host_str().ok_or_else(|| wrong("missing host in url"))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(wrong("credentials in the url are not sent to the upstream: leave them out"));

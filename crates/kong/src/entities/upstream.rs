@@ -232,7 +232,10 @@ pub(crate) fn split(text: &str) -> Option<(String, u16)> {
 fn address(text: &str) -> Result<(), String> {
     match split(text) {
         Some(_) if !text.ends_with(':') => Ok(()),
-        _ => Err("Invalid target; not a valid hostname or ip address".to_owned()),
+        _ => {
+            let shown = values::excerpt(text);
+            Err(format!("Invalid target ('{shown}'); not a valid hostname or ip address"))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     ))
 }
 
-pub(super) fn tag(text: &str) -> Result<(), String> {
+pub(crate) fn tag(text: &str) -> Result<(), String> {
     if text.chars().all(|c| !c.is_control() && !matches!(c, ',' | '/')) && text.len() <= 256 {
         return Ok(());
     }
@@ -63,6 +63,13 @@ pub(super) fn sni(text: &str) -> Result<(), String> {
     }
     if text.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok()) {
         return Err("must not have a port".to_owned());
+    }
+    let wildcards = text.matches('*').count();
+    if wildcards > 0 && !text.starts_with('*') && !text.ends_with('*') {
+        return Err("wildcard must be leftmost or rightmost character".to_owned());
+    }
+    if wildcards > 1 {
+        return Err("only one wildcard must be specified".to_owned());
     }
     if text.ends_with(".*") {
         return Err("wildcards at the end of a server name are not implemented in this build".to_owned());

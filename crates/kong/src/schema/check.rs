@@ -1,8 +1,9 @@
 use serde_json::{Map, Value, json};
 
-use super::{Field, Rule, Schema, Shape, Support, Then, Violations};
+use super::{Field, Rule, Schema, Shape, Support, Then, Violations, When};
 
 const REQUIRED: &str = "required field missing";
+const ABSENT: &str = "value must be null";
 const NOT_BUILT: &str = "not implemented in this build: only its default is accepted";
 
 impl Schema {
@@ -40,9 +41,15 @@ impl Schema {
 
     fn judge_together(&self, value: &Map<String, Value>, violations: &mut Violations) {
         let text = |field: &str| value.get(field).and_then(Value::as_str);
-        for rule in self.conditionals.iter().filter(|rule| text(rule.if_field) == Some(rule.is)) {
+        let applies = |rule: &When, found: Option<&str>| match rule {
+            When::Is(wanted) => found == Some(wanted),
+            When::NoneOf(allowed) => found.is_some_and(|found| !allowed.contains(&found)),
+        };
+        let is_set = |field: &str| value.get(field).is_some_and(|found| !found.is_null());
+        for rule in self.conditionals.iter().filter(|rule| applies(&rule.when, text(rule.if_field))) {
             let wrong = match (rule.then, text(rule.then_field)) {
                 (Then::Required, None) => REQUIRED.to_owned(),
+                (Then::Absent, _) if is_set(rule.then_field) => ABSENT.to_owned(),
                 (Then::OneOf(allowed), Some(found)) if !allowed.contains(&found) => {
                     format!("expected one of: {}", allowed.join(", "))
                 }
@@ -69,7 +76,7 @@ impl Field {
             return self.required.then(|| json!(REQUIRED));
         }
         if self.rules.iter().any(|rule| matches!(rule, Rule::Absent)) {
-            return Some(json!("value must be null"));
+            return Some(json!(ABSENT));
         }
         if self.support == Support::DefaultOnly && !self.is_default(value) {
             return Some(json!(NOT_BUILT));
@@ -89,16 +96,16 @@ impl Field {
                 let inside = schema.violations(members);
                 return (!inside.is_empty()).then(|| Value::Object(inside.into_fields()));
             }
+            // Kong does not say of which name: its clients look for the reason in the field itself.
             (Shape::Map(value), Value::Object(members)) => {
-                let judged = members.iter().filter_map(|(name, member)| {
-                    let wrong = if member.is_null() { Some(json!(REQUIRED)) } else { value.judge(member) };
-                    Some((name.clone(), wrong?))
-                });
-                let inside: Map<String, Value> = judged.collect();
-                if !inside.is_empty() {
-                    return Some(Value::Object(inside));
+                let judge = |member: &Value| match member {
+                    Value::Null => Some(json!(REQUIRED)),
+                    member => value.judge(member),
+                };
+                match members.values().find_map(judge) {
+                    Some(wrong) => return Some(wrong),
+                    None => None,
                 }
-                None
             }
             (Shape::Foreign(_), Value::Object(members)) => return judge_reference(members),
             (shape, _) => Some(shape.expected()),

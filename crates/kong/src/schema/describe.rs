@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Field, Rule, Schema, Shape, Then};
+use super::{Field, Rule, Schema, Shape, Then, When};
 
 impl Schema {
     /// `{"fields": […], "entity_checks": […]}`
@@ -13,10 +13,15 @@ impl Schema {
         checks.extend(self.conditionals.iter().map(|rule| {
             let then = match rule.then {
                 Then::Required => json!({"required": true}),
+                Then::Absent => json!({"eq": null}),
                 Then::OneOf(allowed) => json!({"one_of": allowed}),
             };
+            let when = match rule.when {
+                When::Is(text) => json!({"match": format!("^{text}$")}),
+                When::NoneOf(texts) => json!({"not_one_of": texts}),
+            };
             json!({"conditional": {
-                "if_field": rule.if_field, "if_match": {"match": format!("^{}$", rule.is)},
+                "if_field": rule.if_field, "if_match": when,
                 "then_field": rule.then_field, "then_match": then,
             }})
         }));

@@ -35,15 +35,23 @@ pub type Check = fn(&Map<String, Value>) -> Result<(), String>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conditional {
     pub(crate) if_field: &'static str,
-    pub(crate) is: &'static str,
+    pub(crate) when: When,
     pub(crate) then_field: &'static str,
     pub(crate) then: Then,
+}
+
+/// What the text of the one field must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    Is(&'static str),
+    NoneOf(&'static [&'static str]),
 }
 
 /// What the other field must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then {
     Required,
+    Absent,
     OneOf(&'static [&'static str]),
 }
 
@@ -143,7 +151,20 @@ impl Schema {
         then_field: &'static str,
         then: Then,
     ) -> Self {
-        self.conditionals.push(Conditional { if_field, is, then_field, then });
+        self.conditionals.push(Conditional { if_field, when: When::Is(is), then_field, then });
+        self
+    }
+
+    /// With the rule that a field must be left out unless another one has one of these texts.
+    #[must_use]
+    pub(crate) fn only_with(
+        mut self,
+        if_field: &'static str,
+        one_of: &'static [&'static str],
+        then_field: &'static str,
+    ) -> Self {
+        let (when, then) = (When::NoneOf(one_of), Then::Absent);
+        self.conditionals.push(Conditional { if_field, when, then_field, then });
         self
     }
 

@@ -52,7 +52,7 @@ async fn what_is_no_certificate_is_refused() {
     for (body, field) in [
         (json!({"cert": "x", "key": key}), "cert"),
         (json!({"cert": cert, "key": "x"}), "key"),
-        (json!({"cert": cert, "key": other}), "key"),
+        (json!({"cert": cert, "key": other}), "@entity"),
         (json!({"cert": cert}), "key"),
         (json!({"cert": cert, "key": key, "snis": ["1.2.3.4"]}), "snis"),
         (json!({"cert": cert, "key": key, "snis": "a b"}), "snis"),
@@ -94,9 +94,10 @@ async fn an_authority_has_a_digest_and_is_there_once() {
     assert_eq!((made.status, made.body["cert_digest"].as_str().unwrap().len()), (201, 64), "{made:?}");
     assert_eq!(world.json("POST", "/ca_certificates", json!({"cert": cert})).await.status, 409);
     let both = format!("{cert}{}", certificate("x").0);
-    for bad in ["x", both.as_str()] {
-        let refused = world.json("POST", "/ca_certificates", json!({"cert": bad})).await;
-        assert!(refused.status == 400 && refused.body["fields"]["cert"].is_string(), "{refused:?}");
+    let invalid = "invalid certificate: it is not one in PEM";
+    let one = "please submit only one certificate at a time";
+    for (bad, fields) in [("x", json!({"cert": invalid})), (both.as_str(), json!({"@entity": [one]}))] {
+        world.json("POST", "/ca_certificates", json!({"cert": bad})).await.assert_violation(fields);
     }
 }
 

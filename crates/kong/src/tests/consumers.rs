@@ -84,9 +84,10 @@ async fn what_is_left_out_of_a_credential_is_made_up() {
     );
     let hmac = world.form("POST", "/consumers/bob/hmac-auth", "username=bob").await;
     assert_eq!(hmac.body["secret"].as_str().unwrap().len(), 32);
-    world.json("POST", "/consumers/bob/jwt", json!({"algorithm": "RS256"})).await.assert_violation(
-        json!({"@entity": ["failed conditional validation given value of field 'algorithm'"]}),
-    );
+    world.json("POST", "/consumers/bob/jwt", json!({"algorithm": "RS256"})).await.assert_violation(json!({
+        "@entity": ["failed conditional validation given value of field 'algorithm'"],
+        "rsa_public_key": "required field missing",
+    }));
     assert_eq!(world.json("POST", "/consumers/bob/jwt", json!({"algorithm": "none"})).await.status, 400);
     assert_eq!(
         world

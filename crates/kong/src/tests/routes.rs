@@ -58,7 +58,10 @@ async fn a_route_names_its_service_by_id_or_name_in_json_and_in_forms() {
     assert_eq!((unknown.status, &unknown.body["code"]), (400, &json!(4)));
     let text =
         format!("the foreign key '{{id=\"{other}\"}}' does not reference an existing 'services' entity.");
-    assert_eq!((unknown.message(), &unknown.body["fields"]), (text.as_str(), &json!({"id": other})));
+    assert_eq!(
+        (unknown.message(), &unknown.body["fields"]),
+        (text.as_str(), &json!({"service": {"id": other}}))
+    );
     let unresolved = world.json("POST", "/routes", json!({"paths": ["/"], "service": {"name": "x"}})).await;
     assert_eq!((unresolved.status, &unresolved.body["code"]), (400, &json!(13)));
     let odd = world.json("POST", "/routes", json!({"paths": ["/"], "service": {"id": "x"}})).await;

@@ -122,7 +122,7 @@ async fn what_is_wrong_with_upstreams_and_targets_is_named() {
         .assert_violation(json!({"healthchecks": {"threshold": "value should be between 0 and 100"}}));
     post(json!({"name": "a"})).await;
     let target = world.json("POST", "/upstreams/a/targets", json!({"target": "a b"})).await;
-    target.assert_violation(json!({"target": "Invalid target; not a valid hostname or ip address"}));
+    target.assert_violation(json!({"target": "Invalid target ('a b'); not a valid hostname or ip address"}));
     assert_eq!(world.json("POST", "/upstreams/none/targets", json!({"target": "a"})).await.status, 404);
 }
 
