@@ -119,10 +119,38 @@ declarative_config: {path}
     assert_eq!(served(&gate, "start").await, 200);
     let listed = Request::get("/services/start").send(gate.port(8001)).await;
     assert_eq!((listed.status, &listed.json()["host"]), (200, &json!("127.0.0.1")));
-    for (method, path) in [("POST", "/services"), ("DELETE", "/services/start"), ("POST", "/config")] {
+    let id = listed.json()["id"].as_str().unwrap().to_owned();
+    for (method, path, what) in [
+        ("POST", "/services", "create 'services' entities"),
+        ("POST", "/services/start/routes", "create 'routes' entities"),
+        ("PUT", "/services/other", "create or update 'services' entities by 'name'"),
+        ("PATCH", &format!("/services/{id}"), "update 'services' entities"),
+        ("PATCH", "/routes/start/service", "update 'services' entities"),
+        ("DELETE", "/services/start", "remove 'services' entities by 'name'"),
+        ("DELETE", &format!("/services/{id}"), "remove 'services' entities"),
+        ("POST", "/consumers/start/key-auth", "create 'keyauth_credentials' entities"),
+    ] {
         let request = Request::new(method, path).json(&json!({"host": "a"}));
-        assert_eq!(request.send(gate.port(8001)).await.status, 403, "{method} {path}");
+        let answer = request.send(gate.port(8001)).await;
+        let message = format!("cannot {what} when not using a database");
+        let expected = json!({"code": 12, "name": "operation unsupported", "message": message});
+        assert_eq!((answer.status, answer.json()), (405, expected), "{method} {path}");
     }
+    let replaced = Request::new("POST", "/config").json(&json!({"_format_version": "3.0"}));
+    let replaced = replaced.send(gate.port(8001)).await;
+    assert_eq!((replaced.status, &replaced.json()["code"]), (405, &json!(12)));
+    let root = Request::get("/").send(gate.port(8001)).await.json();
+    assert_eq!(root["configuration"]["database"], "off");
+    // What changes no entity is done as ever.
+    for (method, path, body, status) in [
+        ("POST", "/schemas/services/validate", json!({"host": "a"}), 200),
+        ("POST", "/schemas/services/validate", json!({}), 400),
+        ("DELETE", "/cache", json!({}), 204),
+    ] {
+        let answer = Request::new(method, path).json(&body).send(gate.port(8001)).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+    assert_eq!(served(&gate, "start").await, 200);
     let apisix =
         json!({"uri": "/apisix-one", "upstream": {"type": "roundrobin", "nodes": {upstream.node(): 1}}});
     let written = Admin::new(gate.port(9180), admin).put("routes/1", &apisix).await;

@@ -114,6 +114,12 @@ impl Answer {
         Self::error(StatusCode::BAD_REQUEST, 14, "invalid declarative configuration", message, fields)
     }
 
+    /// 405: there is no database to write to.
+    pub(crate) fn unsupported(why: &str) -> Self {
+        let body = json!({"code": 12, "name": "operation unsupported", "message": why});
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, body)
+    }
+
     /// 400: a list cannot be cut into pages like that.
     pub(crate) fn invalid_size(why: &str) -> Self {
         let body = json!({"code": 9, "name": "invalid size", "message": why});

@@ -88,11 +88,10 @@ async fn serve(state: &AdminState, parts: &Parts, body: HttpBody) -> Result<Answ
         Method::OPTIONS => Ok(Answer::nothing()),
         Method::GET | Method::HEAD => tell(state, &target, parts, role == Role::Admin).await,
         _ if role == Role::Viewer => Err(Answer::message(StatusCode::FORBIDDEN, "this key may only read")),
-        _ if state.read_only => {
-            let why = "the entities are declared in the configuration file: the Admin API is read-only";
-            Err(Answer::message(StatusCode::FORBIDDEN, why))
-        }
-        _ => write(dialect, &target, parts, body).await,
+        _ => match target.written().filter(|_| state.read_only) {
+            Some(written) => Err(Answer::unsupported(&written.refusal(&parts.method))),
+            None => write(dialect, &target, parts, body).await,
+        },
     }
 }
 
@@ -105,7 +104,7 @@ async fn tell(
     let dialect = &*state.dialect;
     let query = Query::parse(parts.uri.query());
     match *target {
-        Target::Node => Ok(read::node(dialect, &state.hostname)),
+        Target::Node => Ok(read::node(dialect, &state.hostname, state.read_only)),
         Target::Status => Ok(read::status(dialect, state.traffic.totals()).await),
         Target::Config => Ok(read::config(dialect, secrets)),
         Target::Endpoints => Ok(read::list(target::endpoints().into_iter().map(Value::from))),

@@ -259,7 +259,7 @@ impl<'a> Tags<'a> {
 }
 
 /// `GET /`
-pub(super) fn node(dialect: &Dialect, hostname: &str) -> Answer {
+pub(super) fn node(dialect: &Dialect, hostname: &str, declared: bool) -> Answer {
     let version = |plugin: &dyn crate::plugins::DialectPlugin| {
         (plugin.name().to_owned(), json!({"version": VERSION, "priority": plugin.priority()}))
     };
@@ -279,7 +279,7 @@ pub(super) fn node(dialect: &Dialect, hostname: &str) -> Answer {
         "node_id": dialect.node_id(),
         "pids": {"master": std::process::id(), "workers": []},
         "plugins": {"available_on_server": available, "enabled_in_cluster": enabled},
-        "configuration": {"database": "portcullis", "router_flavor": "traditional_compatible"},
+        "configuration": {"database": if declared { "off" } else { "portcullis" }, "router_flavor": "traditional_compatible"},
     }))
 }
 

@@ -1,10 +1,10 @@
 //! What a path of the Admin API names.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::{
     answer::Answer,
-    entities::{Kind, Reference},
+    entities::{Kind, Reference, is_uuid},
 };
 
 /// What Kong's Admin API has and this build has not.
@@ -56,6 +56,33 @@ pub(super) enum Target<'p> {
     OwnKeys,
     /// Tokens that are kept for callers.
     Cache,
+}
+
+/// What a write changes of the entities.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Written<'p> {
+    /// All of them.
+    Everything,
+    /// Of this kind a new one, or the one of that id or name.
+    Kind(Kind, Option<&'p str>),
+}
+
+impl Written<'_> {
+    /// What Kong says where it has no database.
+    pub(super) fn refusal(self, method: &Method) -> String {
+        let Self::Kind(kind, key) = self else {
+            return "cannot replace the entities: they are declared in the configuration file".to_owned();
+        };
+        let operation = match *method {
+            Method::PUT => "create or update",
+            Method::PATCH => "update",
+            Method::DELETE => "remove",
+            _ => "create",
+        };
+        let by = key.filter(|key| !is_uuid(key)).and_then(|_| kind.endpoint_key());
+        let by = by.map(|field| format!(" by '{field}'")).unwrap_or_default();
+        format!("cannot {operation} '{}' entities{by} when not using a database", kind.plural())
+    }
 }
 
 /// What is said of the health of a target, or of one of its addresses.
@@ -131,6 +158,19 @@ impl<'p> Target<'p> {
         let child = Kind::ALL.into_iter().find(|child| child.below() == Some(below))?;
         let reference = child.parents().iter().find(|reference| reference.kind == kind)?;
         Some(Self::Collection(child, Some((*reference, key))))
+    }
+
+    /// What a write to it changes of the entities; `None`: nothing, or it cannot be written to.
+    pub(super) const fn written(&self) -> Option<Written<'p>> {
+        match *self {
+            Self::Config => Some(Written::Everything),
+            Self::Collection(kind, _) => Some(Written::Kind(kind, None)),
+            Self::Entity(kind, key, _) => Some(Written::Kind(kind, Some(key))),
+            // The path has the key of the one that names it.
+            Self::Named(_, _, reference) => Some(Written::Kind(reference.kind, None)),
+            Self::GroupConsumers(..) | Self::ConsumerGroups(..) => Some(Written::Kind(Kind::Member, None)),
+            _ => None,
+        }
     }
 
     pub(super) const fn methods(&self) -> &'static str {
