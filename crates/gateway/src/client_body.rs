@@ -99,7 +99,9 @@ impl ClientBody {
             return Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, late));
         };
         let whole = whole.map_err(|error| error.failure())?;
-        (self.seen, self.forgotten, self.place) = (smallvec![whole.clone()], false, 0);
+        // An empty piece would be no piece: in chunks it is the end.
+        self.seen = if whole.is_empty() { SmallVec::new() } else { smallvec![whole.clone()] };
+        (self.forgotten, self.place) = (false, 0);
         Ok(whole)
     }
 

@@ -110,7 +110,7 @@ impl Connection {
     ) -> Result<Answer, Broken> {
         let reused = self.requests > 0;
         self.requests = self.requests.saturating_add(1);
-        let empty = body.as_ref().is_none_or(ClientBody::is_ended);
+        let empty = body.as_ref().is_none_or(|body| body.is_ended() && !body.has_trailers());
         self.pump.begin(outgoing, empty);
         let mut interim = 0;
         let mut waiting = Waiting::default();

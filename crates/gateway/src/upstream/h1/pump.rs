@@ -157,6 +157,10 @@ impl Pump {
     }
 
     fn encode(&mut self, data: Bytes) -> Result<(), Failure> {
+        // A chunk of nothing is the last one (RFC 9112 section 7.1).
+        if data.is_empty() {
+            return Ok(());
+        }
         let chunked = self.framing == Framing::Chunked;
         match &mut self.framing {
             Framing::Nothing => return Err(BodyError::Client.failure()),
