@@ -321,3 +321,52 @@ async fn a_provider_that_is_down_is_500_and_never_401() {
     assert_eq!((down.status, down.text().trim()), (500, r#"{"message":"An unexpected error occurred"}"#));
     assert_eq!(kong.upstream.received(), "", "the upstream was asked");
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_long_to_be_looked_into_arrives_whole_or_not_at_all() {
+    let (kong, provider) = (Kong::new().await, provider());
+    let guest = unique("guest-");
+    kong.made("POST", "/consumers", json!({"username": guest})).await;
+    let long: Vec<u8> = (0..3 << 20).map(|at| b'a' + (at % 26) as u8).collect();
+    for (hides, length) in
+        [(false, 10), (false, 3 << 20), (true, 10), (true, (1 << 20) + 100_000), (true, 3 << 20)]
+    {
+        let more =
+            json!({"anonymous": guest, "client_credentials_param_type": ["body"], "hide_credentials": hides});
+        kong.plugin("openid-connect", config(&provider, more)).await;
+        let body = &long[..length];
+        for in_chunks in [false, true] {
+            let framing = match in_chunks {
+                true => "Transfer-Encoding: chunked".to_owned(),
+                false => format!("Content-Length: {length}"),
+            };
+            let head = format!(
+                "POST /{}/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                 {framing}\r\n\r\n",
+                kong.name
+            );
+            let mut bytes = head.into_bytes();
+            if in_chunks {
+                for chunk in body.chunks(50_000) {
+                    bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                    bytes.extend_from_slice(chunk);
+                    bytes.extend_from_slice(b"\r\n");
+                }
+                bytes.extend_from_slice(b"0\r\n\r\n");
+            } else {
+                bytes.extend_from_slice(body);
+            }
+            let before = kong.upstream.seen().len();
+            let mut connection = kong.gate.connect().await;
+            connection.send(&bytes).await;
+            let status = connection.response().await.map(|answer| answer.status);
+            let new = kong.upstream.seen().split_off(before);
+            let case = format!("{length} bytes, hidden: {hides}, in chunks: {in_chunks}");
+            // Nothing can be taken out of what is not read.
+            let wanted = if hides && length > 1 << 20 { 413 } else { 200 };
+            assert_eq!(status, Some(wanted), "{case}");
+            let came: Vec<bool> = new.iter().map(|seen| seen.message.body == body).collect();
+            assert_eq!(came, if wanted == 200 { vec![true] } else { vec![] }, "{case}");
+        }
+    }
+}

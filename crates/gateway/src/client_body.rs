@@ -31,6 +31,8 @@ pub(crate) struct ClientBody {
     forgotten: bool,
     /// How many of `seen` this try has handed out.
     place: usize,
+    /// Why nothing more of it is to be had: whoever asks again gets no end that looks like a good one.
+    broken: Option<BodyError>,
     trailers: Option<HeaderMap>,
     limit: u64,
     total: u64,
@@ -38,7 +40,7 @@ pub(crate) struct ClientBody {
 }
 
 /// Why a body came to an early end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     /// The client went away or broke the protocol.
     Client,
@@ -65,6 +67,7 @@ impl ClientBody {
             seen_bytes: 0,
             forgotten: false,
             place: 0,
+            broken: None,
             trailers: None,
             limit,
             total: 0,
@@ -77,32 +80,42 @@ impl ClientBody {
         self.total + self.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
     }
 
-    /// All of it: at most `limit` bytes, within `patience`. It is handed out again from its beginning.
+    /// All of it: at most `limit` bytes, within `patience`. Whatever comes of it, the body is handed out again from its
+    /// beginning: who may do without having seen it whole still sends it on whole.
     pub(crate) async fn whole(&mut self, limit: u64, patience: Duration) -> Result<Bytes, Failure> {
         if self.announced() > limit {
             return Err(BodyError::TooLarge.failure());
         }
         self.place = 0;
+        let mut whole = BytesMut::new();
         let collect = async {
-            let mut whole = BytesMut::new();
             while let Some(piece) = poll_fn(|cx| self.poll_data(cx)).await {
-                let piece = piece?;
-                if (whole.len() + piece.len()) as u64 > limit {
+                whole.extend_from_slice(&piece?);
+                if whole.len() as u64 > limit {
                     return Err(BodyError::TooLarge);
                 }
-                whole.extend_from_slice(&piece);
             }
-            Ok(whole.freeze())
+            Ok(())
         };
-        let Ok(whole) = tokio::time::timeout(patience, collect).await else {
-            let late = "the request's body did not come in time";
-            return Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, late));
-        };
-        let whole = whole.map_err(|error| error.failure())?;
+        let collected = tokio::time::timeout(patience, collect).await;
+        let whole = whole.freeze();
+        self.remember(whole.clone());
+        match collected {
+            Ok(Ok(())) => Ok(whole),
+            Ok(Err(error)) => Err(error.failure()),
+            Err(_) => {
+                let late = "the request's body did not come in time";
+                Err(Failure::Client(StatusCode::REQUEST_TIMEOUT, late))
+            }
+        }
+    }
+
+    /// Keeps all that came so far, to be handed out again.
+    fn remember(&mut self, came: Bytes) {
+        self.seen_bytes = came.len();
         // An empty piece would be no piece: in chunks it is the end.
-        self.seen = if whole.is_empty() { SmallVec::new() } else { smallvec![whole.clone()] };
+        self.seen = if came.is_empty() { SmallVec::new() } else { smallvec![came] };
         (self.forgotten, self.place) = (false, 0);
-        Ok(whole)
     }
 
     /// A body that was read already.
@@ -115,6 +128,7 @@ impl ClientBody {
             seen: SmallVec::from_buf([bytes]),
             forgotten: false,
             place: 0,
+            broken: None,
             trailers: None,
             limit: u64::MAX,
             total,
@@ -153,13 +167,19 @@ impl ClientBody {
             if self.ended {
                 return Poll::Ready(None);
             }
+            if let Some(error) = self.broken {
+                return Poll::Ready(Some(Err(error)));
+            }
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
             let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
                 None => {
                     self.end();
                     continue;
                 }
-                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Client))),
+                Some(Err(_)) => {
+                    self.broken = Some(BodyError::Client);
+                    continue;
+                }
                 Some(Ok(frame)) => frame,
             };
             match frame.into_data() {
@@ -183,6 +203,7 @@ impl ClientBody {
     fn hand_out(&mut self, data: Bytes) -> Result<Bytes, BodyError> {
         self.total = self.total.saturating_add(data.len() as u64);
         if self.total > self.limit {
+            self.broken = Some(BodyError::TooLarge);
             return Err(BodyError::TooLarge);
         }
         if self.incoming.as_ref().is_none_or(Body::is_end_stream) {
