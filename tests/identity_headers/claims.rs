@@ -163,6 +163,71 @@ async fn h04_hop_by_hop_tricks_take_nothing_away_that_the_gateway_set() {
     probe.report();
 }
 
+/// What frames a message or names its host, whose it is, and what a server may fold into one of these.
+const FRAMING: &[&str] = &[
+    "Content-Length",
+    "Transfer-Encoding",
+    "Content-Type",
+    "Content-Encoding",
+    "Host",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authorization",
+    "Authorization",
+    "Cookie",
+    "Expect",
+    "Trailer",
+    "TE",
+    "Upgrade",
+];
+
+#[tokio::test]
+async fn h02_t23_no_other_spelling_of_what_frames_a_message_arrives() {
+    let site = Site::new().await;
+    let mut probe = Probe::new(&site);
+    for name in FRAMING {
+        let twisted = [
+            name.replace('-', "_"),
+            name.replace('-', "_").to_lowercase(),
+            name.replace('-', "."),
+            name.replace('-', "__"),
+            format!("{name}_"),
+            format!("_{name}"),
+            format!("{name}."),
+        ];
+        for spelling in twisted.into_iter().filter(|spelling| spelling.contains(['_', '.'])) {
+            let request = Request::new("POST", &site.target("x")).header(&spelling, EVIL).body("hello");
+            let answer = site.gate.send(request).await;
+            probe.check(&spelling, matches!(answer.status, 200 | 400), format!("answered {}", answer.status));
+            let sent = site.upstream.received();
+            probe.check(&spelling, !sent.contains(EVIL), "it went upstream");
+        }
+    }
+    for seen in site.upstream.seen() {
+        probe.check("the body", seen.message.body == b"hello", format!("{seen:?}"));
+    }
+    // In trailers as well.
+    let chunks = "5\r\nhello\r\n0\r\nContent_Length: evil\r\ntransfer.encoding: evil\r\nX_Userinfo: evil\r\nX-Good: 1\r\n\r\n";
+    let framing = "Transfer-Encoding: chunked\r\nConnection: close\r\n";
+    let start = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n", site.target("trailers"));
+    probe.forwards("trailers", format!("{start}{chunks}"), b"hello").await;
+    let seen = site.upstream.seen_with("trailers").pop().unwrap();
+    probe.check("trailers", !raw(&seen).contains("evil") && raw(&seen).contains("x-good"), raw(&seen));
+    // `Proxy` becomes HTTP_PROXY in CGI, which clients take for a proxy to go through (CVE-2016-5385).
+    for name in ["Proxy", "proxy", "PROXY_", "P.roxy"] {
+        site.gate.send(Request::get(&site.target("x")).header(name, EVIL)).await;
+        probe.check(name, !site.upstream.received().contains(EVIL), "it went upstream");
+    }
+    // Names of applications with such letters stay what they are.
+    let request = Request::get(&site.target("own")).header("api_key", "a").header("X_Own.Name", "b");
+    site.gate.send(request).await;
+    let seen = site.upstream.seen_with("own").pop().unwrap();
+    let own = (seen.header("api_key"), seen.header("x_own.name"));
+    probe.check("own", own == (Some("a"), Some("b")), raw(&seen));
+    probe.finish().await;
+}
+
 #[tokio::test]
 async fn h05_odd_syntax_of_an_identity_header_is_a_400() {
     let site = Site::new().await;

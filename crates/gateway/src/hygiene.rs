@@ -289,18 +289,21 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Removes headers by which upstreams trust the gate, in every spelling, headers that some servers read as another
-/// method or path, and the forwarding headers of peers that nobody vouches for.
+/// method or path, or as the framing of the message, and the forwarding headers of peers that nobody vouches for.
 fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
     let claims = |name: &HeaderName| {
         let name = name.as_str();
-        match name.as_bytes().first() {
+        let is_other = match name.as_bytes().first() {
             Some(b'x' | b'r' | b'f' | b't') => {
                 is_identity(name) || is_override(name) || is_forwarding(name, trusted)
             }
             // The gate has answered it, or the codec has.
             Some(b'e') => name == "expect",
+            // CGI calls it HTTP_PROXY, by which clients there find their proxy (CVE-2016-5385).
+            Some(b'p') => name == "proxy",
             _ => false,
-        }
+        };
+        is_other || is_framing_misspelt(name)
     };
     let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| claims(name)).cloned().collect();
     for name in found {
@@ -362,6 +365,32 @@ fn is_override(name: &str) -> bool {
         "xenvoyoriginalpath",
     ];
     EXACT.iter().any(|known| letters(name).eq(known.bytes()))
+}
+
+/// Whether a server might fold this name into one that frames the message, names its host or describes its body, which
+/// is not spelt so: in CGI and WSGI `Content_Length` is `Content-Length` (CVE-2015-0219). The separators at the ends
+/// count as little as those within.
+fn is_framing_misspelt(name: &str) -> bool {
+    const EXACT: [&str; 16] = [
+        "contentlength",
+        "transferencoding",
+        "contenttype",
+        "contentencoding",
+        "host",
+        "connection",
+        "keepalive",
+        "proxy",
+        "proxyconnection",
+        "proxyauthorization",
+        "authorization",
+        "cookie",
+        "expect",
+        "trailer",
+        "te",
+        "upgrade",
+    ];
+    memchr::memchr2(b'_', b'.', name.as_bytes()).is_some()
+        && EXACT.iter().any(|known| letters(name).eq(known.bytes()))
 }
 
 /// Whether an upstream might learn the client's address from this header. A trusted proxy may send it as it is
@@ -570,6 +599,17 @@ mod tests {
         map.insert("x-http-method-override", HeaderValue::from_static("PUT"));
         remove_claims_of_the_client(&mut map, false);
         assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn h02_names_that_fold_into_framing_are_gone_and_others_with_such_letters_stay() {
+        let framing = ["content_length", "transfer.encoding", "te_", "_host", "cookie_", "proxy"];
+        let mut map = headers(&framing.map(|name| (name, "evil")));
+        for own in ["content-length", "cookie", "authorization", "api_key", "x_own.name", "tea_time"] {
+            map.insert(HeaderName::from_static(own), HeaderValue::from_static("1"));
+        }
+        remove_claims_of_the_client(&mut map, true);
+        assert!(framing.iter().all(|name| !map.contains_key(*name)) && map.len() == 6, "{map:?}");
     }
 
     #[test]
