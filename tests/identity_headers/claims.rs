@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::protected;
-use crate::support::{Answer, Probe, Request, Seen, Site, unique};
+use crate::support::{Answer, Portcullis, Probe, Request, Seen, Site, unique};
 
 /// Everything that this gateway or its peers assert about a caller.
 const IDENTITY: &[&str] = &[
@@ -226,6 +226,45 @@ async fn h02_t23_no_other_spelling_of_what_frames_a_message_arrives() {
     let own = (seen.header("api_key"), seen.header("x_own.name"));
     probe.check("own", own == (Some("a"), Some("b")), raw(&seen));
     probe.finish().await;
+}
+
+#[tokio::test]
+async fn h01_nobody_but_a_trusted_proxy_says_what_certificate_a_client_has_shown() {
+    const NAMES: &[&str] = &[
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "Client-Certificate",
+        "Client-Certificate-CA-Verified",
+        "X-Forwarded-Client-Cert",
+        "X-Client-Cert",
+        "X-SSL-Client-Cert",
+        "X-SSL-Client-S-DN",
+        "X-SSL-Client-Verify",
+        "SSL-Client-Cert",
+        "SSL-Client-Subject-DN",
+        "SSL-Client-Verify",
+        "X-ARR-ClientCert",
+        "X-Amzn-Mtls-Clientcert-Subject",
+    ];
+    let site = Site::new().await;
+    let mut probe = Probe::new(&site);
+    for name in NAMES {
+        let answer = site.gate.send(spoofed_with(Request::get(&site.target(name)), name)).await;
+        probe.check(name, answer.status == 200, format!("answered {}", answer.status));
+        let sent = site.upstream.seen().pop().map(|seen| raw(&seen)).unwrap_or_default();
+        probe.check(name, !sent.contains(EVIL), format!("the upstream got {sent:?}"));
+    }
+    probe.finish().await;
+
+    let (gate, _) = Portcullis::production("trusted_proxies: [127.0.0.0/8]");
+    let site = Site::on(std::sync::Arc::new(gate), json!({})).await;
+    for name in NAMES {
+        let told = Request::get(&site.target("x")).header(name, "good").header(&name.replace('-', "_"), EVIL);
+        assert_eq!(site.gate.send(told).await.status, 200, "{name}");
+        let seen = site.upstream.seen().pop().unwrap();
+        assert_eq!(seen.header(name), Some("good"), "{name}");
+        assert!(!raw(&seen).contains(EVIL), "{name}: {}", raw(&seen));
+    }
 }
 
 #[tokio::test]

@@ -295,10 +295,14 @@ fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
         let name = name.as_str();
         let is_other = match name.as_bytes().first() {
             Some(b'x' | b'r' | b'f' | b't') => {
-                is_identity(name) || is_override(name) || is_forwarding(name, trusted)
+                is_identity(name)
+                    || is_override(name)
+                    || is_forwarding(name, trusted)
+                    || is_certificate(name, trusted)
             }
             // The gate has answered it, or the codec has.
             Some(b'e') => name == "expect",
+            Some(b'c' | b's') => is_certificate(name, trusted),
             // CGI calls it HTTP_PROXY, by which clients there find their proxy (CVE-2016-5385).
             Some(b'p') => name == "proxy",
             _ => false,
@@ -400,6 +404,15 @@ fn is_forwarding(name: &str, trusted: bool) -> bool {
     let found =
         EXACT.iter().any(|known| letters(name).eq(known.bytes())) || begins_with_any(name, &["xforwarded"]);
     found && (!trusted || name.contains(['_', '.']))
+}
+
+/// Whether an upstream might learn from this header what certificate the client has shown: RFC 9440's names, those of
+/// nginx's and HAProxy's guides, of Azure, of AWS, and of the identity provider here. Whoever shows one to a proxy in
+/// front shows it there alone, and only that proxy may say so.
+fn is_certificate(name: &str, trusted: bool) -> bool {
+    const FAMILIES: [&str; 6] =
+        ["clientcert", "sslclient", "xclientcert", "xsslclient", "xarrclientcert", "xamznmtlsclientcert"];
+    begins_with_any(name, &FAMILIES) && (!trusted || name.contains(['_', '.']))
 }
 
 /// A header's name without case and separators.
