@@ -144,6 +144,20 @@ async fn requests_are_named_and_transformed() {
     assert_eq!((seen.header("x-gone"), seen.header("x-old"), seen.header("x-new")), (None, None, Some("o")));
     assert_eq!(seen.message.all("x-added"), ["o", "2"]);
     assert_eq!(String::from_utf8_lossy(&seen.message.body), "{\"kept\":2,\"new\":\"1\"}");
+    // What was reckoned over the body as it came is not said of another one.
+    let body = json!({"kept": 2});
+    for (config, stays) in
+        [(json!({"add": {"body": ["new:1"]}}), false), (json!({"remove": {"body": ["gone"]}}), true)]
+    {
+        let door = Door::with(json!({ "request-transformer": config })).await;
+        let names = ["Digest", "Content-Digest", "Repr-Digest", "Content-MD5"];
+        let request = Request::new("POST", &door.target("x"));
+        let request = names.iter().fold(request, |request, name| request.header(name, "of the old"));
+        assert_eq!(door.gate.send(request.json(&body)).await.status, 200);
+        let seen = &door.upstream.seen()[0];
+        assert_eq!(seen.message.body == body.to_string().into_bytes(), stays, "{config}");
+        names.iter().for_each(|name| assert_eq!(seen.header(name).is_some(), stays, "{config} {name}"));
+    }
     let fields =
         refused("request-transformer", json!({"rename": {"headers": ["X-Mine:X-Consumer-Username"]}})).await;
     assert!(fields["config"]["headers"].as_str().is_some_and(|text| text.contains("identity")), "{fields}");

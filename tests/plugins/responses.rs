@@ -97,3 +97,48 @@ async fn patterns_change_a_body_that_is_read_whole_and_unencoded() {
     let long_lived = rewriting(json!({"headers": {"X-A": "1"}})).await;
     long_lived.still_serves().await;
 }
+
+#[tokio::test]
+async fn what_was_reckoned_over_the_old_body_is_not_said_of_the_new_one() {
+    const OLD: &[(&str, &str)] = &[
+        ("Digest", "SHA-256=X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE="),
+        ("Content-Digest", "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+        ("Repr-Digest", "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+        ("Content-MD5", "Q2hlY2sgSW50ZWdyaXR5IQ=="),
+        ("ETag", "\"old\""),
+        ("Accept-Ranges", "bytes"),
+        ("Content-Type", "application/json"),
+    ];
+    for (plugins, new) in [
+        (json!({"response-rewrite": {"body": "new"}}), "new"),
+        (
+            json!({"response-rewrite": {"filters": [{"regex": "old", "scope": "once", "replace": "new"}]}}),
+            r#"{"a":"new"}"#,
+        ),
+    ] {
+        let site = Site::with_plugins(plugins.clone()).await;
+        site.upstream.answer(Answer::with(200, OLD, r#"{"a":"old"}"#));
+        for method in ["GET", "HEAD"] {
+            let answer = site.gate.send(Request::new(method, &site.target("x"))).await;
+            assert_eq!(answer.status, 200);
+            if method == "GET" {
+                assert_eq!(answer.text(), new, "{plugins}");
+            }
+            for (name, _) in OLD.iter().take(6) {
+                assert_eq!(answer.header(name), None, "{plugins} {method} {name}");
+            }
+        }
+    }
+    // Where nothing is made of the body, all of it stays.
+    let site = rewriting(json!({"headers": {"set": {"X-Own": "1"}}})).await;
+    site.upstream.answer(Answer::with(200, OLD, "old"));
+    let answer = site.get("x").await;
+    for (name, value) in OLD {
+        assert_eq!(answer.header(name), Some(*value), "{name}");
+    }
+    // What the plugin itself says of the new body stays too.
+    let site =
+        rewriting(json!({"body": "new", "headers": {"set": {"Content-Digest": "sha-256=:new:"}}})).await;
+    site.upstream.answer(Answer::with(200, OLD, "old"));
+    assert_eq!(site.get("x").await.header("content-digest"), Some("sha-256=:new:"));
+}

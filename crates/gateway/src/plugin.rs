@@ -5,7 +5,9 @@ use std::{any::Any, fmt, future::Future, net::IpAddr, pin::Pin, ptr, sync::Arc, 
 use aws_lc_rs::digest;
 use base::UnixMillis;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, uri::PathAndQuery,
+};
 use smallvec::SmallVec;
 
 use crate::{
@@ -251,8 +253,8 @@ pub struct PluginResponse<'a> {
     pub decided: &'a mut Decided,
     /// What plugins remembered of the request.
     pub notes: &'a Notes,
-    /// What is to become of the body, in order.
-    pub body: &'a mut Vec<BodyChange>,
+    /// What is to become of the body, in order: see [`PluginResponse::change_body`].
+    pub(crate) body: &'a mut Vec<BodyChange>,
 }
 
 impl PluginResponse<'_> {
@@ -272,10 +274,33 @@ impl PluginResponse<'_> {
             answer: Some(answer),
         }
     }
+
+    /// Has the body changed. The headers that say of the old one what does not hold for the new are gone from here on;
+    /// the length is the engine's business.
+    pub fn change_body(&mut self, change: BodyChange) {
+        const OF_THE_OLD: [HeaderName; 5] = [
+            header::CONTENT_LENGTH,
+            header::CONTENT_ENCODING,
+            header::LAST_MODIFIED,
+            header::ETAG,
+            header::ACCEPT_RANGES,
+        ];
+        for name in OF_THE_OLD.iter().chain(&DIGESTS) {
+            self.headers.remove(name);
+        }
+        self.body.push(change);
+    }
 }
 
-/// What a plugin makes of an answer's body. The length is the engine's business; whoever changes a body takes out the
-/// headers that describe the old one.
+/// What was reckoned over the bytes of a body, by their names from RFC 3230 to RFC 9530.
+pub(crate) const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+/// What a plugin makes of an answer's body.
 pub enum BodyChange {
     /// This one takes its place.
     Replace(Bytes),

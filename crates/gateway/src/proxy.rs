@@ -30,7 +30,7 @@ use crate::{
     fields::{self, Encoding, Fields},
     hygiene,
     listener::ConnectionInfo,
-    plugin::{BodyChange, Peer, Reply, RequestHead},
+    plugin::{BodyChange, DIGESTS, Peer, Reply, RequestHead},
     route::{Backend, Route},
     snapshot::Snapshot,
     tunnel,
@@ -414,7 +414,12 @@ impl Client<'_> {
             // Boxed, because hardly any request takes this way and every request's future would have room for it.
             Some(body) => Box::pin(body.whole(limit, self.core.settings.limits.body)).await?,
         };
-        let edited = edits.iter().fold(whole, |body, edit| (edit.apply)(body));
+        let edited = edits.iter().fold(whole.clone(), |body, edit| (edit.apply)(body));
+        if edited != whole {
+            DIGESTS.iter().for_each(|name| {
+                head.headers.remove(name);
+            });
+        }
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(edited.len()));
         head.headers.remove(header::TRAILER);
         *self.body = (!edited.is_empty()).then(|| ClientBody::of(edited, Arc::clone(&self.connection.signs)));

@@ -256,11 +256,7 @@ impl Change {
                 BodyChange::Transform { limit, apply: Box::new(move |body| filter(&filters, body, limit)) }
             }
         };
-        for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::LAST_MODIFIED, header::ETAG] {
-            response.headers.remove(name);
-        }
-        response.headers.remove(header::ACCEPT_RANGES);
-        response.body.push(change);
+        response.change_body(change);
     }
 }
 
