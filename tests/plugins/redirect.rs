@@ -75,6 +75,30 @@ async fn a_trusted_proxy_says_what_the_client_speaks() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_that_rewrites_the_host_says_which_one_the_client_named() {
+    let (gate, _) =
+        Portcullis::production("trusted_proxies: [127.0.0.0/8]\nplugin_attr: {redirect: {https_port: 8443}}");
+    let site = Site::on(std::sync::Arc::new(gate), json!({"redirect": {"http_to_https": true}})).await;
+    for (host, port) in [("app.example", ":8443"), ("app.example:8080", ":8443"), ("junk junk", "")] {
+        let ask = Request::get(&site.target("a?b"))
+            .header("Host", "internal:9080")
+            .header("X-Forwarded-Host", host);
+        let answer = site.gate.send(ask).await;
+        let named = if port.is_empty() { "internal:8443" } else { "app.example:8443" };
+        assert_eq!(
+            sent(&answer),
+            (301, Some(format!("https://{named}{}", site.target("a?b")).as_str())),
+            "{host}"
+        );
+    }
+    // Nobody vouches for this peer.
+    let site = redirecting(json!({"http_to_https": true})).await;
+    let ask = Request::get(&site.target("a")).header("X-Forwarded-Host", "evil.example");
+    let answer = site.gate.send(ask).await;
+    assert!(answer.header("location").unwrap().starts_with("https://localhost:"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn strict_transport_security_is_said_once_over_https_and_never_over_http() {
     let hsts = json!({"max_age": 600, "include_subdomains": true});
     let site = redirecting(json!({"http_to_https": false, "hsts": hsts})).await;

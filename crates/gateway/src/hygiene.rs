@@ -56,6 +56,7 @@ pub(crate) fn admit(
         join_cookies(&mut parts.headers);
     }
     remove_claims_of_the_client(&mut parts.headers, connection.peer.trusted);
+    let named = if connection.peer.trusted { named_host(&parts.headers) } else { None };
     if upgrade && extended_connect.is_some() {
         parts.method = Method::GET;
     }
@@ -63,6 +64,7 @@ pub(crate) fn admit(
         method: std::mem::take(&mut parts.method),
         target,
         host,
+        named,
         headers: std::mem::take(&mut parts.headers),
         version: parts.version,
         websocket: upgrade,
@@ -447,6 +449,14 @@ pub(crate) fn vouched_peer(headers: &HeaderMap, connection: &Peer, trusted: &[Ip
         peer.https = scheme.as_bytes().eq_ignore_ascii_case(b"https");
     }
     Some(peer)
+}
+
+/// The host that the client named, as a trusted proxy says. Of several, the last is its own word: those before it may be
+/// the client's.
+fn named_host(headers: &HeaderMap) -> Option<Box<HostName>> {
+    let last = headers.get_all(&X_FORWARDED_HOST).iter().next_back()?;
+    let last = last.as_bytes().rsplit(|byte| *byte == b',').next()?.trim_ascii();
+    HeaderValue::from_bytes(last).ok().and_then(|host| HostName::parse(&host)).map(Box::new)
 }
 
 /// What a connection's requests all say of where they came from, as lines of HTTP/1.1. The last one lacks its value, which

@@ -427,8 +427,11 @@ pub struct RequestHead {
     /// Path and query. The path is normalised once, and this form is matched, logged and sent upstream; the query is
     /// byte for byte what the client sent.
     pub target: PathAndQuery,
-    /// Host and port as the client named them.
+    /// Host and port of the request: `Host`, or `:authority`.
     pub host: HostName,
+    /// Host and port that the client named, where a trusted proxy says that it sent others on: see
+    /// [`RequestHead::public_host`].
+    pub named: Option<Box<HostName>>,
     /// The headers that go upstream.
     pub headers: HeaderMap,
     /// HTTP version of the client's request.
@@ -455,9 +458,15 @@ impl RequestHead {
         self.host.name()
     }
 
-    /// Host and port as the client named them.
+    /// Host and port of the request, as they were sent.
     pub fn authority(&self) -> &str {
         self.host.authority()
+    }
+
+    /// Host and port as the client named them, for addresses that it is told and for what it signs with its own: a trusted
+    /// proxy that sends another `Host` on says in `X-Forwarded-Host` which one came.
+    pub fn public_host(&self) -> &HostName {
+        self.named.as_deref().unwrap_or(&self.host)
     }
 
     /// Whether the client would rather have a page than JSON: `text/html` in `Accept`.
@@ -567,6 +576,7 @@ mod tests {
             headers.append(http::header::COOKIE, line.parse().unwrap());
         }
         RequestHead {
+            named: None,
             method: Method::GET,
             target: PathAndQuery::from_static("/"),
             host,

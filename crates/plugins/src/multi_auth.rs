@@ -167,6 +167,7 @@ mod tests {
             certificate: None,
         };
         let mut head = RequestHead {
+            named: None,
             method: Method::GET,
             target: http::uri::PathAndQuery::from_static("/"),
             host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),

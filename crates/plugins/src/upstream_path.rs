@@ -163,6 +163,7 @@ mod tests {
 
     fn rewritten(strip: &[&str], base: &str, target: &str) -> Result<(String, HeaderMap), &'static str> {
         let mut head = RequestHead {
+            named: None,
             method: Method::GET,
             target: target.parse().unwrap(),
             host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),

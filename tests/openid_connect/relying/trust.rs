@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{CLIENT, conf, guarded};
 use crate::support::{
-    Options, Portcullis, Provider, Request, Upstream, shared,
+    Browser, Options, Portcullis, Provider, Request, Upstream, shared,
     tls::{self, Authority},
     unique,
 };
@@ -114,4 +114,72 @@ async fn r36_a_provider_must_prove_who_it_is() {
     assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200, "a good one");
     // `conf` says nothing of certificates: this is what a route does by itself.
     assert!(conf(&provider, json!({})).get("ssl_verify").is_none());
+}
+
+#[tokio::test]
+async fn r17_a_trusted_proxy_that_rewrites_the_host_says_which_one_the_browser_named() {
+    let (gate, _) = Portcullis::production("trusted_proxies: [127.0.0.0/8]");
+    let (provider, upstream) = (Provider::start(CLIENT), Upstream::start());
+    let lines = json!({"redirect_uri": "/app/callback", "logout_path": "/app/logout", "use_jwks": true});
+    let plugins = json!({"openid-connect": conf(&provider, lines)});
+    gate.admin().route("app", "/app/*", &upstream, plugins).await;
+    let ask = async |target: &str, further: &[(&str, &str)]| {
+        let request = Request::get(target).header("Host", "internal:9080").header("Accept", "text/html");
+        gate.send(further.iter().fold(request, |request, (name, value)| request.header(name, value))).await
+    };
+    let https = ("X-Forwarded-Proto", "https");
+    for (told, named) in [
+        (&[("X-Forwarded-Host", "app.example")][..], "app.example"),
+        (&[("X-Forwarded-Host", "app.example:8443")], "app.example:8443"),
+        // Of several, the last is this proxy's; those before it may be anybody's.
+        (&[("X-Forwarded-Host", "evil.example, app.example")], "app.example"),
+        (&[("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Host", "app.example")], "app.example"),
+        (&[("X-Forwarded-Host", "a b")], "internal:9080"),
+        (&[("X_Forwarded_Host", "evil.example")], "internal:9080"),
+        (&[], "internal:9080"),
+    ] {
+        let with = |more: &[(&'static str, &str)]| -> Vec<(String, String)> {
+            let pairs = told.iter().chain([&https]).chain(more);
+            pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let send = async |target: &str, more: &[(&'static str, &str)]| {
+            let pairs = with(more);
+            let pairs: Vec<(&str, &str)> =
+                pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            ask(target, &pairs).await
+        };
+        let away = send("/app/page?x=1", &[]).await;
+        assert_eq!(away.status, 302, "{told:?}: {away:?}");
+        let asked = super::query(away.header("location").unwrap());
+        assert_eq!(asked["redirect_uri"], format!("https://{named}/app/callback"), "{told:?}");
+        let cookie = super::given(&away).join("; ");
+        assert!(cookie.starts_with("__Host-"), "{cookie}");
+        let back = Browser::new().open_only(away.header("location").unwrap()).await.location().unwrap();
+        let home = send(&format!("/app/callback?{}", back.query().unwrap()), &[("Cookie", &cookie)]).await;
+        let place = format!("https://{named}/app/page?x=1");
+        assert_eq!((home.status, home.header("location")), (302, Some(place.as_str())), "{told:?}: {home:?}");
+        let session = super::given(&home).join("; ");
+        assert_eq!(send("/app/page", &[("Cookie", &session)]).await.status, 200);
+        // Whose page asks for a logout is told by the host that the browser knows.
+        let others = send("/app/logout", &[("Cookie", &session), ("Origin", "https://other.example")]).await;
+        assert_eq!(others.status, 200, "{told:?}: the user is asked: {others:?}");
+        assert!(others.text().contains("confirm-logout"), "{others:?}");
+        let own = format!("https://{named}");
+        let own = send("/app/logout", &[("Cookie", &session), ("Origin", &own)]).await;
+        assert!(!own.text().contains("confirm-logout"), "{told:?}: {own:?}");
+        assert_eq!(send("/app/page", &[("Cookie", &session)]).await.status, 302);
+    }
+    // A host of this machine may have cookies in the clear; the one that the browser named may not.
+    let plain = [("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "app.example"), ("Host", "localhost")];
+    let request = Request::get("/app/page").header("Accept", "text/html");
+    let answer =
+        gate.send(plain.iter().fold(request, |request, (name, value)| request.header(name, value))).await;
+    assert!(answer.status >= 400 && answer.all("set-cookie").is_empty(), "{answer:?}");
+
+    // Nobody is trusted on this one.
+    let site = guarded(shared(), &provider, json!({"redirect_uri": "/callback"})).await;
+    let request = Request::get(&site.target("page")).header("Accept", "text/html");
+    let answer = site.gate.send(request.header("X-Forwarded-Host", "evil.example")).await;
+    let asked = super::query(answer.header("location").unwrap());
+    assert_eq!(asked["redirect_uri"], "http://localhost/callback");
 }

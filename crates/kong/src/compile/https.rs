@@ -32,7 +32,7 @@ impl Plugin for HttpsOnly {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1"));
         } else {
-            let location = format!("https://{}{}", request.head.host(), request.head.target);
+            let location = format!("https://{}{}", request.head.public_host().name(), request.head.target);
             if let Ok(location) = HeaderValue::from_str(&location) {
                 headers.insert(header::LOCATION, location);
             }

@@ -99,6 +99,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         RequestHead {
+            named: None,
             method: Method::GET,
             target: target.parse().unwrap(),
             host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),

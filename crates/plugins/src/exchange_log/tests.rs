@@ -21,6 +21,7 @@ fn head(target: &str, headers: &[(&'static str, &str)]) -> RequestHead {
         all.append(*name, HeaderValue::from_str(value).unwrap());
     }
     RequestHead {
+        named: None,
         method: Method::GET,
         target: target.parse().unwrap(),
         host: HostName::parse(&HeaderValue::from_static("a.example")).unwrap(),

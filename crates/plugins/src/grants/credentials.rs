@@ -202,6 +202,7 @@ mod tests {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         RequestHead {
+            named: None,
             method: Method::GET,
             target: target.parse().unwrap(),
             host: HostName::parse(&HeaderValue::from_static("a")).unwrap(),

@@ -137,6 +137,7 @@ fn get(target: &str, headers: &[(&str, &str)]) -> RequestHead {
         (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
     };
     RequestHead {
+        named: None,
         method: Method::GET,
         target: target.parse().unwrap(),
         host: HostName::parse(&HeaderValue::from_static("api.example")).unwrap(),

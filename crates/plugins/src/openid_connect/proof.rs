@@ -107,7 +107,7 @@ impl Presented {
             Box::new(Attempt {
                 proof: proof.and_then(|proof| proof.to_str().ok()).map(str::to_owned),
                 method: head.method.as_str().to_owned(),
-                url: format!("{}://{}{}", request.peer.scheme(), head.authority(), head.path()),
+                url: format!("{}://{}{}", request.peer.scheme(), head.public_host().authority(), head.path()),
             })
         });
         request.head.headers.remove(DPOP);

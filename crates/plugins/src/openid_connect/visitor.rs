@@ -49,7 +49,7 @@ impl Visitor {
             https: request.peer.https,
             method: head.method.clone(),
             target: head.target.clone(),
-            authority: head.authority().to_owned(),
+            authority: head.public_host().authority().to_owned(),
             private: is_private(request),
             page_load: is_page_load(head),
             cross_site: is_cross_site(head),
@@ -110,7 +110,7 @@ impl Visitor {
 
 /// Whether what is sent on this connection stays between the two ends: https, or within this machine.
 pub(super) fn is_private(request: &PluginRequest<'_>) -> bool {
-    request.peer.https || is_loopback(request.head.host())
+    request.peer.https || is_loopback(request.head.public_host().name())
 }
 
 /// Whether the body is said to be a form.
@@ -164,7 +164,7 @@ pub(super) fn is_cross_site(head: &RequestHead) -> bool {
     let from = head.headers.get(header::ORIGIN).or_else(|| head.headers.get(header::REFERER));
     from.is_some_and(|from| {
         let from = from.to_str().ok().and_then(|from| url::Url::parse(from).ok());
-        from.as_ref().and_then(url::Url::host_str) != Some(head.host())
+        from.as_ref().and_then(url::Url::host_str) != Some(head.public_host().name())
     })
 }
 

@@ -74,7 +74,8 @@ struct Redirect {
 enum Rule {
     Template(Template),
     Pattern(Regex, Template),
-    Https(Template),
+    /// What stands behind the host: nothing, or a colon and a port.
+    Https(String),
 }
 
 /// Compiles `config`.
@@ -92,7 +93,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         Target::Pattern(pattern, replacement) => Some(pattern_rule(&pattern, &replacement)?),
         Target::Https(port) => {
             let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
-            Some(Rule::Https(template(&format!("https://$host{port}$request_uri"))?))
+            Some(Rule::Https(port))
         }
     };
     Ok(Arc::new(Redirect {
@@ -202,7 +203,13 @@ impl Redirect {
     fn location(&self, request: &PluginRequest<'_>) -> Option<Location> {
         match self.rule.as_ref()? {
             Rule::Https(_) if request.peer.https => None,
-            Rule::Https(template) | Rule::Template(template) => {
+            Rule::Https(port) => {
+                let mut location = Location::default();
+                location.push_own(&format!("https://{}{port}", request.head.public_host().name()));
+                location.push_foreign(request.head.target.as_str());
+                Some(location)
+            }
+            Rule::Template(template) => {
                 let mut location = Location::default();
                 fill(&mut location, template, Some(&request.variables()), None);
                 Some(location)

@@ -379,6 +379,7 @@ impl Asking {
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
         RequestHead {
+            named: None,
             method: self.method.clone(),
             target: PathAndQuery::try_from(target).unwrap(),
             host: HostName::parse(&HeaderValue::from_str(authority).unwrap()).unwrap(),
