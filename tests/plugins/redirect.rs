@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Portcullis, Request, Response, Site, shared};
+use crate::support::{Answer, Portcullis, Provider, Request, Response, Site, shared};
 
 async fn redirecting(conf: Value) -> Site {
     Site::with_plugins(json!({ "redirect": conf })).await
@@ -60,6 +60,46 @@ async fn plain_http_is_sent_to_the_tls_listener_and_https_goes_on() {
     site.upstream.answer(Answer::text("ok"));
     let answer = Request::get(&target).send_over(site.gate.connect_tls(9443).await).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn plain_http_is_left_before_anybody_is_asked_who_it_is() {
+    let provider = Provider::start("app");
+    let login = json!({"client_id": "app", "client_secret": "the secret of this client",
+        "discovery": provider.discovery(), "redirect_uri": "/callback-of-redirect", "use_jwks": true});
+    let own = json!({"header": "X-Key"});
+    for plugins in [
+        json!({"openid-connect": login}),
+        json!({"key-auth": own}),
+        json!({"basic-auth": {}}),
+        json!({"multi-auth": {"auth_plugins": [{"key-auth": own}, {"basic-auth": {}}]}}),
+        json!({"proxy-rewrite": {"uri": "/elsewhere"}, "openid-connect": login}),
+    ] {
+        let mut both = plugins.clone();
+        both["redirect"] = json!({"http_to_https": true});
+        let site = Site::with_plugins(both).await;
+        let port = site.gate.port(9443);
+        for (method, status) in [("GET", 301), ("POST", 308)] {
+            for (name, value) in [("Accept", "text/html"), ("Authorization", "Bearer x"), ("X-Key", "x")] {
+                let target = site.target("a?b");
+                let answer = site.gate.send(Request::new(method, &target).header(name, value)).await;
+                let https = format!("https://localhost:{port}{target}");
+                assert_eq!(sent(&answer), (status, Some(https.as_str())), "{plugins} {method} {name}");
+                assert!(answer.all("set-cookie").is_empty(), "{plugins}: {answer:?}");
+                assert!(answer.all("www-authenticate").is_empty(), "{plugins}: {answer:?}");
+            }
+        }
+        // Over https it is asked all the same.
+        let answer = Request::get(&site.target("a")).send_over(site.gate.connect_tls(9443).await).await;
+        assert!(matches!(answer.status, 302 | 401), "{plugins}: {answer:?}");
+        assert!(site.upstream.seen().is_empty(), "{plugins}");
+    }
+    // A redirect of another kind keeps APISIX's place: behind the login.
+    let plugins = json!({"redirect": {"uri": "/b"}, "key-auth": own});
+    assert_eq!(Site::with_plugins(plugins).await.get("a").await.status, 401);
+    // And an operator's own order counts.
+    let plugins = json!({"redirect": {"http_to_https": true, "_meta": {"priority": 900}}, "key-auth": own});
+    assert_eq!(Site::with_plugins(plugins).await.get("a").await.status, 401);
 }
 
 #[tokio::test]

@@ -51,6 +51,11 @@ pub trait DialectPlugin: Send + Sync {
     /// APISIX's priority: plugins of a route run from the highest to the lowest.
     fn priority(&self) -> i64;
 
+    /// The priority of a checked configuration, where that is another one.
+    fn priority_of(&self, _conf: &Value) -> i64 {
+        self.priority()
+    }
+
     /// What may be written.
     fn schema(&self) -> &Schema;
 
@@ -347,7 +352,7 @@ impl Registry {
     pub(crate) fn prepare<'a>(&'a self, name: &str, conf: &Value) -> Result<Prepared<'a>, String> {
         let Checked { plugin, meta, conf } = self.check_one(name, conf, Place::Route)?;
         let Meta { disabled, priority, terms } = meta;
-        let priority = priority.unwrap_or_else(|| plugin.priority());
+        let priority = priority.unwrap_or_else(|| plugin.priority_of(&conf.value));
         Ok(Prepared { plugin, priority, disabled, terms, conf })
     }
 

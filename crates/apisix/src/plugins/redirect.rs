@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use super::{CompileContext, DialectPlugin};
 use crate::schema::Schema;
 
+/// One more than `multi-auth`, the first of the plugins that find out who the consumer is.
+const BEFORE_AUTHENTICATION: i64 = 2601;
+
 /// The plugin of the dialect.
 pub struct Redirect {
     schema: Schema,
@@ -29,6 +32,15 @@ impl DialectPlugin for Redirect {
 
     fn priority(&self) -> i64 {
         900
+    }
+
+    /// Nobody is asked who it is over http who is to come over https: a login would begin in the clear, and credentials
+    /// would be judged there.
+    fn priority_of(&self, conf: &Value) -> i64 {
+        match conf.get("http_to_https").and_then(Value::as_bool) {
+            Some(true) => BEFORE_AUTHENTICATION,
+            _ => self.priority(),
+        }
     }
 
     fn schema(&self) -> &Schema {
