@@ -14,7 +14,7 @@ use super::{
     proof::{Prover, send},
 };
 use crate::support::{
-    DEADLINE, Options, Portcullis, Provider, Request, Response, Site, Upstream,
+    Answer, DEADLINE, Options, Portcullis, Provider, Request, Response, Site, Upstream,
     redis::{Redis, SURE},
     tls, tokens, unique,
 };
@@ -340,4 +340,27 @@ async fn redis_is_spoken_to_as_the_route_says() {
     assert_eq!(answer.status, 400);
     let text = r#"property \"session\" validation failed: then clause did not match"#;
     assert!(answer.text().contains(text), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn r14_tickets_of_two_users_in_one_browser_are_nobody_s() {
+    let (redis, provider) = (Redis::start(), Provider::start(CLIENT));
+    let sites = on_all(&[Arc::new(Portcullis::dev())], &provider, redis.settings(), json!({})).await;
+    let [site] = sites.as_slice() else { panic!("one") };
+    let as_user = async |user: &'static str| {
+        provider.claim(json!({"sub": user}));
+        provider.lie("/userinfo", move |_| Answer::json(&json!({"sub": user})));
+        cookies(&site.logged_in().await)
+    };
+    let (attacker, own) = (as_user("attacker").await, as_user("victim").await);
+    let reached = site.reached();
+    for both in [format!("{attacker}; {own}"), format!("{own}; {attacker}")] {
+        assert_eq!(site.with_cookies("page", &both).await.status, 302, "{both}");
+    }
+    assert_eq!(site.reached(), reached, "somebody was let in");
+    let again = as_user("victim").await;
+    assert_eq!(site.with_cookies("page", &format!("{own}; {again}")).await.status, 200);
+    // One that has ended is no question.
+    assert_eq!(site.with_cookies("logout", &attacker).await.status, 200);
+    assert_eq!(site.with_cookies("page", &format!("{attacker}; {own}")).await.status, 200);
 }

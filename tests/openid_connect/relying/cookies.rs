@@ -83,6 +83,61 @@ async fn r14_cookies_of_the_same_name_that_others_planted_are_passed_over() {
 }
 
 #[tokio::test]
+async fn r14_sessions_of_two_users_in_one_browser_are_nobody_s() {
+    let gate = Arc::new(Portcullis::dev());
+    let provider = Provider::start(CLIENT);
+    let plain = login::site(Arc::clone(&gate), &provider, json!({})).await;
+    // What a sibling host can set: the name is not one that browsers keep for this host.
+    let named = json!({"session": {"cookie_name": "mine", "cookie_path": "/"}});
+    let named = login::site(Arc::clone(&gate), &provider, named).await;
+    for (site, name) in [(&plain, "session"), (&named, "mine")] {
+        let as_user = async |user: &str| {
+            provider.claim(json!({"sub": user}));
+            provider.lie("/userinfo", {
+                let user = user.to_owned();
+                move |_| crate::support::Answer::json(&json!({"sub": user}))
+            });
+            site.logged_in().await
+        };
+        let (attacker, victim) = (login::cookies(&as_user("attacker").await), as_user("victim").await);
+        let own = login::cookies(&victim);
+        let again = login::cookies(&as_user("victim").await);
+        let reached = site.reached();
+        for cookies in [
+            format!("{attacker}; {own}"),
+            format!("{own}; {attacker}"),
+            format!("{name}=junk; {own}; {attacker}"),
+        ] {
+            let answer = site.with_cookies("page", &cookies).await;
+            assert_eq!(answer.status, 302, "{cookies}: {answer:?}");
+            let scripted = Request::get(&site.target("page"))
+                .header("Host", &format!("localhost:{}", gate.port(9080)))
+                .header("Sec-Fetch-Mode", "cors")
+                .header("Cookie", &cookies);
+            assert_eq!(gate.send(scripted).await.status, 401, "{cookies}");
+        }
+        assert_eq!(site.reached(), reached, "somebody was let in");
+        // Two sessions of one user are no question of who it is.
+        assert_eq!(site.with_cookies("page", &format!("{own}; {again}")).await.status, 200);
+
+        // A login ends all of them, so that the next page is not asked the same again.
+        provider.claim(json!({"sub": "victim"}));
+        let away = site.with_cookies("page", &format!("{attacker}; {own}")).await;
+        let state = given(&away).pop().unwrap();
+        let back = Browser::new().open_only(away.header("location").unwrap()).await.location().unwrap();
+        let target = back.path().rsplit('/').next().unwrap().to_owned();
+        let target = format!("{target}?{}", back.query().unwrap());
+        let done = site.with_cookies(&target, &format!("{attacker}; {own}; {state}")).await;
+        assert_eq!(done.status, 302, "{done:?}");
+        let new = given(&done).into_iter().find(|pair| pair.starts_with(&format!("{name}=pc~"))).unwrap();
+        let page = site.with_cookies("page", &format!("{attacker}; {new}")).await;
+        assert_eq!(page.status, 200, "the planted one still counts: {page:?}");
+        assert_eq!(super::super::decoded(&site.last(), "x-userinfo")["sub"], "victim");
+        assert_eq!(site.with_cookies("page", &attacker).await.status, 302);
+    }
+}
+
+#[tokio::test]
 async fn r22_every_cookie_is_locked_to_this_host_and_hidden_from_scripts() {
     let gate = Arc::new(Portcullis::dev());
     let provider = Provider::start(CLIENT);

@@ -172,18 +172,26 @@ impl Browser {
         Some(inner.pass(&opened, request, now))
     }
 
-    /// The session that the cookies hold, if it is good at `now`.
-    pub(super) fn session(
+    /// The session that the cookies hold, if it is good at `now`. Sessions of two users are nobody's: a neighbour of this
+    /// host may have planted one of them in the browser (RFC 6265 section 8.6), and which comes first says nothing.
+    fn session(
         &self,
         inner: &Inner,
         cookies: &Cookies<'_>,
         https: bool,
         now: UnixMillis,
     ) -> Option<(Rc<Opened>, Standing)> {
-        self.opened(inner, cookies, https).find_map(|opened| {
+        let mut good = self.opened(inner, cookies, https).filter_map(|opened| {
             let standing = self.standing(inner, &opened.session, now);
             (standing != Standing::Over).then_some((opened, standing))
-        })
+        });
+        let (first, standing) = good.next()?;
+        let user = first.session.marks.subject;
+        if good.any(|(other, _)| other.session.marks.subject != user) {
+            tracing::debug!("the cookies of a request hold sessions of two users, which are nobody's");
+            return None;
+        }
+        Some((first, standing))
     }
 
     /// The sessions that the cookies hold, good or over.

@@ -244,7 +244,8 @@ impl Inner {
         })
     }
 
-    /// Gives the browser its session and sends it to the page it came for. A session it had before is over.
+    /// Gives the browser its session and sends it to the page it came for. What sessions it had before are over, those of
+    /// others that were planted there too: they would make the new one nobody's.
     async fn welcome(&self, browser: &Browser, visitor: &Visitor, login: &Login, session: &Session) -> Reply {
         let (cookies, https) = (visitor.cookies(), visitor.https);
         let now = self.services.clock.now();
@@ -252,15 +253,15 @@ impl Inner {
             // It was ended while the provider was asked whether it goes on.
             return self.give_up(browser, visitor, login, Failed::Request("the session has ended"));
         }
-        let before = match &browser.shared {
+        let before: Vec<SessionSpan> = match &browser.shared {
             // Also one that this route does not take without asking the provider again.
             None => {
                 let counts =
                     |session: &Session| browser.config.lifetimes.standing(session, now) != Standing::Over;
-                let mut opened = browser.opened(self, &cookies, https);
-                opened.find(|opened| counts(&opened.session)).map(|opened| opened.session.span())
+                let opened = browser.opened(self, &cookies, https);
+                opened.filter(|opened| counts(&opened.session)).map(|opened| opened.session.span()).collect()
             }
-            Some(_) => browser.shown(&cookies, https).first().map(|shown| shown.ticket.span),
+            Some(_) => browser.shown(&cookies, https).iter().map(|shown| shown.ticket.span).collect(),
         };
         for span in before.into_iter().chain(login.continues.map(|continued| continued.span)) {
             if span.id != session.id

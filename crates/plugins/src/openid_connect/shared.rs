@@ -87,11 +87,12 @@ impl Browser {
         let is_sure = |(then, at): (Duration, UnixMillis)| {
             ticks.saturating_sub(then) < SURE && now >= at && now.since(at) < SURE
         };
-        self.jar.find(cookies, https).iter().find_map(|sealed| {
-            let key = sealed.key(&self.reader);
-            let told = TOLD.with_borrow(|all| all.get(&key))?;
-            is_sure(told.at).then_some(told)
-        })
+        // Whose of several sessions it is, is asked of the storage: one that has ended is no question.
+        let found = self.jar.find(cookies, https);
+        let [sealed] = found.as_slice() else { return None };
+        let key = sealed.key(&self.reader);
+        let told = TOLD.with_borrow(|all| all.get(&key))?;
+        is_sure(told.at).then_some(told)
     }
 
     /// The tickets that the cookies hold.
@@ -124,6 +125,7 @@ impl Inner {
     /// The verdict for a request with tickets of which this core knows nothing recent.
     async fn look_up(self: Arc<Self>, visitor: Visitor, shown: Vec<Shown>) -> Verdict {
         let Some((browser, shared)) = self.shared() else { return Verdict::default() };
+        let mut found: Option<(VerdictKey, Ticket, Stored)> = None;
         for Shown { key, ticket } in shown {
             let stored = match shared.load(&ticket).await {
                 Ok(Some(stored)) => stored,
@@ -131,14 +133,24 @@ impl Inner {
                 Err(error) => return Verdict::respond(storage_away(&visitor, error)),
             };
             let now = self.services.clock.now();
-            if browser.standing(&self, &stored.session, now) != Standing::Over {
-                return match Arc::clone(&self).serve(&visitor, key, ticket, stored).await {
-                    Ok(verdict) => verdict,
-                    Err(error) => Verdict::respond(storage_away(&visitor, error)),
-                };
+            if browser.standing(&self, &stored.session, now) == Standing::Over {
+                continue;
+            }
+            match &found {
+                None => found = Some((key, ticket, stored)),
+                Some((_, first, _)) if first.marks.subject == ticket.marks.subject => {}
+                // As in the cookies of sessions that are kept there: see `Browser::session`.
+                Some(_) => return self.turn_away_later(&visitor).await,
             }
         }
-        self.dismiss(browser, &visitor).await
+        match found {
+            None => self.dismiss(browser, &visitor).await,
+            Some((key, ticket, stored)) => match Arc::clone(&self).serve(&visitor, key, ticket, stored).await
+            {
+                Ok(verdict) => verdict,
+                Err(error) => Verdict::respond(storage_away(&visitor, error)),
+            },
+        }
     }
 
     /// The verdict for a request with a session that is good.

@@ -23,8 +23,9 @@ pub const SEALED: &str = "pc~";
 /// Letters that say which parts belong together, so that parts of two issues, or of a stranger, are never mixed. The seal
 /// holds for them too: not one letter of a cookie can be another.
 const SET_LETTERS: usize = 4;
-/// Cookies of one name that are tried: a parent domain or a path may have planted others.
-const MAX_CANDIDATES: usize = 4;
+/// Cookies of one name that can be ours and are tried: a parent domain or a path may have planted others. Where there are
+/// more, none is: the right one might be among those that are not looked at.
+const MAX_CANDIDATES: usize = 8;
 /// What the prefix demands, browsers see to: Secure, no Domain, Path=/ (RFC 6265bis section 4.1.3.2).
 const HOST_PREFIX: &str = "__Host-";
 
@@ -158,7 +159,9 @@ impl Jar {
     /// tried.
     pub fn find<'a>(&self, cookies: &Cookies<'a>, https: bool) -> SmallVec<[SealedSession<'a>; 1]> {
         let name = self.name(https);
-        cookies.all(name).take(MAX_CANDIDATES).filter_map(|first| assemble(name, first, cookies)).collect()
+        let found = cookies.all(name).filter_map(|first| assemble(name, first, cookies));
+        let found: SmallVec<[SealedSession<'a>; 1]> = found.take(MAX_CANDIDATES + 1).collect();
+        if found.len() > MAX_CANDIDATES { SmallVec::new() } else { found }
     }
 
     /// Opens a session cookie. `None` where it is not ours, was altered, or is bound elsewhere.
