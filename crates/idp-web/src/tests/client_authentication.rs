@@ -125,6 +125,54 @@ async fn o09_an_assertion_counts_once_for_us_and_in_time() {
 }
 
 #[tokio::test]
+async fn an_assertion_may_name_the_endpoint_that_it_comes_to_by_each_of_its_addresses() {
+    // CIBA 7.1, RFC 9126 section 2, RFC 8705 section 5.
+    const CIBA: &str = "urn:openid:params:grant-type:ciba";
+    let world = World::new().await;
+    let key = SigningKey::generate(Alg::PS256, "k".to_owned()).unwrap();
+    let body = json!({
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": keys(&key),
+        "grant_types": [CIBA, "authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+    });
+    let client = world.client(body.clone()).await;
+    let mut strict = body;
+    strict["compliance_level"] = json!("fapi2_sp_pkj_mtls");
+    let strict = world.client(strict).await;
+    let paths = ["/bc-authorize", "/oauth/par", "/oauth/introspect", "/oauth/revoke", "/oauth/device/code"];
+    let mut made = 0;
+    let mut is_known = async |client: &Client, host: &'static str, path: &str, aud: &str| {
+        made += 1;
+        let mut claims = assertion(&world, client, &format!("named {made}"));
+        claims["aud"] = json!(aud);
+        let assertion = signed(&key, json!({}), &claims);
+        let mut agent = world.agent();
+        agent.host = host;
+        let form = [("client_assertion_type", TYPE), ("client_assertion", assertion.as_str())];
+        let answer = agent.post(path, &form).await;
+        answer.status.is_success() || answer.json()["error"] != "invalid_client"
+    };
+    for path in paths {
+        for origin in ["https://localhost:9401", "https://localhost:9402"] {
+            for host in ["localhost:9401", "localhost:9402"] {
+                for name in [format!("{origin}{path}"), format!("{origin}/oauth/token")] {
+                    assert!(is_known(&client, host, path, &name).await, "{path} at {host}: {name}");
+                    assert!(!is_known(&strict, host, path, &name).await, "{path} at {host}: {name}");
+                }
+            }
+        }
+        assert!(is_known(&client, "localhost:9401", path, "https://localhost:9401/").await, "{path}");
+        assert!(is_known(&strict, "localhost:9402", path, "https://localhost:9401/").await, "{path}");
+        let elsewhere = ["https://localhost:9401/userinfo", "https://localhost:9403/oauth/token"];
+        for name in elsewhere {
+            assert!(!is_known(&client, "localhost:9401", path, name).await, "{path}: {name}");
+        }
+        // `dev` answers to every host: an assertion that was made for somebody else's is not for us.
+        let foreign = format!("http://evil.example{path}");
+        assert!(!is_known(&client, "evil.example", path, &foreign).await, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn o09_a_client_of_fapi_2_names_the_issuer_alone_and_signs_with_no_pkcs1() {
     let world = World::new().await;
     let (strong, weak) = (

@@ -4,6 +4,7 @@ use base::UnixMillis;
 use jose::{Alg, CompactJws, VerifyingKey};
 use oauth::ClientAuthMethod;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{ClientAuthentication, refused};
 use crate::{EndpointError, Site, model::Client, possession::once};
@@ -22,6 +23,7 @@ impl ClientAuthentication {
         site: &Site,
         client_id: Option<&str>,
         assertion: &str,
+        url: &str,
     ) -> Result<Client, EndpointError> {
         let jws = CompactJws::parse(assertion).map_err(|_| refused())?;
         // Only to find the keys: nothing of it counts before the signature does.
@@ -34,12 +36,31 @@ impl ClientAuthentication {
         let payload = self.verify(&client, &jws).await.ok_or_else(refused)?;
         let payload = claims(&payload)?;
         let now = self.core.clock.now();
-        let (jti, until) = judge(site, &client, &payload, now).ok_or_else(refused)?;
+        let names = self.names(site, &client, url);
+        let (jti, until) = judge(&client, &names, &payload, now).ok_or_else(refused)?;
         let used = format!("assertion/{}/{}", client.client_id, once(&jti));
         if !self.core.repository.use_once(&site.tenant.id, &used, until).await? {
             return Err(refused());
         }
         Ok(client)
+    }
+
+    /// What the client may call us by in an assertion that comes to `url`: the issuer, and outside FAPI 2.0 the token
+    /// endpoint (RFC 7523 section 3) and the endpoint itself (RFC 9126 section 2, CIBA 7.1), each by its alias for
+    /// certificates too. What the client wrote as host does not count: it may be anybody's.
+    fn names(&self, site: &Site, client: &Client, url: &str) -> Vec<String> {
+        let mut names = vec![site.issuer()];
+        // FAPI 2.0 Security Profile 5.3.2.1.
+        if client.is_fapi2() {
+            return names;
+        }
+        names.push(site.origin.to_string());
+        let own = Url::parse(url).map(|url| url.path().to_owned()).ok();
+        for origin in [Some(site.origin.to_string()), self.core.mtls_origin(site)].into_iter().flatten() {
+            names.push(format!("{origin}/oauth/token"));
+            names.extend(own.as_ref().map(|path| format!("{origin}{path}")));
+        }
+        names
     }
 
     /// The payload, if the client's own key or secret signed it by the method and with the algorithm it registered.
@@ -68,8 +89,8 @@ impl ClientAuthentication {
 
 /// RFC 7523 section 3: who, for whom, until when. The assertion's id and its end.
 fn judge(
-    site: &Site,
     client: &Client,
+    ours: &[String],
     claims: &Map<String, Value>,
     now: UnixMillis,
 ) -> Option<(String, UnixMillis)> {
@@ -78,11 +99,10 @@ fn judge(
     if text("iss") != own || text("sub") != own {
         return None;
     }
-    let ours = [site.issuer(), site.url("/oauth/token"), site.origin.to_string()];
     let names_us = |value: &Value| value.as_str().is_some_and(|name| ours.iter().any(|known| known == name));
     let audience = match claims.get("aud")? {
-        // FAPI 2.0 Security Profile 5.3.2.1: the issuer, alone and as a string.
-        one if client.is_fapi2() => one.as_str() == Some(site.issuer().as_str()),
+        // FAPI 2.0 Security Profile 5.3.2.1: alone and as a string.
+        one if client.is_fapi2() => names_us(one),
         Value::Array(several) => !several.is_empty() && several.iter().all(names_us),
         one => names_us(one),
     };

@@ -74,7 +74,7 @@ impl ClientAuthentication {
                 self.by_secret(site, &client_id, &secret, method).await
             }
             Proof::Assertion { client_id, assertion } => {
-                self.by_assertion(site, client_id.as_deref(), &assertion).await
+                self.by_assertion(site, client_id.as_deref(), &assertion, presented.url).await
             }
             Proof::Name { client_id } => {
                 let client = self.client(site, &client_id).await?.ok_or_else(refused)?;
