@@ -79,6 +79,16 @@ impl Random {
         raw.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// A UUID of version 4 (RFC 9562 section 5.4).
+    pub fn uuid(&self) -> String {
+        const VERSION: u128 = 0xf << 76;
+        const VARIANT: u128 = 0b11 << 62;
+        let bits = (u128::from_be_bytes(self.bytes()) & !VERSION & !VARIANT) | (4 << 76) | (0b10 << 62);
+        let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
+        let (a, b, c, d, e) = (part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12));
+        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+
     /// `length` characters of `A–Z a–z 0–9`, each equally likely (5.95 bits a character).
     pub fn alphanumeric(&self, length: usize) -> String {
         const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -117,5 +127,16 @@ mod tests {
         assert_eq!(Random::system().token(32).len(), 43);
         assert_eq!(Random::system().hex(12).len(), 24);
         assert_eq!(Random::system().alphanumeric(64).len(), 64);
+    }
+
+    #[test]
+    fn a_uuid_is_of_version_4_and_never_the_same() {
+        let random = Random::seeded(7);
+        let uuid = random.uuid();
+        let lengths: Vec<usize> = uuid.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{uuid}");
+        assert!(uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()), "{uuid}");
+        assert!(uuid[14..].starts_with('4') && "89ab".contains(&uuid[19..20]), "{uuid}");
+        assert_ne!(uuid, random.uuid());
     }
 }

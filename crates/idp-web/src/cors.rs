@@ -21,6 +21,11 @@ use crate::{IdpState, visit::Visit};
 /// How long a tenant's origins are remembered: browsers ask before every call.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
+/// Headers of requests that a page may set.
+const ALLOWED: &str = "authorization, auth0-client, content-type, dpop, x-fapi-interaction-id";
+/// Headers of answers that it may read.
+const EXPOSED: &str = "www-authenticate, retry-after, dpop-nonce, x-fapi-interaction-id";
+
 /// The origins of tenants' clients, by tenant id.
 pub(crate) struct Origins {
     clock: Clock,
@@ -61,7 +66,7 @@ pub(crate) async fn preflight(
         let headers = response.headers_mut();
         let mut add = |name, value| headers.insert(name, HeaderValue::from_static(value));
         add(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST");
-        add(header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, auth0-client, content-type, dpop");
+        add(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
         add(header::ACCESS_CONTROL_MAX_AGE, "600");
     }
     response
@@ -82,7 +87,7 @@ pub(crate) async fn open(
     };
     if known {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let exposed = HeaderValue::from_static("www-authenticate, retry-after, dpop-nonce");
+        let exposed = HeaderValue::from_static(EXPOSED);
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     response

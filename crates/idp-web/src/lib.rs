@@ -18,6 +18,7 @@ mod dbconnections;
 mod deferred;
 mod fields;
 mod headers;
+mod interaction;
 mod logout;
 mod management;
 mod origin;
@@ -94,6 +95,9 @@ impl IdpState {
 /// Everything the identity provider serves.
 pub fn router(state: IdpState) -> Router {
     let arrival = middleware::from_fn_with_state(state.clone(), visit::arrive);
+    let named = middleware::from_fn_with_state(state.clone(), interaction::name);
+    let userinfo = get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight);
+    let management = any(management::serve).layer(named.clone());
     Router::new()
         .route("/.well-known/openid-configuration", get(well_known::discovery))
         .route("/.well-known/oauth-authorization-server", get(well_known::discovery))
@@ -137,13 +141,13 @@ pub fn router(state: IdpState) -> Router {
             "/oidc/register/{client_id}",
             get(registration::read).put(registration::replace).delete(registration::delete),
         )
-        .route("/userinfo", get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight))
+        .route("/userinfo", userinfo.layer(named))
         .route("/v2/logout", get(logout::v2))
         .route("/oidc/logout", get(logout::oidc).post(logout::oidc_by_form))
         .route(idp::CHECK_SESSION_PATH, get(logout::check_session))
-        .route("/api/v2", any(management::serve))
-        .route("/api/v2/", any(management::serve))
-        .route("/api/v2/{*call}", any(management::serve))
+        .route("/api/v2", management.clone())
+        .route("/api/v2/", management.clone())
+        .route("/api/v2/{*call}", management)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(arrival)

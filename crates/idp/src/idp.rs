@@ -186,6 +186,11 @@ impl Idp {
         self.core.nonces.current(self.core.clock.now())
     }
 
+    /// A name for one exchange with a client that gave it none, for the header `x-fapi-interaction-id`.
+    pub fn interaction_id(&self) -> String {
+        self.core.random.uuid()
+    }
+
     /// The site of one configured origin of a tenant, for work that no request asked for.
     pub async fn site_of(&self, tenant: &str) -> Result<Option<Site>, IdpError> {
         let tenants = self.core.repository.tenants().await?;

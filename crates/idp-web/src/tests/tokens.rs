@@ -265,3 +265,33 @@ async fn web_pages_of_known_origins_may_read_tokens() {
     }
     assert_eq!(world.token(&[]).await.header("access-control-allow-origin"), None);
 }
+
+#[tokio::test]
+async fn resources_say_the_interaction_id_back_or_give_one() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let code = world.agent().code(&[]).await;
+    let access = world.redeem(&code).await.json()["access_token"].as_str().unwrap().to_owned();
+    let sent = "93bac548-d2de-4546-b106-880a5018460d";
+    for (path, token) in [("/userinfo", &access), ("/api/v2/clients", &token)] {
+        for (bearer, status) in [(token.as_str(), StatusCode::OK), ("wrong", StatusCode::UNAUTHORIZED)] {
+            let ask = async |ids: &[&str]| {
+                let mut agent = world.agent();
+                agent.extra.push(("authorization", format!("Bearer {bearer}")));
+                agent.extra.extend(ids.iter().map(|id| ("x-fapi-interaction-id", (*id).to_owned())));
+                let answer = agent.get(path).await;
+                assert_eq!(answer.status, status, "{path} {}", answer.body);
+                answer.header("x-fapi-interaction-id").unwrap_or_else(|| panic!("{path}: none")).to_owned()
+            };
+            assert_eq!(ask(&[sent]).await, sent);
+            let made = ask(&[]).await;
+            assert!(made.len() == 36 && made != ask(&[]).await, "{made}");
+            // What is no name is not said back.
+            for odd in [&["x y"][..], &[""], &["a", "b"], &["x".repeat(200).as_str()]] {
+                assert_eq!(ask(odd).await.len(), 36, "{odd:?}");
+            }
+        }
+    }
+    let other = world.agent().get("/.well-known/jwks.json").await;
+    assert_eq!(other.header("x-fapi-interaction-id"), None);
+}
