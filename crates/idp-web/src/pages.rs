@@ -349,8 +349,11 @@ mod tests {
         let pages: [(String, &[&str]); 8] = [
             (telling.render().unwrap(), &["logged-out", "continue"]),
             (activate.render().unwrap(), &["user_code", "submit-code"]),
-            (login.render().unwrap(), &["login-title", "username", "password", "submit-login"]),
-            (signup.render().unwrap(), &["email", "password", "submit-signup"]),
+            (
+                login.render().unwrap(),
+                &["login-title", "username", "password", "submit-login", "cancel-login"],
+            ),
+            (signup.render().unwrap(), &["email", "password", "submit-signup", "cancel-signup"]),
             (consent.render().unwrap(), &["allow", "deny"]),
             (confirm.render().unwrap(), &["confirm-logout"]),
             (LoggedOut.render().unwrap(), &["logged-out"]),

@@ -12,7 +12,7 @@ use axum::{
     response::Response,
 };
 use base::Secret;
-use idp::{LoginOutcome, LoginPage, NewSession, SignUpError, SignUpOutcome, Site};
+use idp::{Browser, LoginOutcome, LoginPage, NewSession, SignUpError, SignUpOutcome, Site};
 use oauth::{OAuthError, Params};
 use serde_json::Value;
 
@@ -61,6 +61,9 @@ pub(crate) async fn log_in(
         Err(error) => return answer::error_page(&error),
     };
     let browser = visit.browser(&headers);
+    if is_cancelled(&form) {
+        return cancel(&state, &visit, &handle, &browser).await;
+    }
     let name = form.value("username").unwrap_or_default();
     let password = Secret::new(form.value("password").unwrap_or_default().to_owned());
     let outcome = state.idp.login.with_password(&visit.site, &handle, &browser, name, &password).await;
@@ -110,6 +113,9 @@ pub(crate) async fn sign_up(
         Err(error) => return answer::error_page(&error),
     };
     let browser = visit.browser(&headers);
+    if is_cancelled(&form) {
+        return cancel(&state, &visit, &handle, &browser).await;
+    }
     let (email, username) = (form.value("email").unwrap_or_default(), form.value("username"));
     let password = Secret::new(form.value("password").unwrap_or_default().to_owned());
     let outcome = state.idp.login.sign_up(&visit.site, &handle, &browser, email, username, &password).await;
@@ -129,6 +135,18 @@ pub(crate) async fn sign_up(
             signup_form(StatusCode::BAD_REQUEST, &handle, &page, email, username, Some(problem))
         }
         Ok(None) => expired(),
+        Err(error) => answer::failure_page(&error),
+    }
+}
+
+/// Whether the person would rather go back to the application.
+fn is_cancelled(form: &Params<'_>) -> bool {
+    form.value("action") == Some("cancel")
+}
+
+async fn cancel(state: &IdpState, visit: &Visit, handle: &str, browser: &Browser) -> Response {
+    match state.idp.login.cancel(&visit.site, handle, browser).await {
+        Ok(outcome) => authorize::next(&visit.site, StatusCode::SEE_OTHER, outcome),
         Err(error) => answer::failure_page(&error),
     }
 }

@@ -1,9 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
 use base::Secret;
+use oauth::{ErrorCode, OAuthError};
 
 use crate::{
-    Browser, IdpError, Site,
+    AuthorizeOutcome, Browser, IdpError, Site,
+    authorization::expired,
     idp::Core,
     model::{AuthorizeRequest, Client, Connection, LogEvent, Transaction, User, fold},
     password::imported,
@@ -179,6 +181,20 @@ impl Login {
             Ok(user) => Ok(SignUpOutcome::Done(self.enter(site, &transaction, browser, &user).await?)),
             Err(error) => Ok(SignUpOutcome::Refused(error)),
         }
+    }
+
+    /// Ends the transaction because its person does not want to log in: the client is told (RFC 6749 section 4.1.2.1).
+    pub async fn cancel(
+        &self,
+        site: &Site,
+        handle: &str,
+        browser: &Browser,
+    ) -> Result<AuthorizeOutcome, IdpError> {
+        let Some(Asked { transaction, client, .. }) = self.asked(site, handle, browser).await? else {
+            return Ok(expired());
+        };
+        let error = OAuthError::new(ErrorCode::AccessDenied, "User did not log in");
+        self.core.refuse(site, &client, &transaction, &error).await
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

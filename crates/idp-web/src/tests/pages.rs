@@ -1,9 +1,9 @@
 //! What every answer has, and what is not served.
 
 use axum::http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::world::{HTTP, HTTPS, World};
+use super::world::{CALLBACK, HTTP, HTTPS, World};
 
 #[tokio::test]
 async fn o18_every_page_says_how_it_may_be_used() {
@@ -220,4 +220,61 @@ async fn h30_pages_of_other_origins_cannot_read_the_provider() {
             assert_eq!(answer.header("vary"), Some("Origin"));
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_cancels_a_login_is_sent_back_with_access_denied() {
+    // fapi2-security-profile-final-user-rejects-authentication, before anybody has logged in.
+    let world = World::new().await;
+    for (mode, separator) in [("query", "?"), ("fragment", "#")] {
+        for (hint, id) in [("login", "cancel-login"), ("signup", "cancel-signup")] {
+            let mut agent = world.agent();
+            let page = agent.open(&world.authorize(&[("response_mode", mode), ("screen_hint", hint)])).await;
+            assert!(page.has_id(id), "{}", page.body);
+            let back = agent.submit(&page, &[("action", "cancel")]).await;
+            assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:?}");
+            assert!(back.location().unwrap().starts_with(&format!("{CALLBACK}{separator}")), "{back:?}");
+            let told = ["error", "state", "iss"].map(|name| back.param(name).unwrap_or_default());
+            assert_eq!(told, ["access_denied", "xyz", "http://localhost:9400/"]);
+            // The login is over, in this tab and in every other.
+            let user =
+                [("username", world.seeded.user.as_str()), ("password", world.seeded.password.expose())];
+            agent.submit(&page, &user).await.is_error_page();
+            agent.submit(&page, &[("action", "cancel")]).await.is_error_page();
+        }
+    }
+    // Nobody else cancels it.
+    let mut agent = world.agent();
+    let page = agent.open(&world.authorize(&[])).await;
+    world.agent().submit(&page, &[("action", "cancel")]).await.is_error_page();
+    let mut foreign = agent.extra.clone();
+    foreign.push(("sec-fetch-site", "cross-site".to_owned()));
+    let own = std::mem::replace(&mut agent.extra, foreign);
+    agent.submit(&page, &[("action", "cancel")]).await.is_error_page();
+    agent.extra = own;
+    assert!(agent.log_in(&page).await.param("code").is_some());
+}
+
+#[tokio::test]
+async fn a_pushed_request_is_used_up_by_cancelling_and_a_device_is_told() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    let address = world.authorize_pushed(&world.push(&[("response_mode", "form_post")]).await);
+    let page = agent.open(&address).await;
+    let back = agent.submit(&page, &[("action", "cancel")]).await;
+    assert!(back.has_id("form-post") && back.body.contains("access_denied"), "{back:?}");
+    agent.open(&address).await.is_error_page();
+
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let client = world.client(json!({"app_type": "native", "grant_types": [device]})).await;
+    let id = ("client_id", client.client_id.as_str());
+    let begun = world.agent().post("/oauth/device/code", &[id, ("scope", "openid")]).await.json();
+    let typed = [("user_code", begun["user_code"].as_str().unwrap())];
+    let page = agent.post("/activate", &typed).await;
+    let login = agent.follow(page).await;
+    let done = agent.submit(&login, &[("action", "cancel")]).await;
+    assert!(done.has_id("device-denied"), "{done:?}");
+    let code = ("device_code", begun["device_code"].as_str().unwrap());
+    let told = world.agent().post("/oauth/token", &[("grant_type", device), id, code]).await;
+    assert_eq!(told.json()["error"], "access_denied", "{}", told.body);
 }
