@@ -32,6 +32,22 @@ impl Attempts for SqlRepository {
         })
     }
 
+    fn take_back_attempt<'a>(
+        &'a self,
+        tenant: &'a str,
+        account: &'a Digest,
+        address: &'a str,
+    ) -> Fut<'a, ()> {
+        Box::pin(async move {
+            let sql = "UPDATE login_attempts SET failures = failures - 1
+                       WHERE tenant_id = $1 AND account = $2 AND address = $3 AND failures > 0";
+            // In the order in which they were counted, so that no two wait for each other.
+            let less = |address: &str| Statement::new(sql, params![tenant, account, address]);
+            self.database.transact(vec![less(""), less(address)]).await?;
+            Ok(())
+        })
+    }
+
     fn attempts<'a>(
         &'a self,
         tenant: &'a str,

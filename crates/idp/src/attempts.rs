@@ -33,6 +33,18 @@ impl Core {
         Ok(here <= PER_ADDRESS && (at_home || anywhere <= PER_ACCOUNT))
     }
 
+    /// Takes back what [`Core::begin_attempt`] has counted last: it was no failure. Those before it still count.
+    pub(crate) async fn take_back_attempt(
+        &self,
+        site: &Site,
+        account: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), IdpError> {
+        let network = network(address).to_string();
+        let account = self.account(account);
+        Ok(self.repository.take_back_attempt(&site.tenant.id, &account, &network).await?)
+    }
+
     /// Forgets the failures of an account from this address: its password was right.
     pub(crate) async fn forget_attempts(
         &self,

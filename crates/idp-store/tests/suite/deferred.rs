@@ -3,7 +3,7 @@
 use base::{Secret, UnixMillis};
 use idp::{
     model::{AuthorizeRequest, DeferredKind, DeferredRequest, DeferredState, Digest, Grant},
-    repository::{DeferredRequests, Repository},
+    repository::{Attempts, DeferredRequests, Repository},
 };
 
 use crate::{World, on_every_database};
@@ -11,6 +11,7 @@ use crate::{World, on_every_database};
 on_every_database! {
     a_deferred_request_is_decided_once_and_redeemed_once,
     polling_too_soon_makes_the_interval_longer,
+    an_attempt_that_was_none_is_taken_back_alone,
 }
 
 const T: &str = "t";
@@ -83,4 +84,29 @@ async fn polling_too_soon_makes_the_interval_longer(world: World) {
     for (client, kind) in [("other", DeferredKind::Device), ("c", DeferredKind::Backchannel)] {
         assert_eq!(repository.poll_deferred(T, client, kind, &one.handle, NOW).await.unwrap(), None);
     }
+}
+
+async fn an_attempt_that_was_none_is_taken_back_alone(world: World) {
+    let repository = &*world.repository;
+    let (one, other) = (Digest([1; 32]), Digest([2; 32]));
+    let count = async |account: &Digest, address: &str| {
+        repository.count_attempt(T, account, address, UnixMillis(0), NOW).await.unwrap()
+    };
+    assert_eq!(count(&one, "a").await, (1, 1));
+    assert_eq!(count(&one, "a").await, (2, 2));
+    assert_eq!(count(&one, "b").await, (1, 3));
+    assert_eq!(count(&other, "a").await, (1, 1));
+    repository.take_back_attempt(T, &one, "a").await.unwrap();
+    assert_eq!(count(&one, "a").await, (2, 3));
+    assert_eq!(count(&one, "b").await, (2, 4));
+    assert_eq!(count(&other, "a").await, (2, 2));
+    // Nobody gets any in advance.
+    for _ in 0..3 {
+        repository.take_back_attempt(T, &one, "c").await.unwrap();
+        repository.take_back_attempt("other", &one, "a").await.unwrap();
+        repository.take_back_attempt(T, &other, "a").await.unwrap();
+    }
+    assert_eq!(count(&other, "a").await, (1, 1));
+    assert_eq!(count(&one, "c").await.0, 1);
+    assert_eq!(count(&one, "a").await.0, 3);
 }

@@ -134,6 +134,56 @@ async fn o30_guessing_codes_ends_after_a_few() {
     foreign.is_error_page();
 }
 
+#[tokio::test]
+async fn o30_a_code_of_one_s_own_in_between_buys_no_more_guesses() {
+    let world = World::new().await;
+    let client = television(&world).await;
+    let (own, aim) = (begin(&world, &client).await, begin(&world, &client).await);
+    let mut browser = world.agent();
+    let mut typed = async |code: &str| browser.post("/activate", &[("user_code", code)]).await.status;
+    for _ in 0..9 {
+        assert_eq!(typed("BBBB-BBBB").await, StatusCode::BAD_REQUEST);
+        assert_eq!(typed(text(&own, "user_code")).await, StatusCode::SEE_OTHER);
+    }
+    assert_eq!(typed("BBBB-BBBB").await, StatusCode::BAD_REQUEST);
+    for begun in [&own, &aim] {
+        assert_eq!(typed(text(begun, "user_code")).await, StatusCode::BAD_REQUEST);
+    }
+    world.clock.advance(Duration::from_secs(15 * 60 + 1));
+    let fresh = begin(&world, &client).await;
+    assert_eq!(typed(text(&fresh, "user_code")).await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn o30_a_user_guesses_no_more_from_many_addresses_and_nobody_else_is_locked_out() {
+    let world = World::new().await;
+    let client = television(&world).await;
+    let begun = begin(&world, &client).await;
+    let from = |agent: &mut Agent<'_>, address: u8| agent.peer = Some([192, 0, 2, address].into());
+    let mut guesser = world.agent();
+    guesser.code(&[]).await;
+    for address in 1..=10 {
+        from(&mut guesser, address);
+        let wrong = guesser.post("/activate", &[("user_code", "BBBB-BBBB")]).await;
+        assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    }
+    from(&mut guesser, 11);
+    let right = [("user_code", text(&begun, "user_code"))];
+    assert_eq!(guesser.post("/activate", &right).await.status, StatusCode::BAD_REQUEST);
+    let mut other = world.agent();
+    from(&mut other, 12);
+    assert_eq!(other.post("/activate", &right).await.status, StatusCode::SEE_OTHER);
+    // One address is one guesser, with a session or without.
+    let mut many = world.agent();
+    from(&mut many, 13);
+    for _ in 0..10 {
+        many.post("/activate", &[("user_code", "BBBB-BBBB")]).await;
+    }
+    let mut next = world.agent();
+    from(&mut next, 13);
+    assert_eq!(next.post("/activate", &right).await.status, StatusCode::BAD_REQUEST);
+}
+
 async fn bank(world: &World, extra: Value) -> Client {
     let mut body = json!({"grant_types": [CIBA, "refresh_token"]});
     body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
@@ -9,6 +10,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
+    extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use base::{Clock, Keyring, Random, Secret, UnixMillis};
@@ -178,7 +180,14 @@ impl World {
 
     /// A browser without cookies.
     pub(super) fn agent(&self) -> Agent<'_> {
-        Agent { world: self, host: HTTP, cookies: BTreeMap::new(), extra: Vec::new(), certificate: None }
+        Agent {
+            world: self,
+            host: HTTP,
+            cookies: BTreeMap::new(),
+            extra: Vec::new(),
+            certificate: None,
+            peer: None,
+        }
     }
 
     /// The query of an authorization request of the demo application.
@@ -364,6 +373,8 @@ pub(super) struct Agent<'w> {
     pub(super) extra: Vec<(&'static str, String)>,
     /// What it has shown in its handshake.
     pub(super) certificate: Option<ClientCertificate>,
+    /// Where it connects from.
+    pub(super) peer: Option<IpAddr>,
 }
 
 /// What came back.
@@ -391,6 +402,9 @@ impl Agent<'_> {
         }
         if let Some(certificate) = &self.certificate {
             request = request.extension(PeerCertificate(certificate.clone()));
+        }
+        if let Some(peer) = self.peer {
+            request = request.extension(ConnectInfo(SocketAddr::new(peer, 1)));
         }
         if !self.cookies.is_empty() {
             let cookies: Vec<_> =

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use oauth::{ErrorCode, Params};
 
@@ -90,17 +90,20 @@ impl DeviceFlow {
     }
 
     /// Goes on with the request whose code a person typed at `/activate`: to the login page, or to the consent page.
-    /// `None`: there is no such code, or this address has typed too many wrong ones.
+    /// `None`: there is no such code, or this address or this user has typed too many wrong ones (section 5.1).
     pub async fn activate(
         &self,
         site: &Site,
         user_code: &str,
         browser: &Browser,
     ) -> Result<Option<AuthorizeOutcome>, IdpError> {
-        // One account for all of them: whoever guesses, guesses at the codes of everybody (O30).
-        const ACCOUNT: &str = "device codes";
         let now = self.core.clock.now();
-        if !self.core.begin_attempt(site, ACCOUNT, browser.ip, true).await? {
+        let guessers = self.guessers(site, browser).await?;
+        let mut open = true;
+        for (account, address) in &guessers {
+            open &= self.core.begin_attempt(site, account, *address, true).await?;
+        }
+        if !open {
             return Ok(None);
         }
         let Some(code) = one_form(user_code) else { return Ok(None) };
@@ -108,12 +111,29 @@ impl DeviceFlow {
         for digest in digests {
             let found = self.core.repository.deferred_by_user_code(&site.tenant.id, &digest, now).await?;
             let Some(found) = found else { continue };
-            self.core.forget_attempts(site, ACCOUNT, browser.ip).await?;
+            // Not all of them: whoever guesses at others' codes has one of their own to type in between.
+            for (account, address) in &guessers {
+                self.core.take_back_attempt(site, account, *address).await?;
+            }
             let deferred = Some(Deferred { handle: found.handle, binding_message: None });
             let request = AuthorizeRequest { deferred, ..found.request };
             return self.authorization.start_deferred(site, request, browser).await.map(Some);
         }
         Ok(None)
+    }
+
+    /// What wrong codes are counted under: the address, and the user of the browser's session wherever it is. Whoever
+    /// guesses, guesses at the codes of everybody (O30).
+    async fn guessers(
+        &self,
+        site: &Site,
+        browser: &Browser,
+    ) -> Result<Vec<(String, Option<IpAddr>)>, IdpError> {
+        let mut guessers = vec![("device codes".to_owned(), browser.ip)];
+        if let Some((session, _)) = self.core.session(site, browser).await? {
+            guessers.push((format!("device codes/{}", session.user_id), None));
+        }
+        Ok(guessers)
     }
 
     fn new_user_code(&self) -> String {

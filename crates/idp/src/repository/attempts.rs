@@ -16,6 +16,9 @@ pub trait Attempts {
         since: UnixMillis,
         now: UnixMillis,
     ) -> Fut<'a, (i64, i64)>;
+    /// Takes one back that was counted for the account from this address and as a whole: it was none.
+    fn take_back_attempt<'a>(&'a self, tenant: &'a str, account: &'a Digest, address: &'a str)
+    -> Fut<'a, ()>;
     /// What was counted for an account since then: address and number.
     fn attempts<'a>(
         &'a self,
