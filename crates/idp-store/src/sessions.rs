@@ -133,12 +133,18 @@ impl Sessions for SqlRepository {
         })
     }
 
-    fn end_session<'a>(&'a self, tenant: &'a str, sid: &'a str, now: UnixMillis) -> Fut<'a, ()> {
+    fn renew_session<'a>(
+        &'a self,
+        tenant: &'a str,
+        cookie: &'a Digest,
+        renewed: &'a Session,
+    ) -> Fut<'a, bool> {
         Box::pin(async move {
-            let sql =
-                "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND sid = $2 AND ended_at IS NULL";
-            self.database.write(sql, params![tenant, sid, now]).await?;
-            Ok(())
+            let sql = "UPDATE sessions SET cookie = $4, authenticated_at = $5, expires_at = $6, idle_expires_at = $7
+                       WHERE tenant_id = $1 AND sid = $2 AND cookie = $3 AND ended_at IS NULL RETURNING sid";
+            let known = params![tenant, &renewed.sid, cookie, &renewed.cookie];
+            let times = params![renewed.authenticated_at, renewed.expires_at, renewed.idle_expires_at];
+            Ok(!self.database.write(sql, [known, times].concat()).await?.is_empty())
         })
     }
 }

@@ -340,8 +340,14 @@ pub trait Sessions {
     /// Sets the end without use.
     fn touch_session<'a>(&'a self, tenant: &'a str, sid: &'a str, idle_expires_at: UnixMillis)
     -> Fut<'a, ()>;
-    /// Ends one.
-    fn end_session<'a>(&'a self, tenant: &'a str, sid: &'a str, now: UnixMillis) -> Fut<'a, ()>;
+    /// Gives a session that lives the cookie and the times of `renewed`, under the name that both have. `false` where
+    /// `cookie` is not its cookie any more, or it has ended.
+    fn renew_session<'a>(
+        &'a self,
+        tenant: &'a str,
+        cookie: &'a Digest,
+        renewed: &'a Session,
+    ) -> Fut<'a, bool>;
 }
 
 /// Authorization requests whose users are logging in.

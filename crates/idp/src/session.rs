@@ -4,7 +4,7 @@ use crate::{
     Browser, IdpError, Site,
     idp::Core,
     login::NewSession,
-    model::{Client, Connection, Session, Transaction, User},
+    model::{Client, Connection, LogoutInitiator, Session, Transaction, User},
     repository::Page,
 };
 
@@ -46,8 +46,9 @@ impl Core {
         Ok(())
     }
 
-    /// Starts a session for a user who has just proven to be one. The browser's old session ends: the new one has
-    /// another secret and another name, whatever the browser sent (O17).
+    /// Starts a session for a user who has just proven to be one. It has another secret than whatever the browser sent
+    /// (O17). The user's own session goes on under its name, so that clients know it for the same (OpenID Connect
+    /// Back-Channel Logout 1.0 section 2.1); somebody else's ends, and its clients are told.
     pub(crate) async fn start_session(
         &self,
         site: &Site,
@@ -55,13 +56,9 @@ impl Core {
         browser: &Browser,
     ) -> Result<(Session, NewSession), IdpError> {
         let (tenant, now) = (&site.tenant.id, self.clock.now());
-        if let Some((old, _)) = self.session(site, browser).await? {
-            self.repository.end_session(tenant, &old.sid, now).await?;
-        }
         let settings = &site.tenant.settings;
-        let absolute = settings.absolute_lifetime();
         let cookie = Secret::new(self.random.token(32));
-        let session = Session {
+        let new = Session {
             sid: self.random.alphanumeric(32),
             cookie: self.digester.digest(cookie.expose()),
             user_id: user.user_id.clone(),
@@ -69,10 +66,30 @@ impl Core {
             user_agent: browser.user_agent.clone(),
             authenticated_at: now.0,
             created_at: now.0,
-            expires_at: (now + absolute).0,
+            expires_at: (now + settings.absolute_lifetime()).0,
             idle_expires_at: (now + settings.idle_lifetime()).0,
         };
-        self.repository.create_session(tenant, &session).await?;
+        let session = match self.session(site, browser).await? {
+            Some((old, owner)) if owner.user_id == user.user_id => {
+                let Session { cookie, authenticated_at, expires_at, idle_expires_at, .. } = new.clone();
+                let renewed =
+                    Session { cookie, authenticated_at, expires_at, idle_expires_at, ..old.clone() };
+                let goes_on = self.repository.renew_session(tenant, &old.cookie, &renewed).await?;
+                goes_on.then_some(renewed)
+            }
+            Some((old, _)) => {
+                self.end_session(site, &old, LogoutInitiator::IdpLogout).await?;
+                None
+            }
+            None => None,
+        };
+        let session = match session {
+            Some(session) => session,
+            None => {
+                self.repository.create_session(tenant, &new).await?;
+                new
+            }
+        };
         let browser_state = self.browser_state(&session.sid);
         Ok((session, NewSession { cookie, max_age: settings.cookie_lifetime(), browser_state }))
     }

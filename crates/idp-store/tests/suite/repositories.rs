@@ -34,6 +34,7 @@ on_every_database! {
     unique_names_clash_by_field,
     o41_tenants_do_not_see_each_other,
     o47_ending_everything_ends_sessions_and_tokens,
+    a_session_is_renewed_by_who_has_its_cookie_and_once,
     deleting_a_client_or_user_takes_what_is_theirs,
     users_are_found_by_address_name_and_part,
     lists_are_paged_in_order,
@@ -346,6 +347,29 @@ async fn o47_ending_everything_ends_sessions_and_tokens(world: World) {
     let token = repository.refresh_token(T, &digest("r")).await.unwrap().unwrap();
     assert_eq!(token.revoked_at, Some(NOW.0));
     assert!(!repository.touch_refresh_token(T, "r", i64::MAX).await.unwrap());
+}
+
+async fn a_session_is_renewed_by_who_has_its_cookie_and_once(world: World) {
+    let repository = &world.repository;
+    repository.create_session(T, &session("s")).await.unwrap();
+    let renewed = Session {
+        cookie: digest("next"),
+        authenticated_at: NOW.0 + 1,
+        expires_at: NOW.0 + 200_000,
+        idle_expires_at: NOW.0 + 2_000,
+        ..session("s")
+    };
+    for (tenant, cookie) in [("other", "s"), (T, "guessed")] {
+        assert!(!repository.renew_session(tenant, &digest(cookie), &renewed).await.unwrap());
+    }
+    let old = digest("s");
+    let renew = || repository.renew_session(T, &old, &renewed);
+    let (one, two) = tokio::join!(renew(), renew());
+    assert_ne!(one.unwrap(), two.unwrap());
+    assert!(repository.session(T, &digest("s"), NOW).await.unwrap().is_none());
+    assert_eq!(repository.session(T, &digest("next"), NOW).await.unwrap(), Some(renewed.clone()));
+    repository.end_everything(T, "auth0|u", NOW).await.unwrap();
+    assert!(!repository.renew_session(T, &digest("next"), &renewed).await.unwrap());
 }
 
 async fn deleting_a_client_or_user_takes_what_is_theirs(world: World) {

@@ -197,3 +197,56 @@ async fn lifetimes_come_in_minutes_too_and_auth0s_flags_count_where_they_say_wha
         assert!(answer.json()["message"].as_str().unwrap().contains(word), "{body}: {}", answer.body);
     }
 }
+
+#[tokio::test]
+async fn a_new_login_keeps_the_sid_of_the_same_user_and_of_nobody_else() {
+    let watched = Watched::new().await;
+    let world = &watched.world;
+    let claims = async |agent: &mut Agent<'_>, extra: &[(&str, &str)], user: (&str, &str)| {
+        let extra = [&[("scope", "openid offline_access"), ("max_age", "1000")], extra].concat();
+        let page = agent.open(&world.authorize(&extra)).await;
+        let form = [("username", user.0), ("password", user.1)];
+        let next = agent.submit(&page, &form).await;
+        let code = agent.follow(next).await.param("code").unwrap();
+        let tokens = world.redeem(&code).await.json();
+        super::world::claims(tokens["id_token"].as_str().unwrap())
+    };
+    let demo = (world.seeded.user.as_str(), world.seeded.password.expose().as_str());
+    let mut agent = world.agent();
+    let first = claims(&mut agent, &[], demo).await;
+    let (cookie, state) = (agent.cookies["pc_idp"].clone(), agent.cookies["pc_idp_state"].clone());
+    world.clock.advance(std::time::Duration::from_secs(60));
+    for extra in [&[("prompt", "login")][..], &[("max_age", "1")]] {
+        let again = claims(&mut agent, extra, demo).await;
+        assert_eq!(again["sid"], first["sid"]);
+        assert!(again["auth_time"].as_i64() > first["auth_time"].as_i64(), "{again} {first}");
+        world.clock.advance(std::time::Duration::from_secs(60));
+    }
+    // The same session to clients, and another secret.
+    assert_eq!(agent.cookies["pc_idp_state"], state);
+    assert_ne!(agent.cookies["pc_idp"], cookie);
+    let mut old = world.agent();
+    old.cookies.insert("pc_idp".to_owned(), cookie);
+    assert!(!watched.is_in(&mut old).await && watched.is_in(&mut agent).await);
+    let sessions = watched.sessions().await;
+    assert_eq!((sessions.len(), &sessions[0]["id"]), (1, &first["sid"]));
+
+    let other = json!({
+        "connection": "Username-Password-Authentication", "email": "other@example.com",
+        "password": "Quite-l0ng-enough",
+    });
+    let made = world.call(&watched.token, "POST", "users", Some(other)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let told = json!({ "oidc_logout": { "backchannel_logout_urls": ["https://app.example/out"] } });
+    world.set_client(told).await;
+    world.network.publish("https://app.example/out", "");
+    let next = claims(&mut agent, &[("prompt", "login")], ("other@example.com", "Quite-l0ng-enough")).await;
+    assert!(next["sid"] != first["sid"] && next["sub"] != first["sub"], "{next} {first}");
+    assert_ne!(agent.cookies["pc_idp_state"], state);
+    assert!(watched.sessions().await.is_empty());
+    world.idp.deliver_logouts().await.unwrap();
+    let posted = world.network.posted();
+    assert_eq!(posted.len(), 1, "the clients of the session that ended are told");
+    let token = super::world::claims(posted[0].1.strip_prefix("logout_token=").unwrap());
+    assert_eq!((&token["sid"], &token["sub"]), (&first["sid"], &first["sub"]));
+}
