@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ClientAuthentication, EndpointError, Presented, Site,
-    authorization::request::IDENTITY_SCOPES,
+    authorization::{request::IDENTITY_SCOPES, targets::single_target},
     deferred::{CIBA, DEVICE_CODE},
     idp::Core,
     issue::{AccessToken, Hashed, Holder, UserAccessToken},
@@ -230,7 +230,7 @@ impl TokenEndpoint {
         }
         let own = client.default_audience.as_deref().filter(|audience| !audience.is_empty());
         let default = own.or(site.tenant.settings.default_audience.as_deref());
-        let named = client_target(params)?;
+        let named = single_target(params)?;
         let audience = named.or(default).ok_or_else(|| {
             denied("No audience parameter was provided, and no default audience has been configured")
         })?;
@@ -420,22 +420,6 @@ fn requested(params: &Params<'_>, api: &ResourceServer, granted: Scopes) -> Resu
         return Err(scope_error("None of the requested scopes has been granted to the client."));
     }
     Ok(given)
-}
-
-/// The API that a client names for itself: by `audience`, or by `resource` (RFC 8707).
-fn client_target<'p>(params: &'p Params<'_>) -> Result<Option<&'p str>, EndpointError> {
-    let mut resources = params.values("resource");
-    match (params.value("audience"), resources.next(), resources.next()) {
-        (_, _, Some(_)) => Err(target_error("A token is for one resource: name one at a time.")),
-        (Some(audience), Some(resource), None) if audience != resource => {
-            Err(target_error("audience and resource name two APIs."))
-        }
-        (audience, resource, None) => Ok(audience.or(resource)),
-    }
-}
-
-fn target_error(text: &str) -> EndpointError {
-    EndpointError::oauth(ErrorCode::InvalidTarget, text)
 }
 
 fn denied(text: &str) -> EndpointError {

@@ -99,6 +99,87 @@ async fn o31_a_token_is_exchanged_by_whom_it_was_made_for_and_for_nothing_more()
 }
 
 #[tokio::test]
+async fn a_token_is_exchanged_for_the_resource_as_for_the_audience() {
+    // RFC 8693 section 2.1, RFC 8707 section 2.
+    let world = World::new().await;
+    let mut gateway = world.idp.repository().client("dev", &world.seeded.client_id).await.unwrap().unwrap();
+    gateway.grant_types.push(EXCHANGE.to_owned());
+    assert!(world.idp.repository().update_client("dev", &gateway).await.unwrap());
+    let site = world.idp.site("localhost:9400").await.unwrap().unwrap();
+    let api = json!({"identifier": ORDERS, "scopes": [{"value": "read:orders"}]});
+    world.idp.management.resource_servers.create(&site, api.as_object().unwrap().clone()).await.unwrap();
+    let grant = json!({"client_id": gateway.client_id, "audience": ORDERS, "scope": ["read:orders"]});
+    world.idp.management.client_grants.create(&site, grant.as_object().unwrap().clone()).await.unwrap();
+    let token = user_token(&world).await;
+    let things = world.seeded.audience.clone();
+    let exchange = async |targets: &[(&str, &str)]| {
+        let form = [
+            ("grant_type", EXCHANGE),
+            ("subject_token", token.as_str()),
+            ("subject_token_type", ACCESS_TOKEN),
+        ];
+        caller(&world, &gateway).post("/oauth/token", &[&form, targets].concat()).await
+    };
+    for (targets, audience) in [
+        (&[("resource", ORDERS)][..], ORDERS),
+        (&[("resource", ORDERS), ("audience", ORDERS)], ORDERS),
+        (&[("resource", &things)], things.as_str()),
+        (&[], things.as_str()),
+    ] {
+        let exchanged = exchange(targets).await;
+        assert_eq!(exchanged.status, StatusCode::OK, "{targets:?}: {}", exchanged.body);
+        let exchanged = claims(exchanged.json()["access_token"].as_str().unwrap());
+        let good = &exchanged["aud"];
+        assert!(good == audience || good[0] == audience, "{targets:?}: {exchanged}");
+    }
+    for targets in [
+        &[("resource", ORDERS), ("audience", things.as_str())][..],
+        &[("resource", ORDERS), ("resource", things.as_str())],
+        &[("resource", "https://nowhere.example/")],
+        &[("resource", "relative")],
+        &[("resource", "https://orders.example/#part")],
+        &[("resource", "http://localhost:9400/api/v2/")],
+    ] {
+        is_refused(&exchange(targets).await, "invalid_target");
+    }
+}
+
+#[tokio::test]
+async fn devices_and_backchannel_requests_name_their_api_by_resource_too() {
+    let world = World::new().await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let ciba = "urn:openid:params:grant-type:ciba";
+    let client = world.client(json!({"grant_types": [device, ciba]})).await;
+    let user = world.seeded.user.clone();
+    for path in ["/oauth/device/code", "/bc-authorize"] {
+        let ask = async |targets: &[(&str, &str)]| {
+            let form = [("scope", "openid read:things"), ("login_hint", user.as_str())];
+            caller(&world, &client).post(path, &[&form, targets].concat()).await
+        };
+        let things = world.seeded.audience.as_str();
+        assert_eq!(ask(&[("resource", things)]).await.status, StatusCode::OK, "{path}");
+        for targets in [
+            &[("resource", "https://nowhere.example/")][..],
+            &[("resource", "relative")],
+            &[("resource", things), ("audience", ORDERS)],
+            &[("resource", things), ("resource", ORDERS)],
+        ] {
+            is_refused(&ask(targets).await, "invalid_target");
+        }
+    }
+    // The token is for it.
+    let form = [("scope", "openid read:things"), ("login_hint", user.as_str())];
+    let target = ("resource", world.seeded.audience.as_str());
+    let begun = caller(&world, &client).post("/bc-authorize", &[&form[..], &[target]].concat()).await.json();
+    let id = begun["auth_req_id"].as_str().unwrap();
+    world.agent().get(&format!("/dev/ciba?auth_req_id={id}&action=allow")).await;
+    let polled = [("grant_type", ciba), ("auth_req_id", id)];
+    let tokens = caller(&world, &client).post("/oauth/token", &polled).await.json();
+    let access = claims(tokens["access_token"].as_str().unwrap());
+    assert_eq!(access["aud"][0], world.seeded.audience.as_str(), "{access}");
+}
+
+#[tokio::test]
 async fn o31_a_client_s_own_signature_speaks_for_itself_and_for_who_allowed_it() {
     let world = World::new().await;
     let key = SigningKey::generate(Alg::ES256, "k".to_owned()).unwrap();

@@ -110,6 +110,27 @@ impl Grant {
     }
 }
 
+/// The one API that a request names, where it can name one only: by `audience`, or by `resource` (RFC 8707, RFC 8693
+/// section 2.1).
+///
+/// # Errors
+///
+/// `invalid_target`.
+pub(crate) fn single_target<'p>(params: &'p Params<'_>) -> Result<Option<&'p str>, OAuthError> {
+    let mut resources = params.values("resource");
+    let target = match (params.value("audience"), resources.next(), resources.next()) {
+        (_, _, Some(_)) => return Err(no_target("A token is for one resource: name one at a time.")),
+        (Some(audience), Some(resource), None) if audience != resource => {
+            return Err(no_target("audience and resource name two APIs."));
+        }
+        (_, Some(resource), None) if !is_resource(resource) => {
+            return Err(no_target("A resource is an absolute URI without a fragment."));
+        }
+        (audience, resource, None) => resource.or(audience),
+    };
+    Ok(target)
+}
+
 /// RFC 8707 section 2: an absolute URI, without a fragment.
 fn is_resource(name: &str) -> bool {
     name.len() <= 2048 && !name.contains('#') && Url::parse(name).is_ok()

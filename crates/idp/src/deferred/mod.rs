@@ -14,7 +14,7 @@ pub use self::{
 };
 use crate::{
     AuthorizeOutcome, Call, EndpointError, IdpError, Site,
-    authorization::request::IDENTITY_SCOPES,
+    authorization::{request::IDENTITY_SCOPES, targets::single_target},
     idp::Core,
     model::{
         AuthorizeRequest, Client, Deferred, DeferredKind, DeferredRequest, DeferredState, Grant, Prompt,
@@ -28,7 +28,7 @@ const INTERVAL: i64 = 5000;
 const MAX_HANDLE: usize = 256;
 
 impl Core {
-    /// What a deferred request asks for: judged like an authorization request's `scope` and `audience`.
+    /// What a deferred request asks for: judged like an authorization request's `scope`, `audience` and `resource`.
     pub(crate) async fn deferred_request(
         &self,
         site: &Site,
@@ -36,10 +36,15 @@ impl Core {
         params: &Params<'_>,
     ) -> Result<AuthorizeRequest, EndpointError> {
         let default = site.tenant.settings.default_audience.as_deref();
-        let audience = params.value("audience").or(default).filter(|name| *name != site.userinfo_audience());
+        let audience = single_target(params)?.or(default).filter(|name| *name != site.userinfo_audience());
         let api = self.api(site, audience).await?;
         if let (Some(name), None) = (audience, &api) {
-            return Err(EndpointError::oauth(ErrorCode::AccessDenied, &format!("Service not found: {name}")));
+            // RFC 8707 section 2; what Auth0's parameter names is told as Auth0 does.
+            let code = match params.value("audience") {
+                None => ErrorCode::InvalidTarget,
+                Some(_) => ErrorCode::AccessDenied,
+            };
+            return Err(EndpointError::oauth(code, &format!("Service not found: {name}")));
         }
         let asked = Scopes::parse(params.value("scope").unwrap_or_default())
             .map_err(|error| EndpointError::oauth(ErrorCode::InvalidScope, &error.to_string()))?;

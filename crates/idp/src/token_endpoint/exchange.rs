@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{IssuedTokens, TokenEndpoint, required, scope_error, token_type};
 use crate::{
     AccessClaims, EndpointError, Site,
+    authorization::targets::single_target,
     issue::{AccessToken, held_scope},
     model::{Client, Confirmation, ResourceServer},
     possession::check_possession,
@@ -50,7 +51,7 @@ impl TokenEndpoint {
             _ => return Err(invalid("actor_token and actor_token_type, an access token's, come together.")),
         };
         let own = subject.audiences.iter().find(|audience| !site.is_userinfo_audience(audience)).cloned();
-        let audience = params.value("audience").map(str::to_owned).or(own.clone());
+        let audience = single_target(params)?.map(str::to_owned).or(own);
         let audience = audience.ok_or_else(|| invalid("Missing required parameter: audience"))?;
         let api = self.core.api(site, Some(&audience)).await?;
         let api = api.filter(|api| !api.is_system).ok_or_else(|| {
