@@ -6,8 +6,9 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context as TaskContext, Poll},
     time::Duration,
 };
 
@@ -17,15 +18,17 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Request},
     http::{
-        HeaderMap, StatusCode, Version,
-        header::{CONNECTION, HOST},
+        HeaderMap, HeaderValue, StatusCode, Version,
+        header::{CONNECTION, EXPECT, HOST},
         uri::Authority,
     },
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use futures_util::FutureExt;
+use http_body_util::BodyExt;
 use hyper::{
-    body::Incoming,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
     server::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -59,6 +62,8 @@ const HEAD_BYTES: u32 = 64 << 10;
 const STREAMS: u32 = 64;
 /// Bytes of a request's body; routers may ask for less.
 const BODY_BYTES: usize = 2 << 20;
+/// What is left of a body that nobody has read has so long to arrive.
+const REST: Duration = Duration::from_secs(1);
 
 /// A server that is bound and not yet running.
 pub(crate) struct Server {
@@ -212,10 +217,19 @@ impl Connection {
                 request.extensions_mut().insert(certificate.clone());
             }
             let well_formed = names_one_host(request.version(), request.headers());
-            let answer = well_formed.then(|| answer(router.clone(), request.map(Body::new), REQUEST));
+            // Who waits to be told to send a body has not sent it, and will not when it is told of a refusal.
+            let waits = request.headers().contains_key(EXPECT);
+            let left = Left::default();
+            let answer = well_formed.then(|| {
+                let request = match h2 {
+                    true => request.map(Body::new),
+                    false => request.map(|body| Body::new(Lent { body: Some(body), left: left.clone() })),
+                };
+                answer(router.clone(), request, REQUEST)
+            });
             async move {
                 match answer {
-                    Some(answer) => answer.await,
+                    Some(answer) => Ok::<_, Infallible>(left.settle(answer.await?, waits).await),
                     None if h2 => Ok(StatusCode::BAD_REQUEST.into_response()),
                     // What follows may be framed as badly.
                     None => Ok((StatusCode::BAD_REQUEST, [(CONNECTION, "close")]).into_response()),
@@ -246,6 +260,74 @@ impl Connection {
             connection.await?;
         }
         Ok(())
+    }
+}
+
+/// What nobody has read of a request's body.
+#[derive(Clone, Default)]
+struct Left(Arc<Mutex<Option<Incoming>>>);
+
+impl Left {
+    /// Reads what is left of the body, so that the next request is found behind it. Where it is much or does not come, the
+    /// connection ends with this answer, and the client is told so: what it sends later would go nowhere (RFC 9112
+    /// section 9.6).
+    async fn settle(self, mut response: Response, waits: bool) -> Response {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = left else { return response };
+        let mut room = BODY_BYTES;
+        let rest = async {
+            while let Some(frame) = body.frame().await {
+                let length = frame.map_or(usize::MAX, |frame| frame.data_ref().map_or(0, Bytes::len));
+                match room.checked_sub(length) {
+                    Some(less) => room = less,
+                    None => return false,
+                }
+            }
+            true
+        };
+        if waits || !timeout(REST, rest).await.unwrap_or(false) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A body that goes back to its [`Left`] when somebody drops it before its end.
+struct Lent {
+    body: Option<Incoming>,
+    left: Left,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *self.left.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
     }
 }
 
@@ -352,6 +434,70 @@ mod tests {
             );
             assert!(answer.contains("connection: close"), "{hosts:?}: {answer}");
         }
+    }
+
+    /// What a client reads that sends `text` and then nothing more.
+    async fn answers_to(text: &str) -> String {
+        let refuse = async || StatusCode::FORBIDDEN;
+        let read = async |body: axum::body::Bytes| body.len().to_string();
+        let router = Router::new()
+            .route("/", get(async || "ok"))
+            .route("/refuse", axum::routing::post(refuse))
+            .route("/read", axum::routing::post(read))
+            .layer(DefaultBodyLimit::max(100));
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (_running, stop) = watch::channel(false);
+        let (peer, authorities, certificate) = (([127, 0, 0, 1], 1).into(), None, None);
+        let connection = Connection { peer, router, authorities, certificate, stop };
+        tokio::spawn(connection.exchange(server, false));
+        client.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn what_nobody_read_of_a_body_is_no_request() {
+        let next = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let body = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+        for framed in [
+            format!("content-length: {}\r\n\r\n{body}", body.len()),
+            format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+            format!("content-length: 50000\r\n\r\n{}", "x".repeat(50_000)),
+        ] {
+            for (path, status) in [("/refuse", "403"), ("/nothing", "404"), ("/read", "")] {
+                let both = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{framed}{next}");
+                let answer = answers_to(&both).await;
+                assert!(answer.contains(status), "{path}: {answer}");
+                assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{path}: {answer}");
+                assert!(answer.ends_with("\r\n\r\nok"), "{path}: {answer}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_after_a_refusal_ends_the_connection() {
+        let refused = async |head: &str| {
+            answers_to(&format!("POST /refuse HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n")).await
+        };
+        let answers = tokio::join!(
+            refused("content-length: 10"),
+            refused("content-length: 10000000"),
+            refused("transfer-encoding: chunked"),
+            refused("expect: 100-continue\r\ncontent-length: 10"),
+        );
+        for answer in [answers.0, answers.1, answers.2, answers.3] {
+            assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("connection: close"), "{answer}");
+        }
+        let large =
+            format!("POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat(200));
+        let answer = answers_to(&large).await;
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close"), "{answer}");
+        // Who was told to go on is heard out.
+        let asked = "POST /read HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\n\
+                     content-length: 2\r\n\r\nok";
+        let answer = answers_to(asked).await;
+        assert!(answer.contains(" 100 Continue") && answer.ends_with("\r\n\r\n2"), "{answer}");
     }
 
     #[tokio::test]
