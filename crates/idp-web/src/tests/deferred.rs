@@ -311,6 +311,17 @@ async fn signed_backchannel_requests_are_judged_claim_by_claim() {
     };
     let accepted = send(good()).await;
     assert_eq!((accepted.status, &accepted.json()["expires_in"]), (StatusCode::OK, &json!(60)));
+    let mut further = good();
+    further["flag"] = json!(true);
+    further["object"] = json!({ "a": null });
+    further["purpose"] = json!("x".repeat(4_000));
+    further["acr_values"] = json!("1");
+    assert_eq!(send(further).await.status, StatusCode::OK);
+    for (name, value) in [("scope", json!(["openid"])), ("login_hint", json!({})), ("binding_message", json!(null))] {
+        let mut odd = good();
+        odd[name] = value;
+        is_refused(&send(odd).await, "invalid_request");
+    }
     for name in ["iss", "aud", "exp", "iat", "nbf", "jti"] {
         let (mut missing, mut wrong) = (good(), good());
         missing.as_object_mut().unwrap().shift_remove(name);

@@ -115,6 +115,9 @@ async fn o14_a_forged_or_foreign_object_is_refused() {
         json!({ "state": true }),
         json!({ "max_age": 1.5 }),
         json!({ "resource": [1] }),
+        json!({ "nonce": null, "scope": ["openid"] }),
+        json!({ "scope": { "openid": true } }),
+        json!({ "prompt": [] }),
     ];
     for change in cases {
         let request = key.sign(None, object(&world, &change).to_string().as_bytes()).unwrap();
@@ -137,6 +140,32 @@ async fn o14_a_forged_or_foreign_object_is_refused() {
     is_refused(&send(&world, &format!("{head}.AAAA")).await, "bad signature");
     // And the same keys do make a good one.
     assert!(send(&world, &request).await.has_id("login-title"));
+}
+
+#[tokio::test]
+async fn members_that_are_no_parameters_are_passed_over_whatever_they_are() {
+    let (world, key) = signing(Alg::ES256, json!({})).await;
+    let long = "x".repeat(4_000);
+    let further = json!({
+        "flag": true, "nothing": null, "number": 1.5, "object": { "a": [{ "b": null }] }, "list": [1, "x"],
+        "sub": "somebody", "jti": 7, "txn": { "id": 1 }, "purpose": long, "constructor": { "prototype": {} },
+        "openbanking_intent_id": { "value": "x", "essential": true },
+    });
+    let request = key.sign(None, object(&world, &further).to_string().as_bytes()).unwrap();
+    assert!(send(&world, &request).await.has_id("login-title"));
+    let mut agent = world.agent();
+    agent.extra.push(("authorization", world.basic()));
+    let pushed = agent.post("/oauth/par", &[("request", &request)]).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.body);
+    // A claim can be `null` in `claims`, which is a parameter.
+    let wish = json!({ "claims": { "userinfo": { "email": null } }, "flag": false });
+    let request = key.sign(None, object(&world, &wish).to_string().as_bytes()).unwrap();
+    assert!(send(&world, &request).await.has_id("login-title"));
+    // What is refused by name outside of an object is refused inside too.
+    let odd = json!({ "organization": "org_1", "flag": false });
+    let request = key.sign(None, object(&world, &odd).to_string().as_bytes()).unwrap();
+    let refused = send(&world, &request).await;
+    assert_eq!(refused.param("error").as_deref(), Some("invalid_request"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -17,8 +17,6 @@ const SKEW: i64 = 60;
 const MAX_AGE: i64 = 60 * 60;
 /// The object, `claims` in it, its members, a claim's wishes, and the list in them.
 const MAX_DEPTH: usize = 8;
-/// What a JWT says about itself rather than about the request.
-const ABOUT_ITSELF: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 const REQUEST_TYPE: &str = "oauth-authz-req+jwt";
 
 impl Core {
@@ -68,7 +66,10 @@ impl Core {
         let now = self.clock.now().secs();
         Ok(judge(site, client, &claims, strict, now)
             .and_then(|()| agrees(client, &claims, outer))
-            .and_then(|()| parameters(&claims))
+            .and_then(|()| {
+                parameters(&claims, &PARAMETERS)
+                    .map_err(|why| refused(&format!("The request object cannot be used: {why}.")))
+            })
             .map(|params| Reading { params, signed, pushed: None }))
     }
 
@@ -195,28 +196,68 @@ fn agrees(client: &Client, claims: &Map<String, Value>, outer: &Params<'_>) -> R
     Ok(())
 }
 
-/// The object's claims as the parameters that they stand for.
-fn parameters(claims: &Map<String, Value>) -> Result<Params<'static>, OAuthError> {
+/// The members of an object that are parameters of an authorization request here, those that are refused by name among
+/// them. What else is in it is passed over, as it is among parameters (OpenID Connect Core 3.1.2.1, RFC 6749 section 3.1).
+const PARAMETERS: [&str; 28] = [
+    "acr_values",
+    "audience",
+    "authorization_details",
+    "claims",
+    "claims_locales",
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "connection",
+    "connection_scope",
+    "display",
+    "dpop_jkt",
+    "id_token_hint",
+    "invitation",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "organization",
+    "prompt",
+    "redirect_uri",
+    "registration",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "screen_hint",
+    "state",
+    "ui_locales",
+];
+
+/// The members of `claims` that are named in `known`, as the parameters that they stand for (RFC 9101 section 4).
+///
+/// # Errors
+///
+/// Where one is of a type that its parameter does not have.
+pub(crate) fn parameters(
+    claims: &Map<String, Value>,
+    known: &[&str],
+) -> Result<Params<'static>, &'static str> {
     let mut form = Serializer::new(String::new());
-    for (name, value) in claims.iter().filter(|(name, _)| !ABOUT_ITSELF.contains(&name.as_str())) {
-        match value {
-            Value::String(text) => drop(form.append_pair(name, text)),
-            Value::Number(number) if number.is_i64() || number.is_u64() => {
+    for (name, value) in claims.iter().filter(|(name, _)| known.contains(&name.as_str())) {
+        match (name.as_str(), value) {
+            (_, Value::String(text)) => drop(form.append_pair(name, text)),
+            (_, Value::Number(number)) if number.is_i64() || number.is_u64() => {
                 form.append_pair(name, &number.to_string());
             }
-            Value::Array(several) if name == "resource" => {
+            ("resource", Value::Array(several)) => {
                 for one in several {
-                    let one = one.as_str().ok_or_else(|| refused("resource holds strings."))?;
-                    form.append_pair(name, one);
+                    form.append_pair(name, one.as_str().ok_or("resource holds something else than strings")?);
                 }
             }
-            Value::Object(_) | Value::Array(_) => drop(form.append_pair(name, &value.to_string())),
-            _ => return Err(refused("A parameter in the request object is of the wrong type.")),
+            ("claims" | "registration", Value::Object(_)) | ("authorization_details", Value::Array(_)) => {
+                form.append_pair(name, &value.to_string());
+            }
+            _ => return Err("a parameter in it is of the wrong type"),
         }
     }
     let text = form.finish();
-    let params = form::parse(text.as_bytes()).map(Params::into_owned);
-    params.map_err(|error| refused(&format!("The request object cannot be used: {error}.")))
+    form::parse(text.as_bytes()).map(Params::into_owned).map_err(|_| "a parameter in it is too long")
 }
 
 fn refused(description: &str) -> OAuthError {

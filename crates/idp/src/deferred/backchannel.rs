@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use base::Secret;
 use jose::{Alg, CompactJws};
-use oauth::{ErrorCode, Params, form};
+use oauth::{ErrorCode, Params};
 use serde_json::{Map, Value};
 
 use super::INTERVAL;
 use crate::{
     Authorization, AuthorizeOutcome, Browser, ClientAuthentication, EndpointError, IdpError, Presented, Site,
-    authorization::{ClaimsRequest, request::acr},
+    authorization::{ClaimsRequest, request::acr, request_object::parameters},
     client_authentication::{ASSERTION_ALGS, MAX_ASSERTION, SKEW, moment},
     idp::Core,
     model::{
@@ -28,6 +28,21 @@ const MAX_MESSAGE: usize = 64;
 const MAX_TOKEN: usize = 1024;
 /// Parameters that name the user; exactly one of them comes.
 const HINTS: [&str; 3] = ["login_hint", "id_token_hint", "login_hint_token"];
+
+/// The members of a signed request that count here. What else is in it is passed over.
+const PARAMETERS: [&str; 11] = [
+    "acr_values",
+    "audience",
+    "binding_message",
+    "client_id",
+    "client_notification_token",
+    "id_token_hint",
+    "login_hint",
+    "login_hint_token",
+    "requested_expiry",
+    "resource",
+    "scope",
+];
 
 /// OpenID Connect Client-Initiated Backchannel Authentication, by polling and by ping.
 #[derive(Clone)]
@@ -208,20 +223,7 @@ impl Backchannel {
         if !self.core.repository.use_once(&site.tenant.id, &used, until).await? {
             return Err(wrong("has been used before"));
         }
-        let mut text = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in &claims {
-            if ["iss", "aud", "exp", "iat", "nbf", "jti"].contains(&name.as_str()) {
-                continue;
-            }
-            match value {
-                Value::String(value) => drop(text.append_pair(name, value)),
-                Value::Number(value) => drop(text.append_pair(name, &value.to_string())),
-                other => drop(text.append_pair(name, &other.to_string())),
-            }
-        }
-        let text = text.finish();
-        let params = form::parse(text.as_bytes()).map_err(|_| wrong("cannot be read"))?;
-        Ok(params.into_owned())
+        parameters(&claims, &PARAMETERS).map_err(|why| wrong(&format!("cannot be used: {why}")))
     }
 
     /// The end of a signed request, or the claim that is missing or wrong.
