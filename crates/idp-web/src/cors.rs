@@ -1,5 +1,6 @@
-//! Which web pages may read the answers of token, revocation and userinfo endpoint: those of origins that some client of
-//! the tenant names. Cookies never count there, so an origin opens nothing that its holder could not fetch itself.
+//! Which web pages may read the answers of the endpoints that programs call: those of origins that some client of the tenant
+//! names, and metadata and keys all of them. Cookies never count there, so an origin opens nothing that its holder could
+//! not fetch itself.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +11,7 @@ use std::{
 use axum::{
     Extension,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base::{Clock, UnixMillis};
@@ -21,6 +22,8 @@ use crate::{IdpState, visit::Visit};
 /// How long a tenant's origins are remembered: browsers ask before every call.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
+/// No credentials are involved where this is said, so every web page may read the answer.
+pub(crate) const ANY_ORIGIN: (HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 /// Headers of requests that a page may set.
 const ALLOWED: &str = "authorization, auth0-client, content-type, dpop, x-fapi-interaction-id";
 /// Headers of answers that it may read.
@@ -63,13 +66,23 @@ pub(crate) async fn preflight(
 ) -> Response {
     let mut response = open(&state, &visit, &headers, StatusCode::NO_CONTENT.into_response()).await;
     if response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        let headers = response.headers_mut();
-        let mut add = |name, value| headers.insert(name, HeaderValue::from_static(value));
-        add(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST");
-        add(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
-        add(header::ACCESS_CONTROL_MAX_AGE, "600");
+        allow(response.headers_mut(), "GET, POST");
     }
     response
+}
+
+/// The same where every page may read the answer: a page that sets a header of its own asks there too.
+pub(crate) async fn preflight_for_all() -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [ANY_ORIGIN]).into_response();
+    allow(response.headers_mut(), "GET");
+    response
+}
+
+fn allow(headers: &mut HeaderMap, methods: &'static str) {
+    let mut add = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    add(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    add(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
+    add(header::ACCESS_CONTROL_MAX_AGE, "600");
 }
 
 /// Lets the page that asks read `response`, where its origin is one of the tenant's.

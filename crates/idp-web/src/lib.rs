@@ -99,9 +99,15 @@ pub fn router(state: IdpState) -> Router {
     let userinfo = get(userinfo::by_header).post(userinfo::by_form).options(cors::preflight);
     let management = any(management::serve).layer(named.clone());
     Router::new()
-        .route("/.well-known/openid-configuration", get(well_known::discovery))
-        .route("/.well-known/oauth-authorization-server", get(well_known::discovery))
-        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route(
+            "/.well-known/openid-configuration",
+            get(well_known::discovery).options(cors::preflight_for_all),
+        )
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(well_known::discovery).options(cors::preflight_for_all),
+        )
+        .route("/.well-known/jwks.json", get(well_known::jwks).options(cors::preflight_for_all))
         .route("/authorize", get(authorize::start).post(authorize::start_by_form))
         .route("/authorize/resume", get(authorize::resume))
         .route("/u/login", get(universal_login::login_page).post(universal_login::log_in))
@@ -127,7 +133,7 @@ pub fn router(state: IdpState) -> Router {
             "/u/check-session.js",
             get(async || pages::asset("text/javascript; charset=utf-8", pages::CHECK)),
         )
-        .route("/oauth/par", post(par::push))
+        .route("/oauth/par", post(par::push).options(cors::preflight))
         .route("/oauth/token", post(token::token).options(cors::preflight))
         .route("/oauth/introspect", post(token::introspect))
         .route("/oauth/revoke", post(token::revoke).options(cors::preflight))

@@ -3,14 +3,11 @@
 use axum::{
     Extension, Json,
     extract::State,
-    http::{HeaderName, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 
-use crate::{IdpState, answer, visit::Visit};
-
-/// No credentials are involved, so every web page may read these.
-const ANY_ORIGIN: (HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+use crate::{IdpState, answer, cors::ANY_ORIGIN, visit::Visit};
 
 /// `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0) and, the same document, RFC 8414.
 pub(crate) async fn discovery(State(state): State<IdpState>, Extension(visit): Extension<Visit>) -> Response {

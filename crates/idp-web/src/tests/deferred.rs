@@ -317,7 +317,9 @@ async fn signed_backchannel_requests_are_judged_claim_by_claim() {
     further["purpose"] = json!("x".repeat(4_000));
     further["acr_values"] = json!("1");
     assert_eq!(send(further).await.status, StatusCode::OK);
-    for (name, value) in [("scope", json!(["openid"])), ("login_hint", json!({})), ("binding_message", json!(null))] {
+    for (name, value) in
+        [("scope", json!(["openid"])), ("login_hint", json!({})), ("binding_message", json!(null))]
+    {
         let mut odd = good();
         odd[name] = value;
         is_refused(&send(odd).await, "invalid_request");

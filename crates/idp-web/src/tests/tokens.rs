@@ -267,6 +267,58 @@ async fn web_pages_of_known_origins_may_read_tokens() {
 }
 
 #[tokio::test]
+async fn a_program_in_a_page_may_ask_and_read_every_endpoint_that_it_needs() {
+    let world = World::new().await;
+    let origin = "http://localhost:9080";
+    let asked = [
+        ("access-control-request-method", "POST".to_owned()),
+        ("access-control-request-headers", "dpop, authorization, content-type".to_owned()),
+    ];
+    let (post, get) = (Method::POST, Method::GET);
+    for (method, path, everybody) in [
+        (&post, "/oauth/token", false),
+        (&post, "/oauth/par", false),
+        (&post, "/oauth/revoke", false),
+        (&post, "/oauth/device/code", false),
+        (&get, "/userinfo", false),
+        (&post, "/userinfo", false),
+        (&get, "/.well-known/openid-configuration", true),
+        (&get, "/.well-known/oauth-authorization-server", true),
+        (&get, "/.well-known/jwks.json", true),
+    ] {
+        for (page, known) in [(origin, true), ("https://evil.example", false)] {
+            let told = if everybody { Some("*") } else { known.then_some(page) };
+            let mut agent = world.agent();
+            agent.extra.push(("origin", page.to_owned()));
+            let answer = agent.send(method.clone(), path, None).await;
+            assert_eq!(answer.header("access-control-allow-origin"), told, "{path} {page}");
+            agent.extra.extend(asked.clone());
+            let preflight = agent.send(Method::OPTIONS, path, None).await;
+            assert_eq!(preflight.status, StatusCode::NO_CONTENT, "{path} {page}");
+            assert_eq!(preflight.header("access-control-allow-origin"), told, "{path} {page}");
+            let headers = preflight.header("access-control-allow-headers").unwrap_or_default();
+            assert_eq!(headers.contains("dpop"), told.is_some(), "{path} {page}: {headers}");
+            let methods = preflight.header("access-control-allow-methods").unwrap_or_default();
+            assert_eq!(methods.contains(method.as_str()), told.is_some(), "{path} {page}: {methods}");
+            assert_eq!(preflight.header("access-control-allow-credentials"), None);
+        }
+    }
+    // What a page pushes, it can read; what only servers ask, no page can.
+    let mut page = world.agent();
+    page.extra.extend([("origin", origin.to_owned()), ("authorization", world.basic())]);
+    let form: Vec<(String, String)> = world.parameters(&[]);
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let pushed = page.post("/oauth/par", &form).await;
+    assert_eq!(
+        (pushed.status, pushed.header("access-control-allow-origin")),
+        (StatusCode::CREATED, Some(origin)),
+        "{pushed:?}"
+    );
+    let told = page.post("/oauth/introspect", &[("token", "x")]).await;
+    assert_eq!((told.status, told.header("access-control-allow-origin")), (StatusCode::OK, None));
+}
+
+#[tokio::test]
 async fn resources_say_the_interaction_id_back_or_give_one() {
     let world = World::new().await;
     let token = world.management_token("").await;
