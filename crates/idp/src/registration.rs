@@ -81,6 +81,15 @@ const SAME: [&str; 45] = [
     "userinfo_signed_response_alg",
 ];
 
+/// Members of an information response that an update must not have (RFC 7592 section 2.2): whoever sends them means to
+/// change what only the server sets.
+const OURS: [&str; 4] = [
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
+];
+
 /// `/oidc/register`.
 #[derive(Clone)]
 pub struct Registration {
@@ -152,6 +161,9 @@ impl Registration {
         let client = self.own(site, client_id, token).await?;
         if metadata.get("client_id").and_then(Value::as_str) != Some(client_id) {
             return Err(unfit("client_id must be the client's own"));
+        }
+        if let Some(name) = OURS.into_iter().find(|name| metadata.contains_key(*name)) {
+            return Err(unfit(&format!("{name} is not for clients to send")));
         }
         let secret = client.client_secret.as_ref().map_or("", |secret| secret.expose().as_str());
         let same = |sent: &str| same_bytes(sent.as_bytes(), secret.as_bytes());

@@ -124,6 +124,38 @@ async fn a_client_registers_is_used_and_manages_itself() {
 }
 
 #[tokio::test]
+async fn an_update_has_no_member_that_only_the_server_sets() {
+    // RFC 7592 section 2.2.
+    let world = open_world().await;
+    let registered = register(&world, &json!({"redirect_uris": [CALLBACK]})).await.json();
+    let (mut manager, path) = manager(&world, &registered);
+    let mut whole = registered.clone();
+    let ours = [
+        "registration_access_token",
+        "registration_client_uri",
+        "client_secret_expires_at",
+        "client_id_issued_at",
+    ];
+    for name in ours {
+        whole.as_object_mut().unwrap().shift_remove(name).unwrap_or_else(|| panic!("no {name}"));
+    }
+    for name in ours {
+        for value in [registered[name].clone(), json!(null), json!("x")] {
+            let mut change = whole.clone();
+            change[name] = value;
+            change["client_name"] = json!("Changed");
+            let answer = manager.send(Method::PUT, &path, Some(Payload::Json(&change))).await;
+            is_refused(&answer, "invalid_client_metadata");
+            assert!(answer.body.contains(name), "{}", answer.body);
+        }
+    }
+    assert_eq!(manager.get(&path).await.json(), registered, "nothing has changed");
+    // Without them all that was told can be sent back, and means the same.
+    let answer = manager.send(Method::PUT, &path, Some(Payload::Json(&whole))).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, registered), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn o44_a_registration_is_managed_with_its_own_token_alone() {
     let world = open_world().await;
     let one = register(&world, &json!({"redirect_uris": [CALLBACK]})).await.json();
