@@ -108,11 +108,13 @@ fn personal(user: &User) -> impl Iterator<Item = String> + '_ {
         .map(str::to_lowercase)
 }
 
-/// Something before and after one `@`, a dot or `localhost` after it, nothing that ends a header or a line.
+/// Something before and after one `@`, a dot or `localhost` after it, nothing that ends a header or a line, and nothing that
+/// looks like another address or cannot be seen.
 pub(crate) fn is_email(email: &str) -> bool {
     let Some((local, domain)) = email.rsplit_once('@') else { return false };
-    let clean = |c: char| {
-        !c.is_whitespace() && !c.is_control() && !matches!(c, '<' | '>' | ',' | ';' | '"' | '@' | '\\')
+    let clean = |c: char| match c.is_ascii() {
+        true => c.is_ascii_graphic() && !matches!(c, '<' | '>' | ',' | ';' | '"' | '@' | '\\'),
+        false => c.is_alphanumeric(),
     };
     email.len() <= 320
         && !local.is_empty()
@@ -175,6 +177,9 @@ mod tests {
         for bad in
             ["", "a", "@b.c", "a@", "a@b", "a@b..c", "a b@c.d", "a@b.c\r\nBcc: x@y.z", "a@b@c.d", "<a@b.c>"]
         {
+            assert!(!is_email(bad), "{bad:?}");
+        }
+        for bad in ["\u{202e}a@b.c", "a\u{200b}@b.c", "a\u{ad}@b.c", "a\u{feff}@b.c", "a\u{2028}@b.c"] {
             assert!(!is_email(bad), "{bad:?}");
         }
     }
