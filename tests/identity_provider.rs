@@ -11,6 +11,8 @@
 
 mod support;
 
+#[path = "identity_provider/bad_forms.rs"]
+mod bad_forms;
 #[path = "identity_provider/bad_input.rs"]
 mod bad_input;
 #[path = "identity_provider/login.rs"]

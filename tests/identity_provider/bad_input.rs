@@ -13,6 +13,8 @@ use crate::{
 };
 
 const CALLBACK: &str = "http://localhost:9/callback";
+/// The demo API.
+const API: &str = "https://example.com/";
 const DATABASE: &str = "Username-Password-Authentication";
 /// More than any parameter may have.
 const OVERSIZED: usize = 20_000;
@@ -152,12 +154,15 @@ const ENDPOINTS: [(&str, &[Row]); 5] = [
     ),
     (
         "/oauth/device/code",
-        &[Row(
-            "scope",
-            "openid",
-            Nothing,
-            &[("\u{1f4a9}", Here("invalid_scope")), ("a\\", Here("invalid_scope"))],
-        )],
+        &[
+            Row(
+                "scope",
+                "openid",
+                Nothing,
+                &[("\u{1f4a9}", Here("invalid_scope")), ("a\\", Here("invalid_scope"))],
+            ),
+            Row("audience", API, Nothing, &[("https://nobody.example/", Here("access_denied"))]),
+        ],
     ),
     (
         "/bc-authorize",
@@ -176,6 +181,16 @@ const ENDPOINTS: [(&str, &[Row]); 5] = [
                 &[("\u{1f4a9}", Here("invalid_binding_message")), ("<b>", Here("invalid_binding_message"))],
             ),
             Row(
+                "acr_values",
+                "1",
+                Nothing,
+                &[(
+                    "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
+                    Here("unmet_authentication_requirements"),
+                )],
+            ),
+            Row("audience", API, Nothing, &[("https://nobody.example/", Here("access_denied"))]),
+            Row(
                 "requested_expiry",
                 "60",
                 Nothing,
@@ -186,17 +201,17 @@ const ENDPOINTS: [(&str, &[Row]); 5] = [
 ];
 
 /// A client with every grant, at a provider of its own that registers clients.
-struct Place {
-    door: Door,
+pub(super) struct Place {
+    pub(super) door: Door,
     administrator: Administrator,
-    client: String,
+    pub(super) client: String,
     secret: String,
 }
 
-type Pairs<'a> = Vec<(&'a str, &'a str)>;
+pub(super) type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
 impl Place {
-    async fn prepare() -> Self {
+    pub(super) async fn prepare() -> Self {
         let administrator = Administrator::of(Door::alone()).await;
         let settings = json!({"flags": {"enable_dynamic_client_registration": true}});
         let changed = administrator.call("PATCH", "tenants/settings", Some(settings)).await;
@@ -222,7 +237,7 @@ impl Place {
     }
 
     /// What administrators see of it.
-    async fn stored(&self) -> Vec<Value> {
+    pub(super) async fn stored(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for path in ["clients?per_page=100", "users", "grants", "tenants/settings", "connections"] {
             all.push(self.administrator.call("GET", path, None).await.json());
@@ -250,7 +265,7 @@ impl Place {
 }
 
 /// The pairs with another value for `name`, or without it.
-fn with<'a>(pairs: &Pairs<'a>, name: &str, value: Option<&'a str>) -> Pairs<'a> {
+pub(super) fn with<'a>(pairs: &Pairs<'a>, name: &str, value: Option<&'a str>) -> Pairs<'a> {
     let changed = pairs.iter().filter_map(|(known, old)| match (*known == name, value) {
         (true, None) => None,
         (true, Some(value)) => Some((*known, value)),
@@ -259,7 +274,7 @@ fn with<'a>(pairs: &Pairs<'a>, name: &str, value: Option<&'a str>) -> Pairs<'a> 
     changed.collect()
 }
 
-fn doubled<'a>(pairs: &Pairs<'a>, name: &str) -> Pairs<'a> {
+pub(super) fn doubled<'a>(pairs: &Pairs<'a>, name: &str) -> Pairs<'a> {
     let once_more = pairs.iter().find(|(known, _)| *known == name).copied();
     pairs.iter().copied().chain(once_more).collect()
 }
