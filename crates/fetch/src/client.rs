@@ -13,7 +13,7 @@ use tokio::{
     runtime::Handle,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Position};
 
 use crate::{
@@ -198,12 +198,31 @@ impl Inner {
         let addresses = self.addresses(&proxy).await?;
         self.guard.check_proxy(&proxy, &addresses).map_err(FetchError::Refused)?;
         let stream = dial(&addresses, deadline).await.map_err(|error| via.server.failed(error.kind()))?;
-        if target.tls {
-            let _ = stream.set_nodelay(true);
-            let tunnel = via.server.tunnel(stream, target).await?;
-            return self.secure(tunnel, target, verify).await;
+        let _ = stream.set_nodelay(true);
+        if !proxy.tls {
+            return self.go_through(stream, via, target, verify).await;
         }
-        self.speak(stream, target, verify).await
+        // What a route says of its provider's certificate is not said of the operator's own proxy.
+        let stream = self.secure(stream, &proxy.host, verify || via.trusted).await?;
+        self.go_through(stream, via, target, verify).await
+    }
+
+    /// HTTP with the target over a connection to a proxy.
+    async fn go_through<S>(
+        &self,
+        stream: S,
+        via: &Via<'_>,
+        target: &Target,
+        verify: bool,
+    ) -> Result<Sender, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if !target.tls {
+            return handshake(stream).await;
+        }
+        let tunnel = via.server.tunnel(stream, target).await?;
+        handshake(self.secure(tunnel, &target.host, verify).await?).await
     }
 
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, FetchError> {
@@ -221,16 +240,25 @@ impl Inner {
     async fn speak(&self, stream: TcpStream, target: &Target, verify: bool) -> Result<Sender, FetchError> {
         // Small requests, one write each: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        if target.tls { self.secure(stream, target, verify).await } else { handshake(stream).await }
+        match target.tls {
+            true => handshake(self.secure(stream, &target.host, verify).await?).await,
+            false => handshake(stream).await,
+        }
     }
 
-    async fn secure<S>(&self, stream: S, target: &Target, verify: bool) -> Result<Sender, FetchError>
+    /// TLS with `host`.
+    async fn secure<S>(
+        &self,
+        stream: S,
+        host: &Host<String>,
+        verify: bool,
+    ) -> Result<TlsStream<S>, FetchError>
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Unpin,
     {
         let config = if verify { &self.tls.verified } else { &self.tls.unverified };
-        let tls_failed = |reason: String| FetchError::Tls { host: target.host.to_string(), reason };
-        let name = match &target.host {
+        let tls_failed = |reason: String| FetchError::Tls { host: host.to_string(), reason };
+        let name = match host {
             Host::Domain(name) => {
                 ServerName::try_from(name.clone()).map_err(|_| tls_failed("no valid name".into()))?
             }
@@ -238,7 +266,7 @@ impl Inner {
             Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::V6(*ip)),
         };
         let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
-        handshake(stream.map_err(|error| tls_failed(error.to_string()))?).await
+        stream.map_err(|error| tls_failed(error.to_string()))
     }
 }
 

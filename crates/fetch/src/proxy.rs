@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::Empty;
 use hyper::{body::Bytes, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use url::{Host, Url};
 
 use crate::{FetchError, guard::Target};
@@ -25,9 +25,11 @@ pub struct Proxies {
     pub except: Vec<String>,
 }
 
-/// A forward proxy, spoken to over http.
+/// A forward proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyServer {
+    /// Whether it is spoken to over TLS.
+    tls: bool,
     pub(crate) host: Host<String>,
     pub(crate) port: u16,
     authorization: Option<Secret<String>>,
@@ -36,8 +38,8 @@ pub struct ProxyServer {
 /// Why a text is no proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// Not `http://host:port`.
-    #[error("it is not http://host:port")]
+    /// Neither `http://host:port` nor `https://host:port`.
+    #[error("it is neither http://host:port nor https://host:port")]
     Url,
     /// A header value cannot hold these credentials.
     #[error("its credentials cannot stand in a header")]
@@ -74,7 +76,7 @@ impl Proxies {
 }
 
 impl ProxyServer {
-    /// Reads `http://host:port`; credentials before the host make an `authorization`, unless one is given.
+    /// Reads `http://host:port` or `https://host:port`; credentials before the host make an `authorization`, unless one is given.
     ///
     /// # Errors
     ///
@@ -82,7 +84,12 @@ impl ProxyServer {
     pub fn parse(url: &str, authorization: Option<&Secret<String>>) -> Result<Self, ProxyError> {
         let url = Url::parse(url).map_err(|_| ProxyError::Url)?;
         let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-        if url.scheme() != "http" || !bare {
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(ProxyError::Url),
+        };
+        if !bare {
             return Err(ProxyError::Url);
         }
         let host = url.host().ok_or(ProxyError::Url)?.to_owned();
@@ -99,7 +106,7 @@ impl ProxyServer {
         if !authorization.as_ref().is_none_or(sound) {
             return Err(ProxyError::Credentials);
         }
-        Ok(Self { host, port, authorization })
+        Ok(Self { tls, host, port, authorization })
     }
 
     /// The credentials as a header value that no debug output shows.
@@ -111,15 +118,15 @@ impl ProxyServer {
 
     /// Its address as a URL, for the guard.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}:{}/", self.host, self.port)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}/", self.host, self.port)
     }
 
     /// A tunnel to `target` over a connection to this proxy.
-    pub(crate) async fn tunnel(
-        &self,
-        stream: TcpStream,
-        target: &Target,
-    ) -> Result<TokioIo<Upgraded>, FetchError> {
+    pub(crate) async fn tunnel<S>(&self, stream: S, target: &Target) -> Result<TokioIo<Upgraded>, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let broke = |_| FetchError::Protocol("the proxy ended the connection");
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
@@ -181,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_a_bare_http_url_and_its_credentials_are_not_shown() {
+    fn a_proxy_is_a_bare_url_and_its_credentials_are_not_shown() {
         let server = ProxyServer::parse("http://us%40er:canary@proxy:3128/", None).unwrap();
         assert_eq!(server.authorization().unwrap(), "Basic dXNAZXI6Y2FuYXJ5");
         assert_eq!(format!("{server:?} {:?}", server.authorization()), "http://proxy:3128/ Some(Sensitive)");
@@ -191,7 +198,10 @@ mod tests {
             (server.authorization().unwrap(), server.port),
             (HeaderValue::from_static("Basic named"), 80)
         );
-        for bad in ["https://proxy:1", "socks5://proxy:1", "proxy:1", "http://", "http://p/x", "http://p/?x"]
+        let secure = ProxyServer::parse("https://u:canary@proxy", None).unwrap();
+        assert_eq!((format!("{secure:?}").as_str(), secure.tls), ("https://proxy:443/", true));
+        for bad in
+            ["https://p/x", "https://", "socks5://proxy:1", "proxy:1", "http://", "http://p/x", "http://p/?x"]
         {
             assert_eq!(ProxyServer::parse(bad, None).unwrap_err(), ProxyError::Url, "{bad}");
         }

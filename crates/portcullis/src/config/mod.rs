@@ -396,7 +396,10 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
             ("resources: {protos: []}\n", "unknown key `protos` in `resources`"),
             ("resources: {routes: [{uri: /a}]}\n", "`resources.routes[0].id` must be there"),
             ("resources: {routes: [{id: 1}, {id: \"1\"}]}\n", "`resources.routes[1].id` is taken"),
-            ("outbound: {proxy: \"https://p:1\"}\n", "`outbound.proxy`: it is not http://host:port"),
+            (
+                "outbound: {proxy: \"socks5://p:1\"}\n",
+                "`outbound.proxy`: it is neither http://host:port nor https://host:port",
+            ),
             ("outbound: {proxy: {except: [a]}}\n", "`outbound.proxy.url` is missing"),
             ("metrics: {listen: \"127.0.0.1:9080\"}\n", "takes the port of `listeners[0].address`"),
             ("identity: {listen: \"0.0.0.0:9443\"}\n", "takes the port of `listeners[1].address`"),

@@ -66,14 +66,16 @@ fn proxy_opts() -> Schema {
     Schema::object()
         .field(
             "http_proxy",
-            Schema::string().check(bare_proxy).doc("http://host:port for providers at http URLs"),
+            Schema::string()
+                .check(bare_proxy)
+                .doc("http://host:port or https://host:port for providers at http URLs"),
         )
         .field("http_proxy_authorization", Schema::string().secret().doc(credentials))
         .field(
             "https_proxy",
             Schema::string()
                 .check(bare_proxy)
-                .doc("http://host:port for those at https URLs, through CONNECT"),
+                .doc("http://host:port or https://host:port for those at https URLs, through CONNECT"),
         )
         .field("https_proxy_authorization", Schema::string().secret().doc(credentials))
         .field("no_proxy", Schema::string().doc("hosts that are called directly, separated by commas"))

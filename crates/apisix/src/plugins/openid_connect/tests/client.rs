@@ -239,12 +239,15 @@ async fn what_an_introspection_request_is_made_of_is_checked() {
 }
 
 #[test]
-fn proxies_are_http_and_their_credentials_are_sealed() {
+fn proxies_are_bare_urls_and_their_credentials_are_sealed() {
     let opts = json!({"https_proxy": "http://proxy:3128", "https_proxy_authorization": "Basic dTpw", "no_proxy": "a,b"});
     let proxies = config(&with(json!({ "proxy_opts": opts }))).unwrap().calls.proxies.unwrap();
     assert!(proxies.http.is_none() && proxies.https.is_some());
     assert_eq!(proxies.except, ["a", "b"]);
-    for bad in ["https://proxy:1", "proxy:1", "http://u:p@proxy:1"] {
+    let over_tls = json!({"proxy_opts": {"http_proxy": "https://proxy:1", "https_proxy": "https://proxy"}});
+    assert!(schema().validate(&with(over_tls)).is_ok());
+    for bad in ["socks5://proxy:1", "proxy:1", "http://u:p@proxy:1", "https://u:p@proxy:1", "https://proxy/x"]
+    {
         let conf = with(json!({"proxy_opts": {"http_proxy": bad}}));
         assert!(schema().validate(&conf).is_err(), "{bad}");
     }

@@ -120,7 +120,7 @@ fn answers(schema: Schema) -> Schema {
         )
         .fields(
             &["http_proxy", "https_proxy"],
-            &Field::string().doc("`http://host:port` on the way to the provider"),
+            &Field::string().doc("`http://host:port` or `https://host:port` on the way to the provider"),
         )
         .fields(
             &["http_proxy_authorization", "https_proxy_authorization"],
