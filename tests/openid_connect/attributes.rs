@@ -439,3 +439,111 @@ async fn a_cookie_is_opened_by_the_secret_that_sealed_it() {
     assert_eq!(other.with_cookies("page", &held).await.status, 302, "it asks for a login of its own");
     assert_eq!(other.reached(), 0);
 }
+
+#[tokio::test]
+async fn who_has_no_login_is_sent_to_one_turned_away_or_let_through_as_nobody() {
+    let provider = Provider::start(CLIENT);
+    let with = async |action: Value| {
+        let mut further = json!({"use_jwks": true, "realm": "things"});
+        if !action.is_null() {
+            further["unauth_action"] = action;
+        }
+        site(shared(), &provider, further).await
+    };
+    for (action, status) in
+        [(Value::Null, 302), (json!("auth"), 302), (json!("deny"), 401), (json!("pass"), 200)]
+    {
+        let site = with(action.clone()).await;
+        let page = site.with_cookies("page", "app=1; session=pc~1abcdmade-up").await;
+        assert_eq!(page.status, status, "{action}: {page:?}");
+        assert_eq!(page.header("location").is_some(), status == 302, "{action}");
+        assert_eq!(site.reached(), usize::from(status == 200), "{action}");
+        if status == 200 {
+            let seen = site.last();
+            assert_eq!(seen.header("cookie"), Some("app=1"), "what passes for a session goes no further");
+            for name in ["x-access-token", "x-id-token", "x-userinfo", "authorization"] {
+                assert!(seen.header(name).is_none(), "{name}");
+            }
+        }
+        // A token that is bad is nobody's, whatever becomes of requests without one.
+        let bad = provider.access_token(&json!({"exp": 1}));
+        let before = site.reached();
+        assert_eq!((site.with_token(&bad).await.status, site.reached()), (401, before), "{action}");
+        assert_eq!(site.with_token(&provider.access_token(&json!({}))).await.status, 200, "{action}");
+        if status == 302 {
+            assert_eq!(site.logged_in().await.cookie_names(), ["session"], "{action}");
+        }
+    }
+    // With a session from a route beside it, all of them know who it is.
+    let held = cookies(&with(Value::Null).await.logged_in().await);
+    for action in ["auth", "deny", "pass"] {
+        let site = with(json!(action)).await;
+        assert_eq!(site.with_cookies("page", &held).await.status, 200, "{action}");
+        assert_eq!(decoded(&site.last(), "x-userinfo")["sub"], "user-1", "{action}");
+    }
+    // Where tokens alone count, the realm is named.
+    for (further, challenge) in [(json!({"realm": "things"}), "things"), (json!({}), "apisix")] {
+        let mut further = further;
+        further["bearer_only"] = json!(true);
+        let site = guarded(shared(), &provider, further).await;
+        let answer = site.gate.get(&site.target("api")).await;
+        let told = answer.header("www-authenticate").unwrap_or_default();
+        assert_eq!((answer.status, told), (401, format!("Bearer realm=\"{challenge}\"").as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_has_the_path_and_the_mark_that_are_written_and_then_no_prefix() {
+    let (provider, gate) = (Provider::start(CLIENT), shared());
+    let over_tls = async |site: &Site| {
+        let mut browser = Browser::trusting(gate.authority());
+        let page = format!("https://localhost:{}{}", gate.port(9443), site.target("first"));
+        let away = browser.open_only(&page).await;
+        let back = browser.open_only(away.location().unwrap().as_str()).await.location().unwrap();
+        let done = browser.open_only(back.as_str()).await;
+        assert_eq!(browser.open(&page).await.status(), 200, "the browser sends it back");
+        let lines = [away.response.all("set-cookie"), done.response.all("set-cookie")].concat();
+        lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()
+    };
+    for (session, path, secure, prefix) in [
+        (json!({}), "/", true, "__Host-session"),
+        (json!({"cookie_path": "{site}"}), "{site}", true, "session"),
+        (json!({"cookie_secure": false}), "/", false, "session"),
+        (json!({"cookie_secure": true}), "/", true, "__Host-session"),
+        (json!({"cookie_name": "mine"}), "/", true, "mine"),
+    ] {
+        let place = Cell::new(String::new());
+        let site = super::guarded_at(Arc::clone(&gate), &provider, |own| {
+            place.set(path.replace("{site}", own));
+            let session: Value = serde_json::from_str(&session.to_string().replace("{site}", own)).unwrap();
+            json!({"redirect_uri": format!("{own}/callback"), "session": session})
+        })
+        .await;
+        let place = place.take();
+        let lines = over_tls(&site).await;
+        assert!(lines.len() >= 2, "the login's and the session's: {lines:?}");
+        for line in lines {
+            let attributes: Vec<&str> = line.split("; ").skip(1).collect();
+            assert!(line.starts_with(prefix), "{session}: {line}");
+            assert!(attributes.contains(&format!("Path={place}").as_str()), "{session}: {line}");
+            assert_eq!(attributes.contains(&"Secure"), secure, "{session}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_audience_may_stand_in_another_claim() {
+    let provider = Provider::start(CLIENT);
+    let audience = json!({"claim": "resource", "required": true, "match_with_client_id": true});
+    let further = json!({"bearer_only": true, "use_jwks": true, "claim_validator": {"audience": audience}});
+    let site = guarded(shared(), &provider, further).await;
+    for (claims, status) in [
+        (json!({"resource": CLIENT}), 200),
+        (json!({"resource": ["x", CLIENT], "aud": "somebody else's"}), 200),
+        (json!({"aud": CLIENT}), 403),
+        (json!({"resource": "x", "aud": CLIENT}), 403),
+    ] {
+        assert_eq!(site.with_token(&provider.access_token(&claims)).await.status, status, "{claims}");
+    }
+    assert_eq!(site.reached(), 2);
+}

@@ -5,7 +5,11 @@ use jose::{Alg, CompactJws, SigningKey, VerifyingKey};
 use serde_json::{Value, json};
 
 use super::{CLIENT, SECRET, decoded, expect_refused, form, guarded, login::site};
-use crate::support::{Answer, Browser, Provider, Request, Seen, Upstream, shared, tokens};
+use crate::support::{
+    Answer, Browser, Provider, Request, Seen, Upstream, shared,
+    tls::{self, Authority},
+    tokens,
+};
 
 /// The private key as an operator pastes it: PKCS#8 in PEM.
 fn pem(key: &SigningKey) -> String {
@@ -462,4 +466,105 @@ async fn calls_go_through_the_configured_proxy() {
     let site = guarded(shared(), &provider, direct).await;
     assert_eq!(site.with_token("opaque").await.status, 200);
     assert_eq!(provider.hits("/introspect").len(), 1);
+}
+
+#[tokio::test]
+async fn connections_to_the_provider_are_kept_unless_the_route_says_no() {
+    let provider = Provider::start(CLIENT);
+    let endpoint = format!("{}introspect", provider.issuer());
+    for (keepalive, opened) in [(json!("yes"), 0), (Value::Null, 0), (json!("no"), 4)] {
+        let mut further = json!({"bearer_only": true, "introspection_endpoint": endpoint,
+            "introspection_cache_ignore": true});
+        if !keepalive.is_null() {
+            further["keepalive"] = keepalive.clone();
+        }
+        let site = guarded(shared(), &provider, further).await;
+        assert_eq!(site.with_token("opaque").await.status, 200);
+        let before = provider.connections();
+        for _ in 0..4 {
+            assert_eq!(site.with_token("opaque").await.status, 200);
+        }
+        assert_eq!(provider.connections() - before, opened, "{keepalive}");
+    }
+    assert_eq!(provider.hits("/introspect").len(), 15);
+}
+
+#[tokio::test]
+async fn a_provider_s_certificate_is_verified_unless_the_route_says_no() {
+    let (known, stranger) = (Authority::development(&shared()), Authority::new());
+    for (what, identity, is_good) in [
+        ("of an authority that is known", known.issue(&["localhost"], |_| ()), true),
+        ("of another one", stranger.issue(&["localhost"], |_| ()), false),
+        ("for another name", known.issue(&["other.example"], |_| ()), false),
+        (
+            "that is over",
+            known.issue(&["localhost"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1)),
+            false,
+        ),
+    ] {
+        let provider = Provider::over_tls(CLIENT, tls::server(&identity));
+        let token = provider.access_token(&json!({}));
+        for (verify, status) in [
+            (Value::Null, if is_good { 200 } else { 503 }),
+            (json!(true), if is_good { 200 } else { 503 }),
+            (json!(false), 200),
+        ] {
+            let mut further = json!({"bearer_only": true, "use_jwks": true});
+            if !verify.is_null() {
+                further["ssl_verify"] = verify.clone();
+            }
+            let site = guarded(shared(), &provider, further).await;
+            assert_eq!(site.with_token(&token).await.status, status, "{what}, ssl_verify {verify}");
+            assert_eq!(provider.hits("/jwks").is_empty(), status != 200, "{what}: nothing is asked of it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_secret_reaches_the_provider_as_it_is_and_nobody_else() {
+    const ODD: &str = "a+b /%:&=\u{e9} and so on";
+    let provider = Provider::start(CLIENT);
+    for method in ["client_secret_basic", "client_secret_post"] {
+        let further = json!({"client_secret": ODD, "token_endpoint_auth_method": method});
+        let site = site(shared(), &provider, further).await;
+        site.logged_in().await;
+        let hit = provider.hits("/token").pop().unwrap();
+        let secret = match method {
+            "client_secret_post" => form(&hit)["client_secret"].clone(),
+            _ => {
+                let basic = hit.header("authorization").unwrap().strip_prefix("Basic ").unwrap().to_owned();
+                let basic = base64::engine::general_purpose::STANDARD.decode(basic).unwrap();
+                let basic = String::from_utf8(basic).unwrap();
+                // RFC 6749 section 2.3.1: both are form-encoded first.
+                let (client, secret) = basic.split_once(':').unwrap();
+                assert_eq!(client, CLIENT);
+                let pair = format!("secret={secret}");
+                form_urlencoded::parse(pair.as_bytes()).next().unwrap().1.into_owned()
+            }
+        };
+        assert_eq!(secret, ODD, "{method}");
+        let raw = site.upstream.received();
+        assert!(!raw.contains("and so on") && !site.gate.output().contains("and so on"), "{method}: {raw}");
+        let asked = provider.hits("/authorize").pop().unwrap().target;
+        assert!(!asked.contains("secret") && !asked.contains("and+so+on"), "{method}: {asked}");
+    }
+}
+
+#[tokio::test]
+async fn proofs_of_possession_are_signed_as_configured() {
+    for alg in [Alg::ES256, Alg::RS256, Alg::PS256] {
+        let provider = Provider::start(CLIENT);
+        let key = tokens::key(alg, "proof-key");
+        let mut jwk = key.public_jwk();
+        for name in ["use", "alg", "kid"] {
+            jwk.as_object_mut().unwrap().remove(name);
+        }
+        let dpop = json!({"enabled": true, "signing_alg": alg.to_string(), "private_key": pem(&key), "public_jwk": jwk});
+        provider.answer_tokens_with(json!({"token_type": "DPoP"}));
+        site(shared(), &provider, json!({ "dpop": dpop })).await.logged_in().await;
+        let hit = provider.hits("/token").pop().unwrap();
+        let proof = hit.header("dpop").unwrap();
+        assert_eq!(header(proof), json!({"alg": alg.to_string(), "typ": "dpop+jwt", "jwk": jwk}));
+        claims(proof, &key.verifying_key());
+    }
 }

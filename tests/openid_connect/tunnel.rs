@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -60,10 +60,8 @@ impl Proxy {
         locked(&self.heads).clone()
     }
 
-    fn options(&self, credentials: &str) -> Value {
-        let url = format!("{}://localhost:{}", self.scheme, self.port);
-        json!({"https_proxy": url, "https_proxy_authorization": credentials,
-            "http_proxy": url, "http_proxy_authorization": credentials})
+    fn url(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.port)
     }
 }
 
@@ -103,11 +101,13 @@ async fn a_provider_at_https_is_called_through_a_tunnel_and_in_no_other_way() {
     let (gate, proxy) = (shared(), Proxy::start(None).await);
     let identity = Authority::development(&gate).issue(&["localhost"], |_| ());
     let provider = Provider::over_tls(CLIENT, tls::server(&identity));
-    let tokens_only = |credentials: &str| json!({"bearer_only": true, "use_jwks": true, "proxy_opts": proxy.options(credentials)});
+    let through =
+        |credentials: &str| json!({"https_proxy": proxy.url(), "https_proxy_authorization": credentials});
+    let tokens_only = |credentials: &str| json!({"bearer_only": true, "use_jwks": true, "proxy_opts": through(credentials)});
     let api = guarded(shared(), &provider, tokens_only(CREDENTIALS)).await;
     let token = provider.access_token(&json!({}));
     assert_eq!(api.with_token(&token).await.status, 200);
-    let app = login::site(shared(), &provider, json!({"proxy_opts": proxy.options(CREDENTIALS)})).await;
+    let app = login::site(shared(), &provider, json!({"proxy_opts": through(CREDENTIALS)})).await;
     let browser = {
         // The browser itself goes to the provider directly, over TLS.
         let mut browser = crate::support::Browser::trusting(gate.authority());
@@ -152,7 +152,11 @@ async fn a_proxy_at_https_is_spoken_to_over_tls_for_providers_of_both_schemes() 
     let proxy = Proxy::start(Some(tls::server(&identity))).await;
     let over_tls = Provider::over_tls(CLIENT, tls::server(&authority.issue(&["localhost"], |_| ())));
     // One request on each connection: this proxy has a target for a connection, not for a request.
-    let tokens_only = |proxy: &Proxy, credentials: &str| json!({"bearer_only": true, "use_jwks": true, "keepalive": "no", "proxy_opts": proxy.options(credentials)});
+    let tokens_only = |proxy: &Proxy, credentials: &str| {
+        let through = json!({"https_proxy": proxy.url(), "https_proxy_authorization": credentials,
+            "http_proxy": proxy.url(), "http_proxy_authorization": credentials});
+        json!({"bearer_only": true, "use_jwks": true, "keepalive": "no", "proxy_opts": through})
+    };
     for (provider, first) in
         [(over_tls, "CONNECT localhost:"), (Provider::start(CLIENT), "GET http://localhost:")]
     {
