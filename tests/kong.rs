@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "kong/additions.rs"]
+mod additions;
 #[path = "kong/admin.rs"]
 mod admin;
 #[path = "kong/balancing.rs"]

@@ -8,7 +8,7 @@ use jose::{Alg, CompactJws, parse_json};
 use oauth::{TokenResponse, TokenType};
 use rp::{
     bearer::{ClaimRules, Refusal},
-    provider::{Client, Grant, ProviderError, issuer_matches},
+    provider::{Client, Grant, Granted, ProviderError, issuer_matches},
 };
 
 use serde_json::Value;
@@ -36,7 +36,8 @@ impl Inner {
         credentials: &Credentials,
         args: &Args,
     ) -> Result<Token, Failure> {
-        let answer = self.ask(means, credentials, args).await.map_err(|error| failure(&error))?;
+        let granted = self.ask(means, credentials, args).await.map_err(|error| failure(&error))?;
+        let Granted { tokens: answer, headers } = granted;
         if answer.token_type != TokenType::Bearer {
             tracing::warn!(
                 "the provider gave a token that is bound to a key, which cannot be sent on as a bearer token"
@@ -71,7 +72,9 @@ impl Inner {
             tracing::warn!("the provider gave a token that cannot stand in a header");
             return Err(Failure::Unavailable);
         }
-        let answered = told_tokens(&self.config.headers, true, part).into();
+        let mut answered = told_tokens(&self.config.headers, true, part);
+        answered.extend(self.config.calls.additions.replay.of(means.name(), &headers));
+        let answered = answered.into();
         Ok(Token { told, answered, until, known })
     }
 
@@ -80,7 +83,7 @@ impl Inner {
         means: Means,
         credentials: &Credentials,
         further: &Args,
-    ) -> Result<TokenResponse, ProviderError> {
+    ) -> Result<Granted, ProviderError> {
         let config = &self.config;
         let Credentials { name, secret } = credentials;
         let (client, grant) = match means {
@@ -93,11 +96,11 @@ impl Inner {
             Means::RefreshToken => (self.own_client()?, Grant::RefreshToken(secret)),
             Means::Exchange => (self.own_client()?, Grant::TokenExchange(secret)),
         };
-        let chosen = further.iter().find(|(name, _)| name == SCOPE).map(|(_, scope)| scope);
+        let chosen = further.params.iter().find(|(name, _)| name == SCOPE).map(|(_, scope)| scope);
         let mut scope = chosen.or(config.scope.as_ref()).map(String::as_str);
-        let chosen = |name: &String| further.iter().any(|(own, _)| own == name);
+        let chosen = |name: &String| further.params.iter().any(|(own, _)| own == name);
         let mut args: Vec<(String, String)> =
-            config.args.iter().filter(|(name, _)| !chosen(name)).chain(further).cloned().collect();
+            config.args.iter().filter(|(name, _)| !chosen(name)).chain(&further.params).cloned().collect();
         if let (Means::Exchange, Some(exchange)) = (means, &config.exchange) {
             scope = exchange.scope.as_deref();
             args.retain(|(name, _)| name != AUDIENCE);
@@ -107,7 +110,7 @@ impl Inner {
         if means == Means::RefreshToken {
             scope = None;
         }
-        self.provider.grant(&client, grant, scope, &args).await
+        self.provider.grant(&client.saying(&further.headers), grant, scope, &args).await
     }
 
     fn own_client(&self) -> Result<Cow<'_, Client>, ProviderError> {

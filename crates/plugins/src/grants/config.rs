@@ -184,6 +184,7 @@ impl Config {
             let reason = "this header belongs to the connection, not to the request";
             return Err(ConfigError::new(header.field(), reason));
         }
+        self.calls.additions.check()?;
         openid_connect::check_token_headers(&self.headers)?;
         openid_connect::check_claim_headers("claim_headers", &self.judging.headers)?;
         openid_connect::check_claim_headers("claim_headers", &self.judging.back)?;

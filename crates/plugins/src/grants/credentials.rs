@@ -27,6 +27,18 @@ pub(crate) enum Means {
     Exchange,
 }
 
+impl Means {
+    /// What Kong calls the grant.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::RefreshToken => "refresh_token",
+            Self::Password => "password",
+            Self::ClientCredentials => "client_credentials",
+            Self::Exchange => "token_exchange",
+        }
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {

@@ -26,7 +26,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oauth::bearer::challenge;
 use rp::{
     bearer::CoreCache,
-    provider::{Client, Provider, Providers, TokenAuth},
+    provider::{Client, Further, Provider, Providers, TokenAuth},
 };
 
 pub use config::{
@@ -114,8 +114,12 @@ pub(crate) struct Asking {
     args: Args,
 }
 
-/// Further parameters of the token request that are the caller's.
-type Args = Vec<(String, String)>;
+/// What of the token request is the caller's.
+#[derive(Clone, Default)]
+struct Args {
+    params: Vec<(String, String)>,
+    headers: Further,
+}
 
 impl Asking {
     pub(crate) fn of(grants: &Grants, request: &PluginRequest<'_>) -> Self {
@@ -129,8 +133,8 @@ impl Asking {
     /// With what the body has of the caller's parameters that the head has not.
     pub(crate) fn with(mut self, grants: &Grants, fields: &Fields) -> Self {
         for name in &grants.0.config.client_args {
-            if !self.args.iter().any(|(own, _)| own == name) {
-                self.args.extend(fields.one(name).map(|value| (name.clone(), value)));
+            if !self.args.params.iter().any(|(own, _)| own == name) {
+                self.args.params.extend(fields.one(name).map(|value| (name.clone(), value)));
             }
         }
         self
@@ -212,7 +216,7 @@ impl Grants {
 }
 
 impl Inner {
-    /// The parameters that the caller may choose and does, in its query or its headers.
+    /// What the caller may choose and does, in its query or its headers.
     fn args_of(&self, head: &RequestHead) -> Args {
         let of_header = |name: &str| {
             let name = HeaderName::from_bytes(name.replace('_', "-").as_bytes()).ok()?;
@@ -223,7 +227,9 @@ impl Inner {
             let value = head.query().and_then(|query| query::one(query, name)).or_else(|| of_header(name))?;
             Some((name.clone(), value))
         });
-        found.collect()
+        let further = self.config.calls.additions.passed.of(head).further;
+        let headers = Further { token_headers: further.token_headers, ..Further::default() };
+        Args { params: found.collect(), headers }
     }
 
     fn key(&self, means: Means, found: &Found, args: &Args) -> [u8; 32] {

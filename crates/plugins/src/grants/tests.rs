@@ -23,7 +23,7 @@ use super::{Answers, CacheRules, ClientTokens, Config, Kind, Services, Sources, 
 use crate::{
     login_methods,
     openid_connect::{
-        Calls, ClientAssertionConfig, DeploymentKeys, Judging, TokenHeader, TokenPart,
+        Additions, Calls, ClientAssertionConfig, DeploymentKeys, Judging, TokenHeader, TokenPart,
         tests::{Memory, services},
     },
 };
@@ -81,6 +81,7 @@ impl World {
                 introspection_auth: TokenAuth::Basic,
                 assertion: ClientAssertionConfig::default(),
                 possession: None,
+                additions: Additions::default(),
             },
             own: None,
             ways: vec![Way {

@@ -128,9 +128,13 @@ impl ClientTokens {
         context.update(identity);
         context.update(&self.generation.load(Ordering::Relaxed).to_be_bytes());
         context.update(&[means as u8]);
-        let args = args.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let mut headers = Vec::new();
+        if !args.headers.is_empty() {
+            args.headers.write(&mut headers);
+        }
+        let args = args.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let own = [credentials.name.as_bytes(), credentials.secret.expose().as_bytes()];
-        for part in own.into_iter().chain(args) {
+        for part in own.into_iter().chain([headers.as_slice()]).chain(args) {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }

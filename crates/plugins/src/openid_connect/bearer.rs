@@ -14,7 +14,7 @@ use gateway::{
     route::Route,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName, HeaderValue,
     header::{AUTHORIZATION, COOKIE},
 };
 use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
@@ -27,7 +27,9 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::{
-    AccessTokenHeader, BearerConfig, Config, Inner, Services, Verification, answer,
+    AccessTokenHeader, BearerConfig, Config, Inner, PassedOn, Services, Verification,
+    additions::Along,
+    answer,
     browser::{X_ACCESS_TOKEN, X_USERINFO, encoded},
     caller::{Caller, Introduction, Place},
     claims::Documents,
@@ -59,6 +61,8 @@ pub(super) struct Bearer {
     further: Vec<HeaderName>,
     /// Cookies that do.
     cookies: Vec<String>,
+    /// What else goes along.
+    passed: PassedOn,
     /// Whose tokens are taken, the route's own provider first.
     issuers: Vec<Issuer>,
     /// Whether a request without a token goes on.
@@ -105,6 +109,7 @@ impl Bearer {
             Verification::SymmetricKey { key, .. } => with_secret(identity, key),
             _ => identity,
         };
+        let passed = config.calls.additions.passed.clone();
         let along = bearer.introspection().map(|asked| (asked.headers.clone(), asked.cookies.clone()));
         let (further, cookies) = along.unwrap_or_default();
         let source = bearer.source.clone();
@@ -115,6 +120,7 @@ impl Bearer {
             source,
             further,
             cookies,
+            passed,
             issuers,
             optional: bearer.optional,
             uncached: bearer.uncached,
@@ -135,11 +141,11 @@ impl Bearer {
             }
             Sent::Unreadable(why) => return Some(Denial::Unreadable(why).flow(inner, &presented, request)),
         };
-        let further = self.further_headers(request.head);
+        let along = self.along(request.head);
         let stays = self.stays(inner, request.head, &presented);
         // A proof that other nodes may have been shown is asked about there.
         let here = self.proofs.is_none() || !presented.by_dpop();
-        let outcome = match here.then(|| self.verified(inner, token, &further)).flatten() {
+        let outcome = match here.then(|| self.verified(inner, token, &along)).flatten() {
             Some(Ok(verified)) => {
                 let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
                 introduced.map(|(introduction, _)| (inner.token_edits(token, stays), introduction, verified))
@@ -151,7 +157,7 @@ impl Bearer {
                 inner.remove_own_cookies(request.head, request.peer.https);
                 self.hide(request.head, stays);
                 return Some(Flow::Suspend(Box::pin(async move {
-                    let inquiry = Inquiry { token: &token, further: &further, stays };
+                    let inquiry = Inquiry { token: &token, along: &along, stays };
                     inner.settle(&inquiry, &presented, &asking).await
                 })));
             }
@@ -212,17 +218,12 @@ impl Bearer {
     }
 
     /// The verdict that is cached, or that can be had without waiting. `None`: somebody must be asked.
-    fn verified(
-        &self,
-        inner: &Inner,
-        token: &str,
-        further: &HeaderMap,
-    ) -> Option<Result<Rc<Verified>, Refusal>> {
+    fn verified(&self, inner: &Inner, token: &str, along: &Along) -> Option<Result<Rc<Verified>, Refusal>> {
         if token.len() > MAX_TOKEN_BYTES {
             return Some(Err(Refusal::Malformed));
         }
         let now = inner.services.clock.now();
-        let key = self.key(token, further);
+        let key = self.key(token, along);
         if let Some(verified) = self.cached(&key, now) {
             return Some(Ok(verified));
         }
@@ -442,21 +443,21 @@ pub(super) fn later(
     request: &mut PluginRequest<'_>,
 ) -> impl FnOnce(Secret<String>) -> Suspended + use<> {
     let (inner, asking, presented) = (Arc::clone(inner), Asking::of(request), Presented::take(request));
-    let further =
-        inner.bearer.as_ref().map(|bearer| bearer.further_headers(request.head)).unwrap_or_default();
+    let along = inner.bearer.as_ref().map(|bearer| bearer.along(request.head)).unwrap_or_default();
     move |token: Secret<String>| {
         Box::pin(async move {
-            let inquiry = Inquiry { token: &token, further: &further, stays: false };
+            let inquiry = Inquiry { token: &token, along: &along, stays: false };
             inner.settle(&inquiry, &presented, &asking).await
         })
     }
 }
 
 impl Bearer {
-    /// The headers of the client's request that an introspection answer may depend on. Where none are configured it is
-    /// empty, and nothing is allocated.
-    fn further_headers(&self, head: &RequestHead) -> HeaderMap {
-        let mut further = HeaderMap::new();
+    /// What of the client's request goes along, and the verdict of its token may depend on. Where nothing is configured it
+    /// is empty, and nothing is allocated.
+    fn along(&self, head: &RequestHead) -> Along {
+        let mut along = self.passed.of(head);
+        let further = &mut along.headers;
         for name in &self.further {
             for value in head.headers.get_all(name) {
                 further.append(name, value.clone());
@@ -473,22 +474,18 @@ impl Bearer {
             line.set_sensitive(true);
             further.insert(COOKIE, line);
         }
-        further
+        along
     }
 
-    /// Where the verdict of a token is kept: each set of further headers has its own.
-    fn key(&self, token: &str, further: &HeaderMap) -> VerdictKey {
-        if further.is_empty() {
+    /// Where the verdict of a token is kept: whatever else goes along has its own.
+    fn key(&self, token: &str, along: &Along) -> VerdictKey {
+        if along.is_empty() {
             return VerdictKey::of(&self.identity, token.as_bytes());
         }
+        // No token has a line end in it.
         let mut text = Vec::from(token);
-        for (name, value) in further {
-            // None of the three has a line end in it, so that no two sets make one text.
-            text.push(b'\n');
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.push(b'\n');
-            text.extend_from_slice(value.as_bytes());
-        }
+        text.push(b'\n');
+        along.write(&mut text);
         VerdictKey::of(&self.identity, &text)
     }
 }

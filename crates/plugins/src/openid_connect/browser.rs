@@ -137,17 +137,17 @@ impl Browser {
         let path = request.head.path();
         if self.is_callback(path) && (!self.config.way_back.is_page || answers_a_login(request.head.query()))
         {
-            return Some(inner.callback(self, Visitor::of(request)));
+            return Some(inner.callback(self, Visitor::of(inner, request)));
         }
         if path == self.logout_path || self.config.logout.is_asked_for(request.head) {
-            return Some(inner.log_out(self, Visitor::of(request)));
+            return Some(inner.log_out(self, Visitor::of(inner, request)));
         }
         let logout = &self.config.logout;
         if logout.backchannel_path.as_deref() == Some(path) {
             return Some(inner.backchannel_logout(request));
         }
         if logout.frontchannel_path.as_deref() == Some(path) {
-            return Some(inner.frontchannel_logout(self, Visitor::of(request)));
+            return Some(inner.frontchannel_logout(self, Visitor::of(inner, request)));
         }
         if self.shared.is_some() {
             return self.judge_shared(inner, request);
@@ -161,7 +161,8 @@ impl Browser {
         }
         if opened.is_over(now) && self.config.renew {
             opened.session.refresh_token.as_ref()?;
-            let (inner, session, visitor) = (Arc::clone(inner), opened.session.clone(), Visitor::of(request));
+            let (session, visitor) = (opened.session.clone(), Visitor::of(inner, request));
+            let inner = Arc::clone(inner);
             inner.remove_credentials(request.head, request.peer.https);
             return Some(Flow::Suspend(Box::pin(async move { inner.refresh(session, visitor).await })));
         }
@@ -326,7 +327,7 @@ impl Inner {
         let introduction = match introduced {
             Ok(introduction) => introduction,
             Err(objection) => {
-                let visitor = Visitor::of(request);
+                let visitor = Visitor::of(self, request);
                 return Flow::respond(self.forbid(&objection, &visitor));
             }
         };
@@ -353,7 +354,7 @@ impl Inner {
 
     /// What becomes of a request without a session.
     pub(super) fn turn_away(self: &Arc<Self>, request: &mut PluginRequest<'_>) -> Flow {
-        let visitor = Visitor::of(request);
+        let visitor = Visitor::of(self, request);
         self.remove_credentials(request.head, request.peer.https);
         match self.turn_away_now(&visitor) {
             Some(Verdict { reply: Some(reply), .. }) => Flow::Respond(reply),
@@ -387,7 +388,7 @@ impl Inner {
     /// Sends the browser to the provider and back, without a page, to learn whether the user is still logged in there. A
     /// request that is no page load cannot follow, and is not served with what is no longer sure.
     fn ask_again(self: &Arc<Self>, session: &Session, request: &mut PluginRequest<'_>) -> Flow {
-        let visitor = Visitor::of(request);
+        let visitor = Visitor::of(self, request);
         let continued = Continued { span: session.span(), subject: session.marks.subject };
         let inner = Arc::clone(self);
         Flow::Suspend(Box::pin(async move { inner.ask_again_later(continued, &visitor).await }))

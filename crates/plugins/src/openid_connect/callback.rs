@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gateway::plugin::{Answering, BodyReader, Flow, Reply, Verdict};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use oauth::{ErrorCode, OAuthError, Params, ProviderMetadata, TokenResponse, Verifier, form};
 use rp::{
-    provider::{ProviderError, issuer_may_vary},
+    provider::{Granted, ProviderError, issuer_may_vary},
     session::{Login, Marks, Recalled, Session, SessionSpan, Standing, StorageError},
 };
 
@@ -28,6 +28,9 @@ const MAX_CODE: usize = 8192;
 const MAX_FORM: usize = 64 * 1024;
 /// Times a login is begun again by itself when a new try may cure it.
 const MAX_RESTARTS: u8 = 1;
+
+/// Headers of the provider's answer that the browser is told.
+type Told = Vec<(HeaderName, HeaderValue)>;
 
 /// Why a login came to nothing.
 enum Failed {
@@ -129,7 +132,13 @@ impl Inner {
             Err(failed) => Err(failed),
         };
         Verdict::respond(match session {
-            Ok(session) => self.welcome(browser, visitor, login, &session).await,
+            Ok((session, told)) => {
+                let mut reply = self.welcome(browser, visitor, login, &session).await;
+                for (name, value) in told {
+                    reply.headers_mut().append(name, value);
+                }
+                reply
+            }
             Err(failed) => self.give_up(browser, visitor, login, failed),
         })
     }
@@ -165,20 +174,20 @@ impl Inner {
         Ok(code.to_owned())
     }
 
-    /// Buys a session with the code.
+    /// Buys a session with the code, and finds what the browser is told of the provider's answer.
     async fn log_in(
         &self,
         browser: &Browser,
         visitor: &Visitor,
         login: &Login,
         code: &str,
-    ) -> Result<Session, Failed> {
+    ) -> Result<(Session, Told), Failed> {
         let provider = |error: ProviderError| Failed::Provider(error.to_string());
         let verifier = Verifier::parse(&login.verifier()).ok();
         let redirect_uri = browser.redirect_uri(visitor);
-        let exchanged =
-            self.provider.exchange_code(&self.client, code, &redirect_uri, verifier.as_ref()).await;
-        let tokens = exchanged.map_err(|error| match error.denial() {
+        let client = self.client.saying(&visitor.further);
+        let exchanged = self.provider.exchange_code(&client, code, &redirect_uri, verifier.as_ref()).await;
+        let Granted { tokens, headers } = exchanged.map_err(|error| match error.denial() {
             Some(OAuthError { code: ErrorCode::InvalidGrant, .. }) => {
                 Failed::Request("the identity provider does not accept the code")
             }
@@ -201,7 +210,7 @@ impl Inner {
         let (id_token, checked) = taken.map_err(|error: BadIdToken| Failed::Provider(error.to_string()))?;
         let contents = browser.config.contents;
         let userinfo = match contents.userinfo {
-            true => self.userinfo(&tokens, &checked.subject).await,
+            true => self.userinfo(&tokens, &checked.subject, &visitor.further).await,
             false => Ok(None),
         };
         let userinfo =
@@ -224,7 +233,8 @@ impl Inner {
         let continued = login.continues.filter(|continued| continued.subject == marks.subject);
         let span = continued.map_or(own, |continued| continued.span);
         let (id_token, claims) = browser.kept(id_token, &checked.claims);
-        Ok(Session {
+        let told = self.config.calls.additions.replay.of("authorization_code", &headers);
+        let session = Session {
             id: span.id,
             created: span.created,
             renewed: now,
@@ -241,7 +251,8 @@ impl Inner {
             refresh_token: tokens.refresh_token.filter(|_| keeps_token),
             scope: tokens.scope.map(|scope| scope.to_string()),
             userinfo,
-        })
+        };
+        Ok((session, told))
     }
 
     /// Gives the browser its session and sends it to the page it came for. What sessions it had before are over, those of

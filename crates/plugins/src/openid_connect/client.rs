@@ -154,6 +154,7 @@ pub(crate) fn client_of(
         token_auth: calls.token_auth,
         introspection_auth: calls.introspection_auth,
         timeout: calls.timeout,
+        further: Arc::new(calls.additions.further.clone()),
     })
 }
 

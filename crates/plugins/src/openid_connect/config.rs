@@ -1,8 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::{error::ConfigError, is_same_header};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use jose::{Alg, VerifyingKey};
 use oauth::AuthorizationRequest;
 use rp::{
@@ -12,6 +12,7 @@ use rp::{
 use serde_json::Value;
 
 use super::{
+    additions::{Additions, CALLS_OWN_FIELDS, CALLS_OWN_HEADERS},
     assertion::AssertionConfig,
     caller::ConsumerConfig,
     claim_headers::{self, ClaimHeader},
@@ -28,25 +29,6 @@ use super::{
 const LONGEST_CALL: Duration = Duration::from_secs(3600);
 /// A client assertion that counts for longer is a secret that travels.
 const LONGEST_ASSERTION: Duration = Duration::from_secs(3600);
-/// Headers of a call to the provider that no client's request may set: they say who asks and how the message is
-/// framed, or would show the gate's own cookies.
-const CALLS_OWN_HEADERS: [HeaderName; 11] = [
-    header::ACCEPT,
-    header::AUTHORIZATION,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::EXPECT,
-    header::HOST,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-/// Fields of an introspection request that say who asks.
-const CALLS_OWN_FIELDS: [&str; 4] =
-    ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
-
 /// What one route asks of OpenID Connect, in words of no dialect. Everything is there; defaults are the dialects' matter.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -141,6 +123,8 @@ pub struct Calls {
     pub assertion: ClientAssertionConfig,
     /// The key that tokens from logins are bound to; `None`: they are bearer tokens.
     pub possession: Option<PossessionConfig>,
+    /// What is said beside what the calls need, and what callers are told of their answers.
+    pub additions: Additions,
 }
 
 /// How access tokens are judged.
@@ -359,7 +343,17 @@ impl Config {
         }
         if let Some(introspection) = self.bearer.as_ref().and_then(BearerConfig::introspection) {
             introspection.check()?;
+            let passed = &self.calls.additions.passed;
+            for (field, names) in [
+                ("introspection_post_args_client", &passed.introspection_query),
+                ("introspection_post_args_client_headers", &passed.introspection_fields),
+            ] {
+                if names.contains(&introspection.how.token_param) {
+                    return Err(ConfigError::new(field, "callers cannot set the field with the token"));
+                }
+            }
         }
+        self.calls.additions.check()?;
         if !(Duration::from_secs(1)..=LONGEST_ASSERTION).contains(&self.calls.assertion.lifetime) {
             let reason = "an assertion counts for a second at least and an hour at most";
             return Err(ConfigError::new("client_jwt_assertion_expires_in", reason));
@@ -430,6 +424,17 @@ impl BearerConfig {
 }
 
 impl Introspection {
+    /// The question with further fields, which count before the route's own.
+    pub(super) fn asking(&self, fields: &[(String, String)]) -> Cow<'_, Introspecting> {
+        if fields.is_empty() {
+            return Cow::Borrowed(&self.how);
+        }
+        let mut params = self.how.params.clone();
+        params.retain(|(name, _)| !fields.iter().any(|(other, _)| other == name));
+        params.extend(fields.iter().cloned());
+        Cow::Owned(Introspecting { params, ..self.how.clone() })
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if let Some(endpoint) = &self.how.endpoint {
             absolute("introspection_endpoint", endpoint)?;

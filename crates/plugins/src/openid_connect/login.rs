@@ -122,6 +122,8 @@ fn with_request<T>(
     let challenge = Verifier::parse(&login.verifier()).map_err(|_| Stuck::NoPlace)?.challenge();
     let (redirect_uri, nonce) = (browser.redirect_uri(visitor), login.nonce());
     let mut extra = browser.config.authorization_params.clone();
+    extra.retain(|(name, _)| !visitor.authorization.iter().any(|(other, _)| other == name));
+    extra.extend(visitor.authorization.iter().cloned());
     if login.continues.is_some() {
         extra.push(("prompt".to_owned(), "none".to_owned()));
     }

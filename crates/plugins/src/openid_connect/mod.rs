@@ -6,6 +6,7 @@
 //! or whose cookie was opened on this core before, does no cryptography but one SHA-256, reads no JSON, takes no lock
 //! and waits for nothing.
 
+mod additions;
 mod answer;
 mod assertion;
 mod backchannel;
@@ -51,6 +52,7 @@ use rp::{
     session::{EndedSessions, RedisLinks, Refreshes, UsedStates, UsedTokens},
 };
 
+pub use additions::{Additions, PassedOn, Replay};
 pub use assertion::AssertionConfig;
 pub use caller::{ConsumerConfig, ConsumerName, Judging};
 pub use claim_headers::ClaimHeader;

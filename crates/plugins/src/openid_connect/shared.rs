@@ -76,7 +76,7 @@ impl Browser {
         if shown.is_empty() {
             return None;
         }
-        let (inner, visitor) = (Arc::clone(inner), Visitor::of(request));
+        let (inner, visitor) = (Arc::clone(inner), Visitor::of(inner, request));
         inner.remove_credentials(request.head, https);
         Some(Flow::Suspend(Box::pin(async move { inner.look_up(visitor, shown).await })))
     }

@@ -3,7 +3,7 @@
 use base::Secret;
 use jose::{Alg, CompactJws};
 use oauth::TokenResponse;
-use rp::provider::{ProviderError, Userinfo, issuer_matches};
+use rp::provider::{Further, ProviderError, Userinfo, issuer_matches};
 use serde_json::{Map, Value};
 
 use super::{
@@ -32,7 +32,7 @@ enum Without {
 pub(super) struct AnotherUser;
 
 impl Inner {
-    /// What the userinfo endpoint says, as JSON. A provider without one, or whose one fails, leaves the session
+    /// What the userinfo endpoint says, which is told `further` things, as JSON. A provider without one, or whose one fails, leaves the session
     /// without.
     ///
     /// # Errors
@@ -42,12 +42,13 @@ impl Inner {
         &self,
         tokens: &TokenResponse,
         subject: &str,
+        further: &Further,
     ) -> Result<Option<String>, AnotherUser> {
         let wanted = self.config.headers.userinfo || self.config.looks_into_userinfo();
         if !wanted && self.claim_schema.is_none() {
             return Ok(None);
         }
-        match self.asked_for_userinfo(&tokens.access_token).await {
+        match self.asked_for_userinfo(&tokens.access_token, further).await {
             Ok(claims) if claims.get("sub").and_then(Value::as_str) == Some(subject) => {
                 Ok(serde_json::to_string(&claims).ok())
             }
@@ -64,11 +65,12 @@ impl Inner {
     pub(super) async fn claims_of(
         &self,
         token: &Secret<String>,
+        further: &Further,
     ) -> Result<Option<Map<String, Value>>, ProviderError> {
         let refused = |error: &ProviderError| {
             error.denial().is_some() || matches!(error, ProviderError::Status { status: 400 | 401 | 403, .. })
         };
-        match self.asked_for_userinfo(token).await {
+        match self.asked_for_userinfo(token, further).await {
             // OIDC Core 5.3.2: the subject is always there.
             Ok(claims) if claims.get("sub").is_some_and(Value::is_string) => Ok(Some(claims)),
             Ok(_) => Ok(None),
@@ -82,8 +84,12 @@ impl Inner {
         }
     }
 
-    async fn asked_for_userinfo(&self, token: &Secret<String>) -> Result<Map<String, Value>, Without> {
-        match self.provider.userinfo(&self.client, token).await {
+    async fn asked_for_userinfo(
+        &self,
+        token: &Secret<String>,
+        further: &Further,
+    ) -> Result<Map<String, Value>, Without> {
+        match self.provider.userinfo(&self.client.saying(further), token).await {
             Ok(Userinfo::Plain(claims)) => Ok(claims),
             Ok(Userinfo::Signed(jwt)) => self.signed_userinfo(jwt.expose()).await,
             Err(ProviderError::Missing(_)) => Err(Without::NoEndpoint),

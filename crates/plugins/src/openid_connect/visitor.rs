@@ -9,9 +9,9 @@ use gateway::{
     route::Route,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, uri::PathAndQuery};
-use rp::session::Cookies;
+use rp::{provider::Further, session::Cookies};
 
-use super::caller::Place;
+use super::{Inner, caller::Place};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -39,11 +39,16 @@ pub(super) struct Visitor {
     consumers: Arc<Consumers>,
     /// The `Cookie` lines alone.
     cookies: HeaderMap,
+    /// What else goes along in calls to the provider.
+    pub(super) further: Further,
+    /// What it says in an authorization request.
+    pub(super) authorization: Vec<(String, String)>,
 }
 
 impl Visitor {
-    pub(super) fn of(request: &PluginRequest<'_>) -> Self {
+    pub(super) fn of(inner: &Inner, request: &PluginRequest<'_>) -> Self {
         let head = &*request.head;
+        let passed = &inner.config.calls.additions.passed;
         let lines = head.headers.get_all(header::COOKIE).iter();
         Self {
             https: request.peer.https,
@@ -60,6 +65,8 @@ impl Visitor {
             route: Arc::clone(request.route),
             consumers: Arc::clone(request.consumers),
             cookies: lines.map(|line| (header::COOKIE, line.clone())).collect(),
+            further: passed.of(head).further,
+            authorization: passed.authorization(head),
         }
     }
 

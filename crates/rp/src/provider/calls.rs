@@ -11,7 +11,10 @@ use oauth::{
 };
 use serde_json::{Map, Value};
 
-use super::{Client, Grant, Introspected, Introspecting, Provider, ProviderError, TokenAuth};
+use super::{
+    Client, Grant, Granted, Introspected, Introspecting, Provider, ProviderError, TokenAuth,
+    further::with_query,
+};
 
 /// What a userinfo endpoint says.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ impl Provider {
         code: &str,
         redirect_uri: &str,
         verifier: Option<&Verifier>,
-    ) -> Result<TokenResponse, ProviderError> {
+    ) -> Result<Granted, ProviderError> {
         let mut form =
             vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)];
         form.extend(verifier.map(|verifier| ("code_verifier", verifier.expose())));
@@ -66,7 +69,8 @@ impl Provider {
         refresh_token: &Secret<String>,
         scope: Option<&str>,
     ) -> Result<TokenResponse, ProviderError> {
-        self.grant(client, Grant::RefreshToken(refresh_token), scope, &[]).await
+        let granted = self.grant(client, Grant::RefreshToken(refresh_token), scope, &[]).await?;
+        Ok(granted.tokens)
     }
 
     /// Asks what a token is worth (RFC 7662). `headers` go along with the request, but for those the call needs
@@ -101,9 +105,8 @@ impl Provider {
         }
         let method = client.method(client.introspection_auth, listed);
         let mut request = self.form(url, client, method, &form)?;
-        for (name, value) in headers.iter().filter(|(name, _)| !RESERVED.contains(name)) {
-            request.headers.append(name, value.clone());
-        }
+        add(&mut request, &client.further.introspection_headers);
+        add(&mut request, headers);
         let response = self.call(INTROSPECTION, request).await?;
         let response = ok(INTROSPECTION, &response, &[StatusCode::OK])?;
         // RFC 9701: it was not asked for, and what it says is not to be read unverified.
@@ -177,9 +180,10 @@ impl Provider {
         let metadata = self.ready().await?;
         let url = metadata.userinfo_endpoint.as_deref().ok_or(ProviderError::Missing(USERINFO))?;
         let scheme = if client.possession.is_some() { "DPoP" } else { "Bearer" };
-        let mut request = Request::get(url);
+        let mut request = Request::get(&with_query(url, &client.further.userinfo_query));
         let credentials = Secret::new(format!("{scheme} {}", access_token.expose()));
         insert_secret(&mut request.headers, header::AUTHORIZATION, &credentials);
+        add(&mut request, &client.further.userinfo_headers);
         request.timeout = client.timeout;
         let response = self.proven(USERINFO, client, request, Some(access_token)).await?;
         let response = ok(USERINFO, &response, &[StatusCode::OK])?;
@@ -217,14 +221,15 @@ impl Provider {
         &self,
         client: &Client,
         form: Vec<(&str, &str)>,
-    ) -> Result<TokenResponse, ProviderError> {
+    ) -> Result<Granted, ProviderError> {
         let metadata = self.ready().await?;
         let url = metadata.token_endpoint.as_deref().ok_or(ProviderError::Missing(TOKEN))?;
         let method = client.method(client.token_auth, token_auth_methods(&metadata));
-        let request = self.form(url, client, method, &form)?;
+        let mut request = self.form(url, client, method, &form)?;
+        add(&mut request, &client.further.token_headers);
         let response = self.proven(TOKEN, client, request, None).await?;
-        TokenResponse::parse(&ok(TOKEN, &response, &[StatusCode::OK])?.body)
-            .map_err(|error| junk(TOKEN, error))
+        let tokens = TokenResponse::parse(&ok(TOKEN, &response, &[StatusCode::OK])?.body);
+        Ok(Granted { tokens: tokens.map_err(|error| junk(TOKEN, error))?, headers: response.headers })
     }
 
     pub(super) async fn post(
@@ -305,6 +310,13 @@ impl Provider {
         request.keep_alive = self.keep_alive();
         request.proxies = self.proxies();
         self.fetcher().send(request).await.map_err(|cause| ProviderError::Unreachable { what, cause })
+    }
+}
+
+/// Adds headers, but for those that the call needs itself.
+fn add(request: &mut Request, headers: &HeaderMap) {
+    for (name, value) in headers.iter().filter(|(name, _)| !RESERVED.contains(name)) {
+        request.headers.append(name, value.clone());
     }
 }
 

@@ -4,7 +4,7 @@ use base::{Random, Secret, UnixMillis};
 use jose::{JoseError, SigningKey};
 use oauth::ClientAssertion;
 
-use super::{ProviderError, possession::Possession};
+use super::{Further, ProviderError, possession::Possession};
 use crate::assertion::AssertionKeys;
 
 /// Bytes of randomness in the id of an assertion.
@@ -76,6 +76,8 @@ pub struct Client {
     pub introspection_auth: TokenAuth,
     /// How long one call may take.
     pub timeout: Duration,
+    /// What is said in its calls beside what they need.
+    pub further: Arc<Further>,
 }
 
 impl Client {
@@ -94,6 +96,7 @@ impl Client {
             token_auth,
             introspection_auth: TokenAuth::Basic,
             timeout,
+            further: Arc::default(),
         }
     }
 

@@ -1,4 +1,5 @@
 use base::Secret;
+use http::HeaderMap;
 use oauth::TokenResponse;
 
 use super::{Client, Provider, ProviderError};
@@ -19,6 +20,15 @@ pub enum Grant<'a> {
     RefreshToken(&'a Secret<String>),
     /// An access token of this or another issuer (RFC 8693 section 2.1).
     TokenExchange(&'a Secret<String>),
+}
+
+/// What the token endpoint gave.
+#[derive(Debug)]
+pub struct Granted {
+    /// The tokens.
+    pub tokens: TokenResponse,
+    /// The headers of its answer.
+    pub headers: HeaderMap,
 }
 
 /// Parameters of a token request that are set by what is asked for and by who asks.
@@ -77,7 +87,7 @@ impl Provider {
         grant: Grant<'_>,
         scope: Option<&str>,
         args: &[(String, String)],
-    ) -> Result<TokenResponse, ProviderError> {
+    ) -> Result<Granted, ProviderError> {
         let mut form = grant.params();
         form.extend(scope.map(|scope| ("scope", scope)));
         let own = args.iter().filter(|(name, _)| !Self::sets_itself(name));

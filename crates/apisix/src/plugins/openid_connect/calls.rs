@@ -130,5 +130,6 @@ pub(super) fn calls(conf: &Value) -> Result<Calls, ConfigError> {
         introspection_auth: auth("introspection_endpoint_auth_method")?,
         assertion: client::assertion_config(conf),
         possession: client::possession_config(conf),
+        additions: Default::default(),
     })
 }

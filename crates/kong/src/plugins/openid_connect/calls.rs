@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::error::ConfigError;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jose::Alg;
-use plugins::openid_connect::{Calls, ClientAssertionConfig};
-use rp::provider::{Endpoints, Proxies, ProxyServer, TokenAuth};
+use plugins::openid_connect::{Additions, Calls, ClientAssertionConfig, PassedOn, Replay};
+use rp::provider::{Endpoints, Further, Proxies, ProxyServer, TokenAuth};
 use serde_json::Value;
 
 use super::{Reader, header_name};
@@ -46,11 +46,12 @@ impl Reader<'_> {
                 end_session: endpoint("end_session_endpoint"),
                 jwks: endpoint("jwks_endpoint"),
             },
-            discovery_headers: self.discovery_headers()?,
+            discovery_headers: self.constants("discovery")?,
             token_auth,
             introspection_auth: self.auth("introspection_endpoint_auth_method")?.unwrap_or_default(),
             assertion: ClientAssertionConfig { alg, ..ClientAssertionConfig::default() },
             possession: None,
+            additions: self.additions()?,
         })
     }
 
@@ -84,17 +85,46 @@ impl Reader<'_> {
         Ok(proxied.then(|| Arc::new(Proxies { http, https, except })))
     }
 
-    fn discovery_headers(&self) -> Result<HeaderMap, ConfigError> {
-        const NAMES: &str = "discovery_headers_names";
-        const VALUES: &str = "discovery_headers_values";
+    /// Headers of calls to the provider, whose names and values are in two fields.
+    fn constants(&self, of: &str) -> Result<HeaderMap, ConfigError> {
+        let (names, values) = (format!("{of}_headers_names"), format!("{of}_headers_values"));
         let mut headers = HeaderMap::new();
-        for (name, value) in self.pairs(NAMES, VALUES)? {
+        for (name, value) in self.pairs(&names, &values)? {
             let value = HeaderValue::try_from(value);
-            let mut value =
-                value.map_err(|_| ConfigError::new(VALUES, "one of them cannot be a header's value"))?;
+            let mut value = value
+                .map_err(|_| ConfigError::new(values.as_str(), "one of them cannot be a header's value"))?;
             value.set_sensitive(true);
-            headers.append(header_name(NAMES, &name)?, value);
+            headers.append(header_name(&names, &name)?, value);
         }
         Ok(headers)
+    }
+
+    /// What is said beside what the calls need.
+    fn additions(&self) -> Result<Additions, ConfigError> {
+        let names = |field: &str| self.texts(field).into_iter().map(str::to_owned).collect();
+        let headers = |field: &str| -> Result<Vec<HeaderName>, ConfigError> {
+            self.texts(field).into_iter().map(|name| header_name(field, name)).collect()
+        };
+        Ok(Additions {
+            further: Further {
+                token_headers: self.constants("token")?,
+                introspection_headers: self.constants("introspection")?,
+                userinfo_headers: self.constants("userinfo")?,
+                userinfo_query: self.pairs("userinfo_query_args_names", "userinfo_query_args_values")?,
+            },
+            passed: PassedOn {
+                token_headers: headers("token_headers_client")?,
+                introspection_query: names("introspection_post_args_client"),
+                introspection_fields: names("introspection_post_args_client_headers"),
+                userinfo_headers: headers("userinfo_headers_client")?,
+                userinfo_query: names("userinfo_query_args_client"),
+                authorization: names("authorization_query_args_client"),
+            },
+            replay: Replay {
+                names: headers("token_headers_replay")?,
+                prefix: self.text("token_headers_prefix").unwrap_or_default().replace('_', "-"),
+                grants: names("token_headers_grants"),
+            },
+        })
     }
 }

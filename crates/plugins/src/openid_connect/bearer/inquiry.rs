@@ -4,7 +4,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
-use http::HeaderMap;
 use jose::CompactJws;
 use rp::{
     bearer::{Refusal, VerdictKey, numeric_date},
@@ -15,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         Inner, Introspection,
+        additions::Along,
         caller::{Introduction, Place},
         issuers::{self, Issuer, Verifier, Way},
         proof::Presented,
@@ -29,11 +29,11 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// What the userinfo endpoint said of a token counts no longer.
 const USERINFO_FOR: Duration = Duration::from_secs(60);
 
-/// A token, and the headers that came with it and are asked about together with it.
+/// A token, and what came with it and goes along where it is asked about.
 #[derive(Clone, Copy)]
 pub(super) struct Inquiry<'a> {
     pub(super) token: &'a Secret<String>,
-    pub(super) further: &'a HeaderMap,
+    pub(super) along: &'a Along,
     /// Whether the upstream finds the token where it came.
     pub(super) stays: bool,
 }
@@ -48,7 +48,7 @@ impl Bearer {
         place: &Place<'_>,
     ) -> Result<(Introduction, Rc<Verified>), Denial> {
         let token = inquiry.token.expose();
-        let verified = match self.verified(inner, token, inquiry.further) {
+        let verified = match self.verified(inner, token, inquiry.along) {
             Some(known) => known.map_err(Denial::Refused)?,
             None => self.ask(inner, inquiry).await.map_err(Denial::from)?,
         };
@@ -61,12 +61,12 @@ impl Bearer {
     }
 
     async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
-        let Inquiry { token, further, .. } = *inquiry;
+        let Inquiry { token, along, .. } = *inquiry;
         let place = issuers::pick_later(&self.issuers, token.expose()).await?;
         let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
         match issuer.way(token.expose()) {
             Way::Keys => {
-                let key = self.key(token.expose(), further);
+                let key = self.key(token.expose(), along);
                 self.ask_for_keys(inner, issuer, place, token.expose(), key).await
             }
             Way::Refuse(refusal) => Err(refusal.into()),
@@ -117,7 +117,7 @@ impl Bearer {
         introspection: &Introspection,
         inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
-        let Inquiry { token, further, .. } = *inquiry;
+        let Inquiry { token, along, .. } = *inquiry;
         let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
         let refused_until = || {
             let counts = introspection.max_age.min(REFUSED_FOR);
@@ -128,13 +128,13 @@ impl Bearer {
             Some(answer) => read(answer).ok().map(|verified| verified.until),
             None => refused_until(),
         };
-        let (client, how, reader) = (&inner.client, &introspection.how, &self.identity);
-        let answer = issuer.provider.introspected(client, how, token, further, reader, until).await?;
+        let (client, how, reader) = (&inner.client, introspection.asking(&along.fields), &self.identity);
+        let answer = issuer.provider.introspected(client, &how, token, &along.headers, reader, until).await?;
         let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
         if how.always_asks {
             return Ok(Rc::new(verified));
         }
-        Ok(self.keep(self.key(token.expose(), further), verified))
+        Ok(self.keep(self.key(token.expose(), along), verified))
     }
 
     /// Takes a token for good of which the userinfo endpoint says whose it is.
@@ -145,14 +145,15 @@ impl Bearer {
         place: usize,
         inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
-        let (token, key) = (inquiry.token, self.key(inquiry.token.expose(), inquiry.further));
+        let Inquiry { token, along, .. } = *inquiry;
+        let key = self.key(token.expose(), along);
         let ask = async {
-            let claims = inner.claims_of(token).await?;
+            let claims = inner.claims_of(token, &along.further).await?;
             Ok(claims.map(|claims| Introspected { claims: Arc::new(claims), at: inner.services.clock.now() }))
         };
         let until =
             |answer: Option<&Introspected>| Some(answer?.at + USERINFO_FOR).filter(|_| !self.uncached);
-        let answer = issuer.provider.remembered(self.userinfo_key(token), ask, until).await?;
+        let answer = issuer.provider.remembered(self.userinfo_key(token, along), ask, until).await?;
         let answer = answer.ok_or(Refusal::Inactive)?;
         let until = answer.at + USERINFO_FOR;
         let claims = issuer.read_introspection(&answer.claims, until)?;
@@ -163,11 +164,16 @@ impl Bearer {
         Ok(self.keep(key, verified))
     }
 
-    fn userinfo_key(&self, token: &Secret<String>) -> [u8; 32] {
+    fn userinfo_key(&self, token: &Secret<String>, along: &Along) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"userinfo\n");
         context.update(&self.identity);
         context.update(token.expose().as_bytes());
+        if !along.is_empty() {
+            let mut text = vec![b'\n'];
+            along.write(&mut text);
+            context.update(&text);
+        }
         let mut key = [0; 32];
         key.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
         key

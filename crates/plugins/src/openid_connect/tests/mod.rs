@@ -137,6 +137,7 @@ fn config(idp: &Idp) -> Config {
             introspection_auth: TokenAuth::Basic,
             assertion: ClientAssertionConfig::default(),
             possession: None,
+            additions: Additions::default(),
         },
         alg: None,
         slack: Duration::from_secs(120),

@@ -51,7 +51,8 @@ async fn a_code_is_exchanged_with_basic_and_the_verifier() {
     let provider = provider(&op).await;
     let verifier = Verifier::generate(&Random::seeded(1));
     let redirect = "http://localhost/cb?a=b";
-    let response = provider.exchange_code(&client(), "co&de", redirect, Some(&verifier)).await.unwrap();
+    let response =
+        provider.exchange_code(&client(), "co&de", redirect, Some(&verifier)).await.unwrap().tokens;
     assert_eq!(response.access_token.expose(), "at");
     let seen = op.last("/token");
     // base64 of "my%3Aclient:canary+secret"
@@ -402,7 +403,8 @@ async fn a_client_obtains_a_token_for_itself_and_cannot_be_made_to_ask_as_somebo
         pair("grant_type", "password"),
         pair("client_id", "other"),
     ];
-    let response = provider.grant(&client(), Grant::ClientCredentials, Some("openid"), &args).await.unwrap();
+    let response =
+        provider.grant(&client(), Grant::ClientCredentials, Some("openid"), &args).await.unwrap().tokens;
     assert_eq!(response.access_token.expose(), "at");
     let seen = op.last("/token");
     assert!(seen.head.contains("authorization: Basic bXklM0FjbGllbnQ6Y2FuYXJ5K3NlY3JldA=="), "{}", seen.head);

@@ -439,28 +439,58 @@ fn requests(schema: Schema) -> Schema {
             "introspection_headers_client",
             Field::strings().doc("headers of the caller's that go along to the introspection endpoint"),
         )
+        .field("token_headers_names", Field::strings().doc("further headers of the token request"))
+        .field("introspection_headers_names", Field::strings().doc("further headers of introspection requests"))
+        .field("userinfo_headers_names", Field::strings().doc("further headers of userinfo requests"))
         .fields(
-            &[
-                "token_headers_names",
-                "token_headers_values",
-                "token_headers_client",
-                "token_headers_replay",
-                "token_headers_grants",
-                "authorization_query_args_client",
-                "introspection_headers_names",
-                "introspection_headers_values",
-                "introspection_post_args_client",
-                "introspection_post_args_client_headers",
-                "userinfo_headers_names",
-                "userinfo_headers_values",
-                "userinfo_headers_client",
-                "userinfo_query_args_names",
-                "userinfo_query_args_values",
-                "userinfo_query_args_client",
-            ],
-            &texts(),
+            &["token_headers_values", "introspection_headers_values", "userinfo_headers_values"],
+            &Field::strings().secret().doc("their values, in the same order"),
         )
-        .field("token_headers_prefix", text())
+        .field(
+            "token_headers_client",
+            Field::strings().doc(
+                "headers of the caller's that go along to the token endpoint; a session is renewed without them",
+            ),
+        )
+        .field(
+            "token_headers_replay",
+            Field::strings().doc("headers of the token endpoint's answer that the caller is told"),
+        )
+        .field("token_headers_prefix", Field::string().doc("what stands before their names"))
+        .field(
+            "token_headers_grants",
+            Field::array(Field::string().one_of(&[
+                "password",
+                "client_credentials",
+                "authorization_code",
+                "refresh_token",
+            ]))
+            .doc("the grants of which they are told; else all"),
+        )
+        .field(
+            "authorization_query_args_client",
+            Field::strings().doc(
+                "arguments of the caller's query that go along in the authorization request, before those of that name here",
+            ),
+        )
+        .field(
+            "introspection_post_args_client",
+            Field::strings().doc("arguments of the introspection request that are the caller's, from its query"),
+        )
+        .field(
+            "introspection_post_args_client_headers",
+            Field::strings().doc("arguments of the introspection request that are the caller's, from its headers"),
+        )
+        .field(
+            "userinfo_headers_client",
+            Field::strings().doc("headers of the caller's that go along to the userinfo endpoint"),
+        )
+        .field("userinfo_query_args_names", Field::strings().doc("further arguments of userinfo requests"))
+        .field("userinfo_query_args_values", Field::strings().doc("their values, in the same order"))
+        .field(
+            "userinfo_query_args_client",
+            Field::strings().doc("arguments of the caller's query that go along to the userinfo endpoint"),
+        )
         .field(
             "authorization_query_args_names",
             Field::strings().doc("further arguments of the authorization request"),
