@@ -34,6 +34,8 @@ mod methods;
 mod node;
 #[path = "kong/proxying.rs"]
 mod proxying;
+#[path = "kong/searching.rs"]
+mod searching;
 #[path = "kong/tools.rs"]
 mod tools;
 #[path = "kong/words.rs"]

@@ -150,6 +150,7 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         realm: text(conf, "realm").unwrap_or_else(|| "apisix".to_owned()),
         bearer,
         login: (!is_on(conf, "bearer_only", false)).then(|| login::login_config(conf)).transpose()?,
+        searches_userinfo: false,
         claim_schema: conf.get("claim_schema").cloned(),
         headers: headers::headers(conf),
         words: Words::default(),

@@ -16,6 +16,8 @@ pub struct Consumers {
     credentials: Sharded<Digest, Claims<Credential>>,
     ids: Sharded<Arc<str>, Claims<Consumer>>,
     usernames: Sharded<Arc<str>, Claims<Consumer>>,
+    /// Those that have capital letters, in small ones.
+    small_usernames: Sharded<Arc<str>, Claims<Consumer>>,
     custom_ids: Sharded<Arc<str>, Claims<Consumer>>,
     contested: BTreeSet<Digest>,
 }
@@ -39,6 +41,7 @@ impl Consumers {
             credentials: Sharded::default(),
             ids: Sharded::default(),
             usernames: Sharded::default(),
+            small_usernames: Sharded::default(),
             custom_ids: Sharded::default(),
             contested: BTreeSet::new(),
         }
@@ -57,6 +60,16 @@ impl Consumers {
     /// The consumer of this name.
     pub fn by_username(&self, username: &str) -> Option<&Arc<Consumer>> {
         self.usernames.get(username)?.first()
+    }
+
+    /// The same, however its letters are written; of several, the one that is written so, or else none.
+    pub fn by_username_in_any_case(&self, username: &str) -> Option<&Arc<Consumer>> {
+        let small = username.to_lowercase();
+        let others = || match (self.usernames.get(small.as_str()), self.small_usernames.get(small.as_str())) {
+            (Some(one), None) | (None, Some(one)) => one.only(),
+            _ => None,
+        };
+        self.by_username(username).or_else(others)
     }
 
     /// The consumer that another system calls so. Nothing keeps two consumers from saying so: then it is neither.
@@ -114,6 +127,10 @@ impl Consumers {
         self.ids.change(&consumer.id, &mut change);
         if let Some(username) = &consumer.username {
             self.usernames.change(username, &mut change);
+            let small = username.to_lowercase();
+            if small != **username {
+                self.small_usernames.change(&Arc::from(small), &mut change);
+            }
         }
         if let Some(custom_id) = &consumer.custom_id {
             self.custom_ids.change(custom_id, &mut change);

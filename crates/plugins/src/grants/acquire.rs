@@ -130,7 +130,7 @@ impl Inner {
         let said = match (answer.expires_in, expires.map(|expires| expires.since(now))) {
             (Some(a), Some(b)) => a.min(b),
             (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => rules.unknown,
+            (None, None) => rules.unknown.max(rules.shortest),
         };
         now + longest.map_or(said, |longest| said.min(longest)).saturating_sub(EARLY.min(said / 10))
     }

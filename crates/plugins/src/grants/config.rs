@@ -131,6 +131,10 @@ pub struct CacheRules {
     pub unknown: Duration,
     /// No token is kept longer.
     pub longest: Option<Duration>,
+    /// A token that does not say how long it lives is kept no shorter.
+    pub shortest: Duration,
+    /// For so long nobody is asked again about credentials that were refused.
+    pub refused: Duration,
 }
 
 /// How the gate words its own answers.
@@ -207,7 +211,8 @@ impl Config {
         // The debug texts show no secret; the gate's own is added by itself.
         add(format!("{:?}", (&self.issuers, &self.calls, &self.verification, &self.judging)).as_bytes());
         add(format!("{:?}", (&self.headers, &self.client_args, &self.exchange)).as_bytes());
-        add(format!("{:?}", self.cache.as_ref().map(|cache| (cache.unknown, cache.longest))).as_bytes());
+        add(format!("{:?}", self.cache.as_ref().map(|cache| (cache.unknown, cache.longest, cache.shortest)))
+            .as_bytes());
         if let Some((id, secret)) = &self.own {
             add(id.as_bytes());
             add(secret.as_ref().map_or(b"", |secret| secret.expose().as_bytes()));

@@ -289,7 +289,15 @@ impl Inner {
             let this = Arc::clone(&self);
             async move { this.acquire(means, &credentials, &args).await }
         };
-        let token = self.services.tokens.obtain(key, work).await?;
+        let tokens = &self.services.tokens;
+        if tokens.is_refused(&key) {
+            return Err(Failure::Denied);
+        }
+        let obtained = tokens.obtain(key, work).await;
+        if let (Err(Failure::Denied), Some(rules)) = (&obtained, &self.config.cache) {
+            tokens.refuse(key, rules.refused);
+        }
+        let token = obtained?;
         if self.services.clock.now() < token.until {
             TOKENS.with_borrow_mut(|tokens| drop(tokens.insert(key, Kept(Arc::clone(&token)))));
         }

@@ -77,6 +77,7 @@ impl World {
                 proxies: None,
                 endpoints: Endpoints::default(),
                 discovery_headers: HeaderMap::new(),
+                extra_jwks: Vec::new(),
                 token_auth: TokenAuth::Basic,
                 introspection_auth: TokenAuth::Basic,
                 assertion: ClientAssertionConfig::default(),
@@ -94,6 +95,8 @@ impl World {
             client_args: Vec::new(),
             verification: Verification { signature: true, claims: true, leeway: Duration::ZERO },
             cache: Some(CacheRules {
+                shortest: Duration::ZERO,
+                refused: Duration::ZERO,
                 salt: "s".to_owned(),
                 unknown: Duration::from_secs(3600),
                 longest: None,

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use aws_lc_rs::hmac;
@@ -25,6 +26,9 @@ const ENTRIES: usize = 1024;
 /// Tokens that are being obtained at a time. Made-up credentials cost the provider no more than this at once.
 const FLIGHTS: usize = 512;
 
+/// Refusals that are remembered; of more, some are asked about again.
+const REFUSALS: usize = 8192;
+
 /// The tokens of all clients of this process: one for each client, secret and configuration, obtained once however
 /// many requests and cores ask for it.
 ///
@@ -39,6 +43,8 @@ pub struct ClientTokens {
     generation: AtomicU64,
     kept: Cache<[u8; 32], Arc<Token>, ByWeight>,
     flights: Mutex<HashMap<[u8; 32], watch::Receiver<Option<Outcome>>>>,
+    /// Until when nobody is asked again about credentials that were refused.
+    refused: Cache<[u8; 32], UnixMillis>,
 }
 
 /// What an attempt to obtain a token came to.
@@ -106,13 +112,15 @@ impl ClientTokens {
     pub fn new(runtime: Handle, clock: Clock, random: &Random) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random.bytes::<32>());
         let kept = Cache::with_weighter(ENTRIES, BYTES, ByWeight);
-        Self { runtime, clock, key, generation: AtomicU64::new(0), kept, flights: Mutex::default() }
+        let refused = Cache::new(REFUSALS);
+        Self { runtime, clock, key, generation: AtomicU64::new(0), kept, flights: Mutex::default(), refused }
     }
 
     /// Throws all tokens away, on every core: each caller is asked about anew.
     pub fn clear(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
         self.kept.clear();
+        self.refused.clear();
     }
 
     /// Under what a token for `credentials` is kept. Lengths stand before the parts, so that no id and secret can be
@@ -146,6 +154,18 @@ impl ClientTokens {
     /// The token under `key`, if there is one that is still good.
     pub(super) fn kept(&self, key: &[u8; 32]) -> Option<Arc<Token>> {
         self.kept.get(key).filter(|token| self.clock.now() < token.until)
+    }
+
+    /// Whether the credentials under `key` were refused just now.
+    pub(super) fn is_refused(&self, key: &[u8; 32]) -> bool {
+        self.refused.get(key).is_some_and(|until| self.clock.now() < until)
+    }
+
+    /// Remembers that they were, for so long.
+    pub(super) fn refuse(&self, key: [u8; 32], pause: Duration) {
+        if !pause.is_zero() {
+            self.refused.insert(key, self.clock.now() + pause);
+        }
     }
 
     /// The token under `key`. The first to ask does `work`; those who ask while it runs get what comes of it.

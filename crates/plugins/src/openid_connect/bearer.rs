@@ -233,6 +233,7 @@ impl Bearer {
         };
         let issuer = self.issuers.get(place)?;
         match issuer.way(token) {
+            Way::Keys if inner.config.searches_userinfo => return None,
             Way::Keys => {}
             Way::Introspect(_) | Way::Userinfo => return None,
             Way::Refuse(refusal) => return Some(Err(refusal)),
@@ -253,7 +254,7 @@ impl Bearer {
         };
         match payload {
             Ok(payload) => {
-                let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now);
+                let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, None);
                 Some(verified.map(|verified| self.keep(key, verified)))
             }
             Err(error) if may_be_newer(&error) && keys.is_some() => None,
@@ -287,11 +288,12 @@ impl Bearer {
         jws: &CompactJws<'_>,
         payload: &[u8],
         keys: Option<Arc<KeySet>>,
-        now: UnixMillis,
+        found: Option<&Map<String, Value>>,
     ) -> Result<Verified, Refusal> {
+        let now = inner.services.clock.now();
         let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
-        let caller = caller(inner, issuer.objection(&claims, &object), &object, None);
+        let caller = caller(inner, issuer.objection(&claims, &object), (&object, found), None);
         let misfit = misfit(inner, &object);
         Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
     }
@@ -502,18 +504,27 @@ fn misfit(inner: &Inner, object: &Map<String, Value>) -> Option<Box<str>> {
     schema.check(&Value::Object(object.clone())).err().map(String::into_boxed_str)
 }
 
-/// Whom a token with these claims speaks for, which `part` is, where an endpoint said them.
+/// Whom a token with these claims speaks for, which `part` is, where an endpoint said them; and what the userinfo endpoint
+/// said beside them, where it was asked.
 fn caller(
     inner: &Inner,
     objection: Option<Box<str>>,
-    object: &Map<String, Value>,
+    (object, found): (&Map<String, Value>, Option<&Map<String, Value>>),
     part: Option<TokenPart>,
 ) -> Caller {
     let subject = object.get("sub").and_then(Value::as_str);
     let userinfo = userinfo(inner, object).map(|value| (X_USERINFO, value));
     let json = part.and_then(|_| token_headers::as_json(object));
-    let value = |asked: TokenPart| json.as_deref().filter(|_| part == Some(asked)).map(Cow::Borrowed);
-    Caller::of(&inner.config, subject, &Documents::of_token(object), userinfo.into_iter(), objection, &value)
+    let searched = found.and_then(token_headers::as_json);
+    let value = |asked: TokenPart| match (asked, &searched) {
+        (TokenPart::Userinfo, Some(searched)) => Some(Cow::Borrowed(searched.as_str())),
+        _ => json.as_deref().filter(|_| part == Some(asked)).map(Cow::Borrowed),
+    };
+    let documents = match found {
+        None => Documents::of_token(object),
+        Some(_) => Documents { access_token: Some(object), id_token: None, userinfo: found },
+    };
+    Caller::of(&inner.config, subject, &documents, userinfo.into_iter(), objection, &value)
 }
 
 /// `identity`, and a digest of a secret that a verdict depends on.

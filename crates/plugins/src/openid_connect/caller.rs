@@ -39,6 +39,8 @@ pub enum ConsumerName {
     /// The consumer's name.
     #[default]
     Username,
+    /// The same, however its letters are written.
+    UsernameInAnyCase,
     /// What another system calls it.
     CustomId,
     /// The consumer's id.
@@ -55,6 +57,7 @@ impl ConsumerConfig {
     fn find<'c>(&self, name: &str, consumers: &'c Consumers) -> Option<&'c Arc<Consumer>> {
         self.by.iter().find_map(|by| match by {
             ConsumerName::Username => consumers.by_username(name),
+            ConsumerName::UsernameInAnyCase => consumers.by_username_in_any_case(name),
             ConsumerName::CustomId => consumers.by_custom_id(name),
             ConsumerName::Id => consumers.by_id(name),
         })

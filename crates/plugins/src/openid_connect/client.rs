@@ -98,6 +98,10 @@ pub(crate) fn provider_of(
         let permitted = endpoint.as_deref().map_or(Ok(()), |endpoint| providers.permits(endpoint));
         permitted.map_err(|error| ConfigError::new(field, error.to_string()))?;
     }
+    for url in &calls.extra_jwks {
+        let permitted = providers.permits(url);
+        permitted.map_err(|error| ConfigError::new("extra_jwks_uris", error.to_string()))?;
+    }
     let source = SourceConfig {
         discovery_url: discovery.to_owned(),
         verify_tls: calls.verify_tls,
@@ -109,6 +113,7 @@ pub(crate) fn provider_of(
         issuers: issuers.to_vec(),
         endpoints: calls.endpoints.clone(),
         headers: calls.discovery_headers.clone(),
+        extra_jwks: calls.extra_jwks.clone(),
     };
     providers.provider(&source).map_err(|error| ConfigError::new("discovery", error.to_string()))
 }

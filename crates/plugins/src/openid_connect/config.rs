@@ -65,6 +65,9 @@ pub struct Config {
     pub bearer: Option<BearerConfig>,
     /// Logins of browsers; `None`: a request needs a token.
     pub login: Option<LoginConfig>,
+    /// Whether the userinfo endpoint is asked for further claims of whom an access token is of, which decide its consumer
+    /// and are told in headers.
+    pub searches_userinfo: bool,
     /// JSON Schema that claims must match: the payload of a token, or `{user, access_token, id_token}` of a session.
     pub claim_schema: Option<Value>,
     /// What is told to the upstream.
@@ -115,6 +118,8 @@ pub struct Calls {
     pub endpoints: Endpoints,
     /// Further headers of the request for the discovery document.
     pub discovery_headers: HeaderMap,
+    /// Where further key sets are, whose keys count like the provider's own.
+    pub extra_jwks: Vec<String>,
     /// Client authentication at the token and revocation endpoints.
     pub token_auth: TokenAuth,
     /// Client authentication at the introspection endpoint.

@@ -202,6 +202,7 @@ impl Issuer {
             issuers: issuer.issuers.clone(),
             endpoints: Default::default(),
             headers: Default::default(),
+            extra_jwks: Vec::new(),
         };
         let provider = services.providers.provider(&source);
         let mut audience = bearer.audience.clone();

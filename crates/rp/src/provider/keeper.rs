@@ -59,6 +59,7 @@ pub(super) struct Shared {
     pub(super) issuers: Vec<String>,
     pub(super) endpoints: Endpoints,
     pub(super) headers: HeaderMap,
+    pub(super) extra_jwks: Vec<String>,
     pub(super) fetcher: Fetcher,
     pub(super) clock: Clock,
     pub(super) metadata: ArcSwapOption<ProviderMetadata>,
@@ -111,7 +112,7 @@ impl Provider {
                 |refusal: Refusal| ProviderError::Unsupported(format!("a proxy like this ({refusal})"));
             fetcher.permits_proxy(proxy).map_err(refused)?;
         }
-        for endpoint in source.endpoints.fetched() {
+        for endpoint in source.endpoints.fetched().chain(&source.extra_jwks) {
             let refused =
                 |refusal: Refusal| ProviderError::Unsupported(format!("an endpoint like this ({refusal})"));
             fetcher.permits(endpoint).map_err(refused)?;
@@ -124,6 +125,7 @@ impl Provider {
             issuers: source.issuers.clone(),
             endpoints: source.endpoints.clone(),
             headers: source.headers.clone(),
+            extra_jwks: source.extra_jwks.clone(),
             fetcher,
             clock,
             metadata: ArcSwapOption::empty(),

@@ -1,10 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base::UnixMillis;
 use bytes::Bytes;
 use fetch::{Request, Response};
 use http::{HeaderValue, StatusCode, header};
 use jose::KeySet;
+use serde_json::Value;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -30,6 +31,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 const DISCOVERY: &str = "discovery";
 const JWKS: &str = "jwks_uri";
+const EXTRA_JWKS: &str = "a further key set";
 
 /// The task that owns a provider's refreshing. One fetch at a time: whoever asks meanwhile gets its result.
 pub(super) struct Refresher {
@@ -41,6 +43,8 @@ pub(super) struct Refresher {
     generation: u64,
     /// When a token with an unknown key id last caused a fetch.
     unknown_kid: Option<UnixMillis>,
+    /// What was last in the further key sets, by their addresses.
+    extra: HashMap<String, Vec<Value>>,
 }
 
 /// When a document is fetched next.
@@ -67,6 +71,7 @@ impl Refresher {
             document: Bytes::new(),
             generation: 0,
             unknown_kid: None,
+            extra: HashMap::new(),
         }
     }
 
@@ -204,10 +209,37 @@ impl Refresher {
         };
         match fetch(&shared, JWKS, url).await {
             Ok(response) => match KeySet::parse(&response.body) {
+                Ok(_) if !shared.extra_jwks.is_empty() => self.with_extra(&shared, response).await,
                 Ok(set) => Ok(self.publish(set, &response)),
                 Err(error) => self.keys_failed(ProviderError::Junk { what: JWKS, why: error.to_string() }),
             },
             Err(error) => self.keys_failed(error),
+        }
+    }
+
+    /// Publishes the provider's key set with what is in the further ones. Of one that cannot be had, what was there last
+    /// counts on.
+    async fn with_extra(&mut self, shared: &Shared, response: Response) -> Result<Arc<Keys>, ProviderError> {
+        for url in &shared.extra_jwks {
+            let fetched = fetch(shared, EXTRA_JWKS, url).await;
+            let members = fetched.and_then(|extra| {
+                let junk = |why: String| ProviderError::Junk { what: EXTRA_JWKS, why };
+                KeySet::parse(&extra.body).map_err(|error| junk(error.to_string()))?;
+                members(&extra.body).ok_or_else(|| junk("it has no keys".to_owned()))
+            });
+            match members {
+                Ok(members) => drop(self.extra.insert(url.clone(), members)),
+                Err(error) => {
+                    tracing::warn!(provider = shared.host(), "a further key set is not refreshed: {error}");
+                }
+            }
+        }
+        let mut all = members(&response.body).unwrap_or_default();
+        all.extend(shared.extra_jwks.iter().filter_map(|url| self.extra.get(url)).flatten().cloned());
+        let body = Bytes::from(serde_json::json!({ "keys": all }).to_string());
+        match KeySet::parse(&body) {
+            Ok(set) => Ok(self.publish(set, &Response { body, ..response })),
+            Err(error) => self.keys_failed(ProviderError::Junk { what: JWKS, why: error.to_string() }),
         }
     }
 
@@ -338,6 +370,14 @@ impl Shared {
             (None, Some(_)) => tracing::info!(provider = self.host(), what, "refreshed again"),
             _ => {}
         }
+    }
+}
+
+/// The keys of a set, as they were published.
+fn members(document: &[u8]) -> Option<Vec<Value>> {
+    match oauth::json_object(document).ok()?.remove("keys")? {
+        Value::Array(keys) => Some(keys),
+        _ => None,
     }
 }
 

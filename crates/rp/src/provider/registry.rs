@@ -37,6 +37,8 @@ pub struct SourceConfig {
     pub endpoints: Endpoints,
     /// Further headers of the request for the discovery document.
     pub headers: HeaderMap,
+    /// Where further key sets are, whose keys count like the provider's own.
+    pub extra_jwks: Vec<String>,
 }
 
 /// Endpoints in place of those that discovery names.
@@ -90,6 +92,7 @@ struct Identity {
     issuers: Vec<String>,
     endpoints: Endpoints,
     headers: HeaderMap,
+    extra_jwks: Vec<String>,
 }
 
 /// By the URL alone, of which few sources share one.
@@ -133,6 +136,7 @@ impl Providers {
             issuers: source.issuers.clone(),
             endpoints: source.endpoints.clone(),
             headers: source.headers.clone(),
+            extra_jwks: source.extra_jwks.clone(),
         };
         let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|_, provider| provider.strong_count() > 0);

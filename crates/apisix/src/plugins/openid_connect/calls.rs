@@ -126,6 +126,7 @@ pub(super) fn calls(conf: &Value) -> Result<Calls, ConfigError> {
         proxies: proxies(conf)?,
         endpoints: Default::default(),
         discovery_headers: Default::default(),
+        extra_jwks: Vec::new(),
         token_auth: auth("token_endpoint_auth_method")?,
         introspection_auth: auth("introspection_endpoint_auth_method")?,
         assertion: client::assertion_config(conf),

@@ -47,6 +47,7 @@ impl Reader<'_> {
                 jwks: endpoint("jwks_endpoint"),
             },
             discovery_headers: self.constants("discovery")?,
+            extra_jwks: self.texts("extra_jwks_uris").into_iter().map(str::to_owned).collect(),
             token_auth,
             introspection_auth: self.auth("introspection_endpoint_auth_method")?.unwrap_or_default(),
             assertion: ClientAssertionConfig { alg, ..ClientAssertionConfig::default() },

@@ -102,6 +102,7 @@ impl Reader<'_> {
         let by = self.listed("consumer_by", &["custom_id", "username"]).into_iter().map(|by| match by {
             "id" => ConsumerName::Id,
             "custom_id" => ConsumerName::CustomId,
+            _ if self.flag("by_username_ignore_case", false) => ConsumerName::UsernameInAnyCase,
             _ => ConsumerName::Username,
         });
         Ok(Some(ConsumerConfig {

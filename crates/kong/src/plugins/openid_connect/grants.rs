@@ -90,6 +90,8 @@ impl Reader<'_> {
             salt: self.text(fields::SALT).unwrap_or_default().to_owned(),
             unknown: self.seconds("cache_ttl")?.unwrap_or_default(),
             longest: self.seconds("cache_ttl_max")?,
+            shortest: self.seconds("cache_ttl_min")?.unwrap_or_default(),
+            refused: self.seconds("cache_ttl_neg")?.unwrap_or_default(),
         }))
     }
 

@@ -180,7 +180,7 @@ fn what_is_not_built_is_refused_by_name() {
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_jwk", json!([{}])),
         ("login_action", json!("redirect")),
-        ("cache_ttl_neg", json!(1)),
+        ("cache_ttl_resurrect", json!(1)),
     ] {
         let error = grants(json!({field: value})).unwrap_err();
         assert!(error.reason.contains(&format!("({field}: not implemented")), "{error}");

@@ -50,6 +50,7 @@ impl Reader<'_> {
             realm,
             bearer: takes_tokens.then(|| self.bearer()).transpose()?,
             login: login.then(|| self.login(logs_in)).transpose()?,
+            searches_userinfo: self.flag("search_user_info", false),
             claim_schema: None,
             headers: Headers { back, ..self.headers()? },
             words: self.words()?,

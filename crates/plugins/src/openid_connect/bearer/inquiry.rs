@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
 use jose::CompactJws;
 use rp::{
-    bearer::{Refusal, VerdictKey, numeric_date},
+    bearer::{Refusal, numeric_date},
     provider::{Introspected, ProviderError},
 };
 use serde_json::{Map, Value};
@@ -61,14 +61,11 @@ impl Bearer {
     }
 
     async fn ask(&self, inner: &Inner, inquiry: &Inquiry<'_>) -> Result<Rc<Verified>, Failure> {
-        let Inquiry { token, along, .. } = *inquiry;
+        let token = inquiry.token;
         let place = issuers::pick_later(&self.issuers, token.expose()).await?;
         let issuer = self.issuers.get(place).ok_or(Refusal::Issuer)?;
         match issuer.way(token.expose()) {
-            Way::Keys => {
-                let key = self.key(token.expose(), along);
-                self.ask_for_keys(inner, issuer, place, token.expose(), key).await
-            }
+            Way::Keys => self.ask_for_keys(inner, issuer, place, inquiry).await,
             Way::Refuse(refusal) => Err(refusal.into()),
             Way::Userinfo => self.ask_for_userinfo(inner, issuer, place, inquiry).await,
             Way::Introspect(introspection) => {
@@ -89,10 +86,10 @@ impl Bearer {
         inner: &Inner,
         issuer: &Issuer,
         place: usize,
-        token: &str,
-        key: VerdictKey,
+        inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
-        let jws = CompactJws::parse(token).map_err(Refusal::from)?;
+        let Inquiry { token, along, .. } = *inquiry;
+        let jws = CompactJws::parse(token.expose()).map_err(Refusal::from)?;
         issuer.until_known().await?;
         let (payload, keys) = match &issuer.verifier {
             Verifier::Key(key) => {
@@ -104,9 +101,23 @@ impl Bearer {
                 Err(Unverified::Provider(error)) => return Err(error.into()),
             },
         };
-        let now = inner.services.clock.now();
-        let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, now)?;
-        Ok(self.keep(key, verified))
+        let read = |found| Self::read_jwt(inner, issuer, place, &jws, &payload, keys.clone(), found);
+        let verified = match inner.config.searches_userinfo {
+            false => read(None)?,
+            true => {
+                // Before anybody else is shown it.
+                let alone = read(None)?;
+                alone.claims.check_times(
+                    inner.services.clock.now(),
+                    inner.config.expiry_leeway,
+                    inner.config.slack,
+                )?;
+                let said = oauth::json_object(&payload).unwrap_or_default();
+                let subject = said.get("sub").and_then(Value::as_str);
+                read(Some(&*self.search(inner, issuer, inquiry, subject).await?))?
+            }
+        };
+        Ok(self.keep(self.key(token.expose(), along), verified))
     }
 
     async fn introspect(
@@ -118,19 +129,29 @@ impl Bearer {
         inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
         let Inquiry { token, along, .. } = *inquiry;
-        let read = |answer: &Introspected| read_introspection(inner, issuer, place, introspection, answer);
+        let read = |answer: &Introspected, found: Option<&Map<String, Value>>| {
+            read_introspection((inner, issuer, place), introspection, answer, found)
+        };
         let refused_until = || {
             let counts = introspection.max_age.min(REFUSED_FOR);
             introspection.remembers_refusals.then(|| inner.services.clock.now() + counts)
         };
         let until = |answer: Option<&Introspected>| match answer {
             _ if self.uncached => None,
-            Some(answer) => read(answer).ok().map(|verified| verified.until),
+            Some(answer) => read(answer, None).ok().map(|verified| verified.until),
             None => refused_until(),
         };
         let (client, how, reader) = (&inner.client, introspection.asking(&along.fields), &self.identity);
         let answer = issuer.provider.introspected(client, &how, token, &along.headers, reader, until).await?;
-        let verified = read(&answer.ok_or(Refusal::Inactive)?)?;
+        let answer = answer.ok_or(Refusal::Inactive)?;
+        let found = match inner.config.searches_userinfo {
+            false => None,
+            true => {
+                let subject = answer.claims.get("sub").and_then(Value::as_str);
+                Some(self.search(inner, issuer, inquiry, subject).await?)
+            }
+        };
+        let verified = read(&answer, found.as_deref())?;
         if how.always_asks {
             return Ok(Rc::new(verified));
         }
@@ -145,8 +166,41 @@ impl Bearer {
         place: usize,
         inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
+        let key = self.key(inquiry.token.expose(), inquiry.along);
+        let answer = self.userinfo(inner, issuer, inquiry).await?;
+        let until = answer.at + USERINFO_FOR;
+        let claims = issuer.read_introspection(&answer.claims, until)?;
+        let objection = issuer.objection(&claims, &answer.claims);
+        let caller = caller(inner, objection, (&answer.claims, None), Some(TokenPart::Userinfo));
+        let misfit = misfit(inner, &answer.claims);
+        let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
+        Ok(self.keep(key, verified))
+    }
+
+    /// What the userinfo endpoint says of whom a token is of; of somebody else it says nothing (OIDC Core 5.3.2).
+    async fn search(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        inquiry: &Inquiry<'_>,
+        subject: Option<&str>,
+    ) -> Result<Arc<Map<String, Value>>, Failure> {
+        let found = self.userinfo(inner, issuer, inquiry).await?.claims;
+        let sub = found.get("sub").and_then(Value::as_str);
+        match subject.is_none_or(|subject| sub == Some(subject)) {
+            true => Ok(found),
+            false => Err(Refusal::Inactive.into()),
+        }
+    }
+
+    /// What the userinfo endpoint says of a token that it takes.
+    async fn userinfo(
+        &self,
+        inner: &Inner,
+        issuer: &Issuer,
+        inquiry: &Inquiry<'_>,
+    ) -> Result<Introspected, Failure> {
         let Inquiry { token, along, .. } = *inquiry;
-        let key = self.key(token.expose(), along);
         let ask = async {
             let claims = inner.claims_of(token, &along.further).await?;
             Ok(claims.map(|claims| Introspected { claims: Arc::new(claims), at: inner.services.clock.now() }))
@@ -154,14 +208,7 @@ impl Bearer {
         let until =
             |answer: Option<&Introspected>| Some(answer?.at + USERINFO_FOR).filter(|_| !self.uncached);
         let answer = issuer.provider.remembered(self.userinfo_key(token, along), ask, until).await?;
-        let answer = answer.ok_or(Refusal::Inactive)?;
-        let until = answer.at + USERINFO_FOR;
-        let claims = issuer.read_introspection(&answer.claims, until)?;
-        let objection = issuer.objection(&claims, &answer.claims);
-        let caller = caller(inner, objection, &answer.claims, Some(TokenPart::Userinfo));
-        let misfit = misfit(inner, &answer.claims);
-        let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
-        Ok(self.keep(key, verified))
+        Ok(answer.ok_or(Refusal::Inactive)?)
     }
 
     fn userinfo_key(&self, token: &Secret<String>, along: &Along) -> [u8; 32] {
@@ -181,18 +228,17 @@ impl Bearer {
 }
 
 fn read_introspection(
-    inner: &Inner,
-    issuer: &Issuer,
-    place: usize,
+    (inner, issuer, place): (&Inner, &Issuer, usize),
     introspection: &Introspection,
     answer: &Introspected,
+    found: Option<&Map<String, Value>>,
 ) -> Result<Verified, Refusal> {
     let object = &answer.claims;
     let expires = expiry(introspection, object, answer.at)?;
     let claims = issuer.read_introspection(object, expires)?;
     let until = claims.expires.min(answer.at + introspection.max_age);
     let objection = issuer.objection(&claims, object);
-    let caller = caller(inner, objection, object, Some(TokenPart::Introspection));
+    let caller = caller(inner, objection, (object, found), Some(TokenPart::Introspection));
     Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
 }
 

@@ -133,6 +133,7 @@ fn config(idp: &Idp) -> Config {
             proxies: None,
             endpoints: Endpoints::default(),
             discovery_headers: HeaderMap::new(),
+            extra_jwks: Vec::new(),
             token_auth: TokenAuth::Basic,
             introspection_auth: TokenAuth::Basic,
             assertion: ClientAssertionConfig::default(),
@@ -190,6 +191,7 @@ fn config(idp: &Idp) -> Config {
             default_expires_in: Duration::from_secs(3600),
             expires_leeway: Duration::ZERO,
         }),
+        searches_userinfo: false,
         claim_schema: None,
         headers: Headers {
             access_token: AccessTokenHeader::XAccessToken,

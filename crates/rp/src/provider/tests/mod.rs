@@ -35,5 +35,6 @@ fn source(op: &Op) -> SourceConfig {
         issuers: Vec::new(),
         endpoints: Default::default(),
         headers: Default::default(),
+        extra_jwks: Vec::new(),
     }
 }

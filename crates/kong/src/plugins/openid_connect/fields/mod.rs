@@ -129,7 +129,11 @@ fn issuer(schema: Schema) -> Schema {
         .field("issuer", Field::string().required().doc("issuer, or URL of the discovery document"))
         .field("using_pseudo_issuer", flag(false))
         .field("rediscovery_lifetime", defaulted(Field::number(), 30))
-        .field("extra_jwks_uris", texts())
+        .field(
+            "extra_jwks_uris",
+            Field::strings()
+                .doc("key sets whose keys count beside the provider's; whose tokens, says `issuers_allowed`"),
+        )
         .field("discovery_headers_names", Field::strings().doc("further headers of the discovery request"))
         .field("discovery_headers_values", Field::strings().secret().doc("their values, in the same order"))
         .field(
@@ -264,7 +268,12 @@ fn credentials(schema: Schema) -> Schema {
         .field("anonymous", Field::string().doc("id or name of the consumer that refused requests are taken for"))
         .field("run_on_preflight", Field::boolean().default(true).doc("whether OPTIONS needs credentials"))
         .field("refresh_tokens", Field::boolean().default(true).doc("an access token of a session that is over is refreshed"))
-        .field("search_user_info", flag(false))
+        .field(
+            "search_user_info",
+            Field::boolean()
+                .default(false)
+                .doc("whether the userinfo endpoint is asked for claims of access tokens, for consumers and headers"),
+        )
 }
 
 /// What is checked of tokens.
@@ -324,7 +333,11 @@ fn authorisation(schema: Schema) -> Schema {
             "consumer_optional",
             Field::boolean().default(false).doc("callers who are no consumer get in as well"),
         )
-        .fields(&["by_username_ignore_case", "consumer_groups_optional"], &flag(false))
+        .field(
+            "by_username_ignore_case",
+            Field::boolean().default(false).doc("whether capital letters do not matter in a username"),
+        )
+        .field("consumer_groups_optional", flag(false))
         .field("consumer_groups_claim", texts())
         .field("credential_claim", path("sub"))
         .field(
@@ -555,7 +568,19 @@ fn caching(schema: Schema) -> Schema {
                 .between(0, 31_536_000)
                 .doc("seconds that a token, or what an endpoint says of one, is kept at most"),
         )
-        .fields(&["cache_ttl_min", "cache_ttl_neg", "cache_ttl_resurrect"], &number())
+        .field(
+            "cache_ttl_min",
+            Field::number().between(0, 31_536_000).doc(
+                "seconds that a token is kept at least of which the provider does not say how long it lives",
+            ),
+        )
+        .field(
+            "cache_ttl_neg",
+            Field::number()
+                .between(0, 31_536_000)
+                .doc("seconds for which credentials that the provider refused are not shown to it again"),
+        )
+        .field("cache_ttl_resurrect", number())
         .field("cluster_cache_strategy", defaulted(Field::string(), "off"))
         .field(
             "cluster_cache_items",
