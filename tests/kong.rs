@@ -38,6 +38,8 @@ mod proxying;
 mod searching;
 #[path = "kong/tools.rs"]
 mod tools;
+#[path = "kong/transforming.rs"]
+mod transforming;
 #[path = "kong/words.rs"]
 mod words;
 

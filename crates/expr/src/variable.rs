@@ -42,6 +42,10 @@ pub enum Variable {
     RouteName,
     /// `service_id`.
     ServiceId,
+    /// What a group of the route's pattern took of the path: by its name, or by its number.
+    PathGroup(Box<str>),
+    /// The first of these that is there, or else this text.
+    FirstOf(Box<[Variable]>, Box<str>),
     /// `consumer_name`: missing until the request is known to come from a consumer.
     ConsumerName,
     /// `consumer_group_id`.

@@ -120,6 +120,10 @@ impl Variables for Seen<'_> {
             Variable::RouteId => Cow::Borrowed(&self.route.id),
             Variable::RouteName => Cow::Borrowed(self.route.name.as_deref()?),
             Variable::ServiceId => Cow::Borrowed(self.route.service_id.as_deref()?),
+            Variable::PathGroup(name) => Cow::Borrowed(self.route.path_group(head.path(), name)?),
+            Variable::FirstOf(all, text) => {
+                all.iter().find_map(|one| self.value(one)).unwrap_or_else(|| Cow::Owned(text.to_string()))
+            }
             Variable::ConsumerName => Cow::Borrowed(self.consumer?.name()),
             Variable::ConsumerGroupId => Cow::Borrowed(self.consumer?.groups.first()?),
             Variable::Status => Cow::Owned(self.answer.as_ref()?.status.as_str().to_owned()),

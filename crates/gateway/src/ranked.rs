@@ -34,6 +34,20 @@ pub struct Ranked {
 }
 
 impl Ranked {
+    /// What the group of that name or number took of a path that a pattern of the route fits.
+    pub(crate) fn group<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let patterns = self.paths.iter().filter_map(|(rule, _)| match rule {
+            PathRule::Pattern(pattern) => Some(pattern),
+            PathRule::Prefix(_) => None,
+        });
+        let captures = patterns.filter_map(|pattern| pattern.captures(path)).next()?;
+        let found = match name.parse::<usize>() {
+            Ok(number) => captures.get(number),
+            Err(_) => captures.name(name),
+        };
+        found.map(|found| found.as_str())
+    }
+
     /// Whether this host is named here without a wildcard.
     pub(crate) fn names(&self, host: &str) -> bool {
         self.hosts.iter().any(|rule| matches!(&rule.name, NameRule::Exact(name) if &**name == host))

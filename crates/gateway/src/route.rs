@@ -37,6 +37,13 @@ pub struct Route {
     pub errors: ErrorBody,
 }
 
+impl Route {
+    /// What the group of that name or number of the route's pattern took of a path.
+    pub(crate) fn path_group<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        self.matcher.ranked.as_ref()?.group(path, name)
+    }
+}
+
 /// Where a route's requests go.
 #[derive(Debug)]
 pub enum Backend {

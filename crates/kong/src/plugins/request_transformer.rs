@@ -101,28 +101,30 @@ fn split<'a>(what: &str, list: &str, pair: &'a str) -> Result<(&'a str, &'a str)
         .ok_or_else(|| ConfigError::new(format!("{what}.{list}"), "expected the form 'name:value'"))
 }
 
-/// Reads `$(headers.name)`, `$(headers["name"])` and the same of `query_params`; Kong's other templates are Lua.
+/// Reads `$(headers.name)`, `$(headers["name"])`, the same of `query_params` and `uri_captures`, `$(uri_captures[1])`, and
+/// several of them with `or` between, of which the last may be a text. Kong's other templates are Lua.
 fn template(member: &str, written: &str) -> Result<Text, ConfigError> {
     let mut parts = Vec::new();
     let mut rest = written;
     while let Some(at) = rest.find("$(") {
         let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
         let inside = after.get(2..).unwrap_or_default();
-        let closed = inside.split_once(')');
-        let (name, further) =
-            closed.ok_or_else(|| ConfigError::new(member, "a template is not closed: `)` is missing"))?;
+        let end = closing(inside);
+        let end = end.ok_or_else(|| ConfigError::new(member, "a template is not closed: `)` is missing"))?;
+        let (found, further) = inside.split_at_checked(end).unwrap_or((inside, ""));
         if !before.is_empty() {
             parts.push(Part::Text(before.into()));
         }
-        let variable = variable(name.trim()).ok_or_else(|| {
+        let part = part(found).ok_or_else(|| {
             let why = format!(
-                "the template `$({})` is not implemented in this build: only headers and query_params are",
-                excerpt(name)
+                "the template `$({})` is not implemented in this build: only headers, query_params and uri_captures \
+                 are, and `or` between them",
+                excerpt(found)
             );
             ConfigError::new(member, why)
         })?;
-        parts.push(Part::Variable(variable));
-        rest = further;
+        parts.push(part);
+        rest = further.get(1..).unwrap_or_default();
     }
     if !rest.is_empty() {
         parts.push(Part::Text(rest.into()));
@@ -130,18 +132,68 @@ fn template(member: &str, written: &str) -> Result<Text, ConfigError> {
     Text::of(member, Template::of(parts))
 }
 
+/// Where the template that begins in front of `text` is closed.
+fn closing(text: &str) -> Option<usize> {
+    let (mut open, mut quote) = (0, None);
+    for (at, letter) in text.char_indices() {
+        match (quote, letter) {
+            (Some(mark), letter) if mark == letter => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, '(') => open += 1,
+            (None, ')') if open == 0 => return Some(at),
+            (None, ')') => open -= 1,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// What stands within a template.
+fn part(inside: &str) -> Option<Part> {
+    let inside = inside.trim();
+    let inside = inside.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(inside).trim();
+    let mut operands: Vec<&str> = inside.split(" or ").map(str::trim).collect();
+    let text = operands.last().and_then(|last| literal(last));
+    if text.is_some() {
+        operands.pop();
+    }
+    let mut variables = operands.into_iter().map(variable).collect::<Option<Vec<Variable>>>()?;
+    match (variables.len(), text) {
+        (0, Some(text)) => Some(Part::Text(text.into())),
+        (1, None) => variables.pop().map(Part::Variable),
+        (_, text) => {
+            Some(Part::Variable(Variable::FirstOf(variables.into(), text.unwrap_or_default().into())))
+        }
+    }
+}
+
+/// A text or a number, as Lua writes it.
+fn literal(text: &str) -> Option<&str> {
+    let quoted = |mark: char| {
+        let inside = text.strip_prefix(mark)?.strip_suffix(mark)?;
+        (!inside.contains([mark, '\\'])).then_some(inside)
+    };
+    let number = || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text);
+    quoted('"').or_else(|| quoted('\'')).or_else(number)
+}
+
 fn variable(inside: &str) -> Option<Variable> {
     let of = |table: &str| {
         let rest = inside.strip_prefix(table)?;
-        let quoted = |open: &str, close: &str| rest.strip_prefix(open)?.strip_suffix(close);
-        let name = quoted("[\"", "\"]").or_else(|| quoted("['", "']")).or_else(|| rest.strip_prefix('.'))?;
+        let name = match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(key) => literal(key.trim())?,
+            None => rest.strip_prefix('.').filter(|name| !name.contains('-'))?,
+        };
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (!name.is_empty() && name.bytes().all(known)).then_some(name)
     };
     if let Some(name) = of("headers") {
         return Some(Variable::Header(name.to_ascii_lowercase().replace('_', "-").into()));
     }
-    of("query_params").map(|name| Variable::Arg(name.into()))
+    of("query_params")
+        .map(|name| Variable::Arg(name.into()))
+        .or_else(|| of("uri_captures").map(|name| Variable::PathGroup(name.into())))
 }
 
 fn pair(text: &str) -> Result<(), String> {
@@ -195,8 +247,30 @@ mod tests {
         assert_eq!(variable("headers.x_foo"), Some(Variable::Header("x-foo".into())));
         assert_eq!(variable("headers[\"X-Foo\"]"), Some(Variable::Header("x-foo".into())));
         assert_eq!(variable("query_params['a']"), Some(Variable::Arg("a".into())));
-        for lua in ["os.time()", "uri_captures[1]", "shared.x", "headers", "headers.", "headers.a .. 'b'"] {
-            assert_eq!(variable(lua), None, "{lua}");
+        assert_eq!(variable("uri_captures[1]"), Some(Variable::PathGroup("1".into())));
+        assert_eq!(variable("uri_captures.user_id"), Some(Variable::PathGroup("user_id".into())));
+        let either = |text: &str| {
+            let all = [Variable::PathGroup("x".into()), Variable::Arg("y".into())];
+            Some(Part::Variable(Variable::FirstOf(all.into(), text.into())))
+        };
+        assert_eq!(part("uri_captures['x'] or query_params.y or 'a (b)'"), either("a (b)"));
+        assert_eq!(part(" (uri_captures['x'] or query_params.y) "), either(""));
+        assert_eq!(part("'x'"), Some(Part::Text("x".into())));
+        for lua in [
+            "os.time()",
+            "shared.x",
+            "headers",
+            "headers.",
+            "headers.a .. 'b'",
+            "headers.a-b",
+            "'a\\n'",
+            "a or b",
+        ] {
+            assert_eq!(part(lua), None, "{lua}");
+        }
+        for (open, reason) in [("$(headers.a", "not closed"), ("$(headers['a)", "not closed")] {
+            let error = compiled(json!({"add": {"headers": [format!("X-A:{open}")]}})).unwrap_err();
+            assert!(error.reason.contains(reason), "{error}");
         }
         let error = compiled(json!({"add": {"headers": ["X-A:$(shared.x)"]}})).unwrap_err();
         assert!(error.path == "add.headers" && error.reason.contains("shared.x"), "{error}");
