@@ -167,3 +167,71 @@ declarative_config: {path}
         "the file is all there is"
     );
 }
+
+#[tokio::test]
+async fn a_file_of_decks_says_once_what_holds_for_all() {
+    let (gate, upstream) = (Portcullis::dev(), Upstream::start());
+    let (host, port) =
+        upstream.node().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let text = format!(
+        r#"_format_version: "3.0"
+_comment: of the team
+_workspace: default
+_info:
+  select_tags: [team-a]
+  defaults:
+    service: {{host: {host}, port: {port}, retries: 0}}
+    route: {{strip_path: false, preserve_host: true}}
+_plugin_configs:
+  shared: {{key_names: [x-key], hide_credentials: true}}
+services:
+- name: deck
+  _comment: the first
+  tags: [own]
+  routes:
+  - name: deck
+    paths: [/deck]
+    strip_path: true
+  - {{name: kept, paths: [/kept]}}
+  plugins:
+  - {{name: key-auth, _config: shared, config: {{hide_credentials: false}}}}
+consumers:
+- username: ann
+  _ignore: [{{username: whatever}}]
+  keyauth_credentials: [{{key: deck-key}}]
+"#
+    );
+    let taken = post(&gate, "", "text/yaml", &text).await;
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    let read = async |path: &str| Request::get(path).send(gate.port(8001)).await.json();
+    let service = read("/services/deck").await;
+    assert_eq!((&service["retries"], &service["tags"]), (&json!(0), &json!(["own", "team-a"])));
+    let (own, kept) = (read("/routes/deck").await, read("/routes/kept").await);
+    assert_eq!((&own["strip_path"], &own["preserve_host"]), (&json!(true), &json!(true)));
+    assert_eq!((&kept["strip_path"], &kept["tags"]), (&json!(false), &json!(["team-a"])));
+    let plugin = read("/services/deck/plugins").await["data"][0].clone();
+    assert_eq!(
+        (&plugin["config"]["key_names"], &plugin["config"]["hide_credentials"]),
+        (&json!(["x-key"]), &json!(false))
+    );
+    assert_eq!(read("/consumers?tags=team-a").await["data"].as_array().unwrap().len(), 1);
+    let send = async |target: &str| gate.send(Request::get(target).header("x-key", "deck-key")).await.status;
+    assert_eq!(
+        (send("/deck/x").await, send("/kept/x").await, gate.get("/deck").await.status),
+        (200, 200, 401)
+    );
+    let seen: Vec<String> = upstream.seen().iter().map(|seen| seen.target.clone()).collect();
+    assert_eq!(seen, ["/x", "/kept/x"]);
+    for (line, field) in [
+        ("_info: {default_lookup_tags: {services: [a]}}", "_info"),
+        ("_info: {defaults: {servise: {port: 1}}}", "_info"),
+        ("_workspace: other", "_workspace"),
+        ("plugins: [{name: key-auth, _config: lost}]", "plugins"),
+        ("_konnect: {}", "_konnect"),
+    ] {
+        let refused = post(&gate, "", "text/yaml", &format!("_format_version: \"3.0\"\n{line}\n")).await;
+        assert_eq!(refused.status, 400, "{line}");
+        assert!(refused.json()["fields"].get(field).is_some(), "{line}: {}", refused.text());
+    }
+    assert_eq!(send("/deck/x").await, 200, "nothing changed");
+}

@@ -1,5 +1,6 @@
 //! Declarative configuration: every entity at once, nested or flat, named by ids or by names.
 
+mod deck;
 mod flatten;
 mod replace;
 
@@ -7,6 +8,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use flatten::stable_id;
 
+use self::deck::Deck;
 use crate::entities::Kind;
 
 /// The formats that are read.
@@ -21,6 +23,8 @@ pub(crate) struct Declaration {
     transform: bool,
     /// Whether errors are also told entity by entity.
     pub(crate) flatten_errors: bool,
+    /// What decK's files say of all entities.
+    deck: Deck,
 }
 
 impl Declaration {
@@ -30,7 +34,7 @@ impl Declaration {
             return Err(Value::from("expected an object"));
         };
         let (mut entities, mut wrong) = (Map::new(), Map::new());
-        let (mut version, mut transform) = (None, true);
+        let (mut version, mut transform, mut deck) = (None, true, Deck::default());
         for (name, value) in members {
             let mut complain = |why: &str| {
                 wrong.insert(name.clone(), Value::from(why));
@@ -41,7 +45,16 @@ impl Declaration {
                 ("_transform", Value::Bool(on)) => transform = on,
                 ("_transform", _) => complain("expected a boolean"),
                 // What tools write for themselves.
-                ("_comment" | "_ignore" | "_info", _) | (_, Value::Null) => {}
+                ("_comment" | "_ignore", _) | (_, Value::Null) => {}
+                ("_info", info) => {
+                    if let Err(what) = deck.read_info(info) {
+                        wrong.insert(name.clone(), what);
+                    }
+                }
+                ("_plugin_configs", Value::Object(configs)) => deck.configs = configs,
+                ("_plugin_configs", _) => complain("expected a map"),
+                ("_workspace", Value::String(text)) if text == "default" => {}
+                ("_workspace", _) => complain("there is one workspace, `default`"),
                 (_, value) if Kind::of_plural(&name).is_some() => {
                     entities.insert(name, value);
                 }
@@ -63,7 +76,7 @@ impl Declaration {
         if !wrong.is_empty() {
             return Err(Value::Object(wrong));
         }
-        let mut declaration = Self { entities, transform, flatten_errors };
+        let mut declaration = Self { entities, transform, flatten_errors, deck };
         if version.as_deref() != Some("3.0") {
             declaration.mark_patterns();
         }

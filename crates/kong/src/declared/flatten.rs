@@ -87,6 +87,11 @@ impl Declaration {
             let Some(kind) = Kind::of_plural(name) else { continue };
             take_list(kind, value, None, &mut Vec::new(), &mut flat, &mut wrong);
         }
+        for entity in &mut flat {
+            if let Err(what) = self.deck.complete(entity.kind, &mut entity.value) {
+                wrong.add(&entity.place, what);
+            }
+        }
         if wrong.is_empty() {
             resolve(&mut flat, &mut wrong);
         }
