@@ -81,6 +81,8 @@ async fn the_node_its_schemas_and_its_paths_are_told() {
     for (path, status, message) in [
         ("/schemas/nope", 404, "No entity named 'nope'"),
         ("/schemas/plugins/nope", 404, "No plugin named 'nope'"),
+        ("/schemas/vaults/nope", 404, "No vault named 'nope'"),
+        ("/schemas/vaults/env", 200, ""),
         ("/services/nope", 404, "Not found"),
         ("/plugins/schema/cors", 200, ""),
         ("/schemas/services", 200, ""),
@@ -91,6 +93,8 @@ async fn the_node_its_schemas_and_its_paths_are_told() {
             assert_eq!(answer.json()["message"], message, "{path}");
         }
     }
+    let schema = kong.ask("GET", "/schemas/vaults/env").await.json();
+    assert_eq!(schema["fields"][0]["config"]["fields"][0]["prefix"]["type"], "string", "{schema}");
     let schema = kong.ask("GET", "/schemas/plugins/openid-connect").await.json();
     let config = schema["fields"].as_array().unwrap().iter().find_map(|field| field.get("config")).unwrap();
     assert!(config["fields"].as_array().unwrap().len() >= 234);
@@ -206,4 +210,44 @@ async fn the_gates_own_key_proves_who_it_is_and_is_replaced_on_demand() {
         set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     };
     assert!(kids(&published).iter().all(|kid| kids(&again).contains(kid)), "an old key is published on");
+}
+
+#[tokio::test]
+async fn a_target_is_found_by_its_host_alone_and_a_certificate_is_made_for_a_server_name() {
+    let kong = Kong::new().await;
+    let upstream = unique("up-");
+    kong.made("POST", "/upstreams", json!({"name": upstream})).await;
+    let targets = format!("/upstreams/{upstream}/targets");
+    let made = kong.made("POST", &targets, json!({"target": "a.example"})).await;
+    let six = kong.made("POST", &targets, json!({"target": "::1"})).await;
+    for (key, target) in [
+        ("a.example", &made),
+        ("a.example:8000", &made),
+        ("::1", &six),
+        ("%5B::1%5D:8000", &six),
+        (made["id"].as_str().unwrap(), &made),
+    ] {
+        let found = kong.ask("GET", &format!("{targets}/{key}")).await;
+        assert_eq!((found.status, found.json()["target"].clone()), (200, target["target"].clone()), "{key}");
+    }
+    assert_eq!(kong.ask("GET", &format!("{targets}/a.example:81")).await.status, 404);
+    let changed = kong.made("PATCH", &format!("{targets}/a.example"), json!({"weight": 7})).await;
+    assert_eq!((&changed["weight"], &changed["target"]), (&json!(7), &json!("a.example:8000")));
+    assert_eq!(kong.ask("DELETE", &format!("{targets}/a.example")).await.status, 204);
+    assert_eq!(kong.ask("GET", &format!("{targets}/a.example")).await.status, 404);
+    let pair = || {
+        let (name, key) = (format!("{}.example", unique("n-")), rcgen::KeyPair::generate().unwrap());
+        let cert = rcgen::CertificateParams::new(vec![name.clone()]).unwrap().self_signed(&key).unwrap();
+        (name, json!({"cert": cert.pem(), "key": key.serialize_pem()}))
+    };
+    let (name, mut body) = pair();
+    let other = format!("other-{name}");
+    body["snis"] = json!([other]);
+    let made = kong.made("PUT", &format!("/certificates/{name}"), body.clone()).await;
+    assert_eq!(made["snis"], json!([name, other]));
+    let again = kong.made("PUT", &format!("/certificates/{other}"), body).await;
+    assert_eq!((&again["id"], &again["snis"]), (&made["id"], &json!([other])));
+    assert_eq!(kong.ask("GET", &format!("/certificates/{name}")).await.status, 404);
+    let patched = kong.made("PATCH", &format!("/certificates/{other}"), json!({"tags": ["x"]})).await;
+    assert_eq!((&patched["id"], &patched["tags"]), (&made["id"], &json!(["x"])));
 }

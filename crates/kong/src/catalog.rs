@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::entities::{Kind, is_uuid, named};
+use crate::entities::{Kind, is_uuid, named, with_port};
 
 /// One stored entity.
 #[derive(Clone, Debug)]
@@ -53,6 +53,10 @@ impl Catalog {
         if kind == Kind::Certificate {
             let sni = self.lookup(Kind::Sni, key, None)?;
             return self.find(kind, named(&sni.value, "certificate")?);
+        }
+        if kind == Kind::Target {
+            // Stored with its port, which may be left out here as well.
+            return self.find(kind, self.holder(&kind.name_key(&with_port(key), parent)?)?);
         }
         self.find(kind, self.holder(&kind.name_key(key, parent)?)?)
     }

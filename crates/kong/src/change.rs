@@ -97,7 +97,16 @@ impl Context<'_> {
         let parent = self.parent(write)?;
         let existing = self.existing(write, parent.as_deref())?;
         let old = existing.as_ref().map(|entity| self.before(write, entity)).transpose()?;
-        let Sent { mut value, password, snis } = self.sent(write, old.as_ref())?;
+        let Sent { mut value, password, mut snis } = self.sent(write, old.as_ref())?;
+        if let (Kind::Certificate, Verb::Put, Some(name)) = (kind, write.verb, &write.key)
+            && !is_uuid(name)
+        {
+            entities::sni(name).map_err(|why| Violations::of("snis", why))?;
+            let names = snis.get_or_insert_default();
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         let id = self.identify(write, existing.as_deref(), &mut value)?;
         if let (Some((reference, _)), Some(parent)) = (&write.parent, &parent) {
             value.insert(reference.field.to_owned(), by_id(parent));
@@ -220,7 +229,9 @@ impl Context<'_> {
                     value.insert(field.to_owned(), json!(name));
                     entities::expand(write.kind, value)?;
                 }
+                // A certificate is found by its server names.
                 (None, Some(_)) => {}
+                (None, None) if write.kind == Kind::Certificate => {}
                 (None, None) => return Err(Answer::not_found()),
             }
         }

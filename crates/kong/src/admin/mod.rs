@@ -112,6 +112,7 @@ async fn tell(
         Target::Tags(tag) => read::tags(dialect, tag, parts.uri.path(), &query),
         Target::Schema(kind) => Ok(Answer::ok(kind.schema().describe())),
         Target::PluginSchema(name) => read::plugin_schema(dialect, name),
+        Target::VaultSchema(name) => read::vault_schema(name),
         Target::Validate(_) | Target::Cache | Target::Settled(_) => Err(Answer::method_not_allowed()),
         Target::Collection(kind, parent) => {
             Listing { kind, parent, path: parts.uri.path(), query: &query }.answer(dialect, secrets)

@@ -187,6 +187,18 @@ pub(super) fn plugin_schema(dialect: &Dialect, name: &str) -> Result<Answer, Ans
     Ok(Answer::ok(schema.describe()))
 }
 
+/// `GET /schemas/vaults/{name}`
+pub(super) fn vault_schema(name: &str) -> Result<Answer, Answer> {
+    if name != entities::VAULT {
+        let why = format!("No vault named '{}'", shown(name));
+        return Err(Answer::message(http::StatusCode::NOT_FOUND, why));
+    }
+    let whole = Kind::Vault.schema();
+    let config = whole.fields.get("config").cloned();
+    let schema = config.map(|config| Schema::new().field("config", config)).unwrap_or_default();
+    Ok(Answer::ok(schema.describe()))
+}
+
 /// `GET /config`: every entity, as a declarative configuration in YAML.
 pub(super) fn config(dialect: &Dialect, secrets: bool) -> Answer {
     let catalog = dialect.read();

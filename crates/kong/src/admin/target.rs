@@ -35,6 +35,8 @@ pub(super) enum Target<'p> {
     /// The schema of an entity, or of a plugin's configuration.
     Schema(Kind),
     PluginSchema(&'p str),
+    /// The schema of a vault's configuration.
+    VaultSchema(&'p str),
     Validate(Kind),
     /// All of a kind, or those under one entity.
     Collection(Kind, Option<(Reference, &'p str)>),
@@ -109,6 +111,7 @@ impl<'p> Target<'p> {
             ["schemas", "plugins", name] | ["plugins", "schema", name] => Some(Self::PluginSchema(name)),
             ["schemas", name] => Some(Self::Schema(of_schema(name)?)),
             ["schemas", name, "validate"] => Some(Self::Validate(of_schema(name)?)),
+            ["schemas", "vaults", name] => Some(Self::VaultSchema(name)),
             ["consumer_groups", group, "consumers"] => Some(Self::GroupConsumers(group, None)),
             ["consumer_groups", group, "consumers", consumer] => {
                 Some(Self::GroupConsumers(group, Some(consumer)))
@@ -182,6 +185,7 @@ impl<'p> Target<'p> {
             | Self::Tags(_)
             | Self::Schema(_)
             | Self::PluginSchema(_)
+            | Self::VaultSchema(_)
             | Self::Health(_) => "GET, HEAD, OPTIONS",
             // Kong before 3.0 wanted a POST.
             Self::Settled(_) => "OPTIONS, POST, PUT",
@@ -224,6 +228,7 @@ pub(super) fn endpoints() -> Vec<String> {
         "/schemas/{db_entity_name}/validate",
         "/schemas/plugins/validate",
         "/schemas/plugins/{name}",
+        "/schemas/vaults/{name}",
         "/status",
         "/tags",
         "/tags/{tags}",

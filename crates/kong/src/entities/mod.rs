@@ -24,8 +24,9 @@ pub(crate) use self::{
     kind::{PREFIX, Reference, SEALED_KEYS, named},
     plugin::schema as plugin_schema,
     route::header_pattern,
-    upstream::split as split_target,
-    values::{excerpt, tag},
+    upstream::{split as split_target, with_port},
+    values::{excerpt, sni, tag},
+    vault::NAME as VAULT,
 };
 
 /// A lower-case UUID, as ids are.

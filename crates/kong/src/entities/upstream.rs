@@ -1,6 +1,6 @@
 //! Upstreams and their targets: several addresses under one name that services use as their host.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -241,9 +241,17 @@ fn address(text: &str) -> Result<(), String> {
 
 /// A target in the one form by which it is compared: with its port.
 pub(crate) fn normalize(target: &mut Map<String, Value>) {
-    let Some((host, port)) = target.get("target").and_then(Value::as_str).and_then(split) else { return };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    target.insert("target".to_owned(), json!(format!("{host}:{port}")));
+    let Some(text) = target.get("target").and_then(Value::as_str).map(with_port) else { return };
+    target.insert("target".to_owned(), json!(text));
+}
+
+/// The address of a target with its port. What is none stays as it is.
+pub(crate) fn with_port(text: &str) -> Cow<'_, str> {
+    match split(text) {
+        Some((host, port)) if host.contains(':') => Cow::Owned(format!("[{host}]:{port}")),
+        Some((host, port)) => Cow::Owned(format!("{host}:{port}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]

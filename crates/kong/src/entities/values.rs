@@ -57,7 +57,7 @@ pub(super) fn host_pattern(text: &str) -> Result<(), String> {
 }
 
 /// A server name of TLS, `*.example.com` and `example.*` too.
-pub(super) fn sni(text: &str) -> Result<(), String> {
+pub(crate) fn sni(text: &str) -> Result<(), String> {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Err("must not be an IP".to_owned());
     }

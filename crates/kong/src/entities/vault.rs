@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{stamped, tags, values};
 use crate::schema::{Field, Schema};
 
+/// The vault that this build has.
+pub(crate) const NAME: &str = "env";
 /// Vaults of Kong that this build does not have.
 const ABSENT: [&str; 5] = ["aws", "azure", "conjur", "gcp", "hcv"];
 
@@ -28,7 +30,7 @@ pub(super) fn schema() -> Schema {
 
 fn name(text: &str) -> Result<(), String> {
     match text {
-        "env" => Ok(()),
+        NAME => Ok(()),
         other if ABSENT.contains(&other) => {
             Err(format!("the vault '{other}' is not implemented in this build"))
         }
