@@ -36,6 +36,8 @@ mod node;
 mod proxying;
 #[path = "kong/searching.rs"]
 mod searching;
+#[path = "kong/sessions.rs"]
+mod sessions;
 #[path = "kong/tools.rs"]
 mod tools;
 #[path = "kong/transforming.rs"]

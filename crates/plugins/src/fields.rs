@@ -67,6 +67,14 @@ impl Fields {
         }
     }
 
+    /// Whether there is a field of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Form(text) => query::values(text, name).next().is_some(),
+            Self::Json(members) => members.contains_key(name),
+        }
+    }
+
     /// The one text under a name.
     pub(crate) fn one(&self, name: &str) -> Option<String> {
         match self {

@@ -211,7 +211,7 @@ impl Hidden {
 }
 
 /// A flow that was settled without the body.
-fn settled(flow: Flow) -> Suspended {
+pub(crate) fn settled(flow: Flow) -> Suspended {
     match flow {
         Flow::Suspend(future) => future,
         Flow::Respond(reply) => Box::pin(async move { Verdict { reply: Some(reply), ..Verdict::default() } }),

@@ -293,7 +293,11 @@ impl Bearer {
         let now = inner.services.clock.now();
         let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
         let until = claims.expires.min(now + VERIFIED_FOR).max(now);
-        let caller = caller(inner, issuer.objection(&claims, &object), (&object, found), None);
+        let jwk = inner.config.headers.tells(TokenPart::AccessTokenJwk);
+        let jwk =
+            jwk.then(|| token_headers::jwk_named(&issuer.provider, jws.header().kid.as_deref())).flatten();
+        let objection = issuer.objection(&claims, &object);
+        let caller = caller(inner, objection, (&object, found), None, jwk.as_deref());
         let misfit = misfit(inner, &object);
         Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
     }
@@ -511,12 +515,14 @@ fn caller(
     objection: Option<Box<str>>,
     (object, found): (&Map<String, Value>, Option<&Map<String, Value>>),
     part: Option<TokenPart>,
+    jwk: Option<&str>,
 ) -> Caller {
     let subject = object.get("sub").and_then(Value::as_str);
     let userinfo = userinfo(inner, object).map(|value| (X_USERINFO, value));
     let json = part.and_then(|_| token_headers::as_json(object));
     let searched = found.and_then(token_headers::as_json);
     let value = |asked: TokenPart| match (asked, &searched) {
+        (TokenPart::AccessTokenJwk, _) => jwk.map(Cow::Borrowed),
         (TokenPart::Userinfo, Some(searched)) => Some(Cow::Borrowed(searched.as_str())),
         _ => json.as_deref().filter(|_| part == Some(asked)).map(Cow::Borrowed),
     };

@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest;
 use base::{Secret, UnixMillis};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use bytes::Bytes;
 use gateway::{
-    error::ConfigError,
-    plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, Verdict},
+    error::{ConfigError, Failure},
+    plugin::{BodyInspector, Flow, HeaderEdit, PluginRequest, Reply, RequestHead, Suspended, Verdict},
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header::AUTHORIZATION};
 use jose::CompactJws;
@@ -33,6 +38,10 @@ use super::{
     token_headers::{self, TokenPart},
     visitor::{Visitor, is_private},
 };
+use crate::{
+    fields::{BodyKind, Fields},
+    login_methods::settled,
+};
 
 pub(super) const X_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-access-token");
 pub(super) const X_USERINFO: HeaderName = HeaderName::from_static("x-userinfo");
@@ -48,6 +57,8 @@ const CACHE_BYTES: u64 = 8 << 20;
 const REAUTHORIZED_FOR: Duration = Duration::from_secs(10);
 /// How often one core issues the cookie of one session anew.
 const ISSUED_AGAIN_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a form that may end a session.
+const MAX_LOGOUT: usize = 64 * 1024;
 /// Bytes of one header for the upstream. A session's never have as many.
 const MAX_HEADER: usize = 48 * 1024;
 
@@ -171,6 +182,23 @@ impl Browser {
             request.response.extend(answer::cookie_headers(fresh));
         }
         Some(inner.pass(&opened, request, now))
+    }
+
+    /// What becomes of a request that ends its session if its body says so. `None`: that is not looked for, or there is no
+    /// session to end.
+    pub(super) fn judge_body(&self, inner: &Arc<Inner>, request: &mut PluginRequest<'_>) -> Option<Flow> {
+        let field = self.config.logout.awaited_field(request.head)?.to_owned();
+        let visitor = Visitor::of(inner, request);
+        let otherwise = self.judge(inner, request)?;
+        let inner = Arc::clone(inner);
+        let judge = move |body: Result<Bytes, Failure>| -> Suspended {
+            let fields = body.ok().and_then(|body| Fields::read(BodyKind::Form, &body));
+            match (&inner.browser, fields.is_some_and(|fields| fields.has(&field))) {
+                (Some(browser), true) => settled(inner.log_out(browser, visitor)),
+                _ => settled(otherwise),
+            }
+        };
+        Some(Flow::Inspect(BodyInspector { limit: MAX_LOGOUT, judge: Box::new(judge) }))
     }
 
     /// The session that the cookies hold, if it is good at `now`. Sessions of two users are nobody's: a neighbour of this
@@ -464,10 +492,16 @@ impl Opened {
         let told = identity.into_iter().flatten();
         let userinfo = session.userinfo.as_ref().map(|userinfo| STANDARD.encode(userinfo));
         let shown = |token: &Option<Secret<String>>| token.as_ref().map(|token| token.expose().clone());
+        let jwk = |token: &Option<Secret<String>>| {
+            token_headers::jwk_of(&inner.provider, token.as_ref()?.expose()).map(Cow::Owned)
+        };
         let part = |part: TokenPart| match part {
             TokenPart::IdToken => shown(&session.id_token).map(Cow::Owned),
             TokenPart::RefreshToken => shown(&session.refresh_token).map(Cow::Owned),
             TokenPart::Userinfo => userinfo.as_deref().map(Cow::Borrowed),
+            TokenPart::AccessTokenJwk => jwk(&session.access_token),
+            TokenPart::IdTokenJwk => jwk(&session.id_token),
+            TokenPart::SessionId => Some(Cow::Owned(public_id(&session.id))),
             TokenPart::AccessToken | TokenPart::Introspection => None,
         };
         let documents = known.documents();
@@ -532,6 +566,14 @@ impl Opened {
         let access_token = self.access_token_back.iter().filter(move |_| !self.is_over(now));
         self.caller.back.iter().chain(access_token).cloned()
     }
+}
+
+/// What tells a session from others, and opens none: its own id may be the key under which it is kept.
+fn public_id(id: &[u8]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"session id\n");
+    context.update(id);
+    URL_SAFE_NO_PAD.encode(context.finish())
 }
 
 /// The path of a URL or of a path with a query.

@@ -306,6 +306,13 @@ pub struct Headers {
     pub back: Vec<ClaimHeader>,
 }
 
+impl Headers {
+    /// Whether anybody is told this.
+    pub(super) fn tells(&self, part: TokenPart) -> bool {
+        self.named.iter().any(|header| header.part == part)
+    }
+}
+
 /// Where the upstream finds the access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTokenHeader {
@@ -412,8 +419,8 @@ impl Config {
 
     /// Whether what the userinfo endpoint says may decide anything.
     pub(super) fn looks_into_userinfo(&self) -> bool {
-        let named = self.headers.named.iter().any(|header| header.part == TokenPart::Userinfo);
-        named || self.claims().any(|claim| matches!(claim.document, Document::Any | Document::Userinfo))
+        self.headers.tells(TokenPart::Userinfo)
+            || self.claims().any(|claim| matches!(claim.document, Document::Any | Document::Userinfo))
     }
 }
 

@@ -9,6 +9,7 @@ use jose::jwe::DecryptionKey;
 use super::{
     LoginConfig,
     config::{absolute_or_path, path_only},
+    visitor::is_form,
 };
 
 /// How the provider's answer comes back.
@@ -69,7 +70,9 @@ pub struct LogoutConfig {
     pub suffix: Option<String>,
     /// Argument of the query that ends the session, whatever its value.
     pub argument: Option<String>,
-    /// Methods by which the two do so.
+    /// Field of a form that ends the session, whatever its value.
+    pub field: Option<String>,
+    /// Methods by which they do so.
     pub methods: Vec<String>,
     /// Path at which the provider tells of sessions that ended there (OIDC Back-Channel Logout 1.0).
     pub backchannel_path: Option<String>,
@@ -78,6 +81,13 @@ pub struct LogoutConfig {
 }
 
 impl LogoutConfig {
+    /// The field of the request's body that would end the session, where its body is looked at for that.
+    pub(super) fn awaited_field(&self, head: &RequestHead) -> Option<&str> {
+        let field = self.field.as_deref()?;
+        let fits = is_form(head) && self.methods.iter().any(|method| head.method == method.as_str());
+        fits.then_some(field)
+    }
+
     /// Whether a request ends the session by the end of its path, or by an argument.
     pub(super) fn is_asked_for(&self, head: &RequestHead) -> bool {
         let by_path = || self.suffix.as_deref().is_some_and(|suffix| head.path().ends_with(suffix));

@@ -73,7 +73,7 @@ pub use token_headers::{TokenHeader, TokenPart};
 pub(crate) use caller::{Known as KnownCaller, consumer_of, judge_token};
 pub(crate) use claim_headers::{check as check_claim_headers, remove_from as remove_headers};
 pub(crate) use client::{client_of, provider_of};
-pub(crate) use token_headers::{check as check_token_headers, told as told_tokens};
+pub(crate) use token_headers::{check as check_token_headers, jwk_of, told as told_tokens};
 pub(crate) use tokens::{Unverified, verify_by_jwks};
 
 use crate::json_schema::JsonSchema;
@@ -217,7 +217,8 @@ impl OpenidConnect {
 
     /// What becomes of the request by its cookies, or because it belongs to a login or logout. `None`: it has no session.
     pub(crate) fn by_session(&self, request: &mut PluginRequest<'_>) -> Option<Flow> {
-        self.0.browser.as_ref()?.judge(&self.0, request)
+        let browser = self.0.browser.as_ref()?;
+        browser.judge_body(&self.0, request).or_else(|| browser.judge(&self.0, request))
     }
 
     /// What becomes of a request that has neither.

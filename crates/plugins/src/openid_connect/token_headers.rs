@@ -3,6 +3,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway::{error::ConfigError, is_identity, is_same_header};
 use http::{HeaderName, HeaderValue};
+use jose::CompactJws;
+use rp::provider::Provider;
 use serde_json::{Map, Value};
 
 use super::{browser::encoded, claim_headers};
@@ -20,6 +22,12 @@ pub enum TokenPart {
     Userinfo,
     /// What the introspection endpoint said, base64 of JSON.
     Introspection,
+    /// The public key that the access token is signed with, base64 of a JWK.
+    AccessTokenJwk,
+    /// The public key that the ID token is signed with, base64 of a JWK. Sessions only.
+    IdTokenJwk,
+    /// What tells a session from others, and opens none.
+    SessionId,
 }
 
 /// A header of the gate's making.
@@ -49,6 +57,12 @@ impl TokenHeader {
             (TokenPart::Userinfo, true) => "downstream_user_info_header",
             (TokenPart::Introspection, false) => "upstream_introspection_header",
             (TokenPart::Introspection, true) => "downstream_introspection_header",
+            (TokenPart::AccessTokenJwk, false) => "upstream_access_token_jwk_header",
+            (TokenPart::AccessTokenJwk, true) => "downstream_access_token_jwk_header",
+            (TokenPart::IdTokenJwk, false) => "upstream_id_token_jwk_header",
+            (TokenPart::IdTokenJwk, true) => "downstream_id_token_jwk_header",
+            (TokenPart::SessionId, false) => "upstream_session_id_header",
+            (TokenPart::SessionId, true) => "downstream_session_id_header",
         }
     }
 
@@ -67,6 +81,20 @@ pub(crate) fn told<'v>(
 ) -> Vec<(HeaderName, HeaderValue)> {
     let of_direction = headers.iter().filter(|header| header.downstream == downstream);
     of_direction.filter_map(|header| header.with(&value(header.part)?)).collect()
+}
+
+/// The public key that a token names, of those that its provider publishes, as a header holds it.
+pub(crate) fn jwk_of(provider: &Provider, token: &str) -> Option<String> {
+    jwk_named(provider, CompactJws::parse(token).ok()?.header().kid.as_deref())
+}
+
+/// The same for a token that was read already.
+pub(super) fn jwk_named(provider: &Provider, kid: Option<&str>) -> Option<String> {
+    let keys = oauth::json_object(&provider.keys()?.document).ok()?;
+    let keys = keys.get("keys")?.as_array()?;
+    let named = |key: &&Value| key.get("kid").and_then(Value::as_str) == kid;
+    let key = keys.iter().find(named).or_else(|| keys.first().filter(|_| keys.len() == 1))?;
+    Some(STANDARD.encode(key.to_string()))
 }
 
 /// Claims as a header holds them.

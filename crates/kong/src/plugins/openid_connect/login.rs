@@ -50,6 +50,7 @@ impl Reader<'_> {
                 bare: true,
                 suffix: self.text("logout_uri_suffix").map(str::to_owned),
                 argument: self.text("logout_query_arg").map(str::to_owned),
+                field: self.text("logout_post_arg").map(str::to_owned),
                 methods: self
                     .listed("logout_methods", &["POST", "DELETE"])
                     .into_iter()

@@ -183,6 +183,9 @@ impl<'a> Reader<'a> {
             ("refresh_token_header", TokenPart::RefreshToken),
             ("user_info_header", TokenPart::Userinfo),
             ("introspection_header", TokenPart::Introspection),
+            ("access_token_jwk_header", TokenPart::AccessTokenJwk),
+            ("id_token_jwk_header", TokenPart::IdTokenJwk),
+            ("session_id_header", TokenPart::SessionId),
         ] {
             for (direction, downstream) in [("upstream", false), ("downstream", true)] {
                 let field = format!("{direction}_{field}");

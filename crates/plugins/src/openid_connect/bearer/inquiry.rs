@@ -171,7 +171,7 @@ impl Bearer {
         let until = answer.at + USERINFO_FOR;
         let claims = issuer.read_introspection(&answer.claims, until)?;
         let objection = issuer.objection(&claims, &answer.claims);
-        let caller = caller(inner, objection, (&answer.claims, None), Some(TokenPart::Userinfo));
+        let caller = caller(inner, objection, (&answer.claims, None), Some(TokenPart::Userinfo), None);
         let misfit = misfit(inner, &answer.claims);
         let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
         Ok(self.keep(key, verified))
@@ -238,7 +238,7 @@ fn read_introspection(
     let claims = issuer.read_introspection(object, expires)?;
     let until = claims.expires.min(answer.at + introspection.max_age);
     let objection = issuer.objection(&claims, object);
-    let caller = caller(inner, objection, (object, found), Some(TokenPart::Introspection));
+    let caller = caller(inner, objection, (object, found), Some(TokenPart::Introspection), None);
     Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
 }
 

@@ -377,18 +377,25 @@ fn headers(schema: Schema) -> Schema {
         )
         .fields(
             &[
-                "upstream_access_token_jwk_header",
-                "upstream_id_token_jwk_header",
                 "upstream_user_info_jwt_header",
                 "upstream_introspection_jwt_header",
-                "upstream_session_id_header",
-                "downstream_access_token_jwk_header",
-                "downstream_id_token_jwk_header",
                 "downstream_user_info_jwt_header",
                 "downstream_introspection_jwt_header",
-                "downstream_session_id_header",
             ],
             &text(),
+        )
+        .fields(
+            &["upstream_access_token_jwk_header", "downstream_access_token_jwk_header"],
+            &Field::string().doc("header for the public key that the token is signed with, base64 of a JWK"),
+        )
+        .fields(
+            &["upstream_id_token_jwk_header", "downstream_id_token_jwk_header"],
+            &Field::string()
+                .doc("header for the public key that the ID token is signed with, base64 of a JWK"),
+        )
+        .fields(
+            &["upstream_session_id_header", "downstream_session_id_header"],
+            &Field::string().doc("header for what tells a session from others; a digest, which opens none"),
         )
         .fields(
             &["upstream_id_token_header", "downstream_id_token_header"],

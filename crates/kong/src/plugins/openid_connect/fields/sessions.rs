@@ -132,13 +132,13 @@ fn answers(schema: Schema) -> Schema {
 fn logout(schema: Schema) -> Schema {
     schema
         .field("logout_query_arg", Field::string().doc("argument of the query that ends the session"))
-        .field("logout_post_arg", text())
+        .field("logout_post_arg", Field::string().doc("field of a form that ends the session"))
         .field("logout_uri_suffix", Field::string().doc("end of the paths that end the session"))
         .field(
             "logout_methods",
             Field::array(Field::string().one_of(&["POST", "GET", "DELETE"]))
                 .default(json!(["POST", "DELETE"]))
-                .doc("methods by which the two do so"),
+                .doc("methods by which these do so"),
         )
         .fields(
             &["logout_redirect_uri", "post_logout_redirect_uri"],

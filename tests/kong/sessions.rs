@@ -1,0 +1,101 @@
+//! Sessions of `openid-connect`: what ends them, and what is told of them.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use support::Browser;
+
+use super::{methods::Known, *};
+
+/// The cookies of a browser as a header.
+fn cookies(browser: &Browser) -> String {
+    let names = browser.cookie_names();
+    let pairs: Vec<String> =
+        names.iter().map(|name| format!("{name}={}", browser.cookie(name).unwrap())).collect();
+    pairs.join("; ")
+}
+
+#[tokio::test]
+async fn a_field_of_a_form_ends_the_session_and_other_forms_go_on() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    known.provider.be_honest();
+    let more =
+        json!({"logout_post_arg": "bye", "logout_methods": ["POST"], "logout_redirect_uri": ["/after"]});
+    kong.plugin("openid-connect", known.config(json!(["session", "authorization_code"]), more)).await;
+    let host = format!("localhost:{}", kong.gate.port(9080));
+    let url = format!("http://{host}/{}/page", kong.name);
+    let mut browser = Browser::new();
+    assert_eq!(browser.open(&url).await.status(), 200);
+    let line = cookies(&browser);
+    let post = |kind: &str, body: &str| {
+        let request = kong.request("POST", "/form").header("Host", &host).header("Cookie", &line);
+        request.header("Content-Type", kind).header("Sec-Fetch-Site", "same-origin").body(body)
+    };
+    let form = "application/x-www-form-urlencoded";
+    for (kind, body) in
+        [(form, "a=1&b=bye"), (form, ""), ("text/plain", "bye=1"), ("application/json", "{\"bye\":1}")]
+    {
+        let answer = kong.send(post(kind, body)).await;
+        assert_eq!(answer.status, 200, "{kind} {body}: {}", answer.text());
+        let seen = kong.upstream.seen().pop().unwrap();
+        assert_eq!(seen.message.body, body.as_bytes(), "{kind}: the upstream gets it whole");
+        assert!(seen.header("authorization").is_some_and(|value| value.starts_with("Bearer ")));
+    }
+    let foreign = post(form, "bye=").header("Origin", "https://evil.example");
+    let before = kong.upstream.seen().len();
+    let ended = kong.send(post(form, "a=1&bye=")).await;
+    assert_eq!(ended.status, 303, "{}", ended.text());
+    assert!(
+        ended
+            .all("set-cookie")
+            .iter()
+            .any(|cookie| cookie.contains("Max-Age=0") || cookie.contains("Expires=")),
+        "{ended:?}"
+    );
+    assert_eq!(kong.upstream.seen().len(), before, "the upstream hears nothing of it");
+    let again = kong.request("GET", "/page").header("Host", &host).header("Cookie", &line);
+    let again = again.header("Accept", "application/json");
+    assert_eq!(kong.send(again).await.status, 401, "the session is over");
+    // Without a session there is nothing to end.
+    assert_eq!(kong.send(foreign).await.status, 401);
+}
+
+#[tokio::test]
+async fn upstream_and_client_are_told_which_session_it_is_and_by_which_keys() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    known.provider.be_honest();
+    let more = json!({
+        "upstream_session_id_header": "x_session_id", "downstream_session_id_header": "x-session",
+        "upstream_id_token_jwk_header": "x-id-jwk", "upstream_access_token_jwk_header": "x-access-jwk",
+        "downstream_access_token_jwk_header": "x-jwk",
+    });
+    let methods = json!(["session", "bearer", "authorization_code"]);
+    kong.plugin("openid-connect", known.config(methods, more)).await;
+    let host = format!("localhost:{}", kong.gate.port(9080));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut browser = Browser::new();
+        assert_eq!(browser.open(&format!("http://{host}/{}/page", kong.name)).await.status(), 200);
+        let line = cookies(&browser);
+        for _ in 0..2 {
+            let request = kong.request("GET", "/x").header("Host", &host).header("Cookie", &line);
+            let answer = kong.send(request.header("X-Session-Id", "mine")).await;
+            assert_eq!(answer.status, 200);
+            let seen = kong.upstream.seen().pop().unwrap();
+            let id = seen.header("x-session-id").unwrap().to_owned();
+            assert_eq!(answer.header("x-session"), Some(id.as_str()));
+            assert!(id.len() == 43 && !line.contains(&id), "{id}");
+            let jwk: Value =
+                serde_json::from_slice(&STANDARD.decode(seen.header("x-id-jwk").unwrap()).unwrap()).unwrap();
+            assert_eq!(jwk, known.provider.published()["keys"][0]);
+            ids.push(id);
+        }
+    }
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
+    let token = known.token(&json!({"sub": "jwt"}));
+    let answer = kong.send(kong.request("GET", "/").bearer(&token)).await;
+    let seen = kong.upstream.seen().pop().unwrap();
+    let jwk: Value =
+        serde_json::from_slice(&STANDARD.decode(seen.header("x-access-jwk").unwrap()).unwrap()).unwrap();
+    assert_eq!((answer.status, &jwk), (200, &known.provider.published()["keys"][0]));
+    assert_eq!(answer.header("x-jwk"), seen.header("x-access-jwk"));
+    assert!(seen.header("x-session-id").is_none() && jwk.get("d").is_none());
+}
