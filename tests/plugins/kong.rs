@@ -104,6 +104,11 @@ async fn addresses_sizes_and_closed_routes_are_refused_in_kongs_words() {
     let door = Door::with(json!({"request-termination": {}})).await;
     let answer = door.get("x").await;
     assert_eq!((answer.status, answer.text().as_str()), (503, "{\"message\":\"Service unavailable\"}\n"));
+    for (status, body) in [(401, "{\"message\":\"Unauthorized\"}\n"), (418, "")] {
+        let door = Door::with(json!({"request-termination": {"status_code": status}})).await;
+        let answer = door.get("x").await;
+        assert_eq!((answer.status, answer.text().as_str()), (status, body));
+    }
     let config =
         json!({"status_code": 403, "body": "no", "content_type": "text/plain", "trigger": "X-Closed"});
     let door = Door::with(json!({ "request-termination": config })).await;

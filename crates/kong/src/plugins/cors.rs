@@ -63,8 +63,18 @@ fn origins(written: &[&str]) -> Origins {
     let (plain, patterns): (Vec<&&str>, Vec<&&str>) = written.iter().partition(is_plain);
     Origins::Listed {
         exact: plain.into_iter().map(|text| (*text).to_owned()).collect(),
-        patterns: patterns.into_iter().map(|text| format!("^(?:{text})$")).collect(),
+        patterns: patterns.into_iter().map(|text| pattern(text)).collect(),
         always: true,
+    }
+}
+
+/// A pattern for the whole of an origin; one without a colon is for its host alone, as there.
+fn pattern(text: &str) -> String {
+    let text = text.strip_prefix('^').unwrap_or(text);
+    let text = text.strip_suffix('$').filter(|rest| !rest.ends_with('\\')).unwrap_or(text);
+    match text.contains(':') {
+        true => format!("^(?:{text})$"),
+        false => format!("^(?:[a-z][a-z0-9+.-]*://)?(?:{text})(?::[0-9]+)?$"),
     }
 }
 
@@ -112,4 +122,28 @@ fn schema() -> Schema {
                 .default(true)
                 .doc("whether requests without `Origin` get the headers too"),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_without_a_colon_is_for_the_host_and_each_fits_the_whole() {
+        for (written, origin, fits) in [
+            (r"[a-z]+\.example\.com", "https://shop.example.com", true),
+            (r"[a-z]+\.example\.com", "http://shop.example.com:8080", true),
+            (r"^[a-z]+\.example\.com$", "https://shop.example.com", true),
+            (r"[a-z]+\.example\.com", "https://shop.example.com.evil", false),
+            (r"[a-z]+\.example\.com", "https://evil/shop.example.com", false),
+            (r".*\.example\.com", "https://a.b.example.com", true),
+            (r"https://.*\.example\.com", "https://a.example.com", true),
+            (r"https://.*\.example\.com", "http://a.example.com", false),
+            (r"^https?://a\.example(:[0-9]+)?$", "http://a.example:81", true),
+            (r"https://a\.example", "https://a.example:81", false),
+        ] {
+            let found = regex::Regex::new(&pattern(written)).unwrap().is_match(origin);
+            assert_eq!(found, fits, "{written} {origin}");
+        }
+    }
 }

@@ -43,10 +43,10 @@ impl DialectPlugin for RequestTermination {
                 let kind = Text::of("content_type", expr::Template::of(vec![expr::Part::Text(kind.into())]))?;
                 (Body::Text(Bytes::from(body.to_owned())), vec![("Content-Type".to_owned(), kind)])
             }
-            None => {
-                let message = text(config, "message").unwrap_or(default_message(status));
-                (Body::Message(message.to_owned()), Vec::new())
-            }
+            None => match text(config, "message").or(default_message(status)) {
+                Some(message) => (Body::Message(message.to_owned()), Vec::new()),
+                None => (Body::Text(Bytes::new()), Vec::new()),
+            },
         };
         let conditions = match text(config, "trigger") {
             Some(trigger) => triggered(trigger)?,
@@ -70,15 +70,17 @@ fn triggered(name: &str) -> Result<Vec<Expression>, ConfigError> {
         .collect()
 }
 
-const fn default_message(status: u16) -> &'static str {
-    match status {
+/// Other answers have no body of their own.
+const fn default_message(status: u16) -> Option<&'static str> {
+    Some(match status {
         401 => "Unauthorized",
         404 => "Not found",
         405 => "Method not allowed",
         500 => "An unexpected error occurred",
         502 => "Bad Gateway",
-        _ => "Service unavailable",
-    }
+        503 => "Service unavailable",
+        _ => return None,
+    })
 }
 
 fn schema() -> Schema {
