@@ -9,10 +9,11 @@ mod place;
 use std::{borrow::Cow, sync::Arc};
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use gateway::{
-    consumer::{Attached, Consumer, Consumers},
-    error::{ConfigError, ErrorBody},
-    plugin::{Flow, PluginRequest, Reply},
+    consumer::{Attached, Consumer, Consumers, Credential},
+    error::{ConfigError, ErrorBody, Failure},
+    plugin::{BodyInspector, Flow, HeaderEdit, PluginRequest, Reply, Suspended, Verdict},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -112,6 +113,43 @@ impl Guard {
             }
             Err(reply) => Flow::Respond(reply),
         }
+    }
+
+    /// Waits for the body, of at most `limit` bytes, and concludes by what is found in it. Where the request goes on, the
+    /// upstream does not see the header `hidden`.
+    pub(crate) fn inspect(
+        self: &Arc<Self>,
+        request: &PluginRequest<'_>,
+        limit: usize,
+        hidden: Option<HeaderName>,
+        find: impl FnOnce(&[u8]) -> Result<Arc<Credential>, Refusal> + 'static,
+    ) -> Flow {
+        let (guard, consumers) = (Arc::clone(self), Arc::clone(request.consumers));
+        let judge = move |body: Result<Bytes, Failure>| -> Suspended {
+            let mut verdict = match body {
+                Ok(body) => guard.verdict(&consumers, find(&body)),
+                Err(failure) => Verdict::respond(ERRORS.reply(failure.status(), failure.message(), false)),
+            };
+            verdict.request.extend(hidden.map(HeaderEdit::Remove));
+            Box::pin(async move { verdict })
+        };
+        Flow::Inspect(BodyInspector { limit, judge: Box::new(judge) })
+    }
+
+    /// What [`Self::conclude`] does, for a request that waited.
+    fn verdict(&self, consumers: &Consumers, found: Result<Arc<Credential>, Refusal>) -> Verdict {
+        let (who, anonymous): (Attached, _) = match found {
+            Ok(credential) => (credential.into(), HeaderEdit::Remove(X_ANONYMOUS_CONSUMER)),
+            Err(why) => match self.fall_back(consumers, &why) {
+                Ok(consumer) if self.alternatives => (
+                    consumer.into(),
+                    HeaderEdit::Set(X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true")),
+                ),
+                Ok(consumer) => return Verdict { attach: Some(consumer.into()), ..Verdict::default() },
+                Err(reply) => return Verdict { reply: Some(reply), ..Verdict::default() },
+            },
+        };
+        Verdict { request: vec![anonymous], attach: Some(who), ..Verdict::default() }
     }
 
     /// In whose name a request goes on that failed so, or how it is turned away.

@@ -8,20 +8,18 @@
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use base::{Clock, Secret};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use gateway::{
-    consumer::{CompiledCredential, Consumers, Credential},
-    error::{ConfigError, Failure},
-    plugin::{BodyInspector, Flow, HeaderEdit, Phases, Plugin, PluginRequest, RequestHead, Verdict},
+    consumer::{CompiledCredential, Credential},
+    error::ConfigError,
+    plugin::{Flow, Phases, Plugin, PluginRequest, RequestHead},
 };
 use http::{HeaderMap, HeaderName, header};
 
 pub use crate::hmac_signature::Algorithm;
 use crate::{
-    authentication::{ERRORS, Fallback, Guard},
+    authentication::{Fallback, Guard},
+    body_digest::BodyDigest,
     hmac_signature::{self, Keys, Signature, is_near, line},
 };
 
@@ -138,57 +136,11 @@ impl HmacAuth {
     /// Goes on with a signed request once its body is known to be the one that `Digest` is of.
     fn inspect(&self, request: &PluginRequest<'_>, signer: Arc<Credential>, limit: usize) -> Flow {
         let promised = BodyDigest::of(&request.head.headers);
-        let (guard, consumers) = (Arc::clone(&self.guard), Arc::clone(request.consumers));
-        let hidden = self.config.hide.then_some(HeaderEdit::Remove(header::AUTHORIZATION));
-        let judge = move |body: Result<Bytes, Failure>| {
-            let mut verdict = Self::judge_body(body, promised.as_ref(), signer, &guard, &consumers);
-            verdict.request.extend(hidden);
-            Box::pin(async move { verdict }) as _
-        };
-        Flow::Inspect(BodyInspector { limit, judge: Box::new(judge) })
-    }
-
-    fn judge_body(
-        body: Result<Bytes, Failure>,
-        promised: Option<&BodyDigest>,
-        signer: Arc<Credential>,
-        guard: &Guard,
-        consumers: &Consumers,
-    ) -> Verdict {
-        let body = match body {
-            Ok(body) => body,
-            Err(failure) => {
-                return Verdict::respond(ERRORS.reply(failure.status(), failure.message(), false));
-            }
-        };
-        if promised.is_some_and(|promised| promised.fits(&body)) {
-            return Verdict { attach: Some(signer.into()), ..Verdict::default() };
-        }
-        match guard.fall_back(consumers, &UNPROVEN.into()) {
-            Ok(consumer) => Verdict { attach: Some(consumer.into()), ..Verdict::default() },
-            Err(reply) => Verdict { reply: Some(reply), ..Verdict::default() },
-        }
-    }
-}
-
-/// The SHA-256 that a client says its body has.
-#[derive(Debug, PartialEq, Eq)]
-struct BodyDigest(Vec<u8>);
-
-impl BodyDigest {
-    /// Of the one `Digest: SHA-256=…`.
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all("digest").iter();
-        let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
-        let (algorithm, value) = line.split_once('=')?;
-        if !algorithm.eq_ignore_ascii_case("sha-256") {
-            return None;
-        }
-        STANDARD.decode(value).ok().map(Self)
-    }
-
-    fn fits(&self, body: &[u8]) -> bool {
-        digest::digest(&digest::SHA256, body).as_ref() == self.0
+        let hidden = self.config.hide.then_some(header::AUTHORIZATION);
+        self.guard.inspect(request, limit, hidden, move |body| {
+            let fits = promised.is_some_and(|promised| promised.fits(body));
+            fits.then_some(signer).ok_or_else(|| UNPROVEN.into())
+        })
     }
 }
 
@@ -218,37 +170,5 @@ impl Plugin for HmacAuth {
 
     fn as_any(&self) -> &dyn Any {
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_has_one_digest_by_sha_256() {
-        let of = |lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append("digest", line.parse().unwrap());
-            }
-            BodyDigest::of(&headers)
-        };
-        let empty = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-        for good in [format!("SHA-256={empty}"), format!("sha-256={empty}")] {
-            let digest = of(&[&good]).unwrap();
-            assert!(digest.fits(b"") && !digest.fits(b" "), "{good}");
-        }
-        let sha = format!("SHA-256={empty}");
-        for bad in [
-            &[][..],
-            &["hello"],
-            &["SHA-256="],
-            &[&sha, &sha],
-            &[&format!("{sha}, SHA-512=x")],
-            &[&format!("MD5={empty}")],
-        ] {
-            assert!(of(bad).is_none_or(|digest| !digest.fits(b"")), "{bad:?}");
-        }
     }
 }

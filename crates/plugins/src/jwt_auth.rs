@@ -6,6 +6,10 @@
 use std::{any::Any, borrow::Cow, sync::Arc, time::Duration};
 
 use base::{Clock, Secret};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use gateway::{
     consumer::{CompiledCredential, Credential},
     error::ConfigError,
@@ -32,6 +36,8 @@ pub struct Config {
     pub bearer_only: bool,
     /// Whether a request must have one token in all places together.
     pub one_token: bool,
+    /// Whether the secrets of consumers are base64 for what tokens are signed with.
+    pub secrets_in_base64: bool,
     /// Whether the upstream gets it.
     pub hide: bool,
     /// The claim that names the consumer's key.
@@ -67,6 +73,8 @@ pub enum Fault<'a> {
     UnknownKey(&'a str),
     /// It names another algorithm than the consumer's.
     Algorithm,
+    /// The consumer's secret is not in base64, and should be.
+    Secret,
     /// It is not the consumer's.
     Signature,
     /// This claim does not hold, for this reason.
@@ -81,7 +89,7 @@ impl Fault<'_> {
             Self::Unclear | Self::Unreadable => "JWT token invalid",
             Self::NoKey(_) => "missing user key in JWT token",
             Self::UnknownKey(_) => "Invalid user key in JWT token",
-            Self::Algorithm | Self::Signature | Self::Time(..) => "failed to verify jwt",
+            Self::Algorithm | Self::Secret | Self::Signature | Self::Time(..) => "failed to verify jwt",
         }
         .into()
     }
@@ -106,6 +114,8 @@ struct JwtAuth {
 struct Material {
     alg: Alg,
     key: VerifyingKey,
+    /// The same for the bytes of which the secret is the base64.
+    decoded: Option<VerifyingKey>,
     /// How long a token counts beyond its times.
     grace: Duration,
 }
@@ -151,11 +161,22 @@ pub fn credential(
         _ => return Err(ConfigError::new("algorithm", "it is not one for this kind of key")),
     };
     let verifying = verifying.map_err(|error| ConfigError::new(field, error.to_string()))?;
+    let decoded = match verification {
+        Verification::Secret(secret) => decoded(secret)
+            .and_then(|secret| VerifyingKey::from_short_hmac_secret(secret.expose(), alg).ok()),
+        Verification::PublicKey(_) => None,
+    };
     Ok(CompiledCredential {
         plugin: NAME,
         lookup: Secret::new(key.as_bytes().to_vec()),
-        material: Arc::new(Material { alg, key: verifying, grace }),
+        material: Arc::new(Material { alg, key: verifying, decoded, grace }),
     })
+}
+
+/// What a secret is the base64 of, by either alphabet.
+fn decoded(secret: &Secret<Vec<u8>>) -> Option<Secret<Vec<u8>>> {
+    let plain: Vec<u8> = secret.expose().iter().copied().filter(|byte| *byte != b'=').collect();
+    STANDARD_NO_PAD.decode(&plain).or_else(|_| URL_SAFE_NO_PAD.decode(&plain)).ok().map(Secret::new)
 }
 
 impl JwtAuth {
@@ -201,8 +222,12 @@ impl JwtAuth {
         if jws.alg() != Ok(material.alg) {
             return Err(Fault::Algorithm);
         }
+        let key = match self.config.secrets_in_base64 && material.alg.is_symmetric() {
+            true => material.decoded.as_ref().ok_or(Fault::Secret)?,
+            false => &material.key,
+        };
         // What was read above is what is signed: the same bytes.
-        jws.verify(&material.key).map_err(|_| Fault::Signature)?;
+        jws.verify(key).map_err(|_| Fault::Signature)?;
         self.is_in_time(&claims, material.grace)?;
         Ok(Arc::clone(credential))
     }

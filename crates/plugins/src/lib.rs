@@ -8,6 +8,7 @@ pub mod acl;
 pub mod attach_consumer_label;
 mod authentication;
 pub mod basic_auth;
+mod body_digest;
 pub mod body_limit;
 pub mod consumer_restriction;
 pub mod cors;

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, Version, header};
 pub use crate::hmac_signature::Algorithm;
 use crate::{
     authentication::{Fallback, Guard},
+    body_digest::{BodyDigest, DIGEST},
     hmac_signature::{self, Keys, Signature, is_near, line},
 };
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub clock_skew: Duration,
     /// What must be signed besides the date.
     pub signed: Vec<String>,
+    /// Bytes of the longest body whose digest is checked; `None`: no digest is asked for.
+    pub checked_body: Option<usize>,
     /// Whether the upstream gets the signature.
     pub hide: bool,
     /// What happens to requests without a good one.
@@ -49,7 +52,7 @@ pub struct Config {
 /// The compiled form.
 struct SignedRequest {
     config: Config,
-    guard: Guard,
+    guard: Arc<Guard>,
 }
 
 /// Compiles `config`.
@@ -65,7 +68,7 @@ pub fn compile(mut config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
             return Err(ConfigError::new("enforce_headers", "it has what is not the name of a header"));
         }
     }
-    let guard = Guard::new("hmac", config.fallback.clone())?;
+    let guard = Arc::new(Guard::new("hmac", config.fallback.clone())?);
     Ok(Arc::new(SignedRequest { config, guard }))
 }
 
@@ -122,10 +125,13 @@ const fn version(version: Version) -> &'static str {
 }
 
 impl SignedRequest {
-    fn find(&self, request: &PluginRequest<'_>) -> Result<Arc<Credential>, &'static str> {
+    fn find(
+        &self,
+        request: &PluginRequest<'_>,
+        signature: &Signature<'_>,
+    ) -> Result<Arc<Credential>, &'static str> {
         let headers = &request.head.headers;
-        let signature = signature(headers)?;
-        let date = date_header(&signature, headers).ok_or(DATE)?;
+        let date = date_header(signature, headers).ok_or(DATE)?;
         if !is_near(headers, &date, &self.config.clock, self.config.clock_skew) {
             return Err(DATE);
         }
@@ -135,11 +141,31 @@ impl SignedRequest {
         }
         let credential = request.consumers.credential(NAME, signature.signer.as_bytes()).ok_or(INVALID)?;
         let keys = credential.material::<Keys>().ok_or(INVALID)?;
-        let text = signed_text(&signature, request.head).ok_or(INVALID)?;
+        let text = signed_text(signature, request.head).ok_or(INVALID)?;
         if !keys.verify(algorithm, &text, signature.value) {
             return Err(DOES_NOT_MATCH);
         }
         Ok(Arc::clone(credential))
+    }
+
+    /// Goes on with a signed request once its body is known to be the one that the signed `Digest` is of, or empty.
+    fn inspect(
+        &self,
+        request: &PluginRequest<'_>,
+        signer: Arc<Credential>,
+        signs_digest: bool,
+        limit: usize,
+    ) -> Flow {
+        let promised = BodyDigest::of(&request.head.headers).filter(|_| signs_digest);
+        let has_digest = request.head.headers.contains_key(DIGEST);
+        let hidden = self.config.hide.then_some(header::AUTHORIZATION);
+        self.guard.inspect(request, limit, hidden, move |body| {
+            let fits = match promised {
+                Some(promised) => promised.fits(body),
+                None => body.is_empty() && !has_digest,
+            };
+            fits.then_some(signer).ok_or_else(|| DOES_NOT_MATCH.into())
+        })
     }
 }
 
@@ -156,7 +182,16 @@ impl Plugin for SignedRequest {
         if self.guard.passes(request) {
             return Flow::Continue;
         }
-        let found = self.find(request);
+        let found = signature(&request.head.headers).and_then(|signature| {
+            let signs_digest = signature.headers.iter().any(|name| name == DIGEST.as_str());
+            Ok((self.find(request, &signature)?, signs_digest))
+        });
+        let found = match (found, self.config.checked_body) {
+            (Ok((signer, signs_digest)), Some(limit)) => {
+                return self.inspect(request, signer, signs_digest, limit);
+            }
+            (found, _) => found.map(|(signer, _)| signer),
+        };
         let flow = self.guard.conclude(request, found);
         if self.config.hide && matches!(flow, Flow::Continue) {
             request.head.headers.remove(header::AUTHORIZATION);

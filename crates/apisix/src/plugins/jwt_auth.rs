@@ -137,6 +137,7 @@ impl Scheme for JwtAuth {
             }],
             bearer_only: false,
             one_token: false,
+            secrets_in_base64: false,
             key_in_header: false,
             longest: None,
             words: |fault| fault.plain(),

@@ -50,6 +50,7 @@ impl Scheme for KeyAuth {
                 query: Some(text(conf, "query", "apikey")),
                 cookie: None,
             }],
+            in_body: Vec::new(),
             hide: hides(conf),
             words: Words::default(),
             scheme: "apikey",

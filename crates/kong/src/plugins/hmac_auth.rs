@@ -16,6 +16,8 @@ use crate::schema::{Field, Schema};
 /// The plugin of the dialect, which tells the time by a clock.
 pub(super) struct HmacAuth(pub(super) Clock);
 
+/// Bytes of a body that has a digest.
+const MAX_BODY: usize = 8 << 20;
 const ALGORITHMS: [&str; 4] = ["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
 
 fn schema() -> Arc<Schema> {
@@ -27,7 +29,12 @@ fn schema() -> Arc<Schema> {
                 .between(1, 31_536_000)
                 .doc("seconds that the request's date may be off"),
         )
-        .field("validate_request_body", Field::boolean().required().default(false).unimplemented())
+        .field(
+            "validate_request_body",
+            Field::boolean().required().default(false).doc(
+                "whether the body must be the one of a signed `Digest: SHA-256=…`, or empty without one",
+            ),
+        )
         .field(
             "enforce_headers",
             Field::array(Field::string())
@@ -68,6 +75,7 @@ impl DialectPlugin for HmacAuth {
             clock_skew: Duration::try_from_secs_f64(skew)
                 .map_err(|error| ConfigError::new("clock_skew", error.to_string()))?,
             signed: texts(config, "enforce_headers").into_iter().map(str::to_owned).collect(),
+            checked_body: flag(config, "validate_request_body", false).then_some(MAX_BODY),
             hide: flag(config, "hide_credentials", false),
             fallback: fallback(config),
             clock: self.0.clone(),

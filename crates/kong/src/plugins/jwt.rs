@@ -36,7 +36,10 @@ fn schema() -> Arc<Schema> {
                 .default("iss")
                 .doc("claim, or `kid` of the token's header, that names the credential's `key`"),
         )
-        .field("secret_is_base64", Field::boolean().required().default(false).unimplemented())
+        .field(
+            "secret_is_base64",
+            Field::boolean().required().default(false).doc("whether the credentials' secrets are in base64"),
+        )
         .field(
             "claims_to_verify",
             Field::set(Field::string().one_of(&["exp", "nbf"]))
@@ -77,6 +80,7 @@ fn word(fault: &Fault<'_>) -> Refusal {
         Fault::Unreadable => of_token("Bad token; invalid JWT".into()),
         Fault::NoKey(claim) => of_token(format!("No mandatory '{claim}' in claims").into()),
         Fault::UnknownKey(claim) => of_token(format!("No credentials found for given '{claim}'").into()),
+        Fault::Secret => of_token("Invalid key/secret".into()),
         Fault::Algorithm => of_token("Invalid algorithm".into()),
         Fault::Signature => of_token("Invalid signature".into()),
         Fault::Time(claim, why) => Refusal { member: Some(claim), ..of_token((*why).into()) },
@@ -121,6 +125,7 @@ impl DialectPlugin for Jwt {
             places,
             bearer_only: true,
             one_token: true,
+            secrets_in_base64: super::authentication::flag(config, "secret_is_base64", false),
             hide: super::authentication::flag(config, "hide_credentials", false),
             key_claim: text(config, "key_claim_name").unwrap_or("iss").to_owned(),
             key_in_header: true,

@@ -37,7 +37,13 @@ fn schema() -> Arc<Schema> {
             "key_in_query",
             Field::boolean().required().default(true).doc("whether it may stand in the query"),
         )
-        .field("key_in_body", Field::boolean().required().default(false).unimplemented());
+        .field(
+            "key_in_body",
+            Field::boolean()
+                .required()
+                .default(false)
+                .doc("whether it may stand in a form or JSON body, of at most 1 MiB"),
+        );
     fields(preflight(schema), None)
 }
 
@@ -82,6 +88,10 @@ impl DialectPlugin for KeyAuth {
         };
         compile(Config {
             places: texts(config, "key_names").into_iter().map(place).collect::<Result<_, _>>()?,
+            in_body: match flag(config, "key_in_body", false) {
+                true => texts(config, "key_names").into_iter().map(str::to_owned).collect(),
+                false => Vec::new(),
+            },
             hide: flag(config, "hide_credentials", false),
             words: Words {
                 missing: "No API key found in request",

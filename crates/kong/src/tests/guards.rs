@@ -108,6 +108,69 @@ async fn a_key_opens_from_header_and_query_and_only_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_opens_from_a_body_where_that_is_looked_at() {
+    const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+    const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+    let gate = gate().await;
+    gate.plugin("key-auth", json!({"key_in_body": true, "key_names": ["x-key", "k"]})).await;
+    let opens = async |content: (&str, &str), body: &str| {
+        let answer = gate.engine.send("POST", "/", &[content], body).await;
+        let kept = answer.ends_with(&format!("\r\n{body}"));
+        (answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-consumer-username: bob\r\n"), kept)
+    };
+    assert_eq!(opens(FORM, "a=1&k=bobs-key").await, (true, true));
+    assert_eq!(opens(JSON, r#"{"a": 1, "x-key": "bobs-key"}"#).await, (true, true));
+    for (content, body, told) in [
+        (FORM, "k=bobs-key&k=bobs-key", "Duplicate API key found"),
+        (JSON, r#"{"k": ["bobs-key"]}"#, "Duplicate API key found"),
+        (FORM, "x-key=wrong&k=bobs-key", "Unauthorized"),
+        (FORM, "a=1", "No API key found in request"),
+        (JSON, "k=bobs-key", "No API key found in request"),
+        (("content-type", "text/plain"), "k=bobs-key", "No API key found in request"),
+    ] {
+        let answer = gate.engine.send("POST", "/", &[content], body).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{body}: {answer}");
+        assert!(answer.ends_with(&format!("{{\"message\":\"{told}\"}}\n")), "{body}: {answer}");
+        assert!(answer.contains("www-authenticate: Key\r\n"), "{body}: {answer}");
+    }
+    gate.plugin("key-auth", json!({"key_in_body": true, "key_names": ["k"], "hide_credentials": true})).await;
+    let seen = gate.engine.send("POST", "/", &[FORM], "a=1&k=bobs-key&b=%20").await;
+    assert!(seen.contains("x-consumer-username: bob\r\n") && seen.ends_with("\r\na=1&b=%20"), "{seen}");
+    gate.plugin("key-auth", json!({"key_in_body": true, "key_names": ["k"], "anonymous": "nobody"})).await;
+    let seen = gate.engine.send("POST", "/", &[FORM], "a=1").await;
+    assert!(
+        seen.contains("x-consumer-username: nobody\r\n") && seen.contains("x-anonymous-consumer: true\r\n"),
+        "{seen}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_base64_signs_as_what_it_is_of() {
+    let gate = gate().await;
+    let post = async |key: &str, secret: &str| {
+        let made = gate.world.json("POST", "/consumers/bob/jwt", json!({"key": key, "secret": secret})).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    };
+    post("padded", &base64::engine::general_purpose::STANDARD.encode(SECRET)).await;
+    post("url", &base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(SECRET)).await;
+    post("plain", SECRET).await;
+    gate.plugin("jwt", json!({"secret_is_base64": true})).await;
+    let bearer = |issuer: &str| {
+        let key = SigningKey::from_hmac_secret(Alg::HS256, "k".to_owned(), SECRET.as_bytes()).unwrap();
+        format!("Bearer {}", key.sign(None, json!({"iss": issuer}).to_string().as_bytes()).unwrap())
+    };
+    for issuer in ["padded", "url"] {
+        gate.knows_bob("/", &[("authorization", &bearer(issuer))], Some(issuer)).await;
+    }
+    let (told, error) = (r#"{"message":"Invalid key/secret"}"#, Some("Bearer error=\"invalid_token\""));
+    gate.refuses("/", &[("authorization", &bearer("plain"))], 401, told, error).await;
+    gate.plugin("jwt", json!({})).await;
+    gate.knows_bob("/", &[("authorization", &bearer("plain"))], Some("plain")).await;
+    let told = r#"{"message":"Invalid signature"}"#;
+    gate.refuses("/", &[("authorization", &bearer("url"))], 401, told, error).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_is_compared_with_kongs_hash_of_it() {
     let gate = gate().await;
     gate.plugin("basic-auth", json!({"hide_credentials": true})).await;
@@ -204,6 +267,53 @@ async fn a_signed_request_has_a_date_and_what_is_demanded() {
     let old = "Fri, 15 Jan 2027 07:50:00 GMT";
     gate.refuses("/x?y=1", &[("date", old), ("authorization", &good)], 401, undated, Some("hmac")).await;
     gate.refuses("/x", &[], 401, r#"{"message":"Unauthorized"}"#, Some("hmac")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_request_has_the_body_that_its_digest_is_of_where_that_is_demanded() {
+    let gate = gate().await;
+    gate.plugin("hmac-auth", json!({"validate_request_body": true, "hide_credentials": true})).await;
+    const DATE: &str = "Fri, 15 Jan 2027 08:00:00 GMT";
+    let digest = |body: &str| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+        format!("SHA-256={}", STANDARD.encode(digest))
+    };
+    let signed = |headers: &str, text: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"shared");
+        let signature = STANDARD.encode(hmac::sign(&key, text.as_bytes()));
+        format!(
+            r#"hmac username="bob", algorithm="hmac-sha256", headers="{headers}", signature="{signature}""#
+        )
+    };
+    let sent = async |digest: Option<&str>, is_signed: bool, body: &str| {
+        let mut text = format!("date: {DATE}");
+        let named = match digest.filter(|_| is_signed) {
+            Some(digest) => {
+                text.push_str(&format!("\ndigest: {digest}"));
+                "date digest"
+            }
+            None => "date",
+        };
+        let authorization = signed(named, &text);
+        let mut headers = vec![("date", DATE), ("authorization", authorization.as_str())];
+        headers.extend(digest.map(|digest| ("digest", digest)));
+        gate.engine.send("POST", "/", &headers, body).await
+    };
+    for (told, body) in [(Some(digest("a body")), "a body"), (Some(digest("")), ""), (None, "")] {
+        let seen = sent(told.as_deref(), true, body).await;
+        assert!(seen.contains("x-consumer-username: bob\r\n"), "{body}: {seen}");
+        assert!(seen.ends_with(&format!("\r\n{body}")) && !seen.contains("authorization"), "{seen}");
+    }
+    for (told, is_signed, body) in [
+        (Some(digest("a body")), true, "another"),
+        (Some(digest("a body")), false, "a body"),
+        (Some("SHA-512=YQ==".to_owned()), true, "a body"),
+        (None, true, "a body"),
+    ] {
+        let answer = sent(told.as_deref(), is_signed, body).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{told:?}: {answer}");
+        assert!(answer.ends_with("{\"message\":\"HMAC signature does not match\"}\n"), "{told:?}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

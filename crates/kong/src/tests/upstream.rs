@@ -48,12 +48,27 @@ impl Engine {
         self.ask("GET", target, headers).await
     }
 
-    /// The whole answer, as it came.
     pub(super) async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
+        self.send(method, target, headers, "").await
+    }
+
+    /// The whole answer, as it came.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> String {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let mut stream = TcpStream::connect(self.reserved.address()).await.unwrap();
-        let request =
-            format!("{method} {target} HTTP/1.1\r\nhost: gate.example\r\nconnection: close\r\n{headers}\r\n");
+        let length = match body.len() {
+            0 => String::new(),
+            length => format!("content-length: {length}\r\n"),
+        };
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: gate.example\r\nconnection: close\r\n{length}{headers}\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -109,8 +124,8 @@ impl Echo {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                if let Some((head, _)) = read(&mut stream).await {
-                    answer(&mut stream, 200, &format!("{head}\r\n")).await;
+                if let Some((head, body)) = read(&mut stream).await {
+                    answer(&mut stream, 200, &format!("{head}\r\n{body}")).await;
                 }
             }
         });
