@@ -141,10 +141,9 @@ impl Guard {
         let (who, anonymous): (Attached, _) = match found {
             Ok(credential) => (credential.into(), HeaderEdit::Remove(X_ANONYMOUS_CONSUMER)),
             Err(why) => match self.fall_back(consumers, &why) {
-                Ok(consumer) if self.alternatives => (
-                    consumer.into(),
-                    HeaderEdit::Set(X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true")),
-                ),
+                Ok(consumer) if self.alternatives => {
+                    (consumer.into(), HeaderEdit::Set(X_ANONYMOUS_CONSUMER, HeaderValue::from_static("true")))
+                }
                 Ok(consumer) => return Verdict { attach: Some(consumer.into()), ..Verdict::default() },
                 Err(reply) => return Verdict { reply: Some(reply), ..Verdict::default() },
             },

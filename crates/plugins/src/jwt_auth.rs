@@ -162,8 +162,9 @@ pub fn credential(
     };
     let verifying = verifying.map_err(|error| ConfigError::new(field, error.to_string()))?;
     let decoded = match verification {
-        Verification::Secret(secret) => decoded(secret)
-            .and_then(|secret| VerifyingKey::from_short_hmac_secret(secret.expose(), alg).ok()),
+        Verification::Secret(secret) => {
+            decoded(secret).and_then(|secret| VerifyingKey::from_short_hmac_secret(secret.expose(), alg).ok())
+        }
         Verification::PublicKey(_) => None,
     };
     Ok(CompiledCredential {
