@@ -159,7 +159,7 @@ impl Provider {
     async fn write_until_killed(self, kind: Kind, last: Arc<Last>) -> Work {
         let mut work = Work::default();
         let mut answers = 0;
-        while self.write(kind, &mut work).await.is_some() {
+        while self.write(kind, &mut work).await.is_ok() {
             answers += 1;
             if kind == last.kind && answers == last.number {
                 last.reached.notify_one();
@@ -168,13 +168,15 @@ impl Provider {
         work
     }
 
-    /// One thing, and a note of it. Nothing when the process went away over it.
-    async fn write(&self, kind: Kind, work: &mut Work) -> Option<()> {
+    /// One thing, and a note of it. An error when the process went away over it.
+    async fn write(&self, kind: Kind, work: &mut Work) -> Result<(), Unanswered> {
         match kind {
             Kind::Codes => {
                 let code = self.code(&self.jar).await?;
                 let both = tokio::join!(self.redeem(&code), self.redeem(&code));
-                let good = |answer: &&Option<Response>| answer.as_ref().is_some_and(|one| one.status == 200);
+                let good = |answer: &&Result<Response, Unanswered>| {
+                    answer.as_ref().is_ok_and(|one| one.status == 200)
+                };
                 let redeemed = [&both.0, &both.1].iter().filter(|answer| good(answer)).count();
                 assert!(redeemed <= 1, "a code was good twice: {both:?}");
                 work.codes.push((code, redeemed == 1));
@@ -183,7 +185,7 @@ impl Provider {
             Kind::Refreshes => {
                 let Some(current) = work.chain.last().cloned() else {
                     work.chain.push(self.refresh_token().await?);
-                    return Some(());
+                    return Ok(());
                 };
                 // Known to be under way before it is known to be done.
                 work.chain.push(String::new());
@@ -194,7 +196,7 @@ impl Provider {
             }
             Kind::Users if work.made.len() >= MAX_USERS => {
                 // Every password costs a hash, and more of them show nothing more.
-                let user = work.made.last()?;
+                let user = work.made.last().unwrap();
                 let change = json!({"user_metadata": {"change": unique("change-")}});
                 let changed = self.manage("PATCH", user, Some(&change)).await?;
                 assert_eq!(changed.status, 200, "{changed:?}");
@@ -232,7 +234,7 @@ impl Provider {
                 work.ended.push(jar);
             }
         }
-        Some(())
+        Ok(())
     }
 
     /// What a round did, after the restart.
@@ -277,7 +279,7 @@ impl Provider {
     }
 
     /// The cookies of a new session of the demo user.
-    async fn log_in(&self) -> Option<Jar> {
+    async fn log_in(&self) -> Result<Jar, Unanswered> {
         let mut jar = Jar::new();
         let start = self.authorize(&jar, &[]).await?;
         keep(&mut jar, &start);
@@ -301,23 +303,23 @@ impl Provider {
         let done = self.ask(request).await?;
         assert!(matches!(done.status, 302 | 303), "{done:?}");
         keep(&mut jar, &done);
-        Some(jar)
+        Ok(jar)
     }
 
-    async fn code(&self, jar: &Jar) -> Option<String> {
+    async fn code(&self, jar: &Jar) -> Result<String, Unanswered> {
         let answer = self.authorize(jar, &[]).await?;
         let back = location(&answer);
         let code = back.query_pairs().find(|(name, _)| name == "code");
-        Some(code.unwrap_or_else(|| panic!("{back}")).1.into_owned())
+        Ok(code.unwrap_or_else(|| panic!("{back}")).1.into_owned())
     }
 
-    async fn refresh_token(&self) -> Option<String> {
+    async fn refresh_token(&self) -> Result<String, Unanswered> {
         let code = self.code(&self.jar).await?;
         let tokens = self.redeem(&code).await?.json();
-        Some(tokens["refresh_token"].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned())
+        Ok(tokens["refresh_token"].as_str().unwrap_or_else(|| panic!("{tokens}")).to_owned())
     }
 
-    async fn authorize(&self, jar: &Jar, extra: &[(&str, &str)]) -> Option<Response> {
+    async fn authorize(&self, jar: &Jar, extra: &[(&str, &str)]) -> Result<Response, Unanswered> {
         let own = [
             ("client_id", self.client.as_str()),
             ("redirect_uri", CALLBACK),
@@ -328,22 +330,22 @@ impl Provider {
         self.ask(if jar.is_empty() { request } else { request.header("Cookie", &cookies(jar)) }).await
     }
 
-    async fn redeem(&self, code: &str) -> Option<Response> {
+    async fn redeem(&self, code: &str) -> Result<Response, Unanswered> {
         let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
         self.post("/oauth/token", &form).await
     }
 
-    async fn refresh(&self, token: &str) -> Option<Response> {
+    async fn refresh(&self, token: &str) -> Result<Response, Unanswered> {
         self.post("/oauth/token", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     }
 
     /// A form of the application, which proves itself in it.
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Option<Response> {
+    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, Unanswered> {
         let own = [("client_id", self.client.as_str()), ("client_secret", self.secret.as_str())];
         self.ask(posted(path, form.iter().copied().chain(own))).await
     }
 
-    async fn manage(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Response> {
+    async fn manage(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response, Unanswered> {
         let request = Request::new(method, &format!("/api/v2/{path}")).bearer(&self.token);
         self.ask(match body {
             Some(body) => request.json(body),
@@ -352,13 +354,21 @@ impl Provider {
         .await
     }
 
-    /// One request; nothing when the process went away.
-    async fn ask(&self, request: Request) -> Option<Response> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+    /// One request.
+    async fn ask(&self, request: Request) -> Result<Response, Unanswered> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(Unanswered::NoConnection)?;
         let mut connection = Connection::over(stream);
         connection.send(request.header("Host", &format!("localhost:{}", self.port)).bytes()).await;
-        connection.response().await
+        connection.response().await.ok_or(Unanswered::Closed)
     }
+}
+
+/// Why a request has no answer: before a kill as it should be, after a restart a failure.
+#[derive(Debug)]
+enum Unanswered {
+    #[allow(dead_code)] // told by a test that fails
+    NoConnection(std::io::Error),
+    Closed,
 }
 
 fn posted<'a>(path: &str, form: impl IntoIterator<Item = (&'a str, &'a str)>) -> Request {
