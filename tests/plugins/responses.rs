@@ -142,3 +142,11 @@ async fn what_was_reckoned_over_the_old_body_is_not_said_of_the_new_one() {
     site.upstream.answer(Answer::with(200, OLD, "old"));
     assert_eq!(site.get("x").await.header("content-digest"), Some("sha-256=:new:"));
 }
+
+#[tokio::test]
+async fn a_filter_finds_the_end_of_a_body_before_its_last_line_end() {
+    let filters = json!([{"regex": "\\w\\S+$", "replace": "*"}]);
+    let site = rewriting(json!({"vars": [["status", "==", 200]], "filters": filters})).await;
+    site.upstream.answer(Answer::text("hello world\n"));
+    assert_eq!(site.get("x").await.text(), "hello *\n");
+}

@@ -12,7 +12,7 @@ use gateway::{
     plugin::{BodyChange, Flow, Phases, Plugin, PluginRequest, PluginResponse},
 };
 use http::{HeaderValue, StatusCode, header};
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 pub use self::json::{JsonEdit, Members};
 use crate::{
@@ -105,9 +105,17 @@ struct ResponseEdit {
     body: Option<Change>,
 }
 
+struct CompiledFilter {
+    pattern: Regex,
+    replacement: Bytes,
+    everywhere: bool,
+    /// Whether a `$` may stand before the line end that ends the body, as it does in PCRE, but not in this engine.
+    ends_early: bool,
+}
+
 enum Change {
     Replace(Bytes),
-    Filters(Arc<[(Regex, Bytes, bool)]>, usize),
+    Filters(Arc<[CompiledFilter]>, usize),
     Json(Arc<[JsonEdit]>, usize),
 }
 
@@ -151,7 +159,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
     }))
 }
 
-fn compile_filter(filter: Filter) -> Result<(Regex, Bytes, bool), ConfigError> {
+fn compile_filter(filter: Filter) -> Result<CompiledFilter, ConfigError> {
     let built = RegexBuilder::new(&filter.pattern)
         .case_insensitive(filter.ignore_case)
         .dot_matches_new_line(filter.dot_all)
@@ -181,7 +189,12 @@ fn compile_filter(filter: Filter) -> Result<(Regex, Bytes, bool), ConfigError> {
         }
     }
     replacement.push_str(rest);
-    Ok((regex, Bytes::from(replacement), filter.everywhere))
+    Ok(CompiledFilter {
+        pattern: regex,
+        replacement: Bytes::from(replacement),
+        everywhere: filter.everywhere,
+        ends_early: !filter.multi_line && filter.pattern.contains('$'),
+    })
 }
 
 impl Plugin for ResponseEdit {
@@ -261,28 +274,54 @@ impl Change {
 }
 
 /// The body with what the filters find in it replaced; `None` when that would make it far too long.
-fn filter(filters: &[(Regex, Bytes, bool)], body: Bytes, limit: usize) -> Option<Bytes> {
+fn filter(filters: &[CompiledFilter], body: Bytes, limit: usize) -> Option<Bytes> {
     let most = limit.saturating_mul(MAX_GROWTH);
     let mut body = body;
-    for (pattern, replacement, everywhere) in filters {
+    for filter in filters {
         let mut made = Vec::new();
-        let mut copied = 0;
-        let times = if *everywhere { usize::MAX } else { 1 };
-        for captures in pattern.captures_iter(&body).take(times) {
-            let Some(found) = captures.get(0) else { continue };
+        // Up to where the body is copied, and from where the next place is looked for.
+        let (mut copied, mut at) = (0, 0);
+        let mut replaced = false;
+        while let Some(captures) = filter.find(&body, at) {
+            let Some(found) = captures.get(0) else { break };
+            // Nothing right behind what was just replaced is no place of its own.
+            if found.is_empty() && replaced && found.end() == copied && at == copied {
+                at += 1;
+                continue;
+            }
             made.extend_from_slice(body.get(copied..found.start()).unwrap_or_default());
-            captures.expand(replacement, &mut made);
-            copied = found.end();
+            captures.expand(&filter.replacement, &mut made);
+            (copied, at, replaced) = (found.end(), found.end(), true);
             if made.len() > most {
                 return None;
             }
+            if !filter.everywhere {
+                break;
+            }
         }
-        if copied > 0 || !made.is_empty() {
+        if replaced {
             made.extend_from_slice(body.get(copied..).unwrap_or_default());
             body = Bytes::from(made);
         }
     }
     Some(body)
+}
+
+impl CompiledFilter {
+    /// The first place in `body` from `at` on.
+    fn find<'b>(&self, body: &'b [u8], at: usize) -> Option<Captures<'b>> {
+        if at > body.len() {
+            return None;
+        }
+        let whole = self.pattern.captures_at(body, at);
+        let line = body.strip_suffix(b"\n").filter(|line| self.ends_early && at <= line.len());
+        let Some(early) = line.and_then(|line| self.pattern.captures_at(line, at)) else { return whole };
+        let start = |captures: &Captures<'_>| captures.get(0).map_or(usize::MAX, |found| found.start());
+        match whole {
+            Some(whole) if start(&whole) <= start(&early) => Some(whole),
+            _ => Some(early),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -315,6 +354,17 @@ mod tests {
         assert_eq!(filtered(&[("a", "b", true), ("b", "c", true)], "ab"), "cc");
         assert_eq!(filtered(&[("(a)(b)", "$2$1x", false)], "ab"), "bax");
         assert_eq!(filtered(&[("x", "$", true)], "axa"), "a$a");
+        assert_eq!(filtered(&[("x*", "-", true)], "axxb"), "-a-b-");
+    }
+
+    #[test]
+    fn a_dollar_stands_before_the_last_line_end_too() {
+        assert_eq!(filtered(&[(r"\w\S+$", "*", false)], "hello world\n"), "hello *\n");
+        assert_eq!(filtered(&[(r"\w\S+$", "*", false)], "hello world"), "hello *");
+        assert_eq!(filtered(&[("$", "!", true)], "a\n"), "a!\n!");
+        assert_eq!(filtered(&[(r"\s+$", "", false)], "a \n"), "a");
+        assert_eq!(filtered(&[("a$", "b", true)], "a\na\n"), "a\nb\n");
+        assert_eq!(filtered(&[("^$", "empty", false)], "\n"), "empty\n");
     }
 
     #[test]
