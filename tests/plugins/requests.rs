@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Connection, Request, Site, admin::node, unique};
+use crate::support::{Connection, Portcullis, Request, Site, admin::node, shared, unique};
 
 async fn rewriting(conf: Value) -> Site {
     Site::with_plugins(json!({ "proxy-rewrite": conf })).await
@@ -164,4 +164,40 @@ async fn a_body_that_is_too_long_is_refused_said_or_not() {
     let site = Site::with_plugins(json!({"client-control": {"max_body_size": 0}})).await;
     let answer = site.gate.send(Request::new("POST", &site.target("x")).body("123456")).await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn an_operator_tells_the_upstream_how_clients_came_and_no_client_does() {
+    let told = json!({"X-Forwarded-Proto": "https", "X-Forwarded-Port": 10080, "X-Forwarded-Host": "app.example",
+        "X-Forwarded-Prefix": "/app"});
+    let names = ["X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Host", "X-Forwarded-Prefix"];
+    let own = ["https", "10080", "app.example", "/app"];
+    let (trusting, _) = Portcullis::production("trusted_proxies: [127.0.0.0/8]");
+    for gate in [shared(), std::sync::Arc::new(trusting)] {
+        for headers in [told.clone(), json!({"set": told})] {
+            let site = Site::on(gate.clone(), json!({"proxy-rewrite": {"headers": headers}})).await;
+            let request = names.iter().fold(Request::get(&site.target("x")), |request, name| {
+                request.header(name, "evil").header(&name.replace('-', "_"), "evil")
+            });
+            assert_eq!(site.gate.send(request).await.status, 200);
+            let seen = &site.upstream.seen()[0];
+            for (name, value) in names.iter().zip(own) {
+                assert_eq!(seen.message.all(name), [value], "{name}");
+            }
+            assert_eq!(seen.message.all("x-forwarded-for"), ["127.0.0.1"]);
+            assert!(!String::from_utf8_lossy(&seen.raw).contains("evil"), "{seen:?}");
+        }
+    }
+    for headers in [
+        json!({"X-Forwarded-Proto": "$http_x"}),
+        json!({"X-Forwarded-Host": "$host"}),
+        json!({"X-Forwarded-For": "10.0.0.1"}),
+        json!({"X-Real-IP": "10.0.0.1"}),
+        json!({"add": {"X-Forwarded-Proto": "https"}}),
+        json!({"remove": ["X-Forwarded-Proto"]}),
+    ] {
+        let route = json!({"uri": "/x", "plugins": {"proxy-rewrite": {"headers": headers}}});
+        let answer = shared().admin().put("routes/forwarded-refused", &route).await;
+        assert_eq!(answer.status, 400, "{headers}: {}", answer.text());
+    }
 }

@@ -478,7 +478,8 @@ pub(crate) fn own_lines<'a>(head: &RequestHead, connection: &'a ConnectionInfo) 
     (!connection.peer.trusted && !is_said).then_some(&*connection.forwarded)
 }
 
-/// Tells the upstream where the request came from. What a trusted proxy says is kept and extended.
+/// Tells the upstream where the request came from. What a trusted proxy says is kept and extended; what a plugin says of
+/// the way is kept too, as nothing of an untrusted peer's is left by now.
 pub(crate) fn forward(head: &mut RequestHead, connection: &ConnectionInfo, peer: &Peer) {
     let host = head.host.as_header().clone();
     let headers = &mut head.headers;
@@ -493,16 +494,13 @@ pub(crate) fn forward(head: &mut RequestHead, connection: &ConnectionInfo, peer:
         headers.insert(X_FORWARDED_FOR, chain);
         let real = HeaderValue::from_str(&peer.ip.to_string()).unwrap_or_else(|_| connection.ip.clone());
         headers.insert(X_REAL_IP, real);
-        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| scheme(peer.https));
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
-        headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.port.clone());
     } else {
         headers.insert(X_FORWARDED_FOR, connection.ip.clone());
         headers.insert(X_REAL_IP, connection.ip.clone());
-        headers.insert(X_FORWARDED_PROTO, scheme(peer.https));
-        headers.insert(X_FORWARDED_HOST, host);
-        headers.insert(X_FORWARDED_PORT, connection.port.clone());
     }
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| scheme(peer.https));
+    headers.entry(X_FORWARDED_HOST).or_insert(host);
+    headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.port.clone());
 }
 
 const fn scheme(https: bool) -> HeaderValue {

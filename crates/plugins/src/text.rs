@@ -149,6 +149,22 @@ pub(crate) fn settable_header(member: &str, name: &str, value: &Text) -> Result<
     Ok(parsed)
 }
 
+/// A header of the request that may be put in the place of all of its name: as [`settable_header`], and those by which the
+/// upstream is told how the client came, where the operator knows better and no client has a word in it.
+///
+/// # Errors
+///
+/// As for [`settable_header`].
+pub(crate) fn replaceable_header(member: &str, name: &str, value: &Text) -> Result<HeaderName, ConfigError> {
+    const OF_THE_WAY: [&str; 4] =
+        ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"];
+    let parsed = header_name(member, name)?;
+    if OF_THE_WAY.contains(&parsed.as_str()) && !value.is_the_clients() {
+        return Ok(parsed);
+    }
+    settable_header(member, name, value)
+}
+
 /// A header of an answer that may be edited.
 ///
 /// # Errors
@@ -212,6 +228,18 @@ mod tests {
             }
         }
         assert!(settable_header("headers", "X-Other", &text("$http_x")).is_ok());
+        for (name, value, may) in [
+            ("X-Forwarded-Proto", "https", true),
+            ("X-Forwarded-Port", "$server_port", true),
+            ("X-Forwarded-Host", "$http_x", false),
+            ("X-Forwarded-Host", "$host", false),
+            ("X_Forwarded_Proto", "https", false),
+            ("X-Forwarded-For", "10.0.0.1", false),
+            ("X-Real-IP", "10.0.0.1", false),
+            ("Forwarded", "for=10.0.0.1", false),
+        ] {
+            assert_eq!(replaceable_header("headers", name, &text(value)).is_ok(), may, "{name} {value}");
+        }
         for name in ["Host", "Content-Length", "Transfer-Encoding", "X-Forwarded-For", "Connection", "a b"] {
             assert!(request_header("headers", name).is_err(), "{name}");
         }

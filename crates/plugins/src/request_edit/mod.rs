@@ -24,7 +24,7 @@ use self::{body::BodyRules, list::Query, target::Target};
 pub use self::{body::MAX_BODY, list::Edit, target::TargetEdit};
 use crate::{
     header_rule::HeaderRule,
-    text::{Text, request_header, settable_header},
+    text::{Text, replaceable_header, request_header, settable_header},
 };
 
 /// What changes.
@@ -108,7 +108,7 @@ fn header_rule(edit: Edit) -> Result<HeaderRule, ConfigError> {
             HeaderRule::Rename(from, to)
         }
         Edit::Replace(name, text) => HeaderRule::Replace(named(&name, &text)?, text),
-        Edit::Set(name, text) => HeaderRule::Set(named(&name, &text)?, text),
+        Edit::Set(name, text) => HeaderRule::Set(replaceable_header("headers", &name, &text)?, text),
         Edit::Add(name, text) => HeaderRule::Add(named(&name, &text)?, text),
         Edit::Append(name, text) => HeaderRule::Append(named(&name, &text)?, text),
     })
