@@ -135,6 +135,8 @@ const cases = {
     const changed = await api.resourceServers.update(made.id, { token_lifetime: 600, allow_offline_access: true })
     assert.deepEqual([changed.token_lifetime, changed.allow_offline_access], [600, true])
     assert.ok((await all(await api.resourceServers.list())).some((found) => found.identifier === identifier))
+    const named = await all(await api.resourceServers.list({ identifiers: [identifier, AUTH0_AUDIENCE] }))
+    assert.deepEqual(named.map((found) => found.identifier).sort(), [identifier, AUTH0_AUDIENCE].sort())
     const grant = await api.clientGrants.create({
       client_id: AUTH0_CLIENT_ID, audience: identifier, scope: ['read:orders'],
     })
@@ -157,7 +159,7 @@ const cases = {
     await api.connections.clients.update(made.id, [{ client_id: AUTH0_CLIENT_ID, status: true }])
     const clients = await all(await api.connections.clients.get(made.id, { take: 10 }))
     assert.deepEqual(clients, [{ client_id: AUTH0_CLIENT_ID }])
-    const [found] = await all(await api.connections.list({ name: made.name, strategy: ['auth0'], take: 1 }))
+    const [found] = await all(await api.connections.list({ name: made.name, strategy: ['samlp', 'auth0'], take: 1 }))
     assert.equal(found.id, made.id)
     const mine = await all(await api.clients.connections.get(AUTH0_CLIENT_ID, { take: 10 }))
     assert.ok(mine.some((connection) => connection.id === made.id))

@@ -13,6 +13,9 @@ const MAX_PAGE: u32 = 100;
 /// Pages by offset end here; beyond it checkpoints do.
 const MAX_PAGE_NUMBER: u32 = 100_000;
 
+/// Filters that are lists.
+const LISTS: [&str; 2] = ["identifiers", "strategy"];
+
 /// The query of a list, or of a single thing: paging and the choice of members.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
@@ -49,18 +52,27 @@ impl Listing {
     pub(crate) fn parse(query: Option<&str>, filters: &[&str]) -> Result<Self, ManagementError> {
         const OWN: [&str; 7] =
             ["page", "per_page", "include_totals", "from", "take", "fields", "include_fields"];
-        let params = oauth::form::parse(query.unwrap_or_default().as_bytes())
-            .map_err(|error| refused(&error.to_string(), None))?;
+        let query = query.unwrap_or_default();
+        // Lists come as one parameter for each of their items; everything else comes once.
+        let is_item = |piece: &&str| LISTS.contains(&piece.split('=').next().unwrap_or_default());
+        let (items, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_item);
+        if items.len() > oauth::form::MAX_PARAMS {
+            return Err(refused("there are too many parameters", None));
+        }
         let mut listing = Self::default();
-        for (name, value) in params.iter() {
-            if !OWN.contains(&name) && !filters.contains(&name) {
-                let shown: String = name.chars().take(64).collect();
-                return Err(refused(&format!("Additional properties not allowed: {shown}"), None));
+        for part in items.into_iter().chain([others.join("&").as_str()]) {
+            let params =
+                oauth::form::parse(part.as_bytes()).map_err(|error| refused(&error.to_string(), None))?;
+            for (name, value) in params.iter() {
+                if !OWN.contains(&name) && !filters.contains(&name) {
+                    let shown: String = name.chars().take(64).collect();
+                    return Err(refused(&format!("Additional properties not allowed: {shown}"), None));
+                }
+                if value.contains('\0') {
+                    return Err(parameter("String has control characters in it", name));
+                }
+                listing.parameters.push((name.to_owned(), value.to_owned()));
             }
-            if value.contains('\0') {
-                return Err(parameter("String has control characters in it", name));
-            }
-            listing.parameters.push((name.to_owned(), value.to_owned()));
         }
         listing.shape = listing.read_shape()?;
         listing.fields = listing.read_fields()?;
@@ -97,6 +109,12 @@ impl Listing {
     /// The value of a filter.
     pub(crate) fn filter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether `value` is among those that a list asks for; any is where it asks for none.
+    pub(crate) fn admits(&self, name: &str, value: &str) -> bool {
+        let mut wanted = self.parameters.iter().filter(|(have, _)| have == name).peekable();
+        wanted.peek().is_none() || wanted.any(|(_, wanted)| wanted == value)
     }
 
     /// The value of a filter that is true or false.
@@ -241,5 +259,16 @@ mod tests {
         let refused = Listing::parse(Some("evil=1"), &["q"]).unwrap_err().to_string();
         assert_eq!(refused, "Query validation error: 'Additional properties not allowed: evil'.");
         assert!(Listing::parse(Some("q=a&q=b"), &["q"]).is_err());
+        assert!(Listing::parse(Some("strategy=a&strategy=b"), &["q"]).is_err());
+        assert!(Listing::parse(Some("strategy=%00"), &["strategy"]).is_err());
+        assert!(Listing::parse(Some(&"strategy=a&".repeat(101)), &["strategy"]).is_err());
+    }
+
+    #[test]
+    fn a_list_among_the_filters_has_a_parameter_for_each_item() {
+        let listing = Listing::parse(Some("strategy=a&per_page=1&strategy=b%20c"), &["strategy"]).unwrap();
+        assert!(listing.admits("strategy", "a") && listing.admits("strategy", "b c"));
+        assert!(!listing.admits("strategy", "b") && listing.admits("identifiers", "x"));
+        assert_eq!(listing.limit(), 1);
     }
 }

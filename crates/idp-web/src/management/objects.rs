@@ -14,7 +14,11 @@ const MAX_CHANGES: usize = 50;
 
 impl Call<'_> {
     pub(super) async fn list_clients(self) -> Result<Done, Failed> {
-        let listing = self.listing(&["is_global", "is_first_party", "app_type"])?;
+        let listing = self.listing(&["is_global", "is_first_party", "app_type", "external_client_id"])?;
+        if listing.filter("external_client_id").is_some() {
+            // No client is known by a document elsewhere.
+            return Ok(Done::Found(listing.answer_from_all("clients", Vec::new())));
+        }
         let (global, first_party) = (listing.flag("is_global")?, listing.flag("is_first_party")?);
         let app_types = listing.filter("app_type");
         if global.is_none() && first_party.is_none() && app_types.is_none() {
@@ -71,7 +75,13 @@ impl Call<'_> {
     }
 
     pub(super) async fn list_apis(self) -> Result<Done, Failed> {
-        let listing = self.listing(&[])?;
+        let listing = self.listing(&["identifiers"])?;
+        if listing.filter("identifiers").is_some() {
+            let found = self.management().resource_servers.list(self.site, Page::ALL).await?;
+            let named = found.items.iter().filter(|api| listing.admits("identifiers", &api.identifier));
+            let items = named.map(|api| self.shown_api(api)).collect();
+            return Ok(Done::Found(listing.answer_from_all("resource_servers", items)));
+        }
         let found = self.management().resource_servers.list(self.site, listing.page()).await?;
         let items = found.items.iter().map(|api| self.shown_api(api)).collect();
         Ok(Done::Found(listing.answer("resource_servers", items, found.total)))
@@ -106,7 +116,20 @@ impl Call<'_> {
     }
 
     pub(super) async fn list_grants(self) -> Result<Done, Failed> {
-        let listing = self.listing(&["client_id", "audience", "subject_type"])?;
+        let filters = ["client_id", "audience", "subject_type", "allow_any_organization", "default_for"];
+        let listing = self.listing(&filters)?;
+        let for_groups = match listing.filter("default_for") {
+            None => false,
+            Some("third_party_clients") => true,
+            Some(_) => {
+                let text = "No enum match, must be one of: third_party_clients";
+                return Err(parameter(text, "default_for").into());
+            }
+        };
+        if for_groups || listing.flag("allow_any_organization")? == Some(true) {
+            // Every grant is one client's, and none is an organization's.
+            return Ok(Done::Found(listing.answer_from_all("client_grants", Vec::new())));
+        }
         let subject_type = match listing.filter("subject_type") {
             None => None,
             Some("client") => Some(SubjectType::Client),
@@ -147,15 +170,15 @@ impl Call<'_> {
 
     pub(super) async fn list_connections(self) -> Result<Done, Failed> {
         let listing = self.listing(&["strategy", "name"])?;
-        let (strategy, name) = (listing.filter("strategy"), listing.filter("name"));
-        if strategy.is_none() && name.is_none() {
+        let name = listing.filter("name");
+        if listing.filter("strategy").is_none() && name.is_none() {
             let found = self.management().connections.list(self.site, listing.page()).await?;
             let items = found.items.iter().map(|connection| Value::Object(connection.to_wire())).collect();
             return Ok(Done::Found(listing.answer("connections", items, found.total)));
         }
         let found = self.management().connections.list(self.site, Page::ALL).await?;
         let fitting = found.items.iter().filter(|connection| {
-            strategy.is_none_or(|wanted| connection.strategy == wanted)
+            listing.admits("strategy", &connection.strategy)
                 && name.is_none_or(|wanted| connection.name == wanted)
         });
         let items = fitting.map(|connection| Value::Object(connection.to_wire())).collect();
@@ -198,10 +221,9 @@ impl Call<'_> {
         let listing = self.listing(&["strategy"])?.by_checkpoint();
         let client = self.management().clients.read(self.site, self.id()).await?;
         let found = self.management().connections.list(self.site, Page::ALL).await?;
-        let strategy = listing.filter("strategy");
         let open = found.items.iter().filter(|connection| {
             connection.enabled_clients.contains(&client.client_id)
-                && strategy.is_none_or(|wanted| connection.strategy == wanted)
+                && listing.admits("strategy", &connection.strategy)
         });
         let items = open.map(|connection| Value::Object(connection.to_wire())).collect();
         Ok(Done::Found(listing.answer_from_all("connections", items)))

@@ -552,3 +552,149 @@ async fn a_default_audience_is_an_api_or_none() {
     assert!(page.has_id("login-title"), "{page:?}");
     assert_eq!(set(&world.seeded.audience).await.status, StatusCode::OK);
 }
+
+/// Every member that Auth0's SDKs know of the objects that are here: refused by its name or taken, and never told to be
+/// none of Auth0's.
+#[tokio::test]
+async fn members_of_auth0_that_are_not_here_are_refused_by_name_and_taken_where_they_say_nothing() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let client = format!("clients/{}", world.seeded.client_id);
+    let api = format!("resource-servers/{}", world.seeded.audience.replace('/', "%2F"));
+    let connections = world.call(&token, "GET", "connections", None).await.json();
+    let connection = format!("connections/{}", connections[0]["id"].as_str().unwrap());
+    let cases: [(&str, &[(&str, Value)]); 4] = [
+        (
+            &client,
+            &[
+                ("async_approval_notification_channels", json!(["email"])),
+                ("client_aliases", json!(["other"])),
+                ("cross_origin_loc", json!("https://a.example/")),
+                ("custom_login_page_preview", json!("<p>")),
+                ("express_configuration", json!({ "enable_client": true })),
+                ("fedcm_login", json!({ "google": { "is_enabled": true } })),
+                ("my_organization_configuration", json!({ "allowed_strategies": ["okta"] })),
+                ("oidc_logout", json!({ "backchannel_logout_session_metadata": { "include": true } })),
+                ("organization_require_behavior", json!("pre_login_prompt")),
+                ("redirection_policy", json!("open_redirect_protection")),
+                (
+                    "refresh_token",
+                    json!({ "policies": [{ "audience": "https://a.example/", "scope": ["x"] }] }),
+                ),
+                ("resource_server_identifier", json!("https://a.example/")),
+                ("signed_request_object", json!({ "credentials": [{ "id": "cred_1" }] })),
+                ("sso", json!(true)),
+                ("third_party_security_mode", json!("strict")),
+                ("token_vault_privileged_access", json!({ "credentials": [{ "id": "cred_1" }] })),
+            ],
+        ),
+        (
+            &api,
+            &[
+                ("allow_online_access", json!(true)),
+                ("authorization_policy", json!({ "policy_id": "x" })),
+                ("consent_policy", json!("transactional-authorization-with-mfa")),
+            ],
+        ),
+        (
+            &connection,
+            &[
+                ("cross_app_access_requesting_app", json!({ "active": true })),
+                ("cross_app_access_resource_app", json!({ "active": true })),
+            ],
+        ),
+        (
+            "tenants/settings",
+            &[
+                ("allow_organization_name_in_authentication_api", json!(true)),
+                ("client_id_metadata_document_supported", json!(true)),
+                ("country_codes", json!({ "list": ["DE"] })),
+                ("default_redirection_uri", json!("https://a.example/")),
+                ("enable_ai_guide", json!(true)),
+                ("security_headers", json!({ "content_security_policy": { "enabled": true } })),
+            ],
+        ),
+    ];
+    fn nothing(value: &Value) -> Value {
+        match value {
+            Value::Bool(_) => json!(false),
+            Value::Array(_) => json!([]),
+            Value::Object(members) => {
+                Value::Object(members.iter().map(|(name, value)| (name.clone(), nothing(value))).collect())
+            }
+            _ => Value::Null,
+        }
+    }
+    for (path, members) in cases {
+        let before = world.call(&token, "GET", path, None).await.json();
+        for (name, value) in members {
+            let refused = world.call(&token, "PATCH", path, Some(json!({ *name: value }))).await;
+            is_refused(&refused, 403, "operation_not_supported");
+            assert!(refused.json()["message"].as_str().unwrap().contains(name), "{}", refused.body);
+            let taken = world.call(&token, "PATCH", path, Some(json!({ *name: nothing(value) }))).await;
+            assert_eq!(taken.status, StatusCode::OK, "{path} {name}: {}", taken.body);
+        }
+        let mut after = world.call(&token, "GET", path, None).await.json();
+        if after.get("oidc_logout") == Some(&json!({})) {
+            after.as_object_mut().unwrap().shift_remove("oidc_logout");
+        }
+        for (name, value) in before.as_object().unwrap() {
+            assert!(name == "updated_at" || after[name] == *value, "{path} {name}: {after}");
+        }
+    }
+    // Switches of which only one way is the case.
+    for (path, name, here) in [
+        (client.as_str(), "skip_non_verifiable_callback_uri_confirmation_prompt", true),
+        ("tenants/settings", "skip_non_verifiable_callback_uri_confirmation_prompt", true),
+        ("tenants/settings", "authorization_response_iss_parameter_supported", true),
+    ] {
+        let set = async |value: Value| world.call(&token, "PATCH", path, Some(json!({ name: value }))).await;
+        assert_eq!(set(json!(here)).await.status, StatusCode::OK, "{path} {name}");
+        assert_eq!(set(json!(null)).await.status, StatusCode::OK, "{path} {name}");
+        is_refused(&set(json!(!here)).await, 403, "operation_not_supported");
+        is_refused(&set(json!("x")).await, 400, "invalid_body");
+    }
+    let logout = |on: bool| json!({ "oidc_logout": { "rp_logout_end_session_endpoint_discovery": on } });
+    let set = world.call(&token, "PATCH", "tenants/settings", Some(logout(true))).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    let set = world.call(&token, "PATCH", "tenants/settings", Some(logout(false))).await;
+    is_refused(&set, 403, "operation_not_supported");
+    let set = world.call(&token, "PATCH", "tenants/settings", Some(json!({ "sandbox_version": "22" }))).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    is_refused(
+        &world.call(&token, "PATCH", &client, Some(json!({ "evil": null }))).await,
+        400,
+        "invalid_body",
+    );
+}
+
+#[tokio::test]
+async fn lists_are_filtered_by_everything_that_auth0_filters_them_by() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    let count = async |path: &str| {
+        let found = world.call(&token, "GET", path, None).await;
+        assert_eq!(found.status, StatusCode::OK, "{path}: {}", found.body);
+        found.json().as_array().unwrap().len()
+    };
+    let id = &world.seeded.client_id;
+    let api = crate::fields::to_query([("identifiers", world.seeded.audience.as_str())].into_iter());
+    assert_eq!(count("connections?strategy=samlp&strategy=auth0").await, 1);
+    assert_eq!(count("connections?strategy=samlp&strategy=oidc").await, 0);
+    assert_eq!(count(&format!("resource-servers?{api}&identifiers=https%3A%2F%2Fnone.example")).await, 1);
+    assert_eq!(count("resource-servers?identifiers=x").await, 0);
+    assert!(count("resource-servers").await >= 2);
+    assert_eq!(count("clients?external_client_id=https%3A%2F%2Fa.example").await, 0);
+    assert_eq!(count("client-grants?allow_any_organization=true").await, 0);
+    assert_eq!(count("client-grants?default_for=third_party_clients").await, 0);
+    assert!(count("client-grants?allow_any_organization=false").await > 0);
+    assert_eq!(count("roles?owner_id=org_1").await, 0);
+    let mine = format!("clients/{id}/connections?strategy=samlp&strategy=auth0");
+    let mine = world.call(&token, "GET", &mine, None).await.json();
+    assert_eq!(mine["connections"].as_array().unwrap().len(), 1, "{mine}");
+    for bad in
+        ["client-grants?default_for=x", "client-grants?allow_any_organization=x", "clients?name=a&name=b"]
+    {
+        is_refused(&world.call(&token, "GET", bad, None).await, 400, "invalid_query_string");
+    }
+}

@@ -5,7 +5,11 @@ use jose::{Alg, jwe::Enc};
 use oauth::ClientAuthMethod;
 use serde_json::Value;
 
-use super::{ManagementError, Object, overlay::Rules, wording::invalid};
+use super::{
+    ManagementError, Object,
+    overlay::{Rules, no_callback_prompt, refuse_within},
+    wording::invalid,
+};
 use crate::{
     Site,
     authorization::{pushed::LIFETIMES, request_object::REQUEST_ALGS},
@@ -33,20 +37,41 @@ const RULES: Rules = Rules {
     merged: &["client_metadata", "jwt_configuration", "refresh_token", "signed_request_object"],
     unsupported: &[
         "addons",
+        "async_approval_notification_channels",
+        "b2b_integration_configuration",
+        "client_aliases",
+        "cross_origin_loc",
         "custom_login_page",
+        "custom_login_page_preview",
         "default_organization",
         "encryption_key",
+        "express_configuration",
+        "fedcm_login",
         "form_template",
+        "identity_assertion_authorization_grant",
         "mobile",
+        "my_organization_configuration",
         "native_social_login",
         "organization_discovery_methods",
         "organization_require_behavior",
         "organization_usage",
+        "redirection_policy",
+        "resource_server_identifier",
         "session_transfer",
+        "sso",
+        "third_party_security_mode",
         "token_exchange",
         "token_quota",
+        "token_vault_privileged_access",
     ],
 };
+
+/// The same inside of members that there are.
+const UNSUPPORTED_WITHIN: [(&str, &str); 3] = [
+    ("oidc_logout", "backchannel_logout_session_metadata"),
+    ("refresh_token", "policies"),
+    ("signed_request_object", "credentials"),
+];
 
 /// Grant types that Auth0 has. A client may be registered for each; those that do not work here are refused when used.
 const GRANT_TYPES: [&str; 15] = [
@@ -215,6 +240,10 @@ fn refuse_unread(body: &mut Object) -> Result<(), ManagementError> {
     if let Some(value) = body.shift_remove("cross_origin_auth") {
         body.entry("cross_origin_authentication").or_insert(value);
     }
+    for (member, name) in UNSUPPORTED_WITHIN {
+        refuse_within(body, member, name)?;
+    }
+    no_callback_prompt(body)?;
     let on = |name: &str| body.get(name).and_then(Value::as_bool) == Some(true);
     let switches = ["cross_origin_authentication", "is_token_endpoint_ip_header_trusted"];
     if let Some(name) = switches.into_iter().find(|name| on(name)) {

@@ -13,7 +13,12 @@ use crate::{
 const RULES: Rules = Rules {
     read_only: &["id", "created_at"],
     merged: &["metadata"],
-    unsupported: &["connected_accounts", "show_as_button"],
+    unsupported: &[
+        "connected_accounts",
+        "cross_app_access_requesting_app",
+        "cross_app_access_resource_app",
+        "show_as_button",
+    ],
 };
 
 /// Members of `options` that are refused unless they say "off".

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::{
     ManagementError, Object,
-    wording::{additional, explain},
+    wording::{additional, explain, invalid},
 };
 
 /// What a request body means for an object.
@@ -37,10 +37,48 @@ impl Rules {
                 }
                 return Err(ManagementError::Unsupported(format!("The property {name} is not supported.")));
             }
+            if value.is_null() && is_unknown::<T>(&name) {
+                return Err(additional(&name));
+            }
             lay(&mut object, name, value, self.merged);
         }
         serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| explain(&error))
     }
+}
+
+/// Whether the object has no such member. A null is laid over nothing, and would not be noticed.
+fn is_unknown<T: DeserializeOwned>(name: &str) -> bool {
+    let only = Object::from_iter([(name.to_owned(), Value::Null)]);
+    let read = serde_json::from_value::<T>(Value::Object(only));
+    read.is_err_and(|error| error.to_string().starts_with("unknown field"))
+}
+
+/// Refuses `name` inside of `member` as [`Rules::unsupported`] does beside it.
+pub(super) fn refuse_within(body: &mut Object, member: &str, name: &str) -> Result<(), ManagementError> {
+    let Some(Value::Object(members)) = body.get_mut(member) else { return Ok(()) };
+    match members.shift_remove(name) {
+        Some(value) if !says_nothing(&value) => {
+            Err(ManagementError::Unsupported(format!("The property {member}.{name} is not supported.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes out a switch that says what is the case here anyway, and refuses one that says otherwise.
+pub(super) fn settled(body: &mut Object, name: &str, here: bool) -> Result<(), ManagementError> {
+    match body.shift_remove(name) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Bool(value)) if value == here => Ok(()),
+        Some(Value::Bool(value)) => {
+            Err(ManagementError::Unsupported(format!("{name}={value} is not supported.")))
+        }
+        Some(_) => Err(invalid(name, "Expected type boolean")),
+    }
+}
+
+/// Auth0 asks people whether they meant to go to a callback that it cannot verify. Nobody is asked here.
+pub(super) fn no_callback_prompt(body: &mut Object) -> Result<(), ManagementError> {
+    settled(body, "skip_non_verifiable_callback_uri_confirmation_prompt", true)
 }
 
 fn lay(object: &mut Object, name: String, value: Value, merged: &[&str]) {
@@ -114,6 +152,8 @@ mod tests {
         assert_eq!(refused(json!({"addons": {"samlp": {"x": 1}}})).status(), 403);
         assert!(apply(&Client::default(), json!({"addons": {}})).is_ok());
         assert_eq!(refused(json!({"callbacks": "x"})).status(), 400);
+        assert!(refused(json!({"evil": null})).to_string().contains("not allowed: evil"));
+        assert!(apply(&Client::default(), json!({"description": null, "callbacks": null})).is_ok());
     }
 
     #[test]

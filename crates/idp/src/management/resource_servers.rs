@@ -17,7 +17,12 @@ use crate::{
 const RULES: Rules = Rules {
     read_only: &["id", "is_system", "created_at", "introspection_clients"],
     merged: &["subject_type_authorization"],
-    unsupported: &["consent_policy"],
+    unsupported: &[
+        "allow_online_access",
+        "allow_online_access_with_ephemeral_sessions",
+        "authorization_policy",
+        "consent_policy",
+    ],
 };
 
 /// APIs. `id` is the id or the identifier.

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{ManagementError, Object, wording::invalid};
+use super::{
+    ManagementError, Object,
+    overlay::{no_callback_prompt, settled},
+    wording::invalid,
+};
 
 /// Auth0's switches that do not exist here, and what is the case instead.
 const FLAGS: &[(&str, bool)] = &[
@@ -67,6 +71,15 @@ pub(super) fn tidy(body: &mut Object) -> Result<(), ManagementError> {
                 Some(_) => return Err(invalid(&format!("flags.{name}"), "Expected type boolean")),
             }
         }
+    }
+    // There are no scripts that would run in it.
+    for script in ["legacy_sandbox_version", "sandbox_version"] {
+        body.shift_remove(script);
+    }
+    settled(body, "authorization_response_iss_parameter_supported", true)?;
+    no_callback_prompt(body)?;
+    if let Some(Value::Object(logout)) = body.get_mut("oidc_logout") {
+        settled(logout, "rp_logout_end_session_endpoint_discovery", true)?;
     }
     for (minutes, hours) in MINUTES {
         match body.shift_remove(minutes) {
