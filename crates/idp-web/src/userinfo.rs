@@ -106,6 +106,10 @@ fn refused(site: &Site, error: Option<&OAuthError>, by_proof: bool) -> Response 
     let bearer = bearer::challenge(&site.issuer(), &params);
     let challenges = match error {
         None => vec![bearer, dpop::challenge(&[])],
+        // It may be good under the other scheme: nothing is said of why it is not under this one.
+        Some(error) if !by_proof && error.code == ErrorCode::InvalidToken => {
+            vec![bearer, dpop::challenge(&[])]
+        }
         Some(_) if by_proof => vec![dpop::challenge(&params)],
         Some(_) => vec![bearer],
     };

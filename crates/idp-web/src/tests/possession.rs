@@ -121,6 +121,9 @@ async fn a_public_client_s_tokens_are_bound_to_its_key_and_so_are_its_refresh_to
     assert_eq!(prover.userinfo(&world, access).await.status, StatusCode::OK);
     let as_bearer = userinfo(&world, &format!("Bearer {access}"), None).await;
     assert_eq!(as_bearer.status, StatusCode::UNAUTHORIZED);
+    // RFC 9449 section 7.2: it is told which scheme there is besides.
+    let schemes: Vec<_> = as_bearer.headers.get_all("www-authenticate").iter().collect();
+    assert!(schemes.len() == 2 && schemes[1].to_str().unwrap().starts_with("DPoP algs="), "{schemes:?}");
     let without = userinfo(&world, &format!("DPoP {access}"), None).await;
     assert_eq!(without.status, StatusCode::UNAUTHORIZED);
     assert!(without.header("www-authenticate").unwrap().starts_with("DPoP error=\""), "{without:?}");
