@@ -244,3 +244,37 @@ async fn fapi_ciba_id1_acr_values_are_told_in_the_id_token_or_refused_before_any
     let tokens = bank.poll(&world, &id).await.json();
     assert_eq!(tokens.get("scope").cloned().unwrap_or(json!("openid phone address")), "openid phone address");
 }
+
+#[tokio::test]
+async fn fapi_ciba_id1_clients_register_themselves_for_poll_and_for_ping() {
+    let suite = super::Suite::new().await;
+    let key = SigningKey::generate(Alg::PS256, "k".to_owned()).unwrap();
+    let metadata = json!({
+        "grant_types": [GRANT], "response_types": [], "redirect_uris": null, "jwks": { "keys": [key.public_jwk()] },
+        "backchannel_user_code_parameter": false, "backchannel_token_delivery_mode": "poll",
+        "backchannel_authentication_request_signing_alg": "PS256", "id_token_signed_response_alg": "PS256",
+        "token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "PS256",
+        "tls_client_certificate_bound_access_tokens": true,
+    });
+    let mut ping = metadata.clone();
+    ping["backchannel_token_delivery_mode"] = json!("ping");
+    ping["backchannel_client_notification_endpoint"] = json!(HOOK);
+    let mut mtls = metadata.clone();
+    mtls["token_endpoint_auth_method"] = json!("self_signed_tls_client_auth");
+    mtls.as_object_mut().unwrap().shift_remove("token_endpoint_auth_signing_alg");
+    for metadata in [metadata, ping, mtls] {
+        let party = suite.register(metadata.clone()).await;
+        for name in [
+            "grant_types",
+            "response_types",
+            "backchannel_token_delivery_mode",
+            "backchannel_client_notification_endpoint",
+            "backchannel_authentication_request_signing_alg",
+            "id_token_signed_response_alg",
+            "token_endpoint_auth_method",
+            "tls_client_certificate_bound_access_tokens",
+        ] {
+            assert_eq!(party.registered.get(name), metadata.get(name), "{name}: {}", party.registered);
+        }
+    }
+}
