@@ -1,6 +1,9 @@
 //! What Kong's routes and services do to requests, and what they answer by themselves.
 
-use super::*;
+use super::{
+    support::tls::{self, Authority},
+    *,
+};
 
 impl Kong {
     async fn route(&self, name: &str, body: Value) {
@@ -173,4 +176,50 @@ async fn least_connections_leaves_a_target_alone_for_as_long_as_it_is_at_a_reque
     assert_eq!(hold.await.unwrap().status, 502);
     // Equals take turns.
     assert_ne!(ask().await, ask().await);
+}
+
+#[tokio::test]
+async fn an_upstream_is_verified_by_the_authorities_that_its_service_names() {
+    let (kong, ours, others) = (Kong::new().await, Authority::new(), Authority::new());
+    let upstream = Upstream::over_tls(tls::server(&ours.issue(&["localhost"], |_| ())));
+    let mut ids = Vec::new();
+    for authority in [&ours, &others] {
+        let made = kong.made("POST", "/ca_certificates", json!({"cert": authority.pem()})).await;
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    let service = format!("/services/{}", kong.name);
+    let port = upstream.node().rsplit_once(':').unwrap().1.to_owned();
+    let url = format!("https://localhost:{port}");
+    kong.made("PATCH", &service, json!({"url": url})).await;
+    let target = format!("/{}/x", kong.name);
+    let status = async || kong.send(Request::get(&target)).await.status;
+    assert_eq!(status().await, 502, "nobody vouches for it");
+    for (named, expected) in [
+        (json!([ids[1]]), 502),
+        (json!([ids[1], ids[0]]), 200),
+        (json!([ids[0]]), 200),
+        (json!([]), 502),
+        (json!(null), 502),
+        (json!([ids[0]]), 200),
+    ] {
+        kong.made("PATCH", &service, json!({"ca_certificates": named})).await;
+        assert_eq!(status().await, expected, "{named}");
+    }
+    let kept = kong.call("DELETE", &format!("/ca_certificates/{}", ids[0]), Value::Null).await;
+    let id = kong.made("PATCH", &service, json!({})).await["id"].clone();
+    let told =
+        format!("ca certificate {} is still referenced by services (id = {})", ids[0], id.as_str().unwrap());
+    assert_eq!((kept.status, &kept.json()["message"], &kept.json()["code"]), (400, &json!(told), &json!(17)));
+    // What it says of whom it trusts counts at once.
+    let path = format!("/ca_certificates/{}", ids[0]);
+    let third = Authority::new();
+    kong.made("PATCH", &path, json!({"cert": third.pem()})).await;
+    assert_eq!(status().await, 502);
+    kong.made("PATCH", &service, json!({"ca_certificates": null})).await;
+    for id in ids {
+        assert_eq!(kong.call("DELETE", &format!("/ca_certificates/{id}"), Value::Null).await.status, 204);
+    }
+    let lost = json!({"ca_certificates": ["5a1c2d3e-4f50-4617-8293-a4b5c6d7e8f9"]});
+    let answer = kong.call("PATCH", &service, lost).await;
+    assert_eq!((answer.status, &answer.json()["name"]), (400, &json!("foreign key violation")));
 }

@@ -109,7 +109,7 @@ fn spec(node: &str, target: &TlsTarget, host: HostRewrite, verify: bool) -> Upst
         retries: None,
         retry_timeout: None,
         keep_alive: KeepAlive::default(),
-        tls: TlsPolicy { verify, client: None },
+        tls: TlsPolicy { verify, client: None, roots: None },
         balance: Balance::RoundRobin,
         failure_header: None,
         words: FailureWords::OWN,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use store::StoreError;
 
 use crate::{
+    catalog::Entity,
     entities::{Kind, lua, lua_value},
     schema::Violations,
 };
@@ -106,6 +107,14 @@ impl Answer {
             message,
             json!({"@referenced_by": by.plural()}),
         )
+    }
+
+    /// 400: another entity lists this one.
+    pub(crate) fn referenced_by_others(entity: &Entity, by: &Entity) -> Self {
+        let (id, kind, by) = (&entity.id, by.kind.plural(), &by.id);
+        let message = format!("ca certificate {id} is still referenced by {kind} (id = {by})");
+        let body = json!({"code": 17, "name": "referenced by others", "message": message});
+        Self::new(StatusCode::BAD_REQUEST, body)
     }
 
     /// 400: the declarative configuration cannot be taken. `fields` say where what is wrong.

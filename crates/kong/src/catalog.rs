@@ -223,7 +223,11 @@ impl<'a> View<'a> {
                 }
             }
             Kind::Sni => out.certificates.extend(named(value, "certificate").map(str::to_owned)),
-            Kind::CaCertificate => {}
+            Kind::CaCertificate => {
+                for (service, _) in self.children(Kind::Service, Kind::CaCertificate, id) {
+                    self.routes_of(service, out);
+                }
+            }
             // A reference to it may stand anywhere.
             Kind::Vault => {
                 out.routes.extend(self.list(Kind::Route).map(|(id, _)| id.to_owned()));

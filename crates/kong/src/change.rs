@@ -127,6 +127,11 @@ impl Context<'_> {
                 return Err(Answer::foreign_key_violation(field, *parent, id));
             }
         }
+        for (parent, id) in kind.listed(&value) {
+            if self.catalog.find(parent, id).is_none() {
+                return Err(Answer::foreign_key_violation(parent.plural(), parent, id));
+            }
+        }
         self.demand_unique(kind, &id, &value)?;
         self.try_compile(kind, &id, &value)?;
         let mut changes = Changes::default();
@@ -370,6 +375,9 @@ impl Context<'_> {
         let named_by =
             |field: &&Reference, child: &Entity| named(&child.value, field.field) == Some(&entity.id);
         for child in self.catalog.all_children(entity.kind, &entity.id) {
+            if child.kind.listed(&child.value).any(|listed| listed == (entity.kind, entity.id.as_str())) {
+                return Err(Answer::referenced_by_others(entity, child));
+            }
             let of_kind = child.kind.parents().iter().filter(|reference| reference.kind == entity.kind);
             let mut references = of_kind.filter(|reference| named_by(reference, child));
             if references.any(|reference| !reference.cascades) {

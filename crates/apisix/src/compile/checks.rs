@@ -78,7 +78,7 @@ fn active_checks(
             Some("tcp") => Probe::Tcp,
             Some("https") => {
                 let verify = active.get("https_verify_certificate").and_then(Value::as_bool).unwrap_or(true);
-                let tls = TlsPolicy { verify, client: client.cloned() };
+                let tls = TlsPolicy { verify, client: client.cloned(), roots: None };
                 Probe::Http(http_probe(active, host, Some(tls))?)
             }
             _ => Probe::Http(http_probe(active, host, None)?),

@@ -152,7 +152,7 @@ fn tls(value: &Value) -> TlsPolicy {
     let client = text(tls, "client_cert").zip(text(tls, "client_key")).map(|(certificate, key)| {
         ClientIdentity { certificate: certificate.into(), key: PrivateKeyPem(Secret::new(key.to_owned())) }
     });
-    TlsPolicy { verify: tls.get("verify").and_then(Value::as_bool).unwrap_or(true), client }
+    TlsPolicy { verify: tls.get("verify").and_then(Value::as_bool).unwrap_or(true), client, roots: None }
 }
 
 pub(super) fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {

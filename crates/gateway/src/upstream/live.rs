@@ -109,7 +109,8 @@ pub(crate) struct TargetTls {
     pub(crate) config: Arc<ClientConfig>,
     /// Sent in the handshake, unless it is an address, and verified by `config`.
     pub(crate) name: ServerName<'static>,
-    verify: bool,
+    /// Whom it is verified by; `None`: it is not.
+    roots: Option<Arc<RootCertStore>>,
 }
 
 impl Live {
@@ -169,7 +170,8 @@ impl Live {
         };
         let authority =
             if key.port == key.scheme.default_port() { host.clone() } else { format!("{host}:{}", key.port) };
-        let verify = key.tls.as_ref().is_some_and(|policy| policy.verify);
+        let verified = key.tls.as_ref().filter(|policy| policy.verify);
+        let roots = verified.map(|policy| self.roots_of(policy)).transpose()?;
         let named = |config: &Arc<ClientConfig>| {
             let own =
                 || ServerName::try_from(key.host.to_string()).map_err(|_| bad("name that TLS can verify"));
@@ -177,14 +179,14 @@ impl Live {
                 None => own()?,
                 Some(name) => match ServerName::try_from(name.to_string()) {
                     Ok(name) => name,
-                    Err(_) if !verify => own()?,
+                    Err(_) if roots.is_none() => own()?,
                     Err(_) => {
                         let why = format!("`{name}` is not a name that TLS can verify");
                         return Err(ConfigError::new("upstream_host", why));
                     }
                 },
             };
-            Ok(TargetTls { config: Arc::clone(config), name, verify })
+            Ok(TargetTls { config: Arc::clone(config), name, roots: roots.clone() })
         };
         Ok(Target {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -211,10 +213,10 @@ impl Live {
         }
         let mut config = (*tls.config).clone();
         config.resumption = Resumption::in_memory_sessions(8);
-        if tls.verify {
+        if let Some(roots) = &tls.roots {
             let provider = Arc::new(aws_lc_rs::default_provider());
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(self.roots(), provider).build().ok()?;
+            let roots = Arc::clone(roots);
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok()?;
             let names = std::iter::once(tls.name.clone()).chain(configured.then(|| name.clone())).collect();
             config.dangerous().set_certificate_verifier(Arc::new(AnyOf { verifier, names }));
         }
@@ -225,7 +227,7 @@ impl Live {
             port: target.port,
             scheme: target.scheme,
             keep_alive: target.keep_alive,
-            tls: Some(TargetTls { config: Arc::new(config), name, verify: tls.verify }),
+            tls: Some(TargetTls { config: Arc::new(config), name, roots: tls.roots.clone() }),
             authority: target.authority.clone(),
             label: target.label.clone(),
             retired: AtomicBool::new(false),
@@ -350,7 +352,7 @@ impl Live {
             .with_safe_default_protocol_versions()
             .map_err(failed)?;
         let builder = if policy.verify {
-            builder.with_root_certificates(self.roots())
+            builder.with_root_certificates(self.roots_of(policy)?)
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         };
@@ -371,6 +373,21 @@ impl Live {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
         Ok(config)
+    }
+
+    /// Whom `policy` trusts.
+    fn roots_of(&self, policy: &TlsPolicy) -> Result<Arc<RootCertStore>, ConfigError> {
+        let Some(named) = &policy.roots else { return Ok(self.roots()) };
+        let wrong = |why: String| ConfigError::new("tls.roots", why);
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(named.as_bytes()) {
+            let authority = authority.map_err(|error| wrong(format!("not PEM: {error}")))?;
+            roots.add(authority).map_err(|error| wrong(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("there is no certificate in it".to_owned()));
+        }
+        Ok(Arc::new(roots))
     }
 
     /// The system's roots and the configured ones, read when the first TLS upstream is compiled.

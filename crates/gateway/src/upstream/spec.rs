@@ -215,11 +215,13 @@ pub struct TlsPolicy {
     pub verify: bool,
     /// Certificate that the gate shows, PEM.
     pub client: Option<ClientIdentity>,
+    /// Authorities that are trusted instead of the process's own, PEM.
+    pub roots: Option<Arc<str>>,
 }
 
 impl Default for TlsPolicy {
     fn default() -> Self {
-        Self { verify: true, client: None }
+        Self { verify: true, client: None, roots: None }
     }
 }
 

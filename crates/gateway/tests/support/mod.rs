@@ -110,7 +110,7 @@ impl Gate {
             retries: None,
             retry_timeout: None,
             keep_alive: KeepAlive::default(),
-            tls: TlsPolicy { verify: false, client: None },
+            tls: TlsPolicy { verify: false, client: None, roots: None },
             failure_header: Some(HeaderName::from_static("x-upstream-status")),
             words: FailureWords::OWN,
             checks: None,

@@ -53,7 +53,7 @@ fn active_checks(
             Some("tcp") => Probe::Tcp,
             kind => {
                 let verify = active.get("https_verify_certificate").and_then(Value::as_bool).unwrap_or(true);
-                let tls = (kind == Some("https")).then_some(TlsPolicy { verify, client });
+                let tls = (kind == Some("https")).then_some(TlsPolicy { verify, client, roots: None });
                 Probe::Http(http_probe(active, host, tls))
             }
         },

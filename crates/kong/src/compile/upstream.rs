@@ -112,6 +112,7 @@ impl Pass<'_> {
             Some(certificate) => Some(self.client_identity(&certificate)?),
             None => None,
         };
+        let roots = self.authorities(service).map_err(|why| ConfigError::new("ca_certificates", why))?;
         self.compiler.upstream(UpstreamSpec {
             id: own_id,
             vitals_id: watched.id,
@@ -131,11 +132,22 @@ impl Pass<'_> {
             retry_timeout: None,
             keep_alive: KeepAlive::default(),
             // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
-            tls: TlsPolicy { verify: flag(service, "tls_verify", true), client },
+            tls: TlsPolicy { verify: flag(service, "tls_verify", true), client, roots },
             failure_header: None,
             words: WORDS,
             checks: watched.checks,
         })
+    }
+
+    /// The authorities that a service names, PEM; `None`: it names none.
+    fn authorities(&self, service: &Map<String, Value>) -> Result<Option<Arc<str>>, String> {
+        let mut all = String::new();
+        for id in texts(service, "ca_certificates") {
+            let value = self.open(Kind::CaCertificate, id)?;
+            all.push_str(text(&value, "cert").unwrap_or_default());
+            all.push('\n');
+        }
+        Ok((!all.is_empty()).then(|| all.into()))
     }
 
     /// What the requests of a route are hashed by, where the service's upstream says so.

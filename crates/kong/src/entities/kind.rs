@@ -17,6 +17,9 @@ pub(crate) const PREFIX: &str = "/portcullis/kong/";
 /// In a stored entity whose unique fields are sealed: what stands for them. No field of Kong's has such a name.
 pub(crate) const SEALED_KEYS: &str = "@keys";
 
+/// By which services list whom they trust.
+const AUTHORITIES: &str = "ca_certificates";
+
 /// A kind of entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -213,12 +216,23 @@ impl Kind {
     /// The entities that this one names.
     pub(crate) fn references(self, value: &Value) -> Vec<(Self, String)> {
         let named = |reference: &Reference| Some((reference.kind, named(value, reference.field)?.to_owned()));
-        self.parents().iter().filter_map(named).collect()
+        let listed = self.listed(value).map(|(kind, id)| (kind, id.to_owned()));
+        self.parents().iter().filter_map(named).chain(listed).collect()
+    }
+
+    /// Those that it names in a list, by their ids.
+    pub(crate) fn listed(self, value: &Value) -> impl Iterator<Item = (Self, &str)> {
+        let list = match self {
+            Self::Service => value.get(AUTHORITIES).and_then(Value::as_array),
+            _ => None,
+        };
+        list.into_iter().flatten().filter_map(|id| Some((Self::CaCertificate, id.as_str()?)))
     }
 
     /// Whether `value` names the entity `parent` and `id`.
     pub(crate) fn names(self, value: &Value, parent: Self, id: &str) -> bool {
         self.parents().iter().any(|other| other.kind == parent && named(value, other.field) == Some(id))
+            || self.listed(value).any(|listed| listed == (parent, id))
     }
 
     /// The combinations of fields that only one entity may have: those of which every part is there, and for plugins

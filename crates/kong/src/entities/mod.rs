@@ -59,9 +59,7 @@ pub(crate) fn expand(kind: Kind, value: &mut Map<String, Value>) -> Result<(), V
 const NO_PROTOCOL: &str = "expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp";
 
 fn id() -> Field {
-    Field::string()
-        .auto()
-        .text(|id| if is_uuid(id) { Ok(()) } else { Err("expected a valid UUID".to_owned()) })
+    Field::string().auto().text(values::uuid)
 }
 
 /// What every entity begins with.

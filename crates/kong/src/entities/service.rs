@@ -37,13 +37,18 @@ pub(super) fn schema() -> Schema {
             Field::boolean().doc("false: any certificate of the upstream will do; null: verified"),
         )
         .field("tls_verify_depth", Field::integer().unimplemented())
-        .field("ca_certificates", Field::strings().unimplemented())
+        .field(
+            "ca_certificates",
+            Field::array(Field::string().text(values::uuid))
+                .doc("ids of `ca_certificates`, whom the upstream's certificate is verified by; null: the system's"),
+        )
         .field(
             "enabled",
             Field::boolean().required().default(true).doc("false: as if its routes were not there"),
         )
         .only_with("protocol", &OVER_TLS, "client_certificate")
         .only_with("protocol", &OVER_TLS, "tls_verify")
+        .only_with("protocol", &OVER_TLS, "ca_certificates")
 }
 
 fn protocol(text: &str) -> Result<(), String> {

@@ -12,6 +12,10 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     ))
 }
 
+pub(super) fn uuid(text: &str) -> Result<(), String> {
+    if super::is_uuid(text) { Ok(()) } else { Err("expected a valid UUID".to_owned()) }
+}
+
 pub(crate) fn tag(text: &str) -> Result<(), String> {
     if text.chars().all(|c| !c.is_control() && !matches!(c, ',' | '/')) && text.len() <= 256 {
         return Ok(());
