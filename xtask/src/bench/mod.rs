@@ -183,7 +183,9 @@ fn of_provider(options: &Options) -> anyhow::Result<()> {
 fn compare(options: &Options) -> anyhow::Result<()> {
     packages::install(packages::FOR_BENCHMARKS)?;
     let folder = folder()?;
-    build(&[])?;
+    if options.binary.is_none() {
+        build(&[])?;
+    }
     let path = folder.join("compare.jsonl");
     let _ = fs::remove_file(&path);
     let rows = Rows::open(&path, &json!({}))?;
