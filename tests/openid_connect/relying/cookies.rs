@@ -138,6 +138,30 @@ async fn r14_sessions_of_two_users_in_one_browser_are_nobody_s() {
 }
 
 #[tokio::test]
+async fn r14_among_too_many_cookies_of_the_name_none_counts_and_no_logout_is_said_to_be_one() {
+    let provider = Provider::start(CLIENT);
+    let site = login::site(shared(), &provider, json!({})).await;
+    let good = login::cookies(&site.logged_in().await);
+    let planted = |count: usize| -> String {
+        (0..count).map(|number| format!("session=pc~1abcdplanted{number}; ")).collect()
+    };
+    let reached = site.reached();
+    assert_eq!(site.with_cookies("page", &format!("{}{good}", planted(7))).await.status, 200);
+    for cookies in [format!("{}{good}", planted(8)), format!("{good}; {}", planted(40))] {
+        assert_eq!(site.with_cookies("page", &cookies).await.status, 302);
+        let out = site.with_cookies("logout", &cookies).await;
+        assert_eq!(out.status, 503, "{out:?}");
+        assert!(out.text().contains("could not be recorded"), "{out:?}");
+    }
+    assert_eq!(site.reached(), reached + 1);
+    // What does not look like one of the gate's own takes no place among them.
+    let junk: String = (0..100).map(|number| format!("session=junk{number}; ")).collect();
+    assert_eq!(site.with_cookies("page", &format!("{junk}{good}")).await.status, 200);
+    assert_eq!(site.with_cookies("logout", &format!("{junk}{good}")).await.status, 200);
+    assert_eq!(site.with_cookies("page", &good).await.status, 302);
+}
+
+#[tokio::test]
 async fn r22_every_cookie_is_locked_to_this_host_and_hidden_from_scripts() {
     let gate = Arc::new(Portcullis::dev());
     let provider = Provider::start(CLIENT);

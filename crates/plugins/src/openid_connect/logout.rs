@@ -17,6 +17,10 @@ impl Inner {
         if visitor.cross_site {
             return Flow::respond(answer::page(StatusCode::OK, confirm_page(visitor.path()), Vec::new()));
         }
+        if browser.jar.is_crowded(&visitor.cookies(), visitor.https) {
+            // Its own may be among those that are not tried, and would go on behind the user's back.
+            return Flow::respond(unrecorded(browser, &visitor));
+        }
         // All that could ever count again: one that is over by the route's rules of today, and one whose end was not
         // recorded the last time.
         let now = self.services.clock.now();

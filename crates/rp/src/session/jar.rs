@@ -156,12 +156,25 @@ impl Jar {
     }
 
     /// The session cookies of a request. Usually there is one; where another of that name was planted, each is to be
-    /// tried.
+    /// tried. None where there are too many of them: see [`Jar::is_crowded`].
     pub fn find<'a>(&self, cookies: &Cookies<'a>, https: bool) -> SmallVec<[SealedSession<'a>; 1]> {
-        let name = self.name(https);
-        let found = cookies.all(name).filter_map(|first| assemble(name, first, cookies));
-        let found: SmallVec<[SealedSession<'a>; 1]> = found.take(MAX_CANDIDATES + 1).collect();
+        let found: SmallVec<[SealedSession<'a>; 1]> =
+            self.candidates(cookies, https).take(MAX_CANDIDATES + 1).collect();
         if found.len() > MAX_CANDIDATES { SmallVec::new() } else { found }
+    }
+
+    /// Whether a request has more cookies that may be its session than are tried.
+    pub fn is_crowded(&self, cookies: &Cookies<'_>, https: bool) -> bool {
+        self.candidates(cookies, https).nth(MAX_CANDIDATES).is_some()
+    }
+
+    fn candidates<'s, 'a>(
+        &'s self,
+        cookies: &'s Cookies<'a>,
+        https: bool,
+    ) -> impl Iterator<Item = SealedSession<'a>> + use<'s, 'a> {
+        let name = self.name(https);
+        cookies.all(name).filter_map(move |first| assemble(name, first, cookies))
     }
 
     /// Opens a session cookie. `None` where it is not ours, was altered, or is bound elsewhere.
