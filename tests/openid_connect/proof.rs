@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{CLIENT, guarded};
 use crate::support::{
-    Answer, Connection, Provider, Request, Response, Site, shared,
+    Answer, Connection, Portcullis, Provider, Request, Response, Site, shared,
     tls::{self, Authority, Identity, Wanted},
     tokens, unique,
 };
@@ -86,6 +86,29 @@ async fn j35_a_proof_counts_once_and_the_token_it_is_for_again_and_again() {
         assert_eq!(send(&site, "DPoP", &token, &[&proof]).await.status, 200);
         let again = send(&site, "DPoP", &token, &[&proof]).await;
         expect_unproven(&site, round, "a proof that was used", &again, "invalid_dpop_proof");
+    }
+}
+
+#[tokio::test]
+async fn j54_a_proof_is_for_the_host_that_the_client_named_to_a_trusted_proxy() {
+    let (gate, _) = Portcullis::production("trusted_proxies: [127.0.0.0/8]");
+    let (gate, provider, client) = (Arc::new(gate), Provider::start(CLIENT), Prover::new());
+    let further = json!({"bearer_only": true, "use_jwks": true});
+    let [trusting, other] =
+        [guarded(gate, &provider, further.clone()).await, guarded(shared(), &provider, further).await];
+    let token = provider.access_token(&client.cnf());
+    for (site, origin, status) in [
+        (&trusting, "https://app.example", 200),
+        (&trusting, "http://app.example", 401),
+        (&trusting, "https://internal:9080", 401),
+        (&other, "https://app.example", 401),
+        (&other, "http://internal:9080", 200),
+    ] {
+        let htu = format!("{origin}{}", site.target("api"));
+        let proof = client.proof(site, &token, |_, claims| claims["htu"] = json!(htu));
+        let request = request(site, "DPoP", &token, &[&proof]).header("Host", "internal:9080");
+        let told = request.header("X-Forwarded-Host", "app.example").header("X-Forwarded-Proto", "https");
+        assert_eq!(site.gate.send(told).await.status, status, "{origin}");
     }
 }
 

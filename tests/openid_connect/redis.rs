@@ -364,3 +364,30 @@ async fn r14_tickets_of_two_users_in_one_browser_are_nobody_s() {
     assert_eq!(site.with_cookies("logout", &attacker).await.status, 200);
     assert_eq!(site.with_cookies("page", &format!("{attacker}; {own}")).await.status, 200);
 }
+
+#[tokio::test]
+async fn connections_to_redis_are_kept_for_as_long_as_the_route_says() {
+    let (redis, provider) = (Redis::start(), Provider::start(CLIENT));
+    let gate = Arc::new(Portcullis::dev());
+    for (keepalive, kept) in [(60_000, true), (1000, false)] {
+        let mut settings = redis.settings();
+        settings["keepalive_timeout"] = json!(keepalive);
+        let site = on_all(&[Arc::clone(&gate)], &provider, settings, json!({})).await.pop().unwrap();
+        let cookie = cookies(&site.logged_in().await);
+        // One on each core, and what the login took.
+        for _ in 0..20 {
+            gate.advance(SURE).await;
+            assert_eq!(site.with_cookies("page", &cookie).await.status, 200);
+        }
+        let before = redis.connections();
+        // Nobody asks Redis for a while, by the clock of the connections, which no test moves.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1100) {
+            assert_eq!(site.with_cookies("page", "").await.status, 302);
+        }
+        gate.advance(SURE).await;
+        assert_eq!(site.with_cookies("page", &cookie).await.status, 200);
+        let new = redis.connections() - before - 1;
+        assert_eq!(new, usize::from(!kept), "{keepalive} ms");
+    }
+}

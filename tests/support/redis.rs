@@ -83,9 +83,24 @@ impl Redis {
 
     /// Everything that it holds for the routes, keys and values, as text.
     pub(crate) fn dump(&self) -> Vec<(String, Vec<u8>)> {
+        let mut ask = self.line();
+        let keys = ask(&["KEYS", "*"]);
+        let keys = keys.into_iter().map(|key| String::from_utf8(key).unwrap());
+        keys.map(|key| (key.clone(), ask(&["GET", &key]).concat())).collect()
+    }
+
+    /// How many connections it has taken, this question's own among them.
+    pub(crate) fn connections(&self) -> usize {
+        let told = String::from_utf8(self.line()(&["INFO", "stats"]).concat()).unwrap();
+        let count = told.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        count.trim().parse().unwrap()
+    }
+
+    /// A connection of the test's own, for one command after another.
+    fn line(&self) -> impl FnMut(&[&str]) -> Vec<Vec<u8>> + use<> {
         let mut stream = TcpStream::connect(self.reserved.address()).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut ask = |words: &[&str]| {
+        let mut ask = move |words: &[&str]| {
             let mut out = format!("*{}\r\n", words.len());
             words.iter().for_each(|word| out.push_str(&format!("${}\r\n{word}\r\n", word.len())));
             stream.write_all(out.as_bytes()).unwrap();
@@ -93,9 +108,7 @@ impl Redis {
         };
         ask(&["AUTH", &self.password]);
         ask(&["SELECT", "2"]);
-        let keys = ask(&["KEYS", "*"]);
-        let keys = keys.into_iter().map(|key| String::from_utf8(key).unwrap());
-        keys.map(|key| (key.clone(), ask(&["GET", &key]).concat())).collect()
+        ask
     }
 
     fn signal(&self, signal: Signal) {
