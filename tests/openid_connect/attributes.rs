@@ -493,7 +493,7 @@ async fn who_has_no_login_is_sent_to_one_turned_away_or_let_through_as_nobody() 
 }
 
 #[tokio::test]
-async fn a_cookie_has_the_path_and_the_mark_that_are_written_and_then_no_prefix() {
+async fn a_cookie_has_the_path_and_the_marks_that_are_written_and_a_prefix_where_it_can() {
     let (provider, gate) = (Provider::start(CLIENT), shared());
     let over_tls = async |site: &Site| {
         let mut browser = Browser::trusting(gate.authority());
@@ -505,12 +505,27 @@ async fn a_cookie_has_the_path_and_the_mark_that_are_written_and_then_no_prefix(
         let lines = [away.response.all("set-cookie"), done.response.all("set-cookie")].concat();
         lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()
     };
-    for (session, path, secure, prefix) in [
-        (json!({}), "/", true, "__Host-session"),
-        (json!({"cookie_path": "{site}"}), "{site}", true, "session"),
-        (json!({"cookie_secure": false}), "/", false, "session"),
-        (json!({"cookie_secure": true}), "/", true, "__Host-session"),
-        (json!({"cookie_name": "mine"}), "/", true, "mine"),
+    for (session, path, secure, prefix, further) in [
+        (json!({}), "/", true, "__Host-session", &[][..]),
+        (json!({"cookie_path": "{site}"}), "{site}", true, "session", &[]),
+        (json!({"cookie_secure": false}), "/", false, "session", &[]),
+        (json!({"cookie_secure": true}), "/", true, "__Host-session", &[]),
+        (json!({"cookie_name": "mine"}), "/", true, "mine", &[]),
+        (json!({"cookie_name": "mine", "cookie_prefix": "__Host-"}), "/", true, "__Host-mine", &[]),
+        (
+            json!({"cookie_path": "{site}", "cookie_prefix": "__Secure-", "cookie_priority": "High"}),
+            "{site}",
+            true,
+            "__Secure-session",
+            &["Priority=High"],
+        ),
+        (
+            json!({"cookie_partitioned": true, "cookie_same_site": "None"}),
+            "/",
+            true,
+            "__Host-session",
+            &["Partitioned"],
+        ),
     ] {
         let place = Cell::new(String::new());
         let site = super::guarded_at(Arc::clone(&gate), &provider, |own| {
@@ -527,7 +542,27 @@ async fn a_cookie_has_the_path_and_the_mark_that_are_written_and_then_no_prefix(
             assert!(line.starts_with(prefix), "{session}: {line}");
             assert!(attributes.contains(&format!("Path={place}").as_str()), "{session}: {line}");
             assert_eq!(attributes.contains(&"Secure"), secure, "{session}: {line}");
+            for one in ["Priority=High", "Partitioned"] {
+                assert_eq!(attributes.contains(&one), further.contains(&one), "{session}: {line}");
+            }
         }
+    }
+    // What browsers would drop is refused, and what is not built by its name.
+    for (session, named) in [
+        (json!({"cookie_prefix": "__Host-", "cookie_path": "/app"}), "cookie_prefix"),
+        (json!({"cookie_prefix": "__Host-", "cookie_domain": "example.com"}), "cookie_prefix"),
+        (json!({"cookie_prefix": "__Secure-", "cookie_secure": false}), "cookie_prefix"),
+        (json!({"cookie_prefix": "mine-"}), "cookie_prefix"),
+        (json!({"cookie_partitioned": true, "cookie_secure": false}), "cookie_partitioned"),
+        (json!({"cookie_priority": "SuperHigh"}), "cookie_priority"),
+        (json!({"remember": true}), "remember"),
+        (json!({"unknown_property": "value"}), "unknown_property"),
+    ] {
+        let conf = super::conf(&provider, json!({ "session": session }));
+        let body = json!({"uri": "/x", "plugins": {"openid-connect": conf}});
+        let answer = gate.admin().put("routes/cookies-refused", &body).await;
+        assert_eq!(answer.status, 400, "{session}");
+        assert!(answer.text().contains(named), "{session}: {}", answer.text());
     }
 }
 

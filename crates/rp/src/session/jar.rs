@@ -42,11 +42,35 @@ pub struct CookieSettings {
     pub secure: Option<bool>,
     /// Without `HttpOnly`, so that scripts can read it.
     pub readable_by_scripts: bool,
+    /// A prefix of the name, over https, with what browsers demand for it; `None`: `__Host-` where it can be.
+    pub prefix: Option<Prefix>,
+    /// `Priority`, by which browsers choose whom to drop first: `Low`, `Medium` or `High`.
+    pub priority: Option<&'static str>,
+    /// `Partitioned` over https: a jar for each site whose pages embed this one.
+    pub partitioned: bool,
     /// `SameSite` of the session. Cookies of a login that is under way are `Lax` or, where the provider's answer is
     /// posted, `None`: it sends the browser back from another site.
     pub same_site: SameSite,
     /// The cookies of logins that are under way.
     pub logins: LoginCookies,
+}
+
+/// What a cookie's name begins with, so that browsers take it from nobody else (RFC 6265bis section 4.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// `__Host-`: of this very host, with `Secure`, `Path=/` and no `Domain`.
+    Host,
+    /// `__Secure-`: with `Secure`.
+    Secure,
+}
+
+impl Prefix {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Host => HOST_PREFIX,
+            Self::Secure => "__Secure-",
+        }
+    }
 }
 
 /// How logins that are under way are remembered.
@@ -127,7 +151,11 @@ impl Jar {
         let keys = ring(&derived);
         let name = settings.name.as_deref().unwrap_or("session");
         let unnamed = settings.name.is_none() && settings.path.is_none() && settings.domain.is_none();
-        let on_https = if unnamed && settings.secure != Some(false) { HOST_PREFIX } else { "" };
+        let on_https = match settings.prefix {
+            Some(prefix) => prefix.text(),
+            None if unnamed && settings.secure != Some(false) => HOST_PREFIX,
+            None => "",
+        };
         let names = [name.to_owned(), format!("{on_https}{name}")];
         Self { keys, random, realm, fingerprint, names, settings }
     }
@@ -289,7 +317,10 @@ impl Jar {
             settings.domain.as_deref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
         let secure = if is_secure { "; Secure" } else { "" };
         let http_only = if settings.readable_by_scripts { "" } else { "; HttpOnly" };
-        format!("; Path={path}{domain}{secure}{http_only}{}", same_site.attribute())
+        let priority = settings.priority.map(|priority| format!("; Priority={priority}")).unwrap_or_default();
+        // Browsers drop one that is not `Secure` as well.
+        let partitioned = if settings.partitioned && is_secure { "; Partitioned" } else { "" };
+        format!("; Path={path}{domain}{secure}{http_only}{}{priority}{partitioned}", same_site.attribute())
     }
 }
 
@@ -452,7 +483,7 @@ pub(crate) mod tests {
             secure: Some(true),
             readable_by_scripts: true,
             same_site: SameSite::None,
-            logins: LoginCookies::default(),
+            ..CookieSettings::default()
         };
         let line = jar(settings).issue(&session(), &none(), true).unwrap()[0].to_str().unwrap().to_owned();
         assert!(line.starts_with("sid=pc~1"), "{line}");

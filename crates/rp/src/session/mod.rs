@@ -23,7 +23,7 @@ pub use content::{Lifetimes, Session, SessionId, SessionSpan, Standing};
 pub use cookies::{Cookies, SameSite};
 pub use ended::{Ended, EndedError, EndedRecord, EndedSessions, EndedStore, Saved};
 pub use id_token::{IdToken, IdTokenError, IdTokenRules};
-pub use jar::{CookieSettings, Jar, LoginCookies, Realm, SEALED, SealedSession, TooLarge};
+pub use jar::{CookieSettings, Jar, LoginCookies, Prefix, Realm, SEALED, SealedSession, TooLarge};
 pub use login::{Continued, LOGIN_LIFETIME, Login, MAX_LOGINS, Recalled};
 pub use logout_token::{LogoutToken, LogoutTokenError, LogoutTokenRules, Unusable, UsedTokens};
 pub use marks::{Mark, Marks};

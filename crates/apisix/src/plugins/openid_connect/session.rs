@@ -5,15 +5,37 @@ use std::time::Duration;
 use base::Secret;
 use gateway::error::ConfigError;
 use plugins::openid_connect::Contents;
-use rp::session::{CookieSettings, Lifetimes, LoginCookies, RedisSettings, RedisTls, SameSite};
+use rp::session::{CookieSettings, Lifetimes, LoginCookies, Prefix, RedisSettings, RedisTls, SameSite};
 use serde_json::Value;
 
 use super::{is_on, seconds, text};
 use crate::schema::Schema;
 
+/// What lua-resty-session has beside what is built.
+const LATER: [&str; 15] = [
+    "cookie_same_party",
+    "remember",
+    "remember_cookie_name",
+    "remember_rolling_timeout",
+    "remember_absolute_timeout",
+    "remember_safety",
+    "audience",
+    "subject",
+    "enforce_same_subject",
+    "stale_ttl",
+    "touch_threshold",
+    "compression_threshold",
+    "hash_storage_key",
+    "hash_subject",
+    "store_metadata",
+];
+
 pub(super) fn schema() -> Schema {
     let seconds = |default: i64, doc: &'static str| Schema::integer().at_least(0).default(default).doc(doc);
-    Schema::object()
+    let later = || Schema::any().unimplemented();
+    LATER
+        .iter()
+        .fold(Schema::object(), |schema, name| schema.field(name, later()))
         .doc("the session cookie")
         .field(
             "secret",
@@ -34,6 +56,17 @@ pub(super) fn schema() -> Schema {
         .field(
             "cookie_same_site",
             Schema::string().choices(&["Strict", "Lax", "None", "Default"]).default("Lax").doc("SameSite"),
+        )
+        .field(
+            "cookie_prefix",
+            Schema::string().choices(&["__Host-", "__Secure-"]).doc(
+                "put before the name over https, with what browsers demand for it: Secure, and for __Host- the Path / and no Domain",
+            ),
+        )
+        .field("cookie_priority", Schema::string().choices(&["Low", "Medium", "High"]).doc("Priority"))
+        .field(
+            "cookie_partitioned",
+            Schema::boolean().default(false).doc("Partitioned, over https: for pages that other sites embed"),
         )
         .field(
             "idling_timeout",
@@ -59,6 +92,7 @@ pub(super) fn schema() -> Schema {
         )
         .field("redis", redis_schema())
         .check(redis_is_given)
+        .check(cookies_can_be)
 }
 
 fn redis_schema() -> Schema {
@@ -94,6 +128,21 @@ fn redis_is_given(session: &Value) -> Result<(), String> {
         return Err("then clause did not match".to_owned());
     }
     Ok(())
+}
+
+/// Browsers drop a cookie that lacks what its prefix, or `Partitioned`, demands, and its user would log in for ever.
+fn cookies_can_be(session: &Value) -> Result<(), String> {
+    let prefix = text(session, "cookie_prefix");
+    let demands = |name: &str| Err(format!("property \"{name}\" cannot be kept to with these attributes"));
+    let insecure = !is_on(session, "cookie_secure", true);
+    let elsewhere = session.get("cookie_domain").is_some()
+        || text(session, "cookie_path").is_some_and(|path| path != "/");
+    match prefix.as_deref() {
+        Some("__Host-") if insecure || elsewhere => demands("cookie_prefix"),
+        Some(_) if insecure => demands("cookie_prefix"),
+        _ if insecure && is_on(session, "cookie_partitioned", false) => demands("cookie_partitioned"),
+        _ => Ok(()),
+    }
 }
 
 /// The Redis that sessions are kept in, if they are.
@@ -155,6 +204,18 @@ pub(super) fn cookies(session: &Value) -> CookieSettings {
         domain: text(session, "cookie_domain"),
         secure: session.get("cookie_secure").and_then(Value::as_bool),
         readable_by_scripts: !is_on(session, "cookie_http_only", true),
+        prefix: match text(session, "cookie_prefix").as_deref() {
+            Some("__Host-") => Some(Prefix::Host),
+            Some("__Secure-") => Some(Prefix::Secure),
+            _ => None,
+        },
+        priority: match text(session, "cookie_priority").as_deref() {
+            Some("Low") => Some("Low"),
+            Some("Medium") => Some("Medium"),
+            Some("High") => Some("High"),
+            _ => None,
+        },
+        partitioned: is_on(session, "cookie_partitioned", false),
         same_site: match text(session, "cookie_same_site").as_deref() {
             Some("Strict") => SameSite::Strict,
             Some("None") => SameSite::None,

@@ -116,6 +116,7 @@ impl Reader<'_> {
                 Some("Default") => SameSite::Unset,
                 _ => SameSite::Lax,
             },
+            ..CookieSettings::default()
         })
     }
 
