@@ -79,7 +79,10 @@ async fn introspection_authenticates_by_every_method() {
     };
     let seen = ask(json!({"introspection_endpoint_auth_method": "client_secret_basic"})).await;
     assert!(seen.header("authorization").is_some_and(|value| value.starts_with("Basic ")));
+    // One way to authenticate in each request (RFC 6749 section 2.3).
+    assert!(!form(&seen).contains_key("client_id") && !form(&seen).contains_key("client_secret"));
     let seen = ask(json!({"introspection_endpoint_auth_method": "client_secret_post"})).await;
+    assert!(seen.header("authorization").is_none());
     assert_eq!((form(&seen)["client_id"].as_str(), form(&seen)["client_secret"].as_str()), (CLIENT, SECRET));
     let seen = ask(json!({"introspection_endpoint_auth_method": "client_secret_jwt"})).await;
     assertion(&seen, &secret, &endpoint);
