@@ -220,3 +220,43 @@ async fn s_what_says_who_asks_cannot_be_added_by_anybody() {
         assert!(told["fields"]["config"][field].is_string(), "{more}: {told}");
     }
 }
+
+#[tokio::test]
+async fn callers_who_are_no_consumers_are_told_apart_by_a_claim() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    let config = |more: Value| known.config(json!(["bearer"]), more);
+    let ask = async |claims: Value| {
+        let request = kong.request("GET", "/").bearer(&known.token(&claims));
+        let status = kong.send(request.header("X-Credential-Identifier", "forged")).await.status;
+        let told = kong.upstream.seen().pop().unwrap().header("x-credential-identifier").map(str::to_owned);
+        (status, told)
+    };
+    let known_as = |name: &str| (200, Some(name.to_owned()));
+    kong.plugin("openid-connect", config(json!({}))).await;
+    assert_eq!(ask(json!({"sub": "ann"})).await, known_as("ann"));
+    kong.plugin("rate-limiting", json!({"hour": 1, "policy": "local", "limit_by": "credential"})).await;
+    for (who, status) in [("bob", 200), ("bob", 429), ("eve", 200), ("eve", 429)] {
+        assert_eq!(ask(json!({"sub": who})).await.0, status, "{who}");
+    }
+    kong.plugin("rate-limiting", json!({"hour": 1000, "policy": "local", "limit_by": "credential"})).await;
+    kong.plugin("openid-connect", config(json!({"credential_claim": ["app", "id"]}))).await;
+    assert_eq!(ask(json!({"sub": "ann", "app": {"id": 7}})).await, known_as("7"));
+    assert_eq!(ask(json!({"sub": "ann"})).await, (200, None));
+    // Where callers are consumers, no claim stands for one.
+    let named = json!({"consumer_claim": ["sub"], "consumer_optional": true});
+    kong.plugin("openid-connect", config(named)).await;
+    assert_eq!(ask(json!({"sub": "ann"})).await, (200, None));
+}
+
+#[tokio::test]
+async fn userinfo_is_asked_for_in_the_form_that_is_named() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    known.provider.lie("/userinfo", |_| Answer::json(&json!({"sub": "ann"})));
+    for (more, asked) in
+        [(json!({}), "application/json"), (json!({"userinfo_accept": "application/jwt"}), "application/jwt")]
+    {
+        kong.plugin("openid-connect", known.config(json!(["userinfo"]), more)).await;
+        assert_eq!(kong.send(kong.request("GET", "/").bearer(OPAQUE)).await.status, 200);
+        assert_eq!(known.provider.hits("/userinfo").pop().unwrap().message.all("accept"), [asked]);
+    }
+}

@@ -144,6 +144,7 @@ fn config(conf: &Value) -> Result<Config, ConfigError> {
         expiry_leeway: Duration::from_secs(slack.unwrap_or(0)),
         required_scopes: texts(conf.get("required_scopes")),
         claim_rules: claims::claim_rules(conf, "claim_rules")?,
+        credential: None,
         claim_headers: claims::claim_headers(conf)?,
         assertion: claims::assertion(conf)?,
         consumer: claims::consumer(conf)?,

@@ -84,6 +84,8 @@ pub struct Judging {
     pub rules: Vec<ClaimRule>,
     /// Which consumer the caller is.
     pub consumer: Option<ConsumerConfig>,
+    /// The claim that tells callers apart who are no consumers.
+    pub credential: Option<ClaimRef>,
     /// Headers that tell them to the upstream.
     pub headers: Vec<ClaimHeader>,
     /// Headers that tell them to the client.
@@ -96,10 +98,12 @@ pub(crate) fn judge_token(claims: Option<&Map<String, Value>>, judging: &Judging
         return Known { forbidden: !judging.rules.is_empty(), ..Known::default() };
     };
     let documents = Documents::of_token(claims);
+    let mut told = claim_headers::told(&judging.headers, &documents);
+    told.extend(claim_headers::credential(judging.credential.as_ref(), &documents));
     Known {
         forbidden: !documents.failing(&judging.rules).is_empty(),
         consumer: judging.consumer.as_ref().and_then(|consumer| consumer.name(&documents)),
-        told: claim_headers::told(&judging.headers, &documents).into(),
+        told: told.into(),
         back: claim_headers::told(&judging.back, &documents).into(),
     }
 }
@@ -171,7 +175,8 @@ impl Caller {
         answered.extend(claim_headers::told(back, documents));
         let consumer = config.consumer.as_ref().and_then(|consumer| consumer.name(documents));
         let assertion = config.assertion.as_ref().and_then(|assertion| assertion.of(subject, documents));
-        let told = told.chain(claims).chain(parts).collect();
+        let credential = claim_headers::credential(config.credential.as_ref(), documents);
+        let told = told.chain(claims).chain(parts).chain(credential).collect();
         Self { objection, told, back: answered.into(), consumer, assertion }
     }
 

@@ -77,6 +77,9 @@ pub(super) fn check_name(field: &str, name: &HeaderName) -> Result<(), ConfigErr
     }
 }
 
+/// Who a caller is that is no consumer. A client's own is removed.
+pub const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+
 /// Names by which other proxies say who the caller is, which the gate takes from every client and never sets itself.
 fn is_free_identity(name: &str) -> bool {
     is_same_header(name, "remote-user")
@@ -101,15 +104,26 @@ fn found(headers: &HeaderMap, is_ours: impl Fn(&HeaderName) -> bool) -> Option<H
 /// The headers that these claims come to. A claim that is not there has none.
 pub(super) fn told(headers: &[ClaimHeader], documents: &Documents<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let one = |header: &ClaimHeader| match documents.find(&header.claim) {
-        Found::Values(values) => Some((header.name.clone(), joined(header, &values)?)),
+        Found::Values(values) => Some((header.name.clone(), joined(&header.name, &values)?)),
         Found::Nothing | Found::Elsewhere => None,
     };
     headers.iter().filter_map(one).collect()
 }
 
+/// Who the caller is by this claim, for upstreams and limits.
+pub(super) fn credential(
+    claim: Option<&ClaimRef>,
+    documents: &Documents<'_>,
+) -> Option<(HeaderName, HeaderValue)> {
+    match documents.find(claim?) {
+        Found::Values(values) => Some((CREDENTIAL_IDENTIFIER, joined(&CREDENTIAL_IDENTIFIER, &values)?)),
+        Found::Nothing | Found::Elsewhere => None,
+    }
+}
+
 /// The values, joined by commas. In each value every byte that is not visible ASCII or a space, and every comma and
 /// per cent sign, is percent-encoded (RFC 3986 section 2.1), so that no value splits the header or passes for two.
-fn joined(header: &ClaimHeader, values: &[&Value]) -> Option<HeaderValue> {
+fn joined(name: &HeaderName, values: &[&Value]) -> Option<HeaderValue> {
     let mut out = String::new();
     for (place, value) in values.iter().enumerate() {
         if place > 0 {
@@ -121,7 +135,7 @@ fn joined(header: &ClaimHeader, values: &[&Value]) -> Option<HeaderValue> {
         }
         if out.len() > MAX_VALUE {
             // Part of a list of groups would be a lie about the rest.
-            tracing::warn!(name = %header.name, "a claim is left out of the request because it is too long for a header");
+            tracing::warn!(%name, "a claim is left out of the request because it is too long for a header");
             return None;
         }
     }

@@ -53,6 +53,8 @@ pub struct Config {
     pub required_scopes: Vec<String>,
     /// Conditions over the claims of every token or session.
     pub claim_rules: Vec<ClaimRule>,
+    /// The claim that tells callers apart who are no consumers.
+    pub credential: Option<ClaimRef>,
     /// Headers that tell claims to the upstream.
     pub claim_headers: Vec<ClaimHeader>,
     /// A JWT of the gate's own that tells the upstream who is calling.
@@ -414,7 +416,7 @@ impl Config {
 
     /// Whether a session's claims are looked into.
     pub(super) fn looks_into_claims(&self) -> bool {
-        self.claims().next().is_some()
+        self.credential.is_some() || self.claims().next().is_some()
     }
 
     /// Whether what the userinfo endpoint says may decide anything.

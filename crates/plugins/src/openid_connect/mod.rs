@@ -55,7 +55,7 @@ use rp::{
 pub use additions::{Additions, PassedOn, Replay};
 pub use assertion::AssertionConfig;
 pub use caller::{ConsumerConfig, ConsumerName, Judging};
-pub use claim_headers::ClaimHeader;
+pub use claim_headers::{CREDENTIAL_IDENTIFIER, ClaimHeader};
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
 pub use client::{ClientAssertionConfig, DeploymentKeys, PossessionConfig};
 pub use config::{

@@ -32,6 +32,7 @@ use self::{
     counter::{Span, Spent},
     redis::Asked,
 };
+use crate::openid_connect::CREDENTIAL_IDENTIFIER;
 
 /// Seconds of the longest window: ten years.
 pub const MAX_WINDOW: u64 = 315_360_000;
@@ -406,7 +407,10 @@ impl Key {
             Self::Credential => {
                 let credential = request.attached.as_ref().and_then(|attached| attached.credential());
                 let id = credential.map(|credential| credential.id.to_string());
-                id.or_else(|| Some(request.consumer()?.id.to_string())).map(|id| (id, 1))
+                let known = id.or_else(|| Some(request.consumer()?.id.to_string()));
+                // Only the gate says so.
+                let told = || request.head.headers.get(CREDENTIAL_IDENTIFIER)?.to_str().ok();
+                known.or_else(|| told().map(|text| format!("claim {text}"))).map(|id| (id, 1))
             }
             Self::Service => request.route.service_id.as_ref().map(|id| (id.to_string(), 1)),
             Self::Header(name) => {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base::Secret;
 use gateway::error::ConfigError;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jose::Alg;
 use plugins::openid_connect::{Additions, Calls, ClientAssertionConfig, PassedOn, Replay};
 use rp::provider::{Endpoints, Further, Proxies, ProxyServer, TokenAuth};
@@ -106,11 +106,16 @@ impl Reader<'_> {
         let headers = |field: &str| -> Result<Vec<HeaderName>, ConfigError> {
             self.texts(field).into_iter().map(|name| header_name(field, name)).collect()
         };
+        let mut userinfo_headers = self.constants("userinfo")?;
+        if self.text("userinfo_accept") == Some("application/jwt") {
+            let accept = userinfo_headers.entry(header::ACCEPT);
+            accept.or_insert(HeaderValue::from_static("application/jwt"));
+        }
         Ok(Additions {
             further: Further {
                 token_headers: self.constants("token")?,
                 introspection_headers: self.constants("introspection")?,
-                userinfo_headers: self.constants("userinfo")?,
+                userinfo_headers,
                 userinfo_query: self.pairs("userinfo_query_args_names", "userinfo_query_args_values")?,
             },
             passed: PassedOn {

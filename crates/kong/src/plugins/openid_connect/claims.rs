@@ -16,12 +16,11 @@ impl Reader<'_> {
             let name = plugins::acl::X_AUTHENTICATED_GROUPS;
             headers.push(ClaimHeader { name, claim: self.path("authenticated_groups_claim")? });
         }
-        Ok(Judging {
-            rules: self.claim_rules()?,
-            consumer: self.consumer()?,
-            headers,
-            back: self.claim_headers("downstream")?,
-        })
+        let consumer = self.consumer()?;
+        let tells_apart = consumer.is_none() && !self.texts("credential_claim").is_empty();
+        let credential = tells_apart.then(|| self.path("credential_claim")).transpose()?;
+        let (rules, back) = (self.claim_rules()?, self.claim_headers("downstream")?);
+        Ok(Judging { rules, consumer, credential, headers, back })
     }
 
     /// Of each list one entry must hold, and of an entry all of its words.

@@ -32,7 +32,7 @@ impl Reader<'_> {
         }
         let takes_tokens = ["bearer", "introspection", "userinfo"].iter().any(|method| self.has(method));
         let leeway = self.seconds("leeway")?.unwrap_or_default();
-        let Judging { rules, consumer, headers, back } = self.judging()?;
+        let Judging { rules, consumer, credential, headers, back } = self.judging()?;
         Ok(Config {
             client_id: self.one("client_id")?.unwrap_or_default().to_owned(),
             client_secret: self.one("client_secret")?.map(|secret| Secret::new(secret.to_owned())),
@@ -44,6 +44,7 @@ impl Reader<'_> {
             expiry_leeway: leeway,
             required_scopes: Vec::new(),
             claim_rules: rules,
+            credential,
             claim_headers: headers,
             assertion: None,
             consumer,

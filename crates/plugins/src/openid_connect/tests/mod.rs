@@ -145,6 +145,7 @@ fn config(idp: &Idp) -> Config {
         expiry_leeway: Duration::ZERO,
         required_scopes: Vec::new(),
         claim_rules: Vec::new(),
+        credential: None,
         claim_headers: Vec::new(),
         assertion: None,
         consumer: None,

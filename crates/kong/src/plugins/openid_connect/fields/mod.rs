@@ -305,7 +305,6 @@ fn verification(schema: Schema) -> Schema {
 
 /// Who may, and who it is.
 fn authorisation(schema: Schema) -> Schema {
-    let path = |claim: &str| defaulted(Field::strings(), json!([claim]));
     schema
         .field("scopes_required", required())
         .field("scopes_claim", built_path("scope"))
@@ -339,7 +338,12 @@ fn authorisation(schema: Schema) -> Schema {
         )
         .field("consumer_groups_optional", flag(false))
         .field("consumer_groups_claim", texts())
-        .field("credential_claim", path("sub"))
+        .field(
+            "credential_claim",
+            Field::strings()
+                .default(json!(["sub"]))
+                .doc("path of the claim that tells callers apart where none of them is a consumer"),
+        )
         .field(
             "authenticated_groups_claim",
             Field::strings()
@@ -533,7 +537,14 @@ fn requests(schema: Schema) -> Schema {
             Field::string().default("token").doc("argument with the token"),
         )
         .field("revocation_token_param_name", defaulted(Field::string(), "token"))
-        .fields(&["introspection_accept", "userinfo_accept"], &defaulted(Field::string(), "application/json"))
+        .field("introspection_accept", defaulted(Field::string(), "application/json"))
+        .field(
+            "userinfo_accept",
+            Field::string()
+                .one_of(&["application/json", "application/jwt"])
+                .default("application/json")
+                .doc("as what claims are asked for; signed ones are verified either way"),
+        )
 }
 
 /// What is kept, and for how long.
