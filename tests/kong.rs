@@ -16,6 +16,8 @@ mod additions;
 mod admin;
 #[path = "kong/balancing.rs"]
 mod balancing;
+#[path = "kong/calls.rs"]
+mod calls;
 #[path = "kong/declared.rs"]
 mod declared;
 #[path = "kong/endpoints.rs"]

@@ -5,6 +5,7 @@ mod cache;
 mod certificate;
 mod checks;
 mod consumer;
+mod grpc;
 mod https;
 mod route;
 mod upstream;

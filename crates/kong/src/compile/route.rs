@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use plugins::upstream_path;
 use serde_json::{Map, Value};
 
-use super::{Pass, consumer::rank, flag, https, named_in, text, texts};
+use super::{Pass, consumer::rank, flag, grpc, https, named_in, text, texts};
 use crate::{
     entities::{Kind, header_pattern, named},
     writer::NAME,
@@ -48,7 +48,11 @@ impl Pass<'_> {
         }
         let wrong = |error: ConfigError| format!("routes/{id}: {error}");
         let mut plugins = self.plugins(id, service_id)?;
-        if texts(&route, "protocols").all(|protocol| protocol == "https") {
+        let protocols: Vec<&str> = texts(&route, "protocols").collect();
+        if ["grpc", "grpcs"].iter().any(|calls| protocols.contains(calls)) {
+            let tls = !protocols.contains(&"grpc");
+            plugins.push(Entry::new("calls-only", i64::MAX, grpc::compile(tls)));
+        } else if protocols.iter().all(|protocol| *protocol == "https") {
             plugins.push(Entry::new("https-only", i64::MAX, https::compile(https_status(&route))));
         }
         let strip = if flag(&route, "strip_path", true) {

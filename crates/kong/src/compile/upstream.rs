@@ -77,7 +77,12 @@ impl Pass<'_> {
         service: &Map<String, Value>,
         preserve_host: bool,
     ) -> Result<Arc<Upstream>, ConfigError> {
-        let scheme = if text(service, "protocol") == Some("https") { Scheme::Https } else { Scheme::Http };
+        let scheme = match text(service, "protocol") {
+            Some("https") => Scheme::Https,
+            Some("grpc") => Scheme::Grpc,
+            Some("grpcs") => Scheme::Grpcs,
+            _ => Scheme::Http,
+        };
         let timeout =
             |field| Duration::from_millis(service.get(field).and_then(Value::as_u64).unwrap_or(60_000));
         let port = service.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());

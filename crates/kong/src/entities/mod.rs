@@ -51,6 +51,10 @@ pub(crate) fn expand(kind: Kind, value: &mut Map<String, Value>) -> Result<(), V
             upstream::normalize(value);
             Ok(())
         }
+        Kind::Route => {
+            route::keep_path_of_calls(value);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -10,6 +10,8 @@ use crate::schema::{Field, Schema};
 
 /// What a route needs one of.
 const MATCHED: [&str; 5] = ["methods", "hosts", "headers", "paths", "snis"];
+/// The protocols of calls of gRPC.
+const CALLS: [&str; 2] = ["grpc", "grpcs"];
 /// Bytes of one compiled pattern, which bounds repetitions like `(a{1000}){1000}`.
 const MAX_PATTERN: usize = 1 << 20;
 /// In front of a header's value that is a pattern.
@@ -24,7 +26,11 @@ pub(super) fn schema() -> Schema {
                 .required()
                 .default(json!(["http", "https"]))
                 .fewest(1)
-                .doc("`https` alone: requests in the clear are answered by `https_redirect_status_code`"),
+                .value(one_kind)
+                .doc(
+                    "`https` alone: requests in the clear are answered by `https_redirect_status_code`; or `grpc` and \
+                     `grpcs`: other requests are refused",
+                ),
         )
         .field("methods", Field::set(Field::string().text(values::method)).doc("any of these methods"))
         .field(
@@ -83,18 +89,63 @@ pub(super) fn schema() -> Schema {
         .field("destinations", Field::opaque())
         .field("tags", tags())
         .field("service", Field::foreign("services").doc("where its requests go"))
+        .check_field("strip_path", |route| match route.get("strip_path") {
+            Some(Value::Bool(true)) => not_with_calls(route, "strip_path"),
+            _ => Ok(()),
+        })
+        .check_field("methods", |route| match route.get("methods") {
+            None | Some(Value::Null) => Ok(()),
+            Some(_) => not_with_calls(route, "methods"),
+        })
         .check_entity(matches_something)
         .check_entity(server_names_over_tls)
 }
 
 fn protocol(text: &str) -> Result<(), String> {
-    const OTHERS: [&str; 8] = ["grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp", "ws", "wss"];
+    const OTHERS: [&str; 6] = ["tcp", "tls", "tls_passthrough", "udp", "ws", "wss"];
     match text {
-        "http" | "https" => Ok(()),
+        "http" | "https" | "grpc" | "grpcs" => Ok(()),
         other if OTHERS.contains(&other) => {
             Err(format!("the protocol {other} is not implemented in this build"))
         }
         _ => Err(super::NO_PROTOCOL.to_owned()),
+    }
+}
+
+/// Whether a route is for requests of this protocol.
+fn is_for(route: &Map<String, Value>, protocol: &str) -> bool {
+    match route.get("protocols") {
+        Some(Value::Array(all)) => all.iter().any(|one| one == protocol),
+        Some(Value::String(one)) => one == protocol,
+        _ => false,
+    }
+}
+
+fn is_for_calls(route: &Map<String, Value>) -> bool {
+    CALLS.iter().any(|protocol| is_for(route, protocol))
+}
+
+/// Calls of gRPC keep their path, unless it is said otherwise, which is refused.
+pub(super) fn keep_path_of_calls(route: &mut Map<String, Value>) {
+    if is_for_calls(route) && route.get("strip_path").is_none_or(Value::is_null) {
+        route.insert("strip_path".to_owned(), json!(false));
+    }
+}
+
+fn not_with_calls(route: &Map<String, Value>, field: &str) -> Result<(), String> {
+    match is_for_calls(route) {
+        true => Err(format!("cannot set '{field}' when 'protocols' is 'grpc' or 'grpcs'")),
+        false => Ok(()),
+    }
+}
+
+/// Requests and calls have routes of their own.
+fn one_kind(protocols: &Value) -> Result<(), String> {
+    let all = protocols.as_array().map(Vec::as_slice).unwrap_or_default();
+    let are_calls = |protocol: &Value| CALLS.iter().any(|calls| protocol == calls);
+    match all.iter().any(are_calls) && !all.iter().all(are_calls) {
+        true => Err("these sets are mutually exclusive: ('http', 'https'), ('grpc', 'grpcs')".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -107,20 +158,18 @@ fn matches_something(route: &Map<String, Value>) -> Result<(), String> {
     if MATCHED.into_iter().any(set) {
         return Ok(());
     }
-    let https =
-        route.get("protocols").and_then(Value::as_array).is_some_and(|all| all.contains(&json!("https")));
-    Err(match https {
-        true => "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'",
-        false => "must set one of 'methods', 'hosts', 'headers', 'paths' when 'protocols' is 'http'",
-    }
-    .to_owned())
+    let fields = match is_for_calls(route) {
+        true => "'hosts', 'headers', 'paths'",
+        false => "'methods', 'hosts', 'headers', 'paths'",
+    };
+    let names = if ["https", "grpcs"].iter().any(|tls| is_for(route, tls)) { ", 'snis'" } else { "" };
+    let kind = ["https", "grpcs", "grpc"].into_iter().find(|kind| is_for(route, kind)).unwrap_or("http");
+    Err(format!("must set one of {fields}{names} when 'protocols' is '{kind}'"))
 }
 
 fn server_names_over_tls(route: &Map<String, Value>) -> Result<(), String> {
     let named = route.get("snis").and_then(Value::as_array).is_some_and(|snis| !snis.is_empty());
-    let https =
-        route.get("protocols").and_then(Value::as_array).is_some_and(|all| all.contains(&json!("https")));
-    if !named || https {
+    if !named || ["https", "grpcs"].iter().any(|tls| is_for(route, tls)) {
         return Ok(());
     }
     Err("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'".to_owned())

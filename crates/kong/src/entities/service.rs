@@ -8,9 +8,11 @@ use crate::schema::{Field, Schema, Violations};
 
 /// Longest timeout, in milliseconds.
 const LONGEST: i64 = (1 << 31) - 2;
-const OTHER_PROTOCOLS: [&str; 6] = ["grpc", "grpcs", "tcp", "tls", "tls_passthrough", "udp"];
+const OTHER_PROTOCOLS: [&str; 4] = ["tcp", "tls", "tls_passthrough", "udp"];
 /// With which a service may say something of TLS.
-const OVER_TLS: [&str; 2] = ["https", "tls"];
+const OVER_TLS: [&str; 3] = ["https", "grpcs", "tls"];
+/// With which it may have a path.
+const WITH_PATH: [&str; 2] = ["http", "https"];
 
 pub(super) fn schema() -> Schema {
     let timeout = || Field::integer().default(60_000).between(1, LONGEST);
@@ -20,7 +22,7 @@ pub(super) fn schema() -> Schema {
             "retries",
             Field::integer().default(5).between(0, 32_767).doc("further tries after a failed connection"),
         )
-        .field("protocol", Field::string().required().default("http").text(protocol).doc("`http` or `https`"))
+        .field("protocol", Field::string().required().default("http").text(protocol).doc("`http`, `https`, `grpc` or `grpcs`"))
         .field("host", Field::string().required().text(values::host).doc("name or address of the upstream"))
         .field("port", Field::integer().required().default(80).between(0, 65_535))
         .field("path", Field::string().text(values::path).doc("stands before the path of every request"))
@@ -46,6 +48,7 @@ pub(super) fn schema() -> Schema {
             "enabled",
             Field::boolean().required().default(true).doc("false: as if its routes were not there"),
         )
+        .only_with("protocol", &WITH_PATH, "path")
         .only_with("protocol", &OVER_TLS, "client_certificate")
         .only_with("protocol", &OVER_TLS, "tls_verify")
         .only_with("protocol", &OVER_TLS, "ca_certificates")
@@ -53,7 +56,7 @@ pub(super) fn schema() -> Schema {
 
 fn protocol(text: &str) -> Result<(), String> {
     match text {
-        "http" | "https" => Ok(()),
+        "http" | "https" | "grpc" | "grpcs" => Ok(()),
         other if OTHER_PROTOCOLS.contains(&other) => {
             Err(format!("the protocol {other} is not implemented in this build"))
         }
@@ -106,6 +109,8 @@ mod tests {
             ("http://h", "http", "h", 80, Value::Null),
             ("https://h/", "https", "h", 443, json!("/")),
             ("http://[::1]:81", "http", "::1", 81, Value::Null),
+            ("grpc://h:50051", "grpc", "h", 50_051, Value::Null),
+            ("grpcs://h", "grpcs", "h", 80, Value::Null),
         ] {
             assert_eq!(
                 expanded(url),
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn protocols_that_are_not_built_are_named() {
-        assert!(protocol("grpc").unwrap_err().contains("grpc is not implemented"));
+        assert!(protocol("tcp").unwrap_err().contains("tcp is not implemented"));
         assert!(protocol("ftp").unwrap_err().starts_with("expected one of: "));
     }
 }

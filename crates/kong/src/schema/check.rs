@@ -23,6 +23,13 @@ impl Schema {
                 violations.add(name, wrong);
             }
         }
+        if violations.is_empty() {
+            for (name, check) in &self.field_checks {
+                if let Err(reason) = check(value) {
+                    violations.add(name, reason);
+                }
+            }
+        }
         let set = |name: &&&str| value.get(**name).is_some_and(|found| !found.is_null());
         for names in self.any_of.iter().filter(|names| names.iter().filter(|name| set(name)).count() == 0) {
             let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();

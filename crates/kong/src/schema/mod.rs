@@ -20,6 +20,8 @@ pub use violations::Violations;
 pub struct Schema {
     pub(crate) fields: IndexMap<&'static str, Field>,
     pub(crate) checks: Vec<Check>,
+    /// What the client is told of one field where others do not go with it.
+    pub(crate) field_checks: Vec<(&'static str, Check)>,
     pub(crate) conditionals: Vec<Conditional>,
     /// Of each of these pairs the fields must not be equal.
     pub(crate) distinct: Vec<[&'static str; 2]>,
@@ -139,6 +141,13 @@ impl Schema {
     #[must_use]
     pub fn check_entity(mut self, check: Check) -> Self {
         self.checks.push(check);
+        self
+    }
+
+    /// With a rule over several fields more, whose error is this field's.
+    #[must_use]
+    pub(crate) fn check_field(mut self, field: &'static str, check: Check) -> Self {
+        self.field_checks.push((field, check));
         self
     }
 

@@ -80,7 +80,7 @@ async fn a_route_matches_something_that_is_built() {
     for (field, value) in [
         ("sources", json!([{"ip": "127.0.0.1"}])),
         ("destinations", json!([{"port": 1}])),
-        ("protocols", json!(["grpc"])),
+        ("protocols", json!(["ws"])),
         ("snis", json!(["a.*"])),
         ("path_handling", json!("v1")),
     ] {

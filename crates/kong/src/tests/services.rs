@@ -67,7 +67,7 @@ async fn what_is_wrong_is_named_and_nothing_is_written() {
     post(json!({"host": "a", "id": "x"})).await.assert_violation(json!({"id": "expected a valid UUID"}));
     post(json!({"host": "a b"})).await.assert_violation(json!({"host": "invalid value: a b"}));
     post(json!({"host": null})).await.assert_violation(json!({"host": "required field missing"}));
-    let unbuilt = post(json!({"host": "a", "protocol": "grpc", "tls_verify_depth": 2})).await;
+    let unbuilt = post(json!({"host": "a", "protocol": "tcp", "tls_verify_depth": 2})).await;
     assert!(unbuilt.body["fields"]["protocol"].as_str().unwrap().contains("not implemented"));
     assert!(unbuilt.body["fields"]["tls_verify_depth"].as_str().unwrap().contains("not implemented"));
     post(json!({"url": "https://a", "ca_certificates": ["x"]}))
