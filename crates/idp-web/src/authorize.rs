@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use idp::{AuthorizationResponse, AuthorizeOutcome, Interaction, Site, model::ResponseMode};
+use idp::{
+    AuthorizationResponse, AuthorizeOutcome, Interaction, Site,
+    model::{ResponseMode, ScreenHint},
+};
 use oauth::{OAuthError, Params};
 use serde_json::{Map, Value, json};
 
@@ -96,8 +99,12 @@ pub(crate) fn next(site: &Site, status: StatusCode, outcome: AuthorizeOutcome) -
         AuthorizeOutcome::ErrorPage(error) => answer::error_page(&error),
         AuthorizeOutcome::Respond(response) => respond(site, status, &response),
         AuthorizeOutcome::Login(interaction) => {
-            let signup = interaction.screen_hint.as_deref() == Some("signup");
-            show(site, status, if signup { "/u/signup" } else { "/u/login" }, &interaction)
+            let path = match interaction.screen_hint {
+                None => "/u/login",
+                Some(ScreenHint::SignUp) => "/u/signup",
+                Some(ScreenHint::ResetPassword) => "/u/reset-password/request",
+            };
+            show(site, status, path, &interaction)
         }
         AuthorizeOutcome::Consent(interaction) => show(site, status, "/u/consent", &interaction),
         AuthorizeOutcome::Decided { allowed } => pages::page(StatusCode::OK, &pages::Decided { allowed }),

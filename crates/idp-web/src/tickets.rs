@@ -98,8 +98,8 @@ pub(crate) async fn request_page(
     RawQuery(query): RawQuery,
 ) -> Response {
     match universal_login::page(&state, &visit, &headers, query.as_deref()).await {
-        Ok(_) if !state.idp.tickets.mails() => {
-            pages::error_page(StatusCode::BAD_REQUEST, "access_denied", NO_MAIL)
+        Ok((handle, page)) if page.connection.is_none() || !state.idp.tickets.mails() => {
+            universal_login::instead(&handle)
         }
         Ok((handle, _)) => pages::page(StatusCode::OK, &pages::ResetRequest { state: &handle, sent: false }),
         Err(response) => *response,

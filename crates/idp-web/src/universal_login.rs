@@ -94,7 +94,7 @@ pub(crate) async fn signup_page(
         Err(response) => return *response,
     };
     if !page.signup {
-        return pages::error_page(StatusCode::BAD_REQUEST, "access_denied", NO_SIGN_UP);
+        return instead(&handle);
     }
     let email = page.login_hint.clone().unwrap_or_default();
     signup_form(StatusCode::OK, &handle, &page, &email, "", None)
@@ -321,6 +321,12 @@ fn resume(site: &Site, handle: &str, session: &NewSession) -> Response {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// The login page in the place of one that a request may have hinted at and that is not to be had.
+pub(crate) fn instead(handle: &str) -> Response {
+    let query = fields::to_query([("state", handle)].into_iter());
+    answer::redirect(StatusCode::FOUND, &format!("/u/login?{query}"))
 }
 
 pub(crate) fn expired() -> Response {

@@ -78,7 +78,7 @@ impl Discovery {
             "introspection_endpoint_auth_signing_alg_values_supported": assertions,
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": assertions,
-            "prompt_values_supported": ["none", "login", "consent", "select_account"],
+            "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
             "acr_values_supported": [ACR],
             "display_values_supported": ["page", "popup", "touch", "wap"],
             "claims_supported": claims,

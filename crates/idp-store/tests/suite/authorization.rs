@@ -306,7 +306,7 @@ async fn a_blocked_user_is_told_only_after_the_right_password(world: World) {
 async fn sign_up_makes_a_user_who_can_log_in(world: World) {
     let mut person = Person::new();
     let page = login_page(person.authorize(&world, &[("screen_hint", "signup"), ("scope", "openid")]).await);
-    assert_eq!(page.screen_hint.as_deref(), Some("signup"));
+    assert_eq!(page.screen_hint, Some(idp::model::ScreenHint::SignUp));
     let sign_up = async |email: &str, password: &str| {
         let password = Secret::new(password.to_owned());
         world

@@ -525,3 +525,30 @@ async fn o01_an_installed_application_listens_where_there_is_place_and_nobody_el
         agent.open(&request(&client.client_id, uri)).await.is_error_page();
     }
 }
+
+#[tokio::test]
+async fn whoever_is_to_make_an_account_makes_one_although_somebody_is_logged_in() {
+    // Initiating User Registration via OpenID Connect 1.0.
+    let world = World::new().await;
+    let metadata = world.agent().get("/.well-known/openid-configuration").await.json();
+    assert!(metadata["prompt_values_supported"].as_array().unwrap().contains(&json!("create")), "{metadata}");
+    let mut agent = world.agent();
+    agent.code(&[]).await;
+    // A hint yields to the session; the prompt does not.
+    assert!(agent.get(&world.authorize(&[("screen_hint", "signup")])).await.param("code").is_some());
+    for prompt in ["none create", "create none"] {
+        let refused = agent.get(&world.authorize(&[("prompt", prompt)])).await;
+        assert_eq!(refused.param("error").as_deref(), Some("invalid_request"), "{prompt}");
+    }
+    let page = agent.open(&world.authorize(&[("prompt", "create"), ("login_hint", "new@example.com")])).await;
+    assert!(page.has_id("submit-signup") && page.body.contains("value=\"new@example.com\""), "{}", page.body);
+    let new = [("email", "new@example.com"), ("password", "corr3ct-Horse-battery")];
+    let answer = agent.submit(&page, &new).await;
+    let back = agent.follow(answer).await;
+    let tokens = world.redeem(&back.param("code").unwrap()).await.json();
+    assert_eq!(claims(tokens["id_token"].as_str().unwrap())["email"], "new@example.com");
+    // Who has an account already goes on to the login page.
+    let page = agent.open(&world.authorize(&[("prompt", "create")])).await;
+    let login = agent.get(&page.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
+    assert!(agent.log_in(&login).await.param("code").is_some());
+}

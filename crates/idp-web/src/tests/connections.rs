@@ -233,3 +233,24 @@ async fn a_client_without_connections_is_told_so_and_no_page_is_shown() {
     let silent = world.agent().get(&world.authorize(&[("prompt", "none")])).await;
     assert_eq!(silent.param("error").as_deref(), Some("login_required"), "{silent:?}");
 }
+
+#[tokio::test]
+async fn pages_that_a_request_hints_at_give_way_to_the_login_page_where_there_are_none() {
+    let world = World::new().await;
+    let mut agent = world.agent();
+    let hinted = [("screen_hint", "reset-password")];
+    let page = agent.open(&world.authorize(&hinted)).await;
+    assert!(page.has_id("submit-reset-request"), "{}", page.body);
+    let sent = agent.submit(&page, &[("email", world.seeded.user.as_str())]).await;
+    assert!(sent.has_id("reset-sent") && world.mails().len() == 1, "{}", sent.body);
+    let login = agent.get(&sent.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
+    assert!(agent.log_in(&login).await.param("code").is_some());
+
+    set_options(&world, json!({ "disable_signup": true })).await;
+    for hint in [("screen_hint", "signup"), ("prompt", "create")] {
+        let mut agent = world.agent();
+        let page = agent.open(&world.authorize(&[hint])).await;
+        assert!(page.has_id("username") && !page.has_id("signup-link"), "{hint:?}: {}", page.body);
+        assert!(agent.log_in(&page).await.param("code").is_some());
+    }
+}

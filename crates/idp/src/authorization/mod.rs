@@ -30,8 +30,8 @@ use crate::{
     idp::Core,
     issue::{Hashed, Holder},
     model::{
-        AuthorizeRequest, Client, Confirmation, Grant, Prompt, ResourceServer, ResponseType, Session,
-        SubjectType, Transaction, User,
+        AuthorizeRequest, Client, Confirmation, Grant, Prompt, ResourceServer, ResponseType, ScreenHint,
+        Session, SubjectType, Transaction, User,
     },
     repository::{ClientGrantFilter, Page},
     urls,
@@ -89,8 +89,8 @@ pub struct Interaction {
     pub handle: String,
     /// A new value for the binding cookie, where the browser had none.
     pub new_binding: Option<Secret<String>>,
-    /// `signup` where the request asks for the sign-up page.
-    pub screen_hint: Option<String>,
+    /// The page to open first, where the request asks for another one than the login page.
+    pub screen_hint: Option<ScreenHint>,
 }
 
 /// A request on its way through [`Authorization::start`].
@@ -315,7 +315,7 @@ impl Authorization {
         request: &AuthorizeRequest,
         browser: &Browser,
     ) -> Result<Option<(Session, User)>, IdpError> {
-        let asks = |prompt: &Prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount);
+        let asks = |prompt: &Prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount | Prompt::Create);
         if client.sso_disabled || request.prompt.iter().any(asks) {
             return Ok(None);
         }
@@ -346,7 +346,7 @@ impl Authorization {
         let known = browser.binding.as_ref().filter(|value| (43..=256).contains(&value.expose().len()));
         let new_binding = known.is_none().then(|| Secret::new(core.random.token(32)));
         let binding = known.or(new_binding.as_ref()).map(|value| core.digester.digest(value.expose()));
-        let screen_hint = request.screen_hint.clone();
+        let screen_hint = request.screen_hint;
         let transaction = Transaction {
             handle: core.digester.digest(&handle),
             browser: binding.unwrap_or_else(|| core.digester.digest(&core.random.token(32))),

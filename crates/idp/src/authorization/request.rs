@@ -4,7 +4,7 @@ use url::Url;
 use super::{ClaimsRequest, details, targets::Targets};
 use crate::{
     Site,
-    model::{AppType, AuthorizeRequest, Client, Prompt, ResponseMode, ResponseType},
+    model::{AppType, AuthorizeRequest, Client, Prompt, ResponseMode, ResponseType, ScreenHint},
     urls,
 };
 
@@ -151,6 +151,13 @@ pub(crate) fn parse(
         None => ClaimsRequest::default(),
     };
     let acr_requested = acr(client, params, &claims)?;
+    let prompt = prompt(params)?;
+    let screen_hint = match params.value("screen_hint") {
+        _ if prompt.contains(&Prompt::Create) => Some(ScreenHint::SignUp),
+        Some("signup") => Some(ScreenHint::SignUp),
+        Some("reset-password") => Some(ScreenHint::ResetPassword),
+        _ => None,
+    };
     let mut names = targets.names().map(str::to_owned);
     Ok(AuthorizeRequest {
         issuer: site.issuer(),
@@ -170,11 +177,11 @@ pub(crate) fn parse(
         nonce,
         code_challenge: code_challenge(site, client, response_type, params)?,
         dpop_jkt: dpop_jkt(params)?,
-        prompt: prompt(params)?,
+        prompt,
         max_age: max_age(params)?.or(client.default_max_age),
         login_hint: params.value("login_hint").filter(|hint| hint.len() <= 320).map(str::to_owned),
         ui_locales: params.value("ui_locales").filter(|locales| locales.len() <= 128).map(str::to_owned),
-        screen_hint: params.value("screen_hint").filter(|hint| *hint == "signup").map(str::to_owned),
+        screen_hint,
         connection: params.value("connection").map(str::to_owned),
         expected_user: None,
         pushed: None,
@@ -289,6 +296,7 @@ fn prompt(params: &Params<'_>) -> Result<Vec<Prompt>, OAuthError> {
             "login" => Prompt::Login,
             "consent" => Prompt::Consent,
             "select_account" => Prompt::SelectAccount,
+            "create" => Prompt::Create,
             _ => return Err(invalid("Unknown value of prompt.")),
         });
     }

@@ -32,7 +32,8 @@ pub use log_event::LogEvent;
 pub use logout::{InitiatorMode, LogoutDelivery, LogoutInitiator, LogoutInitiators, OidcLogout};
 pub use records::{
     AccessTokenRecord, AuthorizeRequest, Confirmation, Consent, Digest, Grant, KeyState, Prompt,
-    PushedRequest, RefreshTokenRecord, ResponseMode, ResponseType, Session, SigningKeyRecord, Transaction,
+    PushedRequest, RefreshTokenRecord, ResponseMode, ResponseType, ScreenHint, Session, SigningKeyRecord,
+    Transaction,
 };
 pub use resource_server::{
     AuthorizationDetailsType, PossessionMechanism, ProofOfPossession, ResourceServer, ResourceServerScope,

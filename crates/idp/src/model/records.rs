@@ -62,8 +62,8 @@ pub struct AuthorizeRequest {
     pub login_hint: Option<String>,
     /// Preferred languages of pages.
     pub ui_locales: Option<String>,
-    /// `signup` opens the sign-up page first.
-    pub screen_hint: Option<String>,
+    /// The page that opens first, where it is not the login page.
+    pub screen_hint: Option<ScreenHint>,
     /// The connection to log in with, by name.
     pub connection: Option<String>,
     /// The user that must come out, from `id_token_hint`.
@@ -186,6 +186,19 @@ pub enum Prompt {
     Consent,
     /// A choice of account: here the login page.
     SelectAccount,
+    /// The sign-up page, also with a session (Initiating User Registration via OpenID Connect 1.0).
+    Create,
+}
+
+/// A page to open before the login page, which takes its place where it cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScreenHint {
+    /// The sign-up page.
+    #[serde(rename = "signup")]
+    SignUp,
+    /// The page of who has forgotten a password.
+    #[serde(rename = "reset-password")]
+    ResetPassword,
 }
 
 /// An authorization request while its user logs in. Found by the digest of its handle, bound to one browser.
