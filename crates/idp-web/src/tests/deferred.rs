@@ -344,3 +344,129 @@ async fn signed_backchannel_requests_are_judged_claim_by_claim() {
         "invalid_request",
     );
 }
+
+const PAYMENT: &str = r#"[{"type":"payment","amount":"12.50"}]"#;
+
+#[tokio::test]
+async fn what_is_asked_for_beside_scopes_is_shown_and_told_of_devices_and_elsewhere_too() {
+    // RFC 9396 section 5, OpenID Connect Core 5.5.
+    let world = World::new().await;
+    world.change_api(json!({ "authorization_details": [{ "type": "payment" }] })).await;
+    let user = world.seeded.user.clone();
+    let wanted = r#"{"id_token":{"email":null,"auth_time":{"essential":true}},"userinfo":{"name":null}}"#;
+    let form = [
+        ("scope", "openid"),
+        ("audience", world.seeded.audience.as_str()),
+        ("authorization_details", PAYMENT),
+        ("claims", wanted),
+        ("acr_values", "1"),
+    ];
+    let details: Value = serde_json::from_str(PAYMENT).unwrap();
+    let (television, bank) = (television(&world).await, bank(&world, json!({})).await);
+    let mut browser = world.agent();
+    browser.code(&[]).await;
+    for device in [true, false] {
+        let (id, consent) = if device {
+            let mut form = form.to_vec();
+            form.push(("client_id", &television.client_id));
+            let begun = world.agent().post("/oauth/device/code", &form).await.json();
+            let typed = [("user_code", text(&begun, "user_code"))];
+            let next = browser.post("/activate", &typed).await;
+            (text(&begun, "device_code").to_owned(), browser.follow(next).await)
+        } else {
+            let mut form = form.to_vec();
+            form.push(("login_hint", &user));
+            let begun = caller(&world, &bank).post("/bc-authorize", &form).await.json();
+            (text(&begun, "auth_req_id").to_owned(), browser.open("/u/requests").await)
+        };
+        for shown in ["payment", "12.50", "See your name"] {
+            assert!(consent.has_id("allow") && consent.body.contains(shown), "{shown}: {}", consent.body);
+        }
+        assert!(browser.submit(&consent, &[("action", "accept")]).await.has_id("device-allowed"));
+        let answer =
+            if device { poll(&world, &television, &id).await } else { poll_ciba(&world, &bank, &id).await };
+        let tokens = answer.json();
+        assert_eq!(tokens["authorization_details"], details, "{tokens}");
+        assert_eq!(claims(text(&tokens, "access_token"))["authorization_details"], details);
+        let told = claims(text(&tokens, "id_token"));
+        assert_eq!(told["email"], user.as_str(), "{told}");
+        assert!(told["auth_time"].is_i64() && told["acr"].is_string(), "{told}");
+        assert!(told.get("name").is_none(), "{told}");
+    }
+    // Whoever decides in a person's place allows the same.
+    let mut hinted = form.to_vec();
+    hinted.push(("login_hint", &user));
+    let begun = caller(&world, &bank).post("/bc-authorize", &hinted).await.json();
+    let id = text(&begun, "auth_req_id");
+    world.agent().get(&format!("/dev/ciba?auth_req_id={id}&action=allow")).await;
+    let tokens = poll_ciba(&world, &bank, id).await.json();
+    assert_eq!(tokens["authorization_details"], details, "{tokens}");
+    assert_eq!(claims(text(&tokens, "id_token"))["email"], user.as_str());
+
+    for (name, value, error) in [
+        ("authorization_details", r#"[{"type":"transfer"}]"#, "invalid_authorization_details"),
+        ("authorization_details", "{}", "invalid_authorization_details"),
+        ("claims", "[]", "invalid_request"),
+        (
+            "claims",
+            r#"{"id_token":{"acr":{"essential":true,"value":"2"}}}"#,
+            "unmet_authentication_requirements",
+        ),
+        ("claims", r#"{"id_token":{"sub":{"value":7}}}"#, "invalid_request"),
+        (
+            "acr_values",
+            "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
+            "unmet_authentication_requirements",
+        ),
+        ("max_age", "soon", "invalid_request"),
+    ] {
+        let mut form: Vec<_> = form.iter().copied().filter(|field| field.0 != name).collect();
+        form.extend([(name, value), ("client_id", television.client_id.as_str())]);
+        is_refused(&world.agent().post("/oauth/device/code", &form).await, error);
+        form.pop();
+        form.push(("login_hint", &user));
+        is_refused(&caller(&world, &bank).post("/bc-authorize", &form).await, error);
+    }
+    // The two ways to name the user name one.
+    let form =
+        [form[0], ("login_hint", &user), ("claims", r#"{"id_token":{"sub":{"value":"auth0|other"}}}"#)];
+    is_refused(&caller(&world, &bank).post("/bc-authorize", &form).await, "invalid_request");
+}
+
+#[tokio::test]
+async fn how_fresh_a_login_must_be_counts_for_devices_and_elsewhere_too() {
+    let world = World::new().await;
+    let user = world.seeded.user.clone();
+    let aged = json!({"app_type": "native", "grant_types": [DEVICE], "default_max_age": 60});
+    let timed = json!({"app_type": "native", "grant_types": [DEVICE], "require_auth_time": true});
+    let asked = json!({"app_type": "native", "grant_types": [DEVICE]});
+    let (aged, timed, asked) =
+        (world.client(aged).await, world.client(timed).await, world.client(asked).await);
+    let mut browser = world.agent();
+    browser.code(&[]).await;
+    world.clock.advance(Duration::from_secs(120));
+    for (client, extra, again) in [
+        (&aged, None, true),
+        (&timed, None, false),
+        (&asked, Some(("max_age", "7")), true),
+        (&aged, Some(("max_age", "3600")), false),
+    ] {
+        world.clock.advance(Duration::from_secs(61));
+        let mut form = vec![("client_id", client.client_id.as_str()), ("scope", "openid")];
+        form.extend(extra);
+        let begun = world.agent().post("/oauth/device/code", &form).await.json();
+        let next = browser.post("/activate", &[("user_code", text(&begun, "user_code"))]).await;
+        let mut page = browser.follow(next).await;
+        assert_eq!(page.has_id("login-title"), again, "{form:?}: {page:?}");
+        if again {
+            page = browser.log_in(&page).await;
+        }
+        browser.submit(&page, &[("action", "accept")]).await;
+        let tokens = poll(&world, client, text(&begun, "device_code")).await.json();
+        assert!(claims(text(&tokens, "id_token"))["auth_time"].is_i64(), "{form:?}: {tokens}");
+    }
+    let bank = bank(&world, json!({ "default_max_age": 60 })).await;
+    world.clock.advance(Duration::from_secs(61));
+    caller(&world, &bank).post("/bc-authorize", &[("scope", "openid"), ("login_hint", &user)]).await;
+    assert!(browser.open("/u/requests").await.has_id("login-title"));
+}

@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 6;
 const LISTS: [&str; 4] = ["locations", "actions", "datatypes", "privileges"];
 
 /// The details of a request for these APIs: each of a type that one of them has, and for no other place.
-pub(super) fn parse(params: &Params<'_>, targets: &Targets) -> Result<Vec<Value>, OAuthError> {
+pub(crate) fn parse(params: &Params<'_>, targets: &Targets) -> Result<Vec<Value>, OAuthError> {
     let details = read(params)?;
     for detail in &details {
         let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default();

@@ -2,7 +2,7 @@
 //! do (`request`, `claims_request`, `targets`, `details`), what the browser gets to see, and how the answer travels (`response`).
 
 mod claims_request;
-mod details;
+pub(crate) mod details;
 pub(crate) mod pushed;
 mod reading;
 pub(crate) mod request;
@@ -467,7 +467,8 @@ impl Core {
             return Ok(expired());
         }
         if let Some(deferred) = &transaction.request.deferred {
-            return self.settle_deferred(site, &transaction.request, deferred, Some(session)).await;
+            let grant = self.granted(client, &transaction.request, Some(session));
+            return self.settle_deferred(site, deferred, Some(&grant)).await;
         }
         self.respond(site, client, &transaction.request, session).await
     }
@@ -486,7 +487,7 @@ impl Core {
         }
         let request = &transaction.request;
         if let Some(deferred) = &request.deferred {
-            return self.settle_deferred(site, request, deferred, None).await;
+            return self.settle_deferred(site, deferred, None).await;
         }
         if !self.settle(site, request).await? {
             return Ok(response::answered());
@@ -494,6 +495,42 @@ impl Core {
         let address = ReturnAddress::from(request);
         let response = self.error_response(site, client, &address, &request.issuer, error).await?;
         Ok(AuthorizeOutcome::Respond(response))
+    }
+
+    /// What is granted to the client where the user of `session` allows the request; without one, where somebody does
+    /// in the place of the user that it expects.
+    pub(crate) fn granted(
+        &self,
+        client: &Client,
+        request: &AuthorizeRequest,
+        session: Option<&Session>,
+    ) -> Grant {
+        let user_id = session.map(|session| &session.user_id).or(request.expected_user.as_ref());
+        Grant {
+            family: self.random.alphanumeric(22),
+            client_id: request.client_id.clone(),
+            user_id: user_id.cloned().unwrap_or_default(),
+            sid: session.map(|session| session.sid.clone()).unwrap_or_default(),
+            issuer: request.issuer.clone(),
+            scope: request.scope.clone(),
+            audience: request.audience.clone(),
+            resources: request.resources.clone(),
+            authorization_details: request.authorization_details.clone(),
+            claims: request.claims.clone(),
+            acr_requested: request.acr_requested,
+            auth_time: session
+                .map_or(self.clock.now().0, |session| session.authenticated_at)
+                .div_euclid(1000),
+            auth_time_requested: request.max_age.is_some()
+                || client.require_auth_time
+                || request.prompt.contains(&Prompt::Login)
+                || request.claims.id_token.contains_key("auth_time"),
+            nonce: request.nonce.clone(),
+            redirect_uri: request.redirect_uri.clone(),
+            redirect_uri_given: request.redirect_uri_given,
+            code_challenge: request.code_challenge.clone(),
+            confirmation: request.dpop_jkt.clone().map(Confirmation::Key),
+        }
     }
 
     /// The answer that the request asked for.
@@ -508,29 +545,7 @@ impl Core {
             return Ok(response::answered());
         }
         let now = self.clock.now();
-        let grant = Grant {
-            family: self.random.alphanumeric(22),
-            client_id: request.client_id.clone(),
-            user_id: session.user_id.clone(),
-            sid: session.sid.clone(),
-            issuer: request.issuer.clone(),
-            scope: request.scope.clone(),
-            audience: request.audience.clone(),
-            resources: request.resources.clone(),
-            authorization_details: request.authorization_details.clone(),
-            claims: request.claims.clone(),
-            acr_requested: request.acr_requested,
-            auth_time: session.authenticated_at.div_euclid(1000),
-            auth_time_requested: request.max_age.is_some()
-                || client.require_auth_time
-                || request.prompt.contains(&Prompt::Login)
-                || request.claims.id_token.contains_key("auth_time"),
-            nonce: request.nonce.clone(),
-            redirect_uri: request.redirect_uri.clone(),
-            redirect_uri_given: request.redirect_uri_given,
-            code_challenge: request.code_challenge.clone(),
-            confirmation: request.dpop_jkt.clone().map(Confirmation::Key),
-        };
+        let grant = self.granted(client, request, Some(session));
         let address = ReturnAddress::from(request);
         let code = request.response_type.code.then(|| self.random.token(32));
         let mut params: Vec<_> = code.iter().map(|code| ("code", code.clone())).collect();

@@ -306,7 +306,7 @@ fn prompt(params: &Params<'_>) -> Result<Vec<Prompt>, OAuthError> {
     Ok(prompts)
 }
 
-fn max_age(params: &Params<'_>) -> Result<Option<i64>, OAuthError> {
+pub(crate) fn max_age(params: &Params<'_>) -> Result<Option<i64>, OAuthError> {
     let Some(text) = params.value("max_age") else { return Ok(None) };
     match text.parse::<i64>() {
         Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::INTERVAL;
 use crate::{
     Authorization, AuthorizeOutcome, Browser, ClientAuthentication, EndpointError, IdpError, Presented, Site,
-    authorization::{ClaimsRequest, request::acr, request_object::parameters},
+    authorization::request_object::parameters,
     client_authentication::{ASSERTION_ALGS, MAX_ASSERTION, SKEW, moment},
     idp::Core,
     model::{
         AuthorizeRequest, BackchannelDelivery, Client, Deferred, DeferredKind, DeferredRequest,
-        DeferredState, Grant, User, fold,
+        DeferredState, User, fold,
     },
     possession::once,
 };
@@ -30,15 +30,18 @@ const MAX_TOKEN: usize = 1024;
 const HINTS: [&str; 3] = ["login_hint", "id_token_hint", "login_hint_token"];
 
 /// The members of a signed request that count here. What else is in it is passed over.
-const PARAMETERS: [&str; 11] = [
+const PARAMETERS: [&str; 14] = [
     "acr_values",
     "audience",
+    "authorization_details",
     "binding_message",
+    "claims",
     "client_id",
     "client_notification_token",
     "id_token_hint",
     "login_hint",
     "login_hint_token",
+    "max_age",
     "requested_expiry",
     "resource",
     "scope",
@@ -92,9 +95,10 @@ impl Backchannel {
         if !request.scope.contains("openid") {
             return Err(EndpointError::oauth(ErrorCode::InvalidScope, "The scope openid is missing."));
         }
-        // CIBA 7.1: the ID token then says how well the user is known.
-        let acr_requested = acr(&client, params, &ClaimsRequest::default())?;
         let user = self.user(site, &client, params).await?;
+        if request.expected_user.as_ref().is_some_and(|expected| *expected != user.user_id) {
+            return Err(invalid("The hint and claims name two users."));
+        }
         let binding_message = binding_message(params)?;
         let seconds = requested_expiry(params)?;
         let auth_req_id = self.core.random.token(32);
@@ -102,7 +106,7 @@ impl Backchannel {
         let handle = self.core.digester.digest(&auth_req_id);
         let deferred = Some(Deferred { handle, binding_message });
         let expected_user = Some(user.user_id.clone());
-        let request = AuthorizeRequest { deferred, expected_user, acr_requested, ..request };
+        let request = AuthorizeRequest { deferred, expected_user, ..request };
         let deferred = DeferredRequest {
             handle,
             kind: DeferredKind::Backchannel,
@@ -135,18 +139,11 @@ impl Backchannel {
         let (tenant, now) = (&site.tenant.id, self.core.clock.now());
         for handle in self.core.digester.all(auth_req_id) {
             let Some(found) = self.core.repository.deferred(tenant, &handle, now).await? else { continue };
-            let (request, user) = (found.request, found.user_id.unwrap_or_default());
-            let grant = allow.then(|| Grant {
-                family: self.core.random.alphanumeric(22),
-                client_id: request.client_id.clone(),
-                user_id: user,
-                issuer: request.issuer.clone(),
-                scope: request.scope.clone(),
-                audience: request.audience.clone(),
-                acr_requested: request.acr_requested,
-                auth_time: now.secs(),
-                ..Grant::default()
-            });
+            let request = found.request;
+            let Some(client) = self.core.repository.client(tenant, &request.client_id).await? else {
+                return Ok(false);
+            };
+            let grant = allow.then(|| self.core.granted(&client, &request, None));
             let deferred = Deferred { handle, binding_message: None };
             return self.core.decide_deferred(site, &deferred, grant.as_ref()).await;
         }

@@ -14,11 +14,14 @@ pub use self::{
 };
 use crate::{
     AuthorizeOutcome, Call, EndpointError, IdpError, Site,
-    authorization::{request::IDENTITY_SCOPES, targets::single_target},
+    authorization::{
+        ClaimsRequest, details,
+        request::{IDENTITY_SCOPES, acr, max_age},
+        targets::single_target,
+    },
     idp::Core,
     model::{
         AuthorizeRequest, Client, Deferred, DeferredKind, DeferredRequest, DeferredState, Grant, Prompt,
-        Session,
     },
 };
 
@@ -28,7 +31,7 @@ const INTERVAL: i64 = 5000;
 const MAX_HANDLE: usize = 256;
 
 impl Core {
-    /// What a deferred request asks for: judged like an authorization request's `scope`, `audience` and `resource`.
+    /// What a deferred request asks for: each parameter that it can have is judged like an authorization request's.
     pub(crate) async fn deferred_request(
         &self,
         site: &Site,
@@ -37,8 +40,9 @@ impl Core {
     ) -> Result<AuthorizeRequest, EndpointError> {
         let default = site.tenant.settings.default_audience.as_deref();
         let audience = single_target(params)?.or(default).filter(|name| *name != site.userinfo_audience());
-        let api = self.api(site, audience).await?;
-        if let (Some(name), None) = (audience, &api) {
+        let targets = self.targets_of(site, audience.into_iter()).await?;
+        let api = targets.apis().next();
+        if let (Some(name), None) = (audience, api) {
             // RFC 8707 section 2; what Auth0's parameter names is told as Auth0 does.
             let code = match params.value("audience") {
                 None => ErrorCode::InvalidTarget,
@@ -48,51 +52,49 @@ impl Core {
         }
         let asked = Scopes::parse(params.value("scope").unwrap_or_default())
             .map_err(|error| EndpointError::oauth(ErrorCode::InvalidScope, &error.to_string()))?;
-        let offline =
-            client.allows_grant("refresh_token") && api.as_ref().is_none_or(|api| api.allow_offline_access);
+        let offline = client.allows_grant("refresh_token") && api.is_none_or(|api| api.allow_offline_access);
         let allowed: Vec<&str> =
             IDENTITY_SCOPES.into_iter().filter(|scope| offline || *scope != "offline_access").collect();
         let identity = Scopes::parse(&allowed.join(" ")).unwrap_or_default();
-        let known = api.as_ref().map(|api| api.scope_names()).unwrap_or_default();
+        let known = api.map(|api| api.scope_names()).unwrap_or_default();
         let mut scope = asked.intersection(&identity.union(&known));
-        if let Some(api) = &api {
+        if let Some(api) = api {
             scope = self
                 .user_scope(site, client, api, &scope)
                 .await?
                 .map_err(|reason| EndpointError::oauth(ErrorCode::AccessDenied, reason))?;
         }
+        let claims = params.value("claims").map(ClaimsRequest::parse).transpose()?.unwrap_or_default();
+        let acr_requested = acr(client, params, &claims)?;
+        let expected_user = match claims.subject()? {
+            None => None,
+            // Nobody's subject is nobody: no login will do.
+            Some(subject) => Some(self.user_of_subject(site, &subject).await?.unwrap_or(subject)),
+        };
         Ok(AuthorizeRequest {
             issuer: site.issuer(),
             client_id: client.client_id.clone(),
             scope,
             audience: audience.map(str::to_owned),
+            authorization_details: details::parse(params, &targets)?,
+            claims,
+            acr_requested,
+            max_age: max_age(params)?.or(client.default_max_age),
+            expected_user,
             // Whoever made the request may be somebody else than who is asked to allow it (RFC 8628 section 5.4).
             prompt: vec![Prompt::Consent],
             ..AuthorizeRequest::default()
         })
     }
 
-    /// Decides the deferred request that a page was about, for the user of `session` or, without one, against it.
+    /// Decides the deferred request that a page was about: with a grant or, without one, against it.
     pub(crate) async fn settle_deferred(
         &self,
         site: &Site,
-        request: &AuthorizeRequest,
         deferred: &Deferred,
-        session: Option<&Session>,
+        grant: Option<&Grant>,
     ) -> Result<AuthorizeOutcome, IdpError> {
-        let grant = session.map(|session| Grant {
-            family: self.random.alphanumeric(22),
-            client_id: request.client_id.clone(),
-            user_id: session.user_id.clone(),
-            sid: session.sid.clone(),
-            issuer: request.issuer.clone(),
-            scope: request.scope.clone(),
-            audience: request.audience.clone(),
-            acr_requested: request.acr_requested,
-            auth_time: session.authenticated_at.div_euclid(1000),
-            ..Grant::default()
-        });
-        match self.decide_deferred(site, deferred, grant.as_ref()).await? {
+        match self.decide_deferred(site, deferred, grant).await? {
             true => Ok(AuthorizeOutcome::Decided { allowed: grant.is_some() }),
             false => Ok(AuthorizeOutcome::ErrorPage(OAuthError::new(
                 ErrorCode::InvalidRequest,
