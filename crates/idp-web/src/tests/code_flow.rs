@@ -549,6 +549,6 @@ async fn whoever_is_to_make_an_account_makes_one_although_somebody_is_logged_in(
     assert_eq!(claims(tokens["id_token"].as_str().unwrap())["email"], "new@example.com");
     // Who has an account already goes on to the login page.
     let page = agent.open(&world.authorize(&[("prompt", "create")])).await;
-    let login = agent.get(&page.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
+    let login = agent.get(page.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
     assert!(agent.log_in(&login).await.param("code").is_some());
 }

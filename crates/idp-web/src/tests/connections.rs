@@ -243,7 +243,7 @@ async fn pages_that_a_request_hints_at_give_way_to_the_login_page_where_there_ar
     assert!(page.has_id("submit-reset-request"), "{}", page.body);
     let sent = agent.submit(&page, &[("email", world.seeded.user.as_str())]).await;
     assert!(sent.has_id("reset-sent") && world.mails().len() == 1, "{}", sent.body);
-    let login = agent.get(&sent.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
+    let login = agent.get(sent.between("id=\"login-link\" href=\"", "\"").unwrap()).await;
     assert!(agent.log_in(&login).await.param("code").is_some());
 
     set_options(&world, json!({ "disable_signup": true })).await;
