@@ -34,7 +34,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use idp_web::PeerCertificate;
 use rustls::ServerConfig;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -56,6 +56,9 @@ const REQUEST: Duration = Duration::from_secs(90);
 const LAST_WORD: Duration = Duration::from_millis(500);
 /// Connections of one server at a time; more wait to be accepted.
 const CONNECTIONS: u32 = 1024;
+/// Connections that wait to be accepted. The standard library's 128 are fewer than one burst of clients brings, and the
+/// kernel resets or forgets what comes above them.
+const BACKLOG: i32 = 4096;
 /// Bytes of a request's head.
 const HEAD_BYTES: u32 = 64 << 10;
 /// HTTP/2 streams of one connection.
@@ -95,8 +98,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let failed =
             || format!("cannot listen on {address} ({name}); stop what uses the port, or choose another one");
-        let listener = StdListener::bind(address).with_context(failed)?;
-        listener.set_nonblocking(true).with_context(failed)?;
+        let listener = listen(address).with_context(failed)?;
         let router = router.layer(DefaultBodyLimit::max(BODY_BYTES));
         Ok(Self { listener, transport, router, authorities: None })
     }
@@ -160,6 +162,15 @@ impl Server {
         let _all = places.acquire_many(CONNECTIONS).await?;
         Ok(())
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// What to say when `name` cannot have its address.
@@ -394,6 +405,22 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[test]
+    fn a_burst_of_connections_waits_to_be_accepted() {
+        const BURST: usize = 300;
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, HANDSHAKE).unwrap();
+        let _waiting: Vec<_> = (0..BURST).map(connect).collect();
+        // Clients are told that they are connected before they have a place: the kernel's own count says who has.
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let own = format!(":{:04X} 00000000:0000 0A ", address.port());
+        let line = sockets.lines().find(|line| line.contains(&own)).unwrap();
+        let queues = line.split_whitespace().nth(4).unwrap();
+        let waiting = usize::from_str_radix(queues.split_once(':').unwrap().1, 16).unwrap();
+        assert_eq!(waiting, BURST);
+    }
 
     #[tokio::test]
     async fn t09_a_request_that_does_not_name_one_host_is_a_400_and_a_close() {
