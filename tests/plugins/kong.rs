@@ -250,11 +250,19 @@ async fn requests_are_told_of_in_kongs_shape() {
         let entry: Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!(entry["request"]["headers"]["authorization"], "***");
         assert_eq!((&entry["response"]["status"], &entry["source"]), (&json!(200), &json!("upstream")));
-        assert_eq!(entry["route"]["name"], door.path.trim_start_matches('/'));
+        let name = door.path.trim_start_matches('/');
+        assert_eq!((&entry["route"]["name"], &entry["service"]["name"]), (&json!(name), &json!(name)));
+        let (host, port) = door
+            .upstream
+            .node()
+            .rsplit_once(':')
+            .map(|(host, port)| (host.to_owned(), port.to_owned()))
+            .unwrap();
+        assert_eq!(entry["tries"], json!([{"ip": host, "port": port.parse::<u16>().unwrap()}]));
         assert!(entry["latencies"]["proxy"].is_u64() && entry["started_at"].is_u64(), "{entry}");
     }
     let text = Request::get("/metrics").send(door.gate.port(9091)).await.text();
-    let counted =
-        format!(",route=\"{}\",code=\"200\",source=\"service\",", door.path.trim_start_matches('/'));
+    let name = door.path.trim_start_matches('/');
+    let counted = format!("{{service=\"{name}\",route=\"{name}\",code=\"200\",source=\"service\",");
     assert!(text.contains("kong_http_requests_total{") && text.contains(&counted), "{text}");
 }

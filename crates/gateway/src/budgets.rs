@@ -74,6 +74,7 @@ fn route(number: usize) -> Arc<Route> {
         name: None,
         dialect: "test",
         service_id: None,
+        service_name: None,
         matcher: Matcher {
             paths: vec![PathPattern::Prefix(format!("/api/{number}/").into())],
             ..Matcher::default()

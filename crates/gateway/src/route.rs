@@ -23,6 +23,8 @@ pub struct Route {
     pub dialect: &'static str,
     /// Id of the service it belongs to.
     pub service_id: Option<Arc<str>>,
+    /// What people call that.
+    pub service_name: Option<Arc<str>>,
     /// Which requests it takes.
     pub matcher: Matcher,
     /// What runs on them.

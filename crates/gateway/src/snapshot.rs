@@ -70,6 +70,7 @@ impl Part {
             name: None,
             dialect,
             service_id: None,
+            service_name: None,
             matcher: Matcher::default(),
             plan: Arc::default(),
             backend: Backend::None(StatusCode::NOT_FOUND, text),

@@ -181,6 +181,7 @@ mod tests {
             name: None,
             dialect: "test",
             service_id: None,
+            service_name: None,
             matcher: Matcher::default(),
             plan: Arc::default(),
             backend: Backend::None(StatusCode::NOT_FOUND, ""),

@@ -164,14 +164,17 @@ impl Prometheus {
         let Config { dialect, prefers_names, by_consumer, .. } = self.config;
         let route = exchange.route;
         let empty = || Arc::<str>::from("");
-        let named = route.name.as_ref().filter(|_| prefers_names);
+        let or_id = |name: &Option<Arc<str>>, id: &Option<Arc<str>>| {
+            name.clone().filter(|_| prefers_names).or_else(|| id.clone())
+        };
+        let service = or_id(&route.service_name, &route.service_id);
         let consumer = exchange.consumer.filter(|_| by_consumer);
         let node = exchange.upstream.and_then(|node| node.rsplit_once(':')).map_or("", |(host, _)| host);
         let is_apisix = dialect == Dialect::Apisix;
         Key {
             dialect,
-            route: Arc::clone(named.unwrap_or(&route.id)),
-            service: route.service_id.clone().unwrap_or_else(empty),
+            route: or_id(&route.name, &None).unwrap_or_else(|| Arc::clone(&route.id)),
+            service: service.unwrap_or_else(empty),
             consumer: consumer.map_or_else(empty, |consumer| consumer.name().into()),
             node: if is_apisix { node.into() } else { "".into() },
             uri: if is_apisix { paths(route).into() } else { "".into() },

@@ -53,6 +53,6 @@ pub(crate) fn schema() -> Schema {
         "prefer_name",
         Schema::boolean()
             .default(false)
-            .doc("whether the label `route` is a route's name, where it has one, and not its id"),
+            .doc("whether the labels `route` and `service` are names, where there are some, and not ids"),
     )
 }

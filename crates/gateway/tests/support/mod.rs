@@ -161,6 +161,7 @@ pub(crate) fn route_for(hosts: &[&str], plan: Arc<Plan>, backend: Backend) -> Ar
         name: None,
         dialect: DIALECT,
         service_id: None,
+        service_name: None,
         matcher: Matcher { hosts, paths: vec![PathPattern::parse("/*")], ..Matcher::default() },
         plan,
         backend,

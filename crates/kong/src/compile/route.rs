@@ -83,6 +83,7 @@ impl Pass<'_> {
             name: text(&route, "name").map(Arc::from),
             dialect: NAME,
             service_id: service_id.map(Arc::from),
+            service_name: service.as_ref().and_then(|service| text(service, "name")).map(Arc::from),
             matcher: matcher(&route).map_err(wrong)?,
             plan: Arc::new(Plan::new(plugins).of(place)),
             backend,
@@ -132,6 +133,7 @@ impl Pass<'_> {
             name: None,
             dialect: NAME,
             service_id: None,
+            service_name: None,
             matcher: matcher(route).ok()?,
             plan: Arc::default(),
             backend: Backend::None(

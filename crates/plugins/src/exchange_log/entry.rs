@@ -127,7 +127,13 @@ fn kong(exchange: &Exchange<'_>) -> Value {
     });
     if let Some(members) = out.as_object_mut() {
         let service = exchange.route.service_id.as_deref();
-        members.extend(service.map(|id| ("service".to_owned(), json!({ "id": id }))));
+        let name = exchange.route.service_name.as_deref();
+        members.extend(service.map(|id| ("service".to_owned(), json!({"id": id, "name": name}))));
+        let target = exchange.upstream.and_then(|target| target.rsplit_once(':'));
+        members.extend(target.map(|(host, port)| {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            ("tries".to_owned(), json!([{"ip": host, "port": port.parse::<u16>().ok()}]))
+        }));
         members.extend(exchange.consumer.map(|of| {
             let named = json!({"id": &*of.id, "username": of.username.as_deref(), "custom_id": of.custom_id.as_deref()});
             ("consumer".to_owned(), named)

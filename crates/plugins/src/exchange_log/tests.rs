@@ -38,6 +38,7 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
         name: None,
         dialect: "test",
         service_id: Some("s".into()),
+        service_name: Some("shop".into()),
         matcher: Matcher::default(),
         plan: Arc::default(),
         backend: Backend::None(StatusCode::NOT_FOUND, ""),

@@ -169,6 +169,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         name: None,
         dialect: "test",
         service_id: None,
+        service_name: None,
         matcher: Matcher::default(),
         plan: Arc::new(Plan::default()),
         backend: Backend::None(StatusCode::NOT_FOUND, "nothing here"),

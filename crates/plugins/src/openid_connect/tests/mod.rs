@@ -489,6 +489,7 @@ fn route() -> Arc<Route> {
         name: None,
         dialect: "test",
         service_id: None,
+        service_name: None,
         matcher: Matcher::default(),
         plan: Arc::new(Plan::default()),
         backend: Backend::None(StatusCode::NOT_FOUND, "nothing here"),
