@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 
 use base::{Clock, UnixMillis};
-use expr::{ExchangeVariable, Variable, Variables};
+use expr::{Datum, ExchangeVariable, Fact, Facts, Variable, Variables};
 use http::{HeaderMap, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -58,6 +58,43 @@ impl<'a> Arrival<'a> {
                 }
                 vars.matches(&seen)
             })
+            && matcher.rule.as_ref().is_none_or(|rule| rule.holds(self))
+    }
+}
+
+impl Facts for Arrival<'_> {
+    fn each(&self, fact: &Fact, judge: &mut dyn FnMut(Datum<'_>)) {
+        let (head, peer) = (self.head, self.peer);
+        let segments = || head.path().split('/').filter(|segment| !segment.is_empty());
+        let text = |text: &str, judge: &mut dyn FnMut(Datum<'_>)| judge(Datum::Text(text.as_bytes()));
+        match fact {
+            Fact::Protocol => text(peer.scheme(), judge),
+            Fact::ServerName => peer.server_name.iter().for_each(|name| text(name, judge)),
+            Fact::Method => text(head.method.as_str(), judge),
+            Fact::Host => text(head.host(), judge),
+            Fact::Path => text(head.path(), judge),
+            Fact::SegmentCount => judge(Datum::Number(i64::try_from(segments().count()).unwrap_or(i64::MAX))),
+            Fact::Segments(first, last) if first == last => {
+                segments().nth(*first).iter().for_each(|segment| text(segment, judge));
+            }
+            Fact::Segments(first, last) => {
+                let some: Vec<&str> = segments().skip(*first).take(last - first + 1).collect();
+                if some.len() == last - first + 1 {
+                    text(&some.join("/"), judge);
+                }
+            }
+            Fact::Header(name) => {
+                let values = head.headers.get_all(&**name).iter();
+                values.for_each(|value| judge(Datum::Text(value.as_bytes())));
+            }
+            Fact::Query(name) => {
+                arguments(head.query().unwrap_or_default(), name).for_each(|value| text(&value, judge));
+            }
+            Fact::SourceAddress => judge(Datum::Address(peer.ip.to_canonical())),
+            Fact::SourcePort => judge(Datum::Number(peer.port.into())),
+            Fact::DestinationAddress => judge(Datum::Address(peer.local_ip.to_canonical())),
+            Fact::DestinationPort => judge(Datum::Number(peer.local_port.into())),
+        }
     }
 }
 
@@ -207,7 +244,12 @@ const fn protocol(version: Version) -> &'static str {
 
 /// The first argument of this name, decoded as HTML forms are encoded.
 pub(crate) fn argument<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    query.split('&').find_map(|pair| {
+    arguments(query, name).next()
+}
+
+/// All of that name.
+fn arguments<'a>(query: &'a str, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    query.split('&').filter(|pair| !pair.is_empty()).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))
     })

@@ -68,6 +68,8 @@ pub struct Matcher {
     pub remotes: Vec<IpNet>,
     /// A condition over request variables.
     pub vars: Option<expr::Expression>,
+    /// A condition in the other language.
+    pub rule: Option<expr::Rule>,
     /// Among routes of one path pattern, higher goes first.
     pub priority: i64,
     /// Instead of `hosts`, `paths` and `priority`: the conditions of a route that has its place by its rank.

@@ -209,6 +209,7 @@ fn matcher(route: &Value, service: Option<&Value>) -> Result<Matcher, ConfigErro
             .map(|text| network(text).map_err(|reason| ConfigError::new("remote_addr", reason)))
             .collect::<Result<_, _>>()?,
         vars: vars.map_err(|error| ConfigError::new("vars", error.to_string()))?,
+        rule: None,
         priority: route.get("priority").and_then(Value::as_i64).unwrap_or(0),
         ranked: None,
     })

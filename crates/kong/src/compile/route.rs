@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use expr::{Beginning, Rule};
 use gateway::{
     error::{ConfigError, ErrorBody},
     path_pattern,
@@ -55,10 +56,9 @@ impl Pass<'_> {
         } else if protocols.iter().all(|protocol| *protocol == "https") {
             plugins.push(Entry::new("https-only", i64::MAX, https::compile(https_status(&route))));
         }
-        let strip = if flag(&route, "strip_path", true) {
-            texts(&route, "paths").map(strip).collect::<Result<_, _>>().map_err(wrong)?
-        } else {
-            Vec::new()
+        let strip = match flag(&route, "strip_path", true) {
+            true => strips(&route).map_err(wrong)?,
+            false => Vec::new(),
         };
         let base = service.as_ref().and_then(|service| text(service, "path")).unwrap_or("/").to_owned();
         if let Some(service) = &service
@@ -165,6 +165,40 @@ fn https_status(route: &Map<String, Value>) -> StatusCode {
     status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::UPGRADE_REQUIRED)
 }
 
+/// What is taken off the path: what a route's paths or its expression say of its beginning.
+fn strips(route: &Map<String, Value>) -> Result<Vec<upstream_path::Strip>, ConfigError> {
+    let Some(rule) = rule(route)? else { return texts(route, "paths").map(strip).collect() };
+    let strips = rule.beginnings().into_iter().map(|beginning| match beginning {
+        Beginning::Text(text) => Ok(upstream_path::Strip::Prefix(text.to_owned())),
+        Beginning::Folded(text) => {
+            let pattern = path_pattern(&format!("(?i:{})", regex::escape(text)));
+            pattern.map(upstream_path::Strip::Pattern)
+        }
+        Beginning::Pattern(pattern) => {
+            path_pattern(pattern.trim_start_matches('^')).map(upstream_path::Strip::Pattern)
+        }
+    });
+    strips.collect()
+}
+
+/// What a route matches by its expression, instead of by single fields.
+fn rule(route: &Map<String, Value>) -> Result<Option<Rule>, ConfigError> {
+    let Some(text) = text(route, "expression") else { return Ok(None) };
+    Rule::parse(&amended(route, text))
+        .map(Some)
+        .map_err(|why| ConfigError::new("expression", why.to_string()))
+}
+
+/// With the protocols of the route, unless the expression speaks of them. Where it is for TLS alone, requests in the clear
+/// are matched as well and told so.
+fn amended(route: &Map<String, Value>, text: &str) -> String {
+    let tls = |protocol: &str| matches!(protocol, "https" | "grpcs");
+    match texts(route, "protocols").any(tls) || text.contains("net.protocol") {
+        true => text.to_owned(),
+        false => format!("({text}) && net.protocol == \"http\""),
+    }
+}
+
 fn strip(path: &str) -> Result<upstream_path::Strip, ConfigError> {
     match path.strip_prefix('~') {
         Some(pattern) => path_pattern(pattern).map(upstream_path::Strip::Pattern),
@@ -188,7 +222,12 @@ fn matcher(route: &Map<String, Value>) -> Result<Matcher, ConfigError> {
         Method::from_bytes(name.as_bytes()).map_err(|_| ConfigError::new("methods", "not a method"))
     };
     let methods = texts(route, "methods").map(method).collect::<Result<Vec<_>, _>>()?;
-    Ok(Matcher { methods, ranked: Some(ranked(route)?), ..Matcher::default() })
+    let rule = rule(route)?;
+    let ranked = match &rule {
+        None => ranked(route)?,
+        Some(_) => ranked_by_expression(route),
+    };
+    Ok(Matcher { methods, rule, ranked: Some(ranked), ..Matcher::default() })
 }
 
 /// Kong's `traditional_compatible` order: how many kinds of conditions the route has; then hosts without wildcards;
@@ -223,6 +262,13 @@ fn ranked(route: &Map<String, Value>) -> Result<Ranked, ConfigError> {
         paths.push((PathRule::Prefix("".into()), rank));
     }
     Ok(Ranked { hosts, paths, headers, server_names })
+}
+
+/// After the routes that say what they match in single fields, by priority.
+fn ranked_by_expression(route: &Map<String, Value>) -> Ranked {
+    let priority = route.get("priority").and_then(Value::as_i64).unwrap_or(0);
+    let rank = Rank { priority, ..Rank::default() };
+    Ranked { paths: vec![(PathRule::Prefix("".into()), rank)], ..Ranked::default() }
 }
 
 fn headers(route: &Map<String, Value>) -> Result<Vec<HeaderRule>, ConfigError> {

@@ -10,6 +10,8 @@ use crate::schema::{Field, Schema};
 
 /// What a route needs one of.
 const MATCHED: [&str; 5] = ["methods", "hosts", "headers", "paths", "snis"];
+/// Highest priority of an expression.
+const HIGHEST: i64 = (1 << 46) - 1;
 /// The protocols of calls of gRPC.
 const CALLS: [&str; 2] = ["grpc", "grpcs"];
 /// Bytes of one compiled pattern, which bounds repetitions like `(a{1000}){1000}`.
@@ -87,6 +89,19 @@ pub(super) fn schema() -> Schema {
         )
         .field("sources", Field::opaque())
         .field("destinations", Field::opaque())
+        .field(
+            "expression",
+            Field::string()
+                .silent()
+                .doc("instead of all these: a condition in the language of Kong's router"),
+        )
+        .field(
+            "priority",
+            Field::integer()
+                .silent()
+                .between(0, HIGHEST)
+                .doc("among expressions, higher goes first; other routes go before them"),
+        )
         .field("tags", tags())
         .field("service", Field::foreign("services").doc("where its requests go"))
         .check_field("strip_path", |route| match route.get("strip_path") {
@@ -98,6 +113,7 @@ pub(super) fn schema() -> Schema {
             Some(_) => not_with_calls(route, "methods"),
         })
         .check_entity(matches_something)
+        .check_entity(expression)
         .check_entity(server_names_over_tls)
 }
 
@@ -155,7 +171,7 @@ fn matches_something(route: &Map<String, Value>) -> Result<(), String> {
         Some(Value::Object(members)) => !members.is_empty(),
         _ => false,
     };
-    if MATCHED.into_iter().any(set) {
+    if MATCHED.into_iter().any(set) || route.get("expression").is_some_and(Value::is_string) {
         return Ok(());
     }
     let fields = match is_for_calls(route) {
@@ -165,6 +181,35 @@ fn matches_something(route: &Map<String, Value>) -> Result<(), String> {
     let names = if ["https", "grpcs"].iter().any(|tls| is_for(route, tls)) { ", 'snis'" } else { "" };
     let kind = ["https", "grpcs", "grpc"].into_iter().find(|kind| is_for(route, kind)).unwrap_or("http");
     Err(format!("must set one of {fields}{names} when 'protocols' is '{kind}'"))
+}
+
+/// An expression stands alone, and can be read.
+fn expression(route: &Map<String, Value>) -> Result<(), String> {
+    const FIELDS: &str =
+        "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations' simultaneously";
+    let wrong = |why: &str| Err(format!("Router Expression failed validation: {why}"));
+    let set = |field: &str| match route.get(field) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        Some(Value::Number(number)) => number.as_i64() != Some(0),
+        Some(_) => true,
+    };
+    let others = MATCHED.into_iter().any(set);
+    let Some(text) = route.get("expression").and_then(Value::as_str) else {
+        let prior = others && set("priority");
+        return if prior { wrong(&format!("cannot set 'priority' with {FIELDS}")) } else { Ok(()) };
+    };
+    if others {
+        return wrong(&format!("cannot set 'expression' with {FIELDS}"));
+    }
+    if set("regex_priority") {
+        return wrong("cannot set 'regex_priority' with 'expression' simultaneously");
+    }
+    match expr::Rule::parse(text) {
+        Ok(_) => Ok(()),
+        Err(why) => wrong(&why.to_string()),
+    }
 }
 
 fn server_names_over_tls(route: &Map<String, Value>) -> Result<(), String> {

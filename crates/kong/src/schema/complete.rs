@@ -4,13 +4,16 @@ use super::{Field, Schema, Shape};
 use crate::form::Node;
 
 impl Schema {
-    /// Every field, in order: what is missing has its default or is null, sets name everything once. What the schema
-    /// does not know stays at the end.
+    /// Every field, in order: what is missing has its default or is null, or is left out where the field is silent; sets
+    /// name everything once. What the schema does not know stays at the end.
     pub(crate) fn complete(&self, mut value: Map<String, Value>) -> Map<String, Value> {
         let mut out = Map::new();
         for (name, field) in &self.fields {
             let sent = value.shift_remove(*name);
-            out.insert((*name).to_owned(), field.complete(sent));
+            let value = field.complete(sent);
+            if !(field.silent && value.is_null()) {
+                out.insert((*name).to_owned(), value);
+            }
         }
         out.extend(value);
         out

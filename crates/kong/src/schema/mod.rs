@@ -69,6 +69,8 @@ pub struct Field {
     pub(crate) unique: bool,
     /// It is filled in by the gate.
     pub(crate) auto: bool,
+    /// Where it is null, the entity has no such field.
+    pub(crate) silent: bool,
     pub(crate) support: Support,
     pub(crate) doc: &'static str,
 }
@@ -227,6 +229,7 @@ impl Field {
             secret: false,
             unique: false,
             auto: false,
+            silent: false,
             support: Support::Full,
             doc: "",
         }
@@ -350,6 +353,12 @@ impl Field {
     #[must_use]
     pub fn auto(self) -> Self {
         Self { auto: true, ..self }
+    }
+
+    /// Where it is null, the entity has no such field: Kong has it in some deployments alone.
+    #[must_use]
+    pub(crate) fn silent(self) -> Self {
+        Self { silent: true, ..self }
     }
 
     /// It must be left out.

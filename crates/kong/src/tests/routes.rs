@@ -105,6 +105,37 @@ async fn a_route_matches_something_that_is_built() {
 }
 
 #[tokio::test]
+async fn an_expression_stands_alone_and_can_be_read() {
+    let (world, _) = with_service().await;
+    let post = async |body: Value| world.json("POST", "/routes", body).await;
+    let fields = "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations' simultaneously";
+    let good = r#"http.path ^= "/a""#;
+    for (body, told) in [
+        (
+            json!({"expression": good, "paths": ["/"]}),
+            format!("cannot set 'expression' with {fields}").as_str(),
+        ),
+        (json!({"paths": ["/"], "priority": 1}), &format!("cannot set 'priority' with {fields}")),
+        (
+            json!({"expression": good, "regex_priority": 1}),
+            "cannot set 'regex_priority' with 'expression' simultaneously",
+        ),
+        (json!({"expression": "http.path"}), "expected an operator at 9"),
+        (json!({"expression": "net.foo == 1"}), "Unknown LHS field at 0"),
+    ] {
+        let told = format!("Router Expression failed validation: {told}");
+        post(body).await.assert_violation(json!({"@entity": [told]}));
+    }
+    post(json!({"expression": good, "priority": 70_368_744_177_664_u64}))
+        .await
+        .assert_violation(json!({"priority": "value should be between 0 and 70368744177663"}));
+    let made = post(json!({"expression": good, "priority": 70_368_744_177_663_u64, "hosts": []})).await;
+    assert_eq!((made.status, &made.body["expression"]), (201, &json!(good)), "{made:?}");
+    let changed = world.json("PATCH", &format!("/routes/{}", made.id()), json!({"expression": null})).await;
+    assert_eq!(changed.status, 400, "it would match nothing: {changed:?}");
+}
+
+#[tokio::test]
 async fn below_a_service_only_its_own_routes_are_found() {
     let (world, _) = with_service().await;
     world.json("POST", "/services", json!({"name": "t", "host": "b"})).await;

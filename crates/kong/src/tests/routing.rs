@@ -127,3 +127,35 @@ async fn an_upstreams_targets_stand_behind_the_host_of_a_service() {
     gate.world.delete(&format!("/upstreams/pool.local/targets/{}", target.id())).await;
     assert!(gate.asked("GET", "/pool", &[]).await.starts_with("HTTP/1.1 503"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_says_what_a_route_matches_and_its_priority_when_it_is_tried() {
+    let gate = Gate::with(&[
+        ("plain", json!({"paths": ["/both"]})),
+        ("low", json!({"expression": r#"http.path ^= "/e""#})),
+        ("high", json!({"expression": r#"http.path ^= "/e/" && http.queries.q == "1""#, "priority": 10})),
+        ("both", json!({"expression": r#"http.path ^= "/both""#, "priority": 70_368_744_177_663_u64})),
+        (
+            "kind",
+            json!({"expression": r##"any(http.headers.x_kind) == "b" && http.path ~ r#"^/k/\d+"#"##,
+                "strip_path": false}),
+        ),
+        ("source", json!({"expression": r#"net.src.ip in 127.0.0.0/8 && http.path.segments.0 == "s" && http.path.segments.len == 2"#})),
+        ("clear", json!({"expression": r#"http.path == "/c""#, "protocols": ["https"]})),
+    ])
+    .await;
+    for (target, headers, seen) in [
+        ("/both", &[][..], "/plain"),
+        ("/e/x", &[], "/low/x"),
+        ("/e/x?q=1", &[], "/high/x?q=1"),
+        ("/e/x?q=1&q=2", &[], "/low/x?q=1&q=2"),
+        ("/k/12", &[("x-kind", "a"), ("X-Kind", "b")], "/kind/k/12"),
+        ("/k/12", &[("x-kind", "a")], "HTTP/1.1 404 Not Found"),
+        ("/k/x", &[("x-kind", "b")], "HTTP/1.1 404 Not Found"),
+        ("/s/x", &[], "/source/s/x"),
+        ("/s/x/y", &[], "HTTP/1.1 404 Not Found"),
+        ("/c", &[], "HTTP/1.1 426 Upgrade Required"),
+    ] {
+        assert_eq!(gate.asked("GET", target, headers).await, seen, "{target} {headers:?}");
+    }
+}
