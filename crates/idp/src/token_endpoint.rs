@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     ClientAuthentication, EndpointError, Presented, Site,
-    authorization::{request::IDENTITY_SCOPES, targets::single_target},
+    authorization::{details, request::IDENTITY_SCOPES, targets::single_target},
     deferred::{CIBA, DEVICE_CODE},
     idp::Core,
     issue::{AccessToken, Hashed, Holder, UserAccessToken},
@@ -238,6 +238,7 @@ impl TokenEndpoint {
         let api = api.ok_or_else(|| denied(&format!("Service not enabled within domain: {audience}")))?;
         let granted = self.granted(site, client, &api, audience).await?;
         let scope = requested(params, &api, granted)?;
+        details::nothing_granted(params)?;
         let subject = format!("{}@clients", client.client_id);
         let family = self.core.random.alphanumeric(22);
         let order = AccessToken {

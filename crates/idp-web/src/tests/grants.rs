@@ -287,3 +287,31 @@ async fn passwords_are_taken_from_clients_that_were_given_the_grant() {
     is_refused(&locked, "too_many_attempts");
     let _ = user;
 }
+
+#[tokio::test]
+async fn grants_that_no_user_saw_give_no_details() {
+    // RFC 9396 section 5: what is not granted is refused, not left out.
+    let world = World::new().await;
+    world.change_api(json!({ "authorization_details": [{ "type": "payment" }] })).await;
+    let mut gateway = world.idp.repository().client("dev", &world.seeded.client_id).await.unwrap().unwrap();
+    gateway.grant_types.extend([EXCHANGE, "password"].map(str::to_owned));
+    assert!(world.idp.repository().update_client("dev", &gateway).await.unwrap());
+    world.set_tenant(json!({ "default_directory": CONNECTION })).await;
+    let (token, things) = (user_token(&world).await, world.seeded.audience.clone());
+    let (user, password) = (world.seeded.user.clone(), world.seeded.password.expose().clone());
+    let forms: [&[(&str, &str)]; 3] = [
+        &[("grant_type", "client_credentials")],
+        &[("grant_type", EXCHANGE), ("subject_token", &token), ("subject_token_type", ACCESS_TOKEN)],
+        &[("grant_type", "password"), ("username", &user), ("password", &password)],
+    ];
+    for form in forms {
+        let form = [form, &[("audience", things.as_str())]].concat();
+        let given = caller(&world, &gateway).post("/oauth/token", &form).await;
+        assert_eq!(given.status, StatusCode::OK, "{form:?}: {}", given.body);
+        for details in [r#"[{"type":"payment"}]"#, r#"[{"type":"unknown"}]"#, "{}"] {
+            let asked = [&form[..], &[("authorization_details", details)]].concat();
+            let answer = caller(&world, &gateway).post("/oauth/token", &asked).await;
+            is_refused(&answer, "invalid_authorization_details");
+        }
+    }
+}

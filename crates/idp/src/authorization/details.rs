@@ -54,6 +54,18 @@ impl Grant {
     }
 }
 
+/// For grants that no user allowed details of.
+///
+/// # Errors
+///
+/// `invalid_authorization_details` where the token request asks for some.
+pub(crate) fn nothing_granted(params: &Params<'_>) -> Result<(), OAuthError> {
+    match read(params)?.is_empty() {
+        true => Ok(()),
+        false => Err(refused("Only users grant authorization_details.")),
+    }
+}
+
 fn read(params: &Params<'_>) -> Result<Vec<Value>, OAuthError> {
     let Some(text) = params.value("authorization_details") else { return Ok(Vec::new()) };
     let wrong = || refused("authorization_details is not a list of objects with a type.");

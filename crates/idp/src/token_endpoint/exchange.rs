@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{IssuedTokens, TokenEndpoint, required, scope_error, token_type};
 use crate::{
     AccessClaims, EndpointError, Site,
-    authorization::targets::single_target,
+    authorization::{details, targets::single_target},
     issue::{AccessToken, held_scope},
     model::{Client, Confirmation, ResourceServer},
     possession::check_possession,
@@ -61,6 +61,7 @@ impl TokenEndpoint {
             )
         })?;
         check_possession(&api, bound.as_ref())?;
+        details::nothing_granted(params)?;
         let known = self.exchangeable(site, client, &api, &subject, &audience).await?;
         let scope = match params.value("scope") {
             None => known,
