@@ -147,6 +147,22 @@ impl Rule {
         self.0.any(&mut |predicate| predicate.fact == *fact)
     }
 
+    /// How every path begins for which it may hold, as far as that is plain.
+    pub fn required_beginning(&self) -> Option<&str> {
+        self.0.required(&|predicate| match (&predicate.fact, &predicate.test) {
+            (Fact::Path, Test::Begins(text) | Test::Equals(Operand::Text(text))) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// The one host for which it may hold, as far as that is plain.
+    pub fn required_host(&self) -> Option<&str> {
+        self.0.required(&|predicate| match (&predicate.fact, &predicate.test) {
+            (Fact::Host, Test::Equals(Operand::Text(text))) => Some(text),
+            _ => None,
+        })
+    }
+
     /// How the paths may begin of which it speaks.
     pub fn beginnings(&self) -> Vec<Beginning<'_>> {
         let mut found = Vec::new();
@@ -170,6 +186,15 @@ impl Node {
             Self::All(nodes) | Self::Any(nodes) => nodes.iter().any(|node| node.any(wanted)),
             Self::Not(node) => node.any(wanted),
             Self::Predicate(predicate) => wanted(predicate),
+        }
+    }
+
+    /// What a predicate on the text itself says that must hold.
+    fn required<'a>(&'a self, said: &dyn Fn(&'a Predicate) -> Option<&'a str>) -> Option<&'a str> {
+        match self {
+            Self::All(nodes) => nodes.iter().find_map(|node| node.required(said)),
+            Self::Predicate(predicate) if !predicate.lower => said(predicate),
+            _ => None,
         }
     }
 

@@ -105,6 +105,25 @@ fn what_is_no_rule_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_must_hold_whatever_else_does_is_known_beforehand() {
+    let of = |text: &str| {
+        let rule = Rule::parse(text).unwrap();
+        (rule.required_beginning().map(str::to_owned), rule.required_host().map(str::to_owned))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    for (text, expected) in [
+        (r#"http.path ^= "/a" && http.host == "x.example""#, (some("/a"), some("x.example"))),
+        (r#"(http.method == "GET" && (http.path == "/b")) && http.host =^ "x""#, (some("/b"), None)),
+        (r#"http.path ^= "/a" || http.host == "x.example""#, (None, None)),
+        (r#"!(http.path ^= "/a") && lower(http.host) == "x.example""#, (None, None)),
+        (r#"http.path ~ "^/a""#, (None, None)),
+        (r#"http.path != "/a" && http.host != "x""#, (None, None)),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn a_rule_says_how_paths_begin() {
     let text = r#"(http.path ^= "/a" || http.path == "/b" || http.path ~ "/c\\d") && lower(http.path) ^= "/d"
         && !(http.path ^= "/e") && http.path =^ "/f" && http.host ^= "/g""#;

@@ -225,7 +225,7 @@ fn matcher(route: &Map<String, Value>) -> Result<Matcher, ConfigError> {
     let rule = rule(route)?;
     let ranked = match &rule {
         None => ranked(route)?,
-        Some(_) => ranked_by_expression(route),
+        Some(rule) => ranked_by(rule, route),
     };
     Ok(Matcher { methods, rule, ranked: Some(ranked), ..Matcher::default() })
 }
@@ -264,11 +264,20 @@ fn ranked(route: &Map<String, Value>) -> Result<Ranked, ConfigError> {
     Ok(Ranked { hosts, paths, headers, server_names })
 }
 
-/// After the routes that say what they match in single fields, by priority.
-fn ranked_by_expression(route: &Map<String, Value>) -> Ranked {
+/// After the routes that say what they match in single fields, by priority. What an expression plainly demands of host
+/// and path keeps it from being tried on other requests.
+fn ranked_by(rule: &Rule, route: &Map<String, Value>) -> Ranked {
     let priority = route.get("priority").and_then(Value::as_i64).unwrap_or(0);
     let rank = Rank { priority, ..Rank::default() };
-    Ranked { paths: vec![(PathRule::Prefix("".into()), rank)], ..Ranked::default() }
+    let beginning = rule.required_beginning().unwrap_or_default();
+    let host = rule
+        .required_host()
+        .map(|host| HostRule { name: NameRule::Exact(host.to_ascii_lowercase().into()), port: None });
+    Ranked {
+        hosts: host.into_iter().collect(),
+        paths: vec![(PathRule::Prefix(beginning.into()), rank)],
+        ..Ranked::default()
+    }
 }
 
 fn headers(route: &Map<String, Value>) -> Result<Vec<HeaderRule>, ConfigError> {

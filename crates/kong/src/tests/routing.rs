@@ -142,6 +142,9 @@ async fn an_expression_says_what_a_route_matches_and_its_priority_when_it_is_tri
         ),
         ("source", json!({"expression": r#"net.src.ip in 127.0.0.0/8 && http.path.segments.0 == "s" && http.path.segments.len == 2"#})),
         ("clear", json!({"expression": r#"http.path == "/c""#, "protocols": ["https"]})),
+        ("host", json!({"expression": r#"http.host == "gate.example" && http.path ^= "/h""#})),
+        ("other", json!({"expression": r#"http.host == "other.example" && http.path ^= "/h""#, "priority": 9})),
+        ("any", json!({"expression": r#"http.path ^= "/h""#, "priority": 1})),
     ])
     .await;
     for (target, headers, seen) in [
@@ -155,6 +158,7 @@ async fn an_expression_says_what_a_route_matches_and_its_priority_when_it_is_tri
         ("/s/x", &[], "/source/s/x"),
         ("/s/x/y", &[], "HTTP/1.1 404 Not Found"),
         ("/c", &[], "HTTP/1.1 426 Upgrade Required"),
+        ("/h/x", &[], "/any/x"),
     ] {
         assert_eq!(gate.asked("GET", target, headers).await, seen, "{target} {headers:?}");
     }
