@@ -343,3 +343,34 @@ async fn what_belongs_to_others_is_found_below_them_alone_and_goes_with_them() {
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn fields_of_older_and_newer_deployments_are_taken_where_they_mean_what_is_built() {
+    let kong = Kong::new().await;
+    let limit = json!({
+        "minute": 1, "redis_host": "redis.example", "redis_port": 6380, "redis_password": "1234", "redis_ssl": true,
+    });
+    let limit = kong.plugin("rate-limiting", limit).await;
+    let config = &limit["config"];
+    let of = |config: &Value| {
+        ["host", "port", "password", "ssl"].map(|name| config["redis"][name].clone()).to_vec()
+    };
+    assert_eq!(of(config), [json!("redis.example"), json!(6380), json!("1234"), json!(true)]);
+    assert!(config.get("redis_host").is_none());
+    let path = format!("/plugins/{}", limit["id"].as_str().unwrap());
+    let form = Request::new("PATCH", &path)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body("config.redis_port=6381&config.redis_ssl=false");
+    let changed = form.send(kong.gate.port(8001)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let config = &changed.json()["config"];
+    assert_eq!(of(config), [json!("redis.example"), json!(6381), json!("1234"), json!(false)]);
+    let acl = json!({"allow": [], "deny": ["eve"], "include_consumer_groups": false});
+    let acl = kong.plugin("acl", acl).await;
+    let path = format!("/plugins/{}", acl["id"].as_str().unwrap());
+    let refused = kong.call("PATCH", &path, json!({"config": {"include_consumer_groups": true}})).await;
+    assert!(refused.status == 400 && refused.text().contains("not implemented"), "{}", refused.text());
+    let log =
+        json!({"http_endpoint": "http://a.example/", "retry_count": 10, "queue_size": 1, "flush_timeout": 2});
+    kong.plugin("http-log", log).await;
+}

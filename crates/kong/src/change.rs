@@ -194,6 +194,7 @@ impl Context<'_> {
         {
             self.registry.demand(name)?;
         }
+        let plugin = named.as_str().map(str::to_owned);
         let schema = self.registry.schema(write.kind, &Map::from_iter([("name".to_owned(), named)]));
         let mut members = match &write.body {
             Body::Json(members) => members.clone(),
@@ -204,6 +205,7 @@ impl Context<'_> {
             _ => None,
         };
         entities::expand(write.kind, &mut members)?;
+        self.registry.expand(write.kind, plugin.as_deref(), &mut members);
         let password = write.kind == Kind::BasicAuth && members.contains_key("password");
         schema.merge(&mut base, members);
         Ok(Sent { value: base, password, snis })
@@ -488,6 +490,7 @@ pub(crate) fn validate(registry: &Registry, kind: Kind, body: &Body) -> Result<(
         entities::take_snis(&mut members)?;
     }
     entities::expand(kind, &mut members)?;
+    registry.expand(kind, named, &mut members);
     let value = schema.complete(members);
     schema.check(&value)?;
     if let (Some(plugin), Some(Value::Object(config))) = (plugin, value.get("config")) {

@@ -71,6 +71,8 @@ impl Context<'_> {
             self.registry.demand(name).map_err(fields)?;
         }
         entities::expand(kind, &mut value).map_err(fields)?;
+        let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
+        self.registry.expand(kind, name.as_deref(), &mut value);
         let old = self.stored(kind, &flat.id);
         stamp(kind, self.clock, &mut value, old.as_ref().and_then(|old| old.get("created_at")));
         let schema = self.registry.schema(kind, &value);

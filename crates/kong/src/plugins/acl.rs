@@ -34,12 +34,21 @@ fn schema() -> Arc<Schema> {
                     .default(false)
                     .doc("groups of `openid-connect` count before those of the consumer"),
             )
+            .field(
+                "include_consumer_groups",
+                Field::boolean().silent().value(|given| match given {
+                    Value::Bool(true) => {
+                        Err("not implemented in this build: only false is accepted".to_owned())
+                    }
+                    _ => Ok(()),
+                }),
+            )
             .check_entity(one_list),
     )
 }
 
 fn one_list(config: &Map<String, Value>) -> Result<(), String> {
-    let set = |field: &str| config.get(field).is_some_and(|list| !list.is_null());
+    let set = |field: &str| !texts(config, field).is_empty();
     match (set("allow"), set("deny")) {
         (true, true) => Err("only one of these fields must be non-empty: 'allow', 'deny'".to_owned()),
         (false, false) => Err("at least one of these fields must be non-empty: 'allow', 'deny'".to_owned()),

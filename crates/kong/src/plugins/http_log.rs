@@ -84,6 +84,9 @@ fn batches(queue: Option<&Map<String, Value>>) -> Batches {
     }
 }
 
+/// Of fields that are in files of older deployments.
+const OLDER: &str = "does nothing there either: `queue` says it";
+
 fn url(text: &str) -> Result<(), String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(()),
@@ -133,6 +136,9 @@ fn schema() -> Schema {
                 .doc("their type"),
         )
         .field("timeout", Field::number().default(10_000).doc("milliseconds that an answer may take"))
+        .field("retry_count", Field::integer().silent().moot(OLDER))
+        .field("queue_size", Field::integer().silent().moot(OLDER))
+        .field("flush_timeout", Field::number().silent().moot(OLDER))
         .field("keepalive", Field::number().default(60_000).unimplemented())
         .field("headers", Field::any().doc("further headers of the calls, texts by name"))
         .field("queue", Field::record(Arc::new(queue)).required())

@@ -84,6 +84,9 @@ pub trait DialectPlugin: Send + Sync {
     /// What may stand in `config`. The registry asks once.
     fn schema(&self) -> Arc<Schema>;
 
+    /// Replaces fields by which Kong still takes what has others by now.
+    fn expand(&self, _config: &mut Map<String, Value>) {}
+
     /// Fills in what Kong generates, in a config whose other defaults are there. `old` is what stood there before.
     fn generate(
         &self,
@@ -187,6 +190,14 @@ impl Registry {
                 },
             )
         })
+    }
+
+    /// Replaces what a plugin that is written so says in an older way.
+    pub(crate) fn expand(&self, kind: Kind, name: Option<&str>, members: &mut Map<String, Value>) {
+        let plugin = name.filter(|_| kind == Kind::Plugin).and_then(|name| self.find(name));
+        if let (Some(plugin), Some(Value::Object(config))) = (plugin, members.get_mut("config")) {
+            plugin.expand(config);
+        }
     }
 
     fn known(&self, name: &str) -> Option<&Known> {

@@ -27,6 +27,10 @@ const PERIODS: [(&str, &str, Period); 6] = [
     ("year", "year", Period::Year),
 ];
 
+/// Fields of `redis` that stood beside it once, as `redis_host`.
+const OF_REDIS: [&str; 9] =
+    ["host", "port", "timeout", "username", "password", "database", "ssl", "ssl_verify", "server_name"];
+
 /// The plugin of the dialect.
 pub struct RateLimiting {
     services: Services,
@@ -70,6 +74,16 @@ impl DialectPlugin for RateLimiting {
 
     fn priority(&self) -> i64 {
         910
+    }
+
+    fn expand(&self, config: &mut Map<String, Value>) {
+        for name in OF_REDIS {
+            let Some(value) = config.shift_remove(&format!("redis_{name}")) else { continue };
+            let redis = config.entry("redis").or_insert_with(|| json!({}));
+            if let (Some(redis), false) = (redis.as_object_mut(), value.is_null()) {
+                redis.insert(name.to_owned(), of_form(name, value));
+            }
+        }
     }
 
     fn schema(&self) -> Arc<Schema> {
@@ -185,6 +199,17 @@ fn check(config: &Map<String, Value>) -> Result<(), String> {
         return Err("'redis.host' is required where 'policy' is 'redis'".to_owned());
     }
     Ok(())
+}
+
+/// What a form says of a field is a text, whatever the field takes.
+fn of_form(name: &str, value: Value) -> Value {
+    let text = value.as_str().unwrap_or_default();
+    let read = match name {
+        "port" | "timeout" | "database" => text.parse::<i64>().ok().map(Value::from),
+        "ssl" | "ssl_verify" => text.parse::<bool>().ok().map(Value::from),
+        _ => None,
+    };
+    read.unwrap_or(value)
 }
 
 fn schema() -> Schema {

@@ -33,7 +33,9 @@ impl Schema {
     }
 
     fn describe_fields(&self) -> Value {
-        self.fields.iter().map(|(name, field)| json!({ *name: field.describe() })).collect()
+        // Silent ones are not there for who does not ask for them.
+        let told = self.fields.iter().filter(|(_, field)| !field.silent);
+        told.map(|(name, field)| json!({ *name: field.describe() })).collect()
     }
 }
 
