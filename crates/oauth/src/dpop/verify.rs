@@ -139,9 +139,13 @@ pub fn verify(proof: &str, expected: &Expected<'_>) -> Result<Proven, ProofError
             return Err(ProofError::Token);
         }
     }
-    if let Some(nonce) = expected.nonce
-        && text(&claims, "nonce").map_err(|_| ProofError::Nonce)? != nonce
-    {
+    let nonce = match claims.get("nonce") {
+        None => None,
+        Some(Value::String(nonce)) => Some(nonce.clone()),
+        // Section 4.2 makes it a string, also where nobody asked for one.
+        Some(_) => return Err(ProofError::Claim("nonce")),
+    };
+    if expected.nonce.is_some_and(|expected| nonce.as_deref() != Some(expected)) {
         return Err(ProofError::Nonce);
     }
     let jti = text(&claims, "jti")?;
@@ -149,7 +153,6 @@ pub fn verify(proof: &str, expected: &Expected<'_>) -> Result<Proven, ProofError
         return Err(ProofError::Claim("jti"));
     }
     let thumbprint = thumbprint(&jwk).map_err(|_| ProofError::Key)?;
-    let nonce = claims.get("nonce").and_then(Value::as_str).map(str::to_owned);
     Ok(Proven { thumbprint, jti: jti.to_owned(), nonce, until })
 }
 
@@ -396,6 +399,12 @@ mod tests {
         assert_eq!((refused, refused.code()), (ProofError::Nonce, "use_dpop_nonce"));
         claims["nonce"] = json!("n");
         assert!(verify(&proof(&claims), &expected).is_ok() && verify(&proof(&claims), &EXPECTED).is_ok());
+        for nonce in [json!(1), json!(null), json!(["n"])] {
+            claims["nonce"] = nonce;
+            for expected in [&expected, &EXPECTED] {
+                assert_eq!(verify(&proof(&claims), expected).unwrap_err(), ProofError::Claim("nonce"));
+            }
+        }
     }
 
     #[test]
