@@ -21,6 +21,14 @@ pub(crate) fn of_query(query: Option<&str>) -> Result<Params<'static>, OAuthErro
     of_form(query.as_bytes())
 }
 
+/// Refuses parameters in the query: URLs are logged (RFC 6749 section 2.3.1).
+pub(crate) fn none_in_query(query: Option<&str>) -> Result<(), OAuthError> {
+    match query {
+        None | Some("") => Ok(()),
+        Some(_) => Err(refused("the parameters must be in the body, none in the query")),
+    }
+}
+
 /// Reads a body that must be a form.
 pub(crate) async fn of_form_body(headers: &HeaderMap, body: Body) -> Result<Params<'static>, OAuthError> {
     match media_type(headers).as_deref() {

@@ -47,9 +47,7 @@ async fn read<'h>(
     query: Option<&str>,
     body: Body,
 ) -> Result<(Presented<'h>, Params<'static>), OAuthError> {
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(fields::refused("the parameters must be in the body, none in the query"));
-    }
+    fields::none_in_query(query)?;
     let presented = proof::presented(visit, headers, "POST", url)?;
     Ok((presented, fields::of_form_body(headers, body).await?))
 }

@@ -93,8 +93,7 @@ pub(crate) async fn revoke(
     cors::open(&state, &visit, &headers, response).await
 }
 
-/// The credentials and parameters of a request. Parameters in the query are refused: URLs are logged
-/// (RFC 6749 section 2.3.1).
+/// The credentials and parameters of a request.
 pub(crate) async fn read<'h>(
     visit: &'h Visit,
     headers: &'h HeaderMap,
@@ -102,9 +101,7 @@ pub(crate) async fn read<'h>(
     query: Option<&str>,
     body: Body,
 ) -> Result<(Presented<'h>, Params<'static>), OAuthError> {
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(fields::refused("the parameters must be in the body, none in the query"));
-    }
+    fields::none_in_query(query)?;
     let presented = proof::presented(visit, headers, "POST", url)?;
     Ok((presented, fields::of_body(headers, body).await?))
 }
