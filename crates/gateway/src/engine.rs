@@ -175,7 +175,6 @@ pub fn start(config: EngineConfig, listeners: &[ListenerSpec]) -> Result<Running
             settings: Arc::clone(&settings),
             publisher: Arc::clone(&config.publisher),
             live: Arc::clone(&config.live),
-            cores: u32::try_from(config.traffic.0.len()).unwrap_or(1),
             sink: sink.clone(),
             draining: draining.clone(),
         };
@@ -207,7 +206,6 @@ struct CoreSeed {
     settings: Arc<Settings>,
     publisher: Arc<Publisher>,
     live: Arc<Live>,
-    cores: u32,
     sink: Option<Sink>,
     draining: watch::Receiver<Option<Duration>>,
 }
@@ -234,7 +232,7 @@ impl CoreSeed {
     }
 
     async fn run(mut self) {
-        let pools = Pools::new(self.live, self.cores);
+        let pools = Pools::new(self.live);
         let log = CoreLog::new(self.sink);
         let core = Rc::new(Core::new(self.publisher.cell(), pools, self.metrics, log, self.settings));
         let mut accepting = Vec::new();

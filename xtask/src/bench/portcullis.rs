@@ -16,7 +16,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    keys, login, ports,
+    keys,
+    login::Login,
+    ports,
     process::Process,
     rivals::{API_KEY, CERTIFICATE, Configuration, KEY},
     scenario::Scenario,
@@ -83,6 +85,16 @@ impl Gate {
     /// One of its ports, by what it is without offset.
     pub(crate) const fn port(&self, port: u16) -> u16 {
         port + self.offset
+    }
+
+    /// How the demo user logs in to the route of sessions.
+    pub(crate) fn login(&self, folder: &Path) -> anyhow::Result<Login> {
+        Ok(Login {
+            page: format!("http://localhost:{}/session", self.port(9080)),
+            user: self.variable("DEMO_USER")?.to_owned(),
+            password: self.variable("DEMO_PASSWORD")?.to_owned(),
+            jar: folder.join("cookies.txt"),
+        })
     }
 
     /// A counter of the metrics page.
@@ -176,8 +188,7 @@ pub(crate) fn configure(
     let (rs256, es256) = (source(audience), source(ES256_AUDIENCE));
     let (rs256_token, es256_token) = (rs256.one()?, es256.one()?);
     let bearer = |token: &str| Way::One(format!("Authorization: Bearer {token}"));
-    let page = format!("http://localhost:{}/session", gate.port(9080));
-    let cookie = login::cookie(&page, gate.variable("DEMO_USER")?, gate.variable("DEMO_PASSWORD")?, folder)?;
+    let cookie = gate.login(folder)?.cookie()?;
     let basic = STANDARD.encode(format!("{client_id}:{client_secret}"));
     let mut ways = vec![
         (Scenario::KeyAuth, Way::One(format!("apikey: {API_KEY}"))),
@@ -218,7 +229,11 @@ pub(crate) fn put(gate: &Gate, name: &str, value: &Value) -> anyhow::Result<()> 
 
 fn resources(gate: &Gate, folder: &Path) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let issuer = gate.variable("ISSUER")?;
-    let upstream = json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 } });
+    // As many idle connections, kept as long, as nginx has.
+    let upstream = json!({
+        "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 },
+        "keepalive_pool": { "size": 1024, "requests": 1_000_000_000 },
+    });
     let discovery = format!("{issuer}.well-known/openid-configuration");
     let (client_id, client_secret) =
         (gate.variable("AUTH0_CLIENT_ID")?, gate.variable("AUTH0_CLIENT_SECRET")?);

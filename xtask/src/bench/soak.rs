@@ -17,10 +17,11 @@ use super::{
     Effort,
     admin::Admin,
     build, folder, generator,
+    login::Login,
     measure::Bench,
     portcullis, ports, report, rivals,
     rows::{Rows, Spread},
-    scenario::{Protocol, Shape, Subject},
+    scenario::{Protocol, Scenario, Shape, Subject},
 };
 use crate::packages;
 
@@ -62,7 +63,11 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let gate = portcullis::start(Path::new(portcullis::BINARY), &folder, ports::OFFSET)?;
     let credentials = portcullis::configure(&gate, &folder, true, &mut Vec::new())?;
     let admin = Admin::of(&gate)?;
+    // The upstream that is written again and again has the plain traffic.
+    admin.put("upstreams/soak", &upstream(0))?;
+    admin.put("routes/plain", &json!({ "uris": ["/plain", "/plain/*"], "upstream_id": "soak" }))?;
     let subjects: Vec<Subject> = super::own_subjects("Portcullis", &gate, 0, 0).collect();
+    let login = gate.login(&folder)?;
     let path = folder.join("soak.jsonl");
     let _ = fs::remove_file(&path);
     let bench = Bench {
@@ -74,7 +79,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
         subjects,
     };
     bench.check()?;
-    let outcome = soak(&bench, &admin, Duration::from_secs(60 * minutes))?;
+    let outcome = soak(&bench, &admin, &login, Duration::from_secs(60 * minutes))?;
     let (early, late) = outcome.halves();
     write(minutes, &outcome, early, late)?;
     if let Some(first) = outcome.failures.first() {
@@ -87,7 +92,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Every scenario over HTTP/1.1, and plain and bearer over the other protocols too.
-fn traffic(bench: &Bench) -> anyhow::Result<Vec<Value>> {
+fn traffic(bench: &Bench) -> anyhow::Result<Vec<(Scenario, Value)>> {
     let mut plans = Vec::new();
     for subject in &bench.subjects {
         for (protocol, size) in
@@ -103,13 +108,13 @@ fn traffic(bench: &Bench) -> anyhow::Result<Vec<Value>> {
             if let Some(plan) = plan.as_object_mut() {
                 plan.insert("rate".to_owned(), json!(RATE));
             }
-            plans.push(plan);
+            plans.push((subject.scenario, plan));
         }
     }
     Ok(plans)
 }
 
-fn soak(bench: &Bench, admin: &Admin, length: Duration) -> anyhow::Result<Outcome> {
+fn soak(bench: &Bench, admin: &Admin, login: &Login, length: Duration) -> anyhow::Result<Outcome> {
     let plans = traffic(bench)?;
     let process = bench.processes.first().context("no process")?;
     let (over, changes, requests) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
@@ -118,9 +123,9 @@ fn soak(bench: &Bench, admin: &Admin, length: Duration) -> anyhow::Result<Outcom
         let over = &over;
         let loads: Vec<_> = plans
             .iter()
-            .map(|plan| {
-                let requests = &requests;
-                scope.spawn(move || repeat(plan, requests, over))
+            .map(|(scenario, plan)| {
+                let (requests, login) = (&requests, (*scenario == Scenario::Session).then_some(login));
+                scope.spawn(move || repeat(plan.clone(), login, requests, over))
             })
             .collect();
         let changing = scope.spawn(|| change(admin, &changes, over));
@@ -152,10 +157,21 @@ fn soak(bench: &Bench, admin: &Admin, length: Duration) -> anyhow::Result<Outcom
     })
 }
 
-/// One kind of traffic, turn after turn; ends with the first turn in which a request failed.
-fn repeat(plan: &Value, requests: &AtomicU64, over: &AtomicBool) -> anyhow::Result<()> {
+/// One kind of traffic, turn after turn, each after a `login` where it has one: the generator keeps no cookies that are
+/// renewed. Ends with the first turn in which a request failed.
+fn repeat(
+    mut plan: Value,
+    login: Option<&Login>,
+    requests: &AtomicU64,
+    over: &AtomicBool,
+) -> anyhow::Result<()> {
     while !over.load(Ordering::Relaxed) {
-        let figures = generator::load(plan)?;
+        if let Some(login) = login {
+            let headers = plan.pointer_mut("/steps/0/headers").and_then(Value::as_array_mut);
+            let cookie = headers.and_then(|headers| headers.last_mut()).context("a plan without headers")?;
+            *cookie = Value::String(login.cookie()?);
+        }
+        let figures = generator::load(&plan)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count
         requests.fetch_add(figures.get("total").copied().unwrap_or_default() as u64, Ordering::Relaxed);
     }
@@ -164,26 +180,21 @@ fn repeat(plan: &Value, requests: &AtomicU64, over: &AtomicBool) -> anyhow::Resu
 
 /// Routes, consumers and certificates come and change, a hundred of each.
 fn change(admin: &Admin, changes: &AtomicU64, over: &AtomicBool) -> anyhow::Result<()> {
-    let upstream = |port: u64| json!({ "nodes": { format!("127.0.0.1:{}", 30_000 + port): 1 } });
+    let nowhere = |port: u64| json!({ "nodes": { format!("127.0.0.1:{}", 30_000 + port): 1 } });
     let mut number = 0_u64;
     while !over.load(Ordering::Relaxed) {
         let place = number / 3 % 100;
         let (name, value) = match number % 3 {
             0 => (
                 format!("routes/soak{place}"),
-                json!({ "uri": format!("/soak/{number}/*"), "upstream": upstream(place) }),
+                json!({ "uri": format!("/soak/{number}/*"), "upstream": nowhere(place) }),
             ),
             1 => (
                 format!("consumers/soak{place}"),
                 json!({ "username": format!("soak{place}"),
                     "plugins": { "key-auth": { "key": format!("a-key-of-the-soak-{number}") } } }),
             ),
-            // One that is in use, with another timeout each time.
-            _ => (
-                "upstreams/soak".to_owned(),
-                json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 },
-                    "timeout": { "connect": 5, "send": 5, "read": 5 + number % 7 } }),
-            ),
+            _ => ("upstreams/soak".to_owned(), upstream(number)),
         };
         admin.put(&name, &value)?;
         changes.fetch_add(1, Ordering::Relaxed);
@@ -191,6 +202,12 @@ fn change(admin: &Admin, changes: &AtomicU64, over: &AtomicBool) -> anyhow::Resu
         thread::sleep(CHANGE);
     }
     Ok(())
+}
+
+/// The upstream of plain traffic, with another timeout each time.
+fn upstream(number: u64) -> Value {
+    json!({ "nodes": { format!("127.0.0.1:{}", ports::TARGET): 1 },
+        "timeout": { "connect": 5, "send": 5, "read": 5 + number % 7 } })
 }
 
 impl Outcome {

@@ -152,7 +152,7 @@ fn nodes() -> Schema {
 fn keepalive_pool() -> Schema {
     let count = || Schema::integer().at_least(1).at_most(i64::from(u32::MAX));
     Schema::object()
-        .field("size", count().default(320).doc("at most so many idle ones in the process"))
+        .field("size", count().default(320).doc("at most so many idle ones on each core"))
         .field("idle_timeout", Schema::number().at_least(0).at_most(31_536_000).default(60).doc("seconds"))
         .field("requests", count().default(1000).doc("requests on one connection"))
 }

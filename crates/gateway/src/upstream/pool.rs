@@ -29,7 +29,6 @@ pub(crate) struct Pools(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     live: Arc<Live>,
-    cores: u32,
     /// When connections were last swept: all that was put by since counts from then, and no clock is asked.
     swept: Cell<Instant>,
     /// By target id; the last one used is the first one taken, so that spare ones grow old and go.
@@ -66,11 +65,10 @@ const SPARE: usize = 64;
 const MOST_ROOM: usize = 64;
 
 impl Pools {
-    /// Pools of one core out of `cores`.
-    pub(crate) fn new(live: Arc<Live>, cores: u32) -> Self {
+    /// Pools of one core.
+    pub(crate) fn new(live: Arc<Live>) -> Self {
         Self(Rc::new(Inner {
             live,
-            cores: cores.max(1),
             swept: Cell::new(Instant::now()),
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
@@ -193,10 +191,9 @@ impl Pools {
         if target.retired.load(Ordering::Relaxed) {
             return;
         }
-        let most = target.keep_alive.size.div_ceil(self.0.cores);
         let mut idle = self.0.idle.borrow_mut();
         let kept = idle.entry(target.id).or_default();
-        if kept.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+        if kept.len() < usize::try_from(target.keep_alive.size).unwrap_or(usize::MAX) {
             kept.push(connection);
         }
     }

@@ -193,7 +193,7 @@ impl Default for Timeouts {
 /// Idle connections to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeepAlive {
-    /// At most so many idle ones in the whole process; divided among the cores.
+    /// At most so many idle ones on each core, as nginx counts them for each worker.
     pub size: u32,
     /// Closed after so long without use.
     pub idle_timeout: Duration,

@@ -10,7 +10,7 @@ mod https;
 mod route;
 mod upstream;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use base::Random;
@@ -36,6 +36,10 @@ use crate::{
     seal::Sealer,
     vaults::Vaults,
 };
+
+/// Idle connections of each core, by Kong's `upstream_keepalive_…` settings as they come.
+const KEEP_ALIVE: KeepAlive =
+    KeepAlive { size: 512, idle_timeout: Duration::from_secs(60), requests: 10_000 };
 
 /// Compiles, and remembers what it compiled.
 pub(crate) struct Compiler {
@@ -131,7 +135,7 @@ impl Compiler {
             return Err(ConfigError::new("healthchecks", "required field missing"));
         };
         let (id, nodes) = (Arc::clone(&watched.id), watched.nodes.clone());
-        checkers.find_or(watched, || live.check(&id, &nodes, KeepAlive::default(), &checks))
+        checkers.find_or(watched, || live.check(&id, &nodes, KEEP_ALIVE, &checks))
     }
 }
 

@@ -7,7 +7,7 @@ use gateway::{
     path_pattern,
     plugin::Plugin,
     upstream::{
-        Balance, Checker, FailureWords, HostRewrite, KeepAlive, Node, Scheme, Timeouts, TlsPolicy, Upstream,
+        Balance, Checker, FailureWords, HostRewrite, Node, Scheme, Timeouts, TlsPolicy, Upstream,
         UpstreamSpec,
     },
 };
@@ -135,7 +135,7 @@ impl Pass<'_> {
                 .and_then(Value::as_u64)
                 .and_then(|retries| u32::try_from(retries).ok()),
             retry_timeout: None,
-            keep_alive: KeepAlive::default(),
+            keep_alive: super::KEEP_ALIVE,
             // Kong verifies upstreams only where it is told to; here they are unless it is told not to.
             tls: TlsPolicy { verify: flag(service, "tls_verify", true), client, roots },
             failure_header: None,
