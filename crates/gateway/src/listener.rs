@@ -105,9 +105,15 @@ pub(crate) fn close(core: &Rc<Core>, listener: Rc<TcpListener>, spec: &Arc<Liste
 }
 
 fn begin(core: &Rc<Core>, stream: TcpStream, address: SocketAddr, spec: &Arc<ListenerSpec>) {
-    let (entered, occupation) = (Connections::enter(core), Occupation::new(&core.metrics));
+    let counted = Counted { entered: Connections::enter(core), occupation: Occupation::new(&core.metrics) };
     let spec = Arc::clone(spec);
-    tokio::task::spawn_local(connection(Rc::clone(core), stream, address, spec, (entered, occupation)));
+    tokio::task::spawn_local(connection(Rc::clone(core), stream, address, spec, counted));
+}
+
+/// Where a connection counts from the moment that it is accepted: among those that a drain waits for, and in the metrics.
+struct Counted {
+    entered: Entered,
+    occupation: Occupation,
 }
 
 /// Whether accepting failed for one connection alone, which is gone already.
@@ -123,7 +129,7 @@ async fn connection(
     mut stream: TcpStream,
     address: SocketAddr,
     spec: Arc<ListenerSpec>,
-    (entered, occupation): (Entered, Occupation),
+    Counted { entered, occupation }: Counted,
 ) {
     let Ok(local) = stream.local_addr() else { return };
     // Without it, an answer written in two parts waits for the client's delayed acknowledgement.
