@@ -182,7 +182,7 @@ impl TokenEndpoint {
         gty: Option<&str>,
     ) -> Result<IssuedTokens, EndpointError> {
         let user = self.user(site, &grant).await?;
-        let part = grant.aimed(params)?.narrowed(params)?;
+        let part = grant.aimed(site, params)?.narrowed(params)?;
         // The issuer that was asked for the code: the client knows no other.
         let holder = Holder { issuer: &grant.issuer, client, grant: &part, user: &user };
         let mut issued = self.issue(site, &holder, &grant.scope, gty).await?;
@@ -317,7 +317,7 @@ impl TokenEndpoint {
             }
         };
         let user = self.user(site, &grant).await?;
-        let part = grant.aimed(params)?.narrowed(params)?;
+        let part = grant.aimed(site, params)?.narrowed(params)?;
         let next = self.core.use_refresh_token(site, client, found).await?;
         let holder = Holder { issuer: &site.issuer(), client, grant: &part, user: &user };
         let mut issued = self.issue(site, &holder, &scope, Some("refresh_token")).await?;

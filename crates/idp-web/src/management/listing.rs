@@ -106,6 +106,11 @@ impl Listing {
         self
     }
 
+    /// Whether that is how the caller wants to go through it.
+    pub(crate) fn is_by_checkpoint(&self) -> bool {
+        matches!(self.shape, Shape::Checkpoint { .. })
+    }
+
     /// The value of a filter.
     pub(crate) fn filter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())

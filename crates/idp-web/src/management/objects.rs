@@ -1,7 +1,7 @@
 //! Clients, APIs, client grants, connections.
 
 use idp::{
-    management::ManagementError,
+    management::{ClientSearch, ManagementError},
     model::{Client, ResourceServer, SubjectType, fold},
     repository::{ClientGrantFilter, Page, UserFilter},
 };
@@ -14,7 +14,19 @@ const MAX_CHANGES: usize = 50;
 
 impl Call<'_> {
     pub(super) async fn list_clients(self) -> Result<Done, Failed> {
-        let listing = self.listing(&["is_global", "is_first_party", "app_type", "external_client_id"])?;
+        let filters = ["is_global", "is_first_party", "app_type", "external_client_id"];
+        let listing = self.listing(&[&filters[..], &["q"]].concat())?;
+        if let Some(q) = listing.filter("q") {
+            if filters.iter().any(|other| listing.filter(other).is_some()) {
+                return Err(parameter("Cannot be combined with other filters", "q").into());
+            }
+            if !listing.is_by_checkpoint() {
+                return Err(parameter("Needs the paging parameters from and take", "q").into());
+            }
+            let found = self.management().clients.search(self.site, &ClientSearch::parse(q)?).await?;
+            let items = found.iter().map(|client| self.shown_client(client)).collect();
+            return Ok(Done::Found(listing.answer_from_all("clients", items)));
+        }
         if listing.filter("external_client_id").is_some() {
             // No client is known by a document elsewhere.
             return Ok(Done::Found(listing.answer_from_all("clients", Vec::new())));

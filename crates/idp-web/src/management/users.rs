@@ -14,8 +14,10 @@ use super::{
 
 impl Call<'_> {
     pub(super) async fn list_users(self) -> Result<Done, Failed> {
-        let listing = self.listing(&["q", "search_engine", "sort", "connection"])?;
+        let listing = self.listing(&["q", "search_engine", "sort", "connection", "primary_order"])?;
         check_search_engine(&listing)?;
+        // Without it the order may be any; the one there is costs nothing.
+        listing.flag("primary_order")?;
         let search =
             UserSearch::parse(listing.filter("q"), listing.filter("sort"), listing.filter("connection"))?;
         let found = self.management().users.search(self.site, &search, listing.page()).await?;

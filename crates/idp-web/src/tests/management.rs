@@ -692,9 +692,21 @@ async fn lists_are_filtered_by_everything_that_auth0_filters_them_by() {
     let mine = format!("clients/{id}/connections?strategy=samlp&strategy=auth0");
     let mine = world.call(&token, "GET", &mine, None).await.json();
     assert_eq!(mine["connections"].as_array().unwrap().len(), 1, "{mine}");
-    for bad in
-        ["client-grants?default_for=x", "client-grants?allow_any_organization=x", "clients?name=a&name=b"]
-    {
+    // There are no organizations: their grants are asked for in Auth0's way, and there are none.
+    for q in ["client_grant.organization_id%3Aorg_1", "client_grant.allow_any_organization%3Atrue"] {
+        let found = world.call(&token, "GET", &format!("clients?take=10&q={q}"), None).await;
+        assert_eq!((found.status, found.json()), (StatusCode::OK, json!({ "clients": [] })), "{q}");
+    }
+    assert_eq!(count("users?primary_order=false").await, count("users?primary_order=true").await);
+    for bad in [
+        "client-grants?default_for=x",
+        "client-grants?allow_any_organization=x",
+        "clients?name=a&name=b",
+        "clients?q=client_grant.organization_id%3Aorg_1",
+        "clients?take=10&q=name%3Ax",
+        "clients?take=10&q=client_grant.organization_id%3Aorg_1&app_type=spa",
+        "users?primary_order=maybe",
+    ] {
         is_refused(&world.call(&token, "GET", bad, None).await, 400, "invalid_query_string");
     }
 }

@@ -250,13 +250,33 @@ async fn a_client_that_must_sign_is_held_to_message_signing() {
         let pushed = push(&change).await;
         assert_eq!(pushed.status, StatusCode::CREATED, "{change}: {}", pushed.body);
     }
-    // The object counts when it is pushed: it may expire before the browser comes.
+    // The object counts when the browser comes: it may expire before the login is done.
     let pushed = push(&json!({ "exp": now + 30 })).await;
-    world.clock.advance(std::time::Duration::from_secs(45));
     let mut agent = world.agent();
     let page = agent.open(&world.authorize_pushed(&pushed)).await;
+    world.clock.advance(std::time::Duration::from_secs(45));
     let back = agent.log_in(&page).await;
     assert_eq!(back.param("state").as_deref(), Some("inner"), "{back:?}");
+}
+
+#[tokio::test]
+async fn o14_a_pushed_request_lives_no_longer_than_the_object_in_it() {
+    let (world, key) = signing(Alg::ES256, json!({ "par_request_expiry": 300 })).await;
+    let now = world.clock.now().secs();
+    for (end, expected) in [(now + 20, 20), (now + 3000, 300)] {
+        let claims = object(&world, &json!({ "exp": end }));
+        let request = key.sign(Some("oauth-authz-req+jwt"), claims.to_string().as_bytes()).unwrap();
+        let mut agent = world.agent();
+        agent.extra.push(("authorization", world.basic()));
+        let pushed = agent.post("/oauth/par", &[("request", &request)]).await;
+        assert_eq!(pushed.json()["expires_in"], expected, "{}", pushed.body);
+        let url = world.authorize_pushed(&pushed);
+        assert!(world.agent().open(&url).await.has_id("login-title"));
+        if expected == 20 {
+            world.clock.advance(std::time::Duration::from_secs(21));
+            world.agent().get(&url).await.is_error_page();
+        }
+    }
 }
 
 #[tokio::test]

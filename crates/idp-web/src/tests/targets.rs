@@ -107,6 +107,51 @@ async fn a_code_for_two_resources_gives_a_token_for_each() {
 }
 
 #[tokio::test]
+async fn o12_a_token_is_for_no_other_api_than_those_granted_by_whichever_name_it_is_asked_for() {
+    let world = world().await;
+    let things = world.seeded.audience.clone();
+    let scope = ("scope", "openid offline_access pay read:things");
+    let url = world.authorize(&[scope, ("audience", &things)]);
+    let tokens = redeem(&world, &code(&world, &url).await, &[("audience", &things)]).await.json();
+    let refresh = |extra: &[(&'static str, &str)]| {
+        let mut form = vec![
+            ("grant_type".to_owned(), "refresh_token".to_owned()),
+            ("refresh_token".to_owned(), tokens["refresh_token"].as_str().unwrap().to_owned()),
+        ];
+        form.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        form
+    };
+    for extra in [
+        &[("audience", PAYMENTS)][..],
+        &[("audience", "https://nothing.example/")],
+        &[("audience", "http://localhost:9400/userinfo")],
+        &[("audience", things.as_str()), ("resource", PAYMENTS)],
+    ] {
+        let form = refresh(extra);
+        let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let refused = world.token(&form).await;
+        assert_eq!(
+            (refused.status, &refused.json()["error"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_target")),
+            "{extra:?}"
+        );
+    }
+    let form = refresh(&[("audience", &things)]);
+    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let same = world.token(&form).await;
+    assert_eq!(same.status, StatusCode::OK, "the refusals have used up nothing: {}", same.body);
+    assert!(audience(&same.json()).contains(&things));
+    // A code is no different, and where no API was asked for there is none but /userinfo.
+    let refused = redeem(&world, &code(&world, &url).await, &[("audience", PAYMENTS)]).await;
+    assert_eq!(refused.json()["error"], "invalid_target");
+    let plain = world.authorize(&[]);
+    let refused = redeem(&world, &code(&world, &plain).await, &[("audience", &things)]).await;
+    assert_eq!(refused.json()["error"], "invalid_target");
+    let userinfo = [("audience", "http://localhost:9400/userinfo")];
+    assert_eq!(redeem(&world, &code(&world, &plain).await, &userinfo).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn resources_that_are_none_are_invalid_targets() {
     let world = world().await;
     for bad in

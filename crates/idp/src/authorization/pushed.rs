@@ -74,6 +74,10 @@ impl PushedRequests {
         }
         let seconds =
             client.par_request_expiry.unwrap_or(LIFETIME).clamp(*LIFETIMES.start(), *LIFETIMES.end());
+        let now = self.core.clock.now();
+        // What the client signed for a while is good for no longer because it was pushed.
+        let left = reading.until.map(|until| until.saturating_sub(now.secs()));
+        let seconds = left.map_or(seconds, |left| left.min(seconds));
         let handle = self.core.random.token(32);
         let lifetime = Duration::from_secs(seconds.unsigned_abs());
         let request = PushedRequest {
@@ -81,7 +85,7 @@ impl PushedRequests {
             client_id: client.client_id,
             params: kept,
             signed: reading.signed,
-            expires_at: (self.core.clock.now() + lifetime).0,
+            expires_at: (now + lifetime).0,
         };
         self.core.repository.create_pushed_request(&site.tenant.id, &request).await?;
         Ok(Pushed { request_uri: format!("{PUSHED_PREFIX}{handle}"), expires_in: seconds })

@@ -22,6 +22,8 @@ pub(super) struct Reading {
     pub(super) signed: bool,
     /// The pushed request that they come from.
     pub(super) pushed: Option<Digest>,
+    /// When the request object that they come from expires, in seconds since the epoch.
+    pub(super) until: Option<i64>,
 }
 
 impl Core {
@@ -102,12 +104,12 @@ impl Core {
             }
             let Ok(params) = form::parse(found.params.as_bytes()) else { return Ok(Err(gone())) };
             let params = params.into_owned();
-            return Ok(Ok(Reading { params, signed: found.signed, pushed: Some(digest) }));
+            return Ok(Ok(Reading { params, signed: found.signed, pushed: Some(digest), until: None }));
         }
         Ok(Err(gone()))
     }
 }
 
 fn plain(params: &Params<'_>) -> Reading {
-    Reading { params: params.clone().into_owned(), signed: false, pushed: None }
+    Reading { params: params.clone().into_owned(), signed: false, pushed: None, until: None }
 }

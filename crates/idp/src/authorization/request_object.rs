@@ -65,12 +65,11 @@ impl Core {
         let strict = client.requires_signed_requests();
         let now = self.clock.now().secs();
         Ok(judge(site, client, &claims, strict, now)
-            .and_then(|()| agrees(client, &claims, outer))
-            .and_then(|()| {
-                parameters(&claims, &PARAMETERS)
-                    .map_err(|why| refused(&format!("The request object cannot be used: {why}.")))
-            })
-            .map(|params| Reading { params, signed, pushed: None }))
+            .and_then(|until| agrees(client, &claims, outer).map(|()| until))
+            .and_then(|until| match parameters(&claims, &PARAMETERS) {
+                Ok(params) => Ok(Reading { params, signed, pushed: None, until }),
+                Err(why) => Err(refused(&format!("The request object cannot be used: {why}."))),
+            }))
     }
 
     /// The claims of an object, and whether the client signed them.
@@ -126,14 +125,14 @@ fn object(payload: &[u8]) -> Result<Map<String, Value>, OAuthError> {
     }
 }
 
-/// Who wrote the object, for whom, and for how long. What must be there is `strict`.
+/// Who wrote the object, for whom, and for how long; its `exp`. What must be there is `strict`.
 fn judge(
     site: &Site,
     client: &Client,
     claims: &Map<String, Value>,
     strict: bool,
     now: i64,
-) -> Result<(), OAuthError> {
+) -> Result<Option<i64>, OAuthError> {
     match claims.get("iss") {
         Some(issuer) if issuer.as_str() != Some(&client.client_id) => {
             return Err(refused("The request object's iss is not the client."));
@@ -177,7 +176,7 @@ fn judge(
             return Err(refused("The request object is too old, or lives too long."));
         }
     }
-    Ok(())
+    Ok(end)
 }
 
 /// RFC 9101 section 5 and OpenID Connect Core 6.1: what stands outside too must be the same.

@@ -89,23 +89,23 @@ impl Core {
 }
 
 impl Grant {
-    /// The grant as one token request uses it: for the API that it names with `resource` among those granted, the first
-    /// one where it names none (RFC 8707 section 2.2).
+    /// The grant as one token request uses it: for the API that it names among those granted, with `resource` (RFC 8707
+    /// section 2.2) or `audience`; the first one where it names none.
     ///
     /// # Errors
     ///
     /// `invalid_target`.
-    pub(crate) fn aimed(&self, params: &Params<'_>) -> Result<Self, OAuthError> {
-        let mut named = params.values("resource");
-        let (first, second) = (named.next(), named.next());
-        if second.is_some() {
-            return Err(no_target("A token is for one resource: name one at a time."));
-        }
-        let Some(name) = first else { return Ok(self.clone()) };
-        let granted = self.audience.iter().chain(&self.resources).any(|known| known == name);
-        match granted {
-            true => Ok(Self { audience: Some(name.to_owned()), ..self.clone() }),
-            false => Err(no_target("The resource is not one that was granted.")),
+    pub(crate) fn aimed(&self, site: &Site, params: &Params<'_>) -> Result<Self, OAuthError> {
+        let Some(name) = single_target(params)? else { return Ok(self.clone()) };
+        let mut granted = self.audience.iter().chain(&self.resources);
+        // The Management API has several names.
+        let same = |known: &String| {
+            known == name || (site.is_management_audience(known) && site.is_management_audience(name))
+        };
+        match granted.find(|known| same(known)) {
+            Some(known) => Ok(Self { audience: Some(known.clone()), ..self.clone() }),
+            None if self.audience.is_none() && site.is_userinfo_audience(name) => Ok(self.clone()),
+            None => Err(no_target("The request names an API that was not granted.")),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod client_grants;
+mod client_search;
 pub(crate) mod clients;
 mod connections;
 mod credentials;
@@ -25,6 +26,7 @@ mod users;
 mod wording;
 
 pub use client_grants::ClientGrantService;
+pub use client_search::ClientSearch;
 pub use clients::ClientService;
 pub use connections::ConnectionService;
 pub use error::ManagementError;
