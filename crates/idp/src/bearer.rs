@@ -41,6 +41,8 @@ pub struct AccessClaims {
     pub family: String,
     /// Whether it is opaque.
     pub opaque: bool,
+    /// Whether its API could have made it: whoever runs an API of HS256 has the secret too.
+    pub(crate) forgeable: bool,
 }
 
 impl AccessClaims {
@@ -160,6 +162,7 @@ impl Core {
             confirmation,
             family: family.clone(),
             opaque: false,
+            forgeable: jws.alg().is_ok_and(Alg::is_symmetric),
         };
         Ok(Some((access, family)))
     }
@@ -207,6 +210,7 @@ impl Core {
                 confirmation: grant.confirmation,
                 family: grant.family.clone(),
                 opaque: true,
+                forgeable: false,
             };
             return Ok(Some((access, grant.family)));
         }

@@ -99,6 +99,63 @@ async fn o31_a_token_is_exchanged_by_whom_it_was_made_for_and_for_nothing_more()
 }
 
 #[tokio::test]
+async fn o31_a_token_that_its_api_may_have_forged_opens_no_other_api() {
+    const LEDGER: &str = "https://ledger.example/";
+    const SECRET: &str = "a secret that the ledger and the provider share";
+    let world = World::new().await;
+    let mut gateway = world.idp.repository().client("dev", &world.seeded.client_id).await.unwrap().unwrap();
+    gateway.grant_types.push(EXCHANGE.to_owned());
+    assert!(world.idp.repository().update_client("dev", &gateway).await.unwrap());
+    let site = world.idp.site("localhost:9400").await.unwrap().unwrap();
+    for api in [
+        json!({ "identifier": ORDERS, "scopes": [{ "value": "read:orders" }] }),
+        json!({
+            "identifier": LEDGER, "signing_alg": "HS256", "signing_secret": SECRET,
+            "scopes": [{ "value": "read:ledger" }, { "value": "write:ledger" }],
+        }),
+    ] {
+        world.idp.management.resource_servers.create(&site, api.as_object().unwrap().clone()).await.unwrap();
+    }
+    let grant = json!({ "client_id": gateway.client_id, "audience": ORDERS, "scope": ["read:orders"] });
+    world.idp.management.client_grants.create(&site, grant.as_object().unwrap().clone()).await.unwrap();
+
+    // The ledger makes a token of a user who never was there.
+    let victim = claims(&user_token(&world).await)["sub"].clone();
+    let now = world.clock.now().secs();
+    let key = SigningKey::from_hmac_secret(Alg::HS256, String::new(), SECRET.as_bytes()).unwrap();
+    let forged = signed(
+        &key,
+        json!({ "typ": "JWT", "kid": null }),
+        &json!({
+            "iss": "http://localhost:9400/", "sub": victim, "aud": LEDGER, "azp": gateway.client_id,
+            "iat": now, "exp": now + 3600, "jti": "family.token", "scope": "read:ledger write:ledger",
+        }),
+    );
+    let own = [("token", forged.as_str())];
+    assert_eq!(caller(&world, &gateway).post("/oauth/introspect", &own).await.json()["active"], true);
+    let form =
+        [("grant_type", EXCHANGE), ("subject_token", forged.as_str()), ("subject_token_type", ACCESS_TOKEN)];
+    let elsewhere = [&form[..], &[("audience", ORDERS)]].concat();
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &elsewhere).await, "invalid_request");
+    // Nor does it say who acts.
+    let true_token = user_token(&world).await;
+    let acting = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", true_token.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("audience", ORDERS),
+        ("actor_token", forged.as_str()),
+        ("actor_token_type", ACCESS_TOKEN),
+    ];
+    is_refused(&caller(&world, &gateway).post("/oauth/token", &acting).await, "invalid_request");
+    // At the ledger itself it may be narrowed like any other: who makes it there needs no provider.
+    let narrowed = [&form[..], &[("audience", LEDGER), ("scope", "read:ledger")]].concat();
+    let narrowed = caller(&world, &gateway).post("/oauth/token", &narrowed).await;
+    assert_eq!(narrowed.status, StatusCode::OK, "{}", narrowed.body);
+    assert_eq!(narrowed.json()["scope"], "read:ledger");
+}
+
+#[tokio::test]
 async fn a_token_is_exchanged_for_the_resource_as_for_the_audience() {
     // RFC 8693 section 2.1, RFC 8707 section 2.
     let world = World::new().await;

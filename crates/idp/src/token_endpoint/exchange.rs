@@ -60,6 +60,11 @@ impl TokenEndpoint {
                 "The audience is no API that tokens are exchanged for.",
             )
         })?;
+        // What an API could have made itself says nothing elsewhere: it may name any user.
+        let forged = |token: &AccessClaims| token.forgeable && !token.audiences.contains(&api.identifier);
+        if forged(&subject) || actor.as_ref().is_some_and(forged) {
+            return Err(invalid("A token under the secret of its API is exchanged for no other API."));
+        }
         check_possession(&api, bound.as_ref())?;
         details::nothing_granted(params)?;
         let known = self.exchangeable(site, client, &api, &subject, &audience).await?;
