@@ -1,6 +1,6 @@
 //! JWT bearer (RFC 7523 section 2.1): a client signs for itself, or for a user who has allowed it to.
 
-use jose::CompactJws;
+use jose::{Alg, CompactJws};
 use oauth::{ErrorCode, Params};
 use serde_json::Value;
 
@@ -60,7 +60,10 @@ impl TokenEndpoint {
     ) -> Result<String, EndpointError> {
         let wrong = |text: &str| grant_error(&format!("The assertion {text}."));
         let jws = CompactJws::parse(assertion).map_err(|_| wrong("is no JWT"))?;
-        let payload = self.core.verified_by_client(client, &jws, &ASSERTION_ALGS).await;
+        // FAPI 2.0 Security Profile 5.4.1.
+        let fits = |alg: &Alg| !client.is_fapi2() || *alg != Alg::RS256;
+        let allowed: Vec<Alg> = ASSERTION_ALGS.into_iter().filter(fits).collect();
+        let payload = self.core.verified_by_client(client, &jws, &allowed).await;
         let payload = payload.ok_or_else(|| wrong("is not signed by the client"))?;
         let Ok(Value::Object(claims)) = jose::parse_json(&payload, 8) else {
             return Err(wrong("has no claims"));
@@ -105,7 +108,7 @@ impl TokenEndpoint {
 
 /// Clients that cannot sign cannot have it.
 pub(super) fn check_client(client: &Client) -> Result<(), EndpointError> {
-    if client.jwks.is_none() && client.jwks_uri.is_none() {
+    if client.jwks.is_none() && client.jwks_uri.is_none() && client.client_authentication_methods.is_none() {
         let text = "The client has registered no keys to sign assertions with.";
         return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, text));
     }
