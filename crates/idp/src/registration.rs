@@ -170,19 +170,12 @@ impl Registration {
         if metadata.get("client_secret").is_some_and(|sent| !sent.as_str().is_some_and(same)) {
             return Err(unfit("client_secret must be the client's own"));
         }
-        // What administrators set and no registration can is kept.
-        let blank = Client {
-            client_id: client.client_id,
-            client_secret: client.client_secret,
-            created_at: client.created_at,
-            is_first_party: client.is_first_party,
-            oidc_conformant: client.oidc_conformant,
-            registration_token: client.registration_token,
-            client_metadata: client.client_metadata,
-            compliance_level: client.compliance_level,
-            ..Client::default()
-        };
-        let client = self.read_metadata(site, blank, metadata).await?;
+        let by_credentials = client.client_authentication_methods.is_some();
+        let method = client.token_endpoint_auth_method.filter(|_| by_credentials);
+        let client = self.read_metadata(site, without_registration(client), metadata).await?;
+        if by_credentials && client.token_endpoint_auth_method != method {
+            return Err(unfit("token_endpoint_auth_method is set by an administrator"));
+        }
         if !self.core.repository.update_client(&site.tenant.id, &client).await? {
             return Err(invalid_token());
         }
@@ -262,8 +255,9 @@ impl Registration {
         {
             return Err(unfit("backchannel_logout_session_required must be true or false"));
         }
+        let logout = client.oidc_logout.take().unwrap_or_default();
         client.oidc_logout = text("backchannel_logout_uri")?
-            .map(|uri| OidcLogout { backchannel_logout_urls: vec![uri], ..OidcLogout::default() });
+            .map(|uri| OidcLogout { backchannel_logout_urls: vec![uri], ..logout });
         if client.is_public() {
             client.refresh_token.rotation_type = RotationType::Rotating;
         }
@@ -296,6 +290,37 @@ impl Registration {
             return Err(unfit(&format!("sector_identifier_uri: {problem}")));
         }
         Ok(client)
+    }
+}
+
+/// What of a client no registration sets: administrators do, and an update takes nothing of it back.
+fn without_registration(client: Client) -> Client {
+    let by_credentials = client.client_authentication_methods.is_some();
+    Client {
+        client_id: client.client_id,
+        client_secret: client.client_secret,
+        created_at: client.created_at,
+        description: client.description,
+        is_first_party: client.is_first_party,
+        oidc_conformant: client.oidc_conformant,
+        sso_disabled: client.sso_disabled,
+        custom_login_page_on: client.custom_login_page_on,
+        token_endpoint_auth_method: client.token_endpoint_auth_method.filter(|_| by_credentials),
+        client_authentication_methods: client.client_authentication_methods,
+        credentials: client.credentials,
+        web_origins: client.web_origins,
+        allowed_origins: client.allowed_origins,
+        registration_token: client.registration_token,
+        jwt_configuration: client.jwt_configuration,
+        refresh_token: client.refresh_token,
+        client_metadata: client.client_metadata,
+        organization_usage: client.organization_usage,
+        default_audience: client.default_audience,
+        par_request_expiry: client.par_request_expiry,
+        signed_request_object: client.signed_request_object,
+        compliance_level: client.compliance_level,
+        oidc_logout: client.oidc_logout,
+        ..Client::default()
     }
 }
 

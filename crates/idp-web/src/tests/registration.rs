@@ -124,6 +124,55 @@ async fn a_client_registers_is_used_and_manages_itself() {
 }
 
 #[tokio::test]
+async fn o44_an_update_takes_back_nothing_that_an_administrator_has_set() {
+    let world = open_world().await;
+    let registered = register(&world, &json!({ "redirect_uris": [CALLBACK] })).await.json();
+    let admin = world.management_token("").await;
+    let place = format!("clients/{}", registered["client_id"].as_str().unwrap());
+    let set = json!({
+        "description": "watched", "sso_disabled": true, "signed_request_object": { "required": true },
+        "par_request_expiry": 30, "default_audience": world.seeded.audience,
+        "web_origins": ["https://client.example"], "allowed_origins": ["https://client.example"],
+        "jwt_configuration": { "lifetime_in_seconds": 60 },
+        "refresh_token": {
+            "rotation_type": "rotating", "expiration_type": "expiring", "token_lifetime": 3600,
+            "idle_token_lifetime": 600, "infinite_token_lifetime": false, "infinite_idle_token_lifetime": false,
+        },
+        "oidc_logout": {
+            "backchannel_logout_urls": ["https://client.example/out"],
+            "backchannel_logout_initiators": { "mode": "custom", "selected_initiators": ["rp-logout"] },
+        },
+    });
+    let changed = world.call(&admin, "PATCH", &place, Some(set.clone())).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.body);
+    let before = changed.json();
+    let (mut manager, path) = manager(&world, &registered);
+    let update = json!({
+        "client_id": registered["client_id"], "redirect_uris": ["https://client.example/other"],
+        "id_token_signed_response_alg": "PS256", "backchannel_logout_uri": "https://client.example/elsewhere",
+    });
+    let updated = manager.send(Method::PUT, &path, Some(Payload::Json(&update))).await;
+    assert_eq!(updated.status, StatusCode::OK, "{}", updated.body);
+    let after = world.call(&admin, "GET", &place, None).await.json();
+    for name in set
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|name| !["oidc_logout", "jwt_configuration"].contains(&name.as_str()))
+    {
+        assert_eq!(after[name], before[name], "{name}");
+    }
+    assert_eq!(after["jwt_configuration"]["lifetime_in_seconds"], 60);
+    assert_eq!(after["jwt_configuration"]["alg"], "PS256");
+    let logout = &after["oidc_logout"];
+    assert_eq!(logout["backchannel_logout_urls"], json!(["https://client.example/elsewhere"]));
+    assert_eq!(
+        logout["backchannel_logout_initiators"],
+        before["oidc_logout"]["backchannel_logout_initiators"]
+    );
+}
+
+#[tokio::test]
 async fn an_update_has_no_member_that_only_the_server_sets() {
     // RFC 7592 section 2.2.
     let world = open_world().await;
