@@ -116,6 +116,48 @@ async fn o30_a_device_code_is_its_client_s_and_ends_by_itself_or_by_a_no() {
 }
 
 #[tokio::test]
+async fn o14_a_device_may_sign_its_request_and_must_where_its_client_must() {
+    let world = World::new().await;
+    let key = SigningKey::generate(Alg::ES256, "k1".to_owned()).unwrap();
+    let client = world
+        .client(json!({
+            "app_type": "native", "grant_types": [DEVICE, "refresh_token"],
+            "jwks": { "keys": [key.public_jwk()] }, "signed_request_object": { "required": true },
+        }))
+        .await;
+    let now = world.clock.now().secs();
+    let object = |change: Value| {
+        let mut claims = json!({
+            "iss": client.client_id, "client_id": client.client_id, "aud": format!("http://{HTTP}/"),
+            "nbf": now, "exp": now + 300, "scope": "openid email",
+        });
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        signed(&key, json!({ "typ": "oauth-authz-req+jwt" }), &claims)
+    };
+    let ask = async |extra: &[(&str, &str)]| {
+        let form = [&[("client_id", client.client_id.as_str()), ("scope", "openid phone")], extra].concat();
+        world.agent().post("/oauth/device/code", &form).await
+    };
+    is_refused(&ask(&[]).await, "invalid_request");
+    is_refused(&ask(&[("request_uri", "https://client.example/request")]).await, "request_uri_not_supported");
+    is_refused(&ask(&[("request", "x")]).await, "invalid_request_object");
+    is_refused(&ask(&[("request", &object(json!({ "exp": now })))]).await, "invalid_request_object");
+    is_refused(&ask(&[("request", &object(json!({ "iss": "x" })))]).await, "invalid_request_object");
+    is_refused(&ask(&[("request", &object(json!({ "acr_values": 7.5 })))]).await, "invalid_request_object");
+    let begun = ask(&[("request", &object(json!({})))]).await;
+    assert_eq!(begun.status, StatusCode::OK, "{}", begun.body);
+    let begun = begun.json();
+    // What was signed is what is asked for, and nothing beside it.
+    let mut browser = world.agent();
+    let page = browser.get(&format!("/activate?user_code={}", text(&begun, "user_code"))).await;
+    let next = browser.submit(&page, &[("user_code", text(&begun, "user_code"))]).await;
+    let login = browser.follow(next).await;
+    let consent = browser.log_in(&login).await;
+    assert!(consent.body.contains("See your e-mail address"), "{}", consent.body);
+    assert!(!consent.body.contains("See your phone number"), "{}", consent.body);
+}
+
+#[tokio::test]
 async fn o30_guessing_codes_ends_after_a_few() {
     let world = World::new().await;
     let client = television(&world).await;

@@ -16,8 +16,8 @@ pub(super) const PUSHED_PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 const MAX_HANDLE: usize = 128;
 
 /// The parameters that count.
-pub(super) struct Reading {
-    pub(super) params: Params<'static>,
+pub(crate) struct Reading {
+    pub(crate) params: Params<'static>,
     /// Whether the client signed them.
     pub(super) signed: bool,
     /// The pushed request that they come from.

@@ -43,7 +43,7 @@ impl Core {
 
     /// Reads the object `text`. Of the parameters outside it nothing counts (RFC 9101 section 6.3), but that they must
     /// not contradict it in who asks for what.
-    pub(super) async fn request_object(
+    pub(crate) async fn request_object(
         &self,
         site: &Site,
         client: &Client,

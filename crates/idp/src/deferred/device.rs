@@ -57,7 +57,20 @@ impl DeviceFlow {
             let text = format!("Grant type '{GRANT_TYPE}' not allowed for the client.");
             return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, &text));
         }
-        let request = self.core.deferred_request(site, &client, params).await?;
+        if params.value("request_uri").is_some() {
+            let text = "A device's request object comes by value.";
+            return Err(EndpointError::oauth(ErrorCode::RequestUriNotSupported, text));
+        }
+        let read = match params.value("request") {
+            Some(object) => Some(self.core.request_object(site, &client, object, params).await??.params),
+            // RFC 9101 section 10.5: who must sign must not get by without.
+            None if client.requires_signed_requests() => {
+                let text = "Signed request objects are required.";
+                return Err(EndpointError::oauth(ErrorCode::InvalidRequest, text));
+            }
+            None => None,
+        };
+        let request = self.core.deferred_request(site, &client, read.as_ref().unwrap_or(params)).await?;
         let device_code = self.core.random.token(32);
         let expires_at = (self.core.clock.now() + LIFETIME).0;
         // Two live codes that are the same are as good as impossible, and would still be refused by the store.
