@@ -11,6 +11,8 @@ use crate::{IdpError, Site, idp::Core, model::Digest};
 pub(crate) const PER_ADDRESS: i64 = 10;
 /// Failures of one account from anywhere before addresses that are new to it are locked out.
 pub(crate) const PER_ACCOUNT: i64 = 50;
+/// Failures of all accounts together from one address before no password from there is looked at any more, but at home.
+pub(crate) const PER_NETWORK: i64 = 50;
 /// How long failures count, from the first one on.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
@@ -31,6 +33,33 @@ impl Core {
             self.repository.count_attempt(&site.tenant.id, &account, &network, since(now), now).await?;
         let (here, anywhere) = counted;
         Ok(here <= PER_ADDRESS && (at_home || anywhere <= PER_ACCOUNT))
+    }
+
+    /// Whether so many logins have failed from this address, whosever they were, that there is no looking at the next
+    /// one (O21).
+    pub(crate) async fn is_spraying(&self, site: &Site, address: Option<IpAddr>) -> Result<bool, IdpError> {
+        let Some(address) = address else { return Ok(false) };
+        let since = since(self.clock.now());
+        let counted = self.repository.attempts(&site.tenant.id, &self.everybody(address), since).await?;
+        Ok(counted.iter().any(|(_, failures)| *failures >= PER_NETWORK))
+    }
+
+    /// Counts a failure for its address.
+    pub(crate) async fn count_failure(&self, site: &Site, address: Option<IpAddr>) -> Result<(), IdpError> {
+        let Some(address) = address else { return Ok(()) };
+        let (now, place) = (self.clock.now(), self.everybody(address));
+        self.repository.count_attempt(&site.tenant.id, &place, "all", since(now), now).await?;
+        Ok(())
+    }
+
+    /// Forgets the failures of all accounts from an address: an administrator says so.
+    pub(crate) async fn forgive(&self, site: &Site, address: IpAddr) -> Result<(), IdpError> {
+        Ok(self.repository.forget_attempts(&site.tenant.id, &self.everybody(address), None).await?)
+    }
+
+    /// What is counted for an address rather than for an account.
+    fn everybody(&self, address: IpAddr) -> Digest {
+        self.account(&format!("everybody at {}", network(Some(address))))
     }
 
     /// Takes back what [`Core::begin_attempt`] has counted last: it was no failure. Those before it still count.

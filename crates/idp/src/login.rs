@@ -133,6 +133,7 @@ impl Login {
         let checked = self.core.check_password(site, &connection, browser, identifier, password).await?;
         let (kind, user_id, outcome) = match checked {
             PasswordCheck::Locked(user_id) => ("limit_wc", user_id, LoginOutcome::Blocked),
+            PasswordCheck::Spraying => ("limit_mu", None, LoginOutcome::Blocked),
             PasswordCheck::Wrong(Some(user_id)) => ("fp", Some(user_id), LoginOutcome::Wrong),
             PasswordCheck::Wrong(None) => ("fu", None, LoginOutcome::Wrong),
             PasswordCheck::Right(user) if user.blocked => {
@@ -257,6 +258,8 @@ pub(crate) enum PasswordCheck {
     /// With the user's id, where there is such a user.
     Wrong(Option<String>),
     Locked(Option<String>),
+    /// Too many failures of all users together from this address.
+    Spraying,
 }
 
 impl Core {
@@ -285,12 +288,20 @@ impl Core {
         let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
         let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
         let limited = connection.options.brute_force_protection;
+        if limited && !at_home && self.is_spraying(site, ip).await? {
+            return Ok(PasswordCheck::Spraying);
+        }
         if limited && !self.begin_attempt(site, &account, ip, at_home).await? {
             return Ok(PasswordCheck::Locked(user_id));
         }
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
         let right = self.hasher.verify(password.clone(), hash.clone()).await?;
-        let Some(user) = user.filter(|_| right) else { return Ok(PasswordCheck::Wrong(user_id)) };
+        let Some(user) = user.filter(|_| right) else {
+            if limited {
+                self.count_failure(site, ip).await?;
+            }
+            return Ok(PasswordCheck::Wrong(user_id));
+        };
         if let Some(foreign) = hash.filter(|hash| imported::is_foreign(hash)) {
             let ours = self.hasher.hash(password.clone()).await?;
             self.repository.rehash_password(&site.tenant.id, &user.user_id, &foreign, &ours).await?;

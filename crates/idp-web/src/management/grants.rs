@@ -58,6 +58,20 @@ impl Call<'_> {
     }
 }
 
+impl Call<'_> {
+    /// 200 where logins from an address are looked at no more.
+    pub(super) async fn block_of_address(self) -> Result<Done, Failed> {
+        self.listing(&[])?;
+        self.management().users.block_of_address(self.site, self.segment(3)).await?;
+        Ok(Done::Found(Value::Null))
+    }
+
+    pub(super) async fn unblock_address(self) -> Result<Done, Failed> {
+        self.management().users.unblock_address(self.site, self.segment(3)).await?;
+        Ok(Done::Gone)
+    }
+}
+
 fn blocked_for(blocks: Vec<Value>) -> Done {
     Done::Found(json!({ "blocked_for": blocks }))
 }

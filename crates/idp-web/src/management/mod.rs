@@ -209,6 +209,8 @@ impl Call<'_> {
             UnblockByName => self.unblock_by_name().await,
             BlocksOfUser => self.blocks_of_user().await,
             UnblockUser => self.unblock_user().await,
+            BlockOfAddress => self.block_of_address().await,
+            UnblockAddress => self.unblock_address().await,
             LinkUser => self.link_user().await,
             UnlinkUser => self.unlink_user().await,
             ListUserSessions => self.list_user_sessions().await,

@@ -46,6 +46,63 @@ async fn o20_an_untrusted_peer_does_not_change_its_address_by_a_header() {
     assert!(!guess_then_log_in(&world, &["198.51.100.7", "198.51.100.8"], "203.0.113.9").await);
 }
 
+/// One wrong password for each of many accounts.
+async fn spray(world: &World, address: &'static str, accounts: std::ops::Range<usize>) -> Vec<StatusCode> {
+    let mut agent = world.agent();
+    agent.peer = Some(address.parse().unwrap());
+    let page = agent.open(&world.authorize(&[])).await;
+    let mut statuses = Vec::new();
+    for number in accounts {
+        let name = format!("somebody-{number}@example.com");
+        statuses.push(agent.submit(&page, &[("username", &name), ("password", "guess")]).await.status);
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn o21_one_guess_for_each_of_many_accounts_ends_after_a_few_and_harms_nobody_else() {
+    let world = World::new().await;
+    let log_in = async |address: &'static str| {
+        let mut agent = world.agent();
+        agent.peer = Some(address.parse().unwrap());
+        let page = agent.open(&world.authorize(&[])).await;
+        agent.log_in(&page).await.param("code").is_some()
+    };
+    // Somebody has logged in behind the same address before.
+    assert!(log_in("198.51.100.7").await);
+    let statuses = spray(&world, "198.51.100.7", 0..60).await;
+    let (first, rest) = statuses.split_at(50);
+    assert!(first.iter().all(|status| *status == StatusCode::BAD_REQUEST), "{statuses:?}");
+    assert!(rest.iter().all(|status| *status == StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    // A right password is no exception, or guessing would go on; but who is at home there is let in.
+    assert!(log_in("198.51.100.7").await);
+    assert!(log_in("203.0.113.9").await);
+    assert!(!log_in("198.51.100.7").await, "the last login came from elsewhere");
+    // One network has one address.
+    let of_network = spray(&world, "2001:db8::1", 100..150).await;
+    assert!(of_network.iter().all(|status| *status == StatusCode::BAD_REQUEST));
+    assert_eq!(spray(&world, "2001:db8::ffff", 200..201).await, [StatusCode::TOO_MANY_REQUESTS]);
+    assert_eq!(spray(&world, "2001:db8:0:1::1", 200..201).await, [StatusCode::BAD_REQUEST]);
+
+    world.idp.write_logs().await.unwrap();
+    let token = world.management_token("").await;
+    let logged = world.call(&token, "GET", "logs?q=type:limit_mu", None).await.json();
+    assert!(!logged.as_array().unwrap().is_empty(), "{logged}");
+    let place = "anomaly/blocks/ips/198.51.100.7";
+    assert_eq!(world.call(&token, "GET", place, None).await.status, StatusCode::OK);
+    let free = world.call(&token, "GET", "anomaly/blocks/ips/192.0.2.1", None).await;
+    assert_eq!(free.status, StatusCode::NOT_FOUND);
+    let odd = world.call(&token, "GET", "anomaly/blocks/ips/x", None).await;
+    assert_eq!(odd.status, StatusCode::BAD_REQUEST);
+    assert_eq!(world.call(&token, "DELETE", place, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.call(&token, "GET", place, None).await.status, StatusCode::NOT_FOUND);
+    assert!(log_in("198.51.100.7").await);
+    // It is over after a while by itself.
+    assert_eq!(spray(&world, "2001:db8::1", 300..301).await, [StatusCode::TOO_MANY_REQUESTS]);
+    world.clock.advance(std::time::Duration::from_secs(16 * 60));
+    assert_eq!(spray(&world, "2001:db8::1", 301..302).await, [StatusCode::BAD_REQUEST]);
+}
+
 #[tokio::test]
 async fn o50_names_longer_than_any_user_has_are_counted_as_one() {
     let world = World::new().await;

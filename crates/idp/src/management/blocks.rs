@@ -1,5 +1,7 @@
 //! Users who are locked out after failed logins.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::{ManagementError, UserService};
@@ -9,6 +11,17 @@ use crate::{
     model::{Connection, User, fold},
     repository::Page,
 };
+
+const NOT_BLOCKED: ManagementError =
+    ManagementError::NotFound { code: None, message: "The IP address is not blocked" };
+
+fn read(address: &str) -> Result<IpAddr, ManagementError> {
+    address.parse().map_err(|_| {
+        ManagementError::InvalidQuery(
+            "Path validation error: 'Expected an IP address' on property id.".to_owned(),
+        )
+    })
+}
 
 impl UserService {
     /// `blocked_for` of whoever has this e-mail address or username, in any connection.
@@ -40,6 +53,17 @@ impl UserService {
     pub async fn unblock(&self, site: &Site, id: &str) -> Result<(), ManagementError> {
         let user = self.read(site, id).await?;
         Ok(self.core().unlock(site, &account_of(&user.connection, Some(&user), "")).await?)
+    }
+
+    /// 404 where logins from an address are looked at as usual.
+    pub async fn block_of_address(&self, site: &Site, address: &str) -> Result<(), ManagementError> {
+        let spraying = self.core().is_spraying(site, Some(read(address)?)).await?;
+        if spraying { Ok(()) } else { Err(NOT_BLOCKED) }
+    }
+
+    /// Lets logins from an address be looked at again.
+    pub async fn unblock_address(&self, site: &Site, address: &str) -> Result<(), ManagementError> {
+        Ok(self.core().forgive(site, read(address)?).await?)
     }
 
     async fn locked(

@@ -44,7 +44,7 @@ impl TokenEndpoint {
             PasswordCheck::Right(user) if user.blocked => return Err(grant_error("user is blocked")),
             PasswordCheck::Right(user) => user,
             PasswordCheck::Wrong(_) => return Err(grant_error("Wrong email or password.")),
-            PasswordCheck::Locked(_) => {
+            PasswordCheck::Locked(_) | PasswordCheck::Spraying => {
                 let text = "Too many failed logins. Please wait a while before you try again.";
                 return Err(EndpointError::oauth(ErrorCode::TooManyAttempts, text));
             }
