@@ -305,6 +305,60 @@ async fn o31_a_client_s_own_signature_speaks_for_itself_and_for_who_allowed_it()
 }
 
 #[tokio::test]
+async fn o31_an_assertion_is_signed_as_the_client_authenticates() {
+    let world = World::new().await;
+    let now = world.clock.now().secs();
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let own = SigningKey::from_pem(Alg::ES256, "k".to_owned(), &pair.serialize_pem()).unwrap();
+    let weak = SigningKey::generate(Alg::RS256, "weak".to_owned()).unwrap();
+    let credential = json!({ "credential_type": "public_key", "alg": "ES256", "pem": pair.public_key_pem() });
+    let by_credential = json!({
+        "grant_types": [ASSERTION],
+        "client_authentication_methods": { "private_key_jwt": { "credentials": [credential] } },
+    });
+    let by_profile = json!({
+        "grant_types": [ASSERTION], "token_endpoint_auth_method": "private_key_jwt",
+        "compliance_level": "fapi2_sp_pkj_mtls", "jwks": { "keys": [own.public_jwk(), weak.public_jwk()] },
+    });
+    let mut number = 0;
+    for (body, kid, signer, good) in [
+        (by_credential.clone(), Value::Null, &own, true),
+        (by_credential, json!("weak"), &weak, false),
+        (by_profile.clone(), json!("k"), &own, true),
+        // FAPI 2.0 Security Profile 5.4.1.
+        (by_profile, json!("weak"), &weak, false),
+    ] {
+        let client = world.client(body).await;
+        world.grant(&client).await;
+        let mut sign = |key: &SigningKey, kid: &Value| {
+            number += 1;
+            let claims = json!({
+                "iss": client.client_id, "sub": client.client_id, "aud": "http://localhost:9400/",
+                "iat": now, "exp": now + 60, "jti": format!("{number}"),
+            });
+            signed(key, json!({ "kid": kid }), &claims)
+        };
+        let own_kid = if client.jwks.is_some() { json!("k") } else { Value::Null };
+        let (proof, assertion) = (sign(&own, &own_kid), sign(signer, &kid));
+        let mut agent = world.agent();
+        agent.certificate = Some(idp::ClientCertificate::new(vec![1, 2, 3], false));
+        let form = [
+            ("grant_type", ASSERTION),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", &proof),
+            ("assertion", &assertion),
+            ("audience", &world.seeded.audience),
+            ("scope", "read:things"),
+        ];
+        let answer = agent.post("/oauth/token", &form).await;
+        match good {
+            true => assert_eq!(answer.status, StatusCode::OK, "{}", answer.body),
+            false => is_refused(&answer, "invalid_grant"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn passwords_are_taken_from_clients_that_were_given_the_grant() {
     let world = World::new().await;
     let client = world.client(json!({"grant_types": ["password", REALM, "refresh_token"]})).await;
