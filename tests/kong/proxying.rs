@@ -31,6 +31,9 @@ async fn paths_are_joined_stripped_and_kept_as_kong_does() {
     kong.route("keep", json!({"paths": [format!("{root}/keep")], "strip_path": false})).await;
     kong.route("host", json!({"paths": [format!("{root}/host")], "preserve_host": true})).await;
     kong.route("regex", json!({"paths": [format!("~{root}/r/(?<id>\\d+)$")]})).await;
+    kong.route("older", json!({"paths": [format!("{root}/o/")], "path_handling": "v1"})).await;
+    let kept = json!({"paths": [format!("{root}/p")], "path_handling": "v1", "strip_path": false});
+    kong.route("older-kept", kept).await;
     for (target, seen) in [
         (format!("{root}/x"), "/up/x".to_owned()),
         (root.clone(), "/up".to_owned()),
@@ -38,6 +41,8 @@ async fn paths_are_joined_stripped_and_kept_as_kong_does() {
         (format!("{root}/x/?a=%2f&b"), "/up/x/?a=%2f&b".to_owned()),
         (format!("{root}/keep/x"), format!("/up{root}/keep/x")),
         (format!("{root}/a/../b//c"), "/up/b/c".to_owned()),
+        (format!("{root}/o/12"), "/up12".to_owned()),
+        (format!("{root}/p/12?a"), format!("/up{}/p/12?a", kong.name)),
         (format!("{root}/r/12"), "/up".to_owned()),
         (format!("{root}/r/ab"), "/up/r/ab".to_owned()),
     ] {

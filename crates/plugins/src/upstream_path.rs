@@ -22,6 +22,18 @@ pub struct Config {
     pub strip: Vec<Strip>,
     /// What is put before it: a path in normal form.
     pub base: String,
+    /// How the two become one.
+    pub joint: Joint,
+}
+
+/// How the service's path and what is left of the request's become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Joint {
+    /// With one slash between them.
+    #[default]
+    Slash,
+    /// As they are; of two slashes that meet, one goes. A path that nothing was taken off loses its first.
+    Bare,
 }
 
 /// What is taken off a path.
@@ -40,6 +52,7 @@ struct UpstreamPath {
     /// Longest first, each with its value of `X-Forwarded-Prefix`.
     strip: Vec<(String, Option<HeaderValue>)>,
     base: String,
+    joint: Joint,
 }
 
 /// Compiles `config`; `None` when every path stays as it is.
@@ -48,7 +61,7 @@ struct UpstreamPath {
 ///
 /// When `base` is not an absolute path.
 pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
-    let Config { strip: all, base } = config;
+    let Config { strip: all, base, joint } = config;
     let (mut strip, mut patterns) = (Vec::new(), Vec::new());
     for one in all {
         match one {
@@ -67,7 +80,7 @@ pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
         let header = (prefix != "/").then(|| HeaderValue::from_str(&prefix).ok()).flatten();
         (prefix, header)
     };
-    Ok(Some(Arc::new(UpstreamPath { patterns, strip: strip.into_iter().map(named).collect(), base })))
+    Ok(Some(Arc::new(UpstreamPath { patterns, strip: strip.into_iter().map(named).collect(), base, joint })))
 }
 
 impl Plugin for UpstreamPath {
@@ -99,6 +112,10 @@ impl UpstreamPath {
         let path = head.path();
         let stripped = self.stripped(path);
         let mut target = match stripped {
+            _ if self.joint == Joint::Bare => {
+                let whole = || path.strip_prefix('/').unwrap_or(path);
+                self.append(stripped.as_ref().map_or_else(whole, |(rest, _)| rest))
+            }
             Some((rest, _)) => self.join(path, rest),
             None if self.base == "/" => path.to_owned(),
             None if self.base.ends_with('/') => {
@@ -136,6 +153,12 @@ impl UpstreamPath {
         self.strip.iter().find_map(strips)
     }
 
+    /// The base, and `rest` right behind it.
+    fn append(&self, rest: &str) -> String {
+        let bare = self.base.strip_suffix('/').filter(|_| rest.starts_with('/'));
+        format!("{}{rest}", bare.unwrap_or(&self.base))
+    }
+
     /// The base and what is left of `path`, with one slash between them; a slash at the end of `path` stays.
     fn join(&self, path: &str, rest: &str) -> String {
         let bare = self.base.strip_suffix('/').unwrap_or(&self.base);
@@ -162,6 +185,15 @@ mod tests {
     use super::*;
 
     fn rewritten(strip: &[&str], base: &str, target: &str) -> Result<(String, HeaderMap), &'static str> {
+        joined(Joint::Slash, strip, base, target)
+    }
+
+    fn joined(
+        joint: Joint,
+        strip: &[&str],
+        base: &str,
+        target: &str,
+    ) -> Result<(String, HeaderMap), &'static str> {
         let mut head = RequestHead {
             named: None,
             method: Method::GET,
@@ -176,7 +208,7 @@ mod tests {
             Some(pattern) => Strip::Pattern(gateway::path_pattern(pattern).unwrap()),
             None => Strip::Prefix((*text).to_owned()),
         };
-        let config = Config { strip: strip.iter().map(one).collect(), base: base.to_owned() };
+        let config = Config { strip: strip.iter().map(one).collect(), base: base.to_owned(), joint };
         let Some(plugin) = compile(config).unwrap() else { return Ok((target.to_owned(), head.headers)) };
         plugin.as_any().downcast_ref::<UpstreamPath>().unwrap().rewrite_head(&mut head)?;
         Ok((head.target.to_string(), head.headers))
@@ -213,6 +245,31 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_put_together_as_kongs_older_way_puts_them() {
+        for (strip, base, sent, seen) in [
+            (&["/r"][..], "/s", "/r/x", "/s/x"),
+            (&["/r"], "/s", "/r", "/s"),
+            (&["/r"], "/s", "/r/", "/s/"),
+            (&["/r"], "/s", "/rx", "/sx"),
+            (&["/r"], "/s/", "/r", "/s/"),
+            (&["/r"], "/s/", "/r/x", "/s/x"),
+            (&["/r"], "/", "/r", "/"),
+            (&["/r/"], "/s", "/r/x?q", "/sx?q"),
+            (&["/"], "/s", "/x", "/sx"),
+            (&["/"], "/", "/x", "/x"),
+            (&[r"~/v\d+"], "/s", "/v12y", "/sy"),
+            (&[], "/s", "/r", "/sr"),
+            (&[], "/s/", "/r?q", "/s/r?q"),
+            (&[], "/s", "/", "/s"),
+            (&[], "/", "/r/x", "/r/x"),
+        ] {
+            assert_eq!(joined(Joint::Bare, strip, base, sent).unwrap().0, seen, "{strip:?} {base} {sent}");
+        }
+        assert!(joined(Joint::Bare, &["/r"], "/s/", "/r../admin").is_err());
+        assert!(joined(Joint::Bare, &["/r"], "/s", "/r/../admin").is_err());
+    }
+
+    #[test]
     fn h16_what_is_left_of_a_path_never_climbs() {
         for sent in ["/r../admin", "/r..", "/r./x", "/r..;a=b/admin"] {
             assert!(rewritten(&["/r"], "/s", sent).is_err(), "{sent}");
@@ -230,7 +287,8 @@ mod tests {
     #[test]
     fn a_base_that_is_no_path_is_refused() {
         for base in ["", "s", "/a/../b", "/a b"] {
-            assert!(compile(Config { strip: Vec::new(), base: base.to_owned() }).is_err(), "{base}");
+            let config = Config { strip: Vec::new(), base: base.to_owned(), joint: Joint::Slash };
+            assert!(compile(config).is_err(), "{base}");
         }
     }
 }

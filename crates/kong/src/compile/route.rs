@@ -67,7 +67,8 @@ impl Pass<'_> {
             plugins.push(Entry::new("hash-key", i64::MIN + 1, key));
         }
         // After every plugin that judges the request.
-        let last = upstream_path::compile(upstream_path::Config { strip, base }).map_err(wrong)?;
+        let joint = joint(&route);
+        let last = upstream_path::compile(upstream_path::Config { strip, base, joint }).map_err(wrong)?;
         plugins.extend(last.map(|plugin| Entry::new("upstream-path", i64::MIN, plugin)));
         let backend = match (service_id, &service) {
             (Some(service_id), Some(service)) => {
@@ -196,6 +197,13 @@ fn amended(route: &Map<String, Value>, text: &str) -> String {
     match texts(route, "protocols").any(tls) || text.contains("net.protocol") {
         true => text.to_owned(),
         false => format!("({text}) && net.protocol == \"http\""),
+    }
+}
+
+fn joint(route: &Map<String, Value>) -> upstream_path::Joint {
+    match text(route, "path_handling") {
+        Some("v1") => upstream_path::Joint::Bare,
+        _ => upstream_path::Joint::Slash,
     }
 }
 

@@ -70,7 +70,13 @@ pub(super) fn schema() -> Schema {
             "strip_path",
             Field::boolean().required().default(true).doc("whether the matched path is taken off"),
         )
-        .field("path_handling", Field::string().default("v0").one_of(&["v0", "v1"]).unimplemented())
+        .field(
+            "path_handling",
+            Field::string()
+                .default("v0")
+                .one_of(&["v0", "v1"])
+                .doc("`v0`: one slash between the service's path and the request's; `v1`: none is put there"),
+        )
         .field(
             "preserve_host",
             Field::boolean().required().default(false).doc("whether the upstream sees the client's Host"),

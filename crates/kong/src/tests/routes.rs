@@ -82,7 +82,6 @@ async fn a_route_matches_something_that_is_built() {
         ("destinations", json!([{"port": 1}])),
         ("protocols", json!(["ws"])),
         ("snis", json!(["a.*"])),
-        ("path_handling", json!("v1")),
     ] {
         let mut body = json!({"paths": ["/"]});
         body[field] = value;
