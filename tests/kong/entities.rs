@@ -204,9 +204,9 @@ async fn what_is_wrong_is_told_in_kongs_words_and_nothing_is_written() {
     assert_eq!(kong.call("POST", "/plugins", plugin).await.status, 409, "one of a name in one place");
     // A plugin with one good and one bad half leaves nothing.
     let half =
-        json!({"name": "openid-connect", "config": {"issuer": "https://a/", "login_action": "redirect"}});
+        json!({"name": "openid-connect", "config": {"issuer": "https://a/", "session_audience": "other"}});
     let half = kong.call("POST", &format!("/routes/{}/plugins", kong.name), half).await;
-    assert_eq!((half.status, half.json()["fields"]["config"]["login_action"].is_string()), (400, true));
+    assert_eq!((half.status, half.json()["fields"]["config"]["session_audience"].is_string()), (400, true));
     let plugins = kong.ask("GET", &format!("/routes/{}/plugins", kong.name)).await.json();
     assert_eq!(plugins["data"].as_array().unwrap().len(), 1);
 }

@@ -59,6 +59,69 @@ async fn a_field_of_a_form_ends_the_session_and_other_forms_go_on() {
 }
 
 #[tokio::test]
+async fn a_login_ends_as_its_action_says_and_the_session_has_begun() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    known.provider.be_honest();
+    let host = format!("localhost:{}", kong.gate.port(9080));
+    let url = format!("http://{host}/{}/page?x=1", kong.name);
+    let login = async |more: Value| {
+        kong.plugin("openid-connect", known.config(json!(["session", "authorization_code"]), more)).await;
+        let before = kong.upstream.seen().len();
+        let mut browser = Browser::new();
+        let page = browser.open(&url).await;
+        let asked = kong.upstream.seen().len() - before;
+        // The session holds whatever the login ended with.
+        let request = kong.request("GET", "/x").header("Host", &host).header("Cookie", &cookies(&browser));
+        assert_eq!(kong.send(request.header("Accept", "application/json")).await.status, 200);
+        (page, asked)
+    };
+    let (page, asked) = login(json!({"login_action": "response"})).await;
+    let told = page.response.json();
+    let names = |told: &Value| told.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!((page.status(), asked, names(&told)), (200, 0, vec!["id_token".to_owned()]), "{page:?}");
+    assert!(page.response.header("cache-control").unwrap().contains("no-store"));
+    let all = json!({"login_action": "response", "login_tokens": ["access_token", "tokens"]});
+    let told = login(all).await.0.response.json();
+    assert_eq!(names(&told), ["access_token", "tokens"]);
+    assert_eq!(
+        (&told["tokens"]["access_token"], &told["tokens"]["token_type"]),
+        (&told["access_token"], &json!("Bearer"))
+    );
+    assert_eq!(told["tokens"]["id_token"].as_str().unwrap().split('.').count(), 3);
+    let nothing = json!({"login_action": "response", "login_tokens": []});
+    assert_eq!(login(nothing).await.0.response.json(), json!({}));
+
+    let elsewhere = format!("http://{host}/{}/welcome?y=2", kong.name);
+    let (page, asked) = login(json!({"login_action": "redirect"})).await;
+    assert_eq!((page.status(), asked), (200, 1));
+    let told = page.url.fragment().unwrap();
+    assert!(
+        page.url.as_str().starts_with(&format!("{url}#")) && told.starts_with("id_token="),
+        "{}",
+        page.url
+    );
+    let query = json!({
+        "login_action": "redirect", "login_redirect_uri": [elsewhere], "login_redirect_mode": "query",
+        "login_tokens": ["id_token", "access_token"],
+    });
+    let page = login(query).await.0;
+    let told: Vec<String> = page.url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    assert_eq!((page.url.path(), page.url.fragment()), (format!("/{}/welcome", kong.name).as_str(), None));
+    assert_eq!(told, ["y", "id_token", "access_token"]);
+    let bare = json!({"login_action": "redirect", "login_redirect_uri": [elsewhere], "login_tokens": null});
+    assert_eq!(login(bare).await.0.url.as_str(), elsewhere);
+    for (field, value) in [("login_tokens", json!(["introspection"])), ("login_methods", json!(["password"]))]
+    {
+        let mut config =
+            known.config(json!(["session", "authorization_code"]), json!({"login_action": "response"}));
+        config[field] = value;
+        let answer = kong.call("POST", "/plugins", json!({"name": "openid-connect", "config": config})).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.json()["fields"]["config"][field].is_string(), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn upstream_and_client_are_told_which_session_it_is_and_by_which_keys() {
     let (kong, known) = (Kong::new().await, Known::start());
     known.provider.be_honest();

@@ -80,7 +80,6 @@ async fn what_is_wrong_in_a_config_is_named_in_it() {
     );
     for (field, value) in [
         ("auth_methods", json!(["client_credentials", "kong_oauth2"])),
-        ("login_action", json!("redirect")),
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_auth", json!(["tls_client_auth"])),
         ("cluster_cache_strategy", json!("redis")),

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oauth::{bearer::challenge, dpop};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use rp::{bearer::Refusal, provider::ProviderError};
+use serde_json::{Map, Value};
 
 use super::{Inner, visitor::Visitor};
 
@@ -168,6 +169,14 @@ pub(super) fn redirect(status: StatusCode, location: &str, cookies: Vec<HeaderVa
     let location = utf8_percent_encode(location, CONTROLS).to_string();
     let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
     reply.headers_mut().insert(header::LOCATION, location);
+    set_cookies(no_store(reply), cookies)
+}
+
+/// A JSON object with cookies, kept by no cache.
+pub(super) fn json(members: &Map<String, Value>, cookies: Vec<HeaderValue>) -> Reply {
+    let text = serde_json::to_string(members).unwrap_or_default();
+    let mut reply = Response::new(Bytes::from(text));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     set_cookies(no_store(reply), cookies)
 }
 

@@ -15,7 +15,7 @@ use super::{
     Inner, answer,
     browser::Browser,
     login,
-    login_config::ResponseMode,
+    login_config::{Handed, LoginEnd, ResponseMode},
     shared::storage_away,
     tokens::{BadIdToken, Expected},
     userinfo::AnotherUser,
@@ -132,8 +132,8 @@ impl Inner {
             Err(failed) => Err(failed),
         };
         Verdict::respond(match session {
-            Ok((session, told)) => {
-                let mut reply = self.welcome(browser, visitor, login, &session).await;
+            Ok((session, told, handed)) => {
+                let mut reply = self.welcome(browser, visitor, login, &session, &handed).await;
                 for (name, value) in told {
                     reply.headers_mut().append(name, value);
                 }
@@ -174,14 +174,14 @@ impl Inner {
         Ok(code.to_owned())
     }
 
-    /// Buys a session with the code, and finds what the browser is told of the provider's answer.
+    /// Buys a session with the code, and finds what the browser is told and given of the provider's answer.
     async fn log_in(
         &self,
         browser: &Browser,
         visitor: &Visitor,
         login: &Login,
         code: &str,
-    ) -> Result<(Session, Told), Failed> {
+    ) -> Result<(Session, Told, Handed), Failed> {
         let provider = |error: ProviderError| Failed::Provider(error.to_string());
         let verifier = Verifier::parse(&login.verifier()).ok();
         let redirect_uri = browser.redirect_uri(visitor);
@@ -232,6 +232,7 @@ impl Inner {
         // A session that the provider only confirmed is the same one, and gets no older for it.
         let continued = login.continues.filter(|continued| continued.subject == marks.subject);
         let span = continued.map_or(own, |continued| continued.span);
+        let handed = browser.config.way_back.end.handed(&tokens);
         let (id_token, claims) = browser.kept(id_token, &checked.claims);
         let told = self.config.calls.additions.replay.of("authorization_code", &headers);
         let session = Session {
@@ -252,12 +253,19 @@ impl Inner {
             scope: tokens.scope.map(|scope| scope.to_string()),
             userinfo,
         };
-        Ok((session, told))
+        Ok((session, told, handed))
     }
 
     /// Gives the browser its session and sends it to the page it came for. What sessions it had before are over, those of
     /// others that were planted there too: they would make the new one nobody's.
-    async fn welcome(&self, browser: &Browser, visitor: &Visitor, login: &Login, session: &Session) -> Reply {
+    async fn welcome(
+        &self,
+        browser: &Browser,
+        visitor: &Visitor,
+        login: &Login,
+        session: &Session,
+        handed: &Handed,
+    ) -> Reply {
         let (cookies, https) = (visitor.cookies(), visitor.https);
         let now = self.services.clock.now();
         if self.services.ended.contains(browser.jar.realm(), session) {
@@ -295,12 +303,22 @@ impl Inner {
             Err(failed) => return self.give_up(browser, visitor, login, failed),
         };
         lines.push(browser.jar.forget(&login.state, https));
+        // Whoever only confirms a session came for the page.
+        let end = if login.continues.is_none() { &browser.config.way_back.end } else { &LoginEnd::Page };
+        let place = match end {
+            LoginEnd::Page => login.return_to.clone(),
+            LoginEnd::Answer(_) => return answer::json(handed, lines),
+            LoginEnd::Redirect { place, in_query, .. } => {
+                let place = place.as_ref().map(|place| browser.absolute(place, visitor));
+                carrying(place.unwrap_or_else(|| login.return_to.clone()), handed, *in_query)
+            }
+        };
         if browser.jar.is_strict() {
             // Browsers keep a strict cookie back for as long as redirects lead here from another site; a page of
             // this site's own ends that.
-            return answer::page(StatusCode::OK, forward_page(&login.return_to), lines);
+            return answer::page(StatusCode::OK, forward_page(&place), lines);
         }
-        answer::redirect(visitor.redirect_status(), &login.return_to, lines)
+        answer::redirect(visitor.redirect_status(), &place, lines)
     }
 
     /// The user is no longer logged in at the provider: neither here, until the provider has asked who it is.
@@ -416,6 +434,24 @@ fn describe(error: &OAuthError) -> String {
     match &error.description {
         Some(description) => format!("the login was refused: {}: {description}", error.code),
         None => format!("the login was refused: {}", error.code),
+    }
+}
+
+/// `place` with what is given, in its query or its fragment.
+fn carrying(place: String, handed: &Handed, in_query: bool) -> String {
+    if handed.is_empty() {
+        return place;
+    }
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in handed {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        pairs.append_pair(name, &text);
+    }
+    let (pairs, bare) = (pairs.finish(), place.split('#').next().unwrap_or_default());
+    match in_query {
+        true if bare.contains('?') => format!("{bare}&{pairs}"),
+        true => format!("{bare}?{pairs}"),
+        false => format!("{bare}#{pairs}"),
     }
 }
 

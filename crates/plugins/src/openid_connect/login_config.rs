@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use base::Secret;
 use gateway::{error::ConfigError, plugin::RequestHead};
 use jose::jwe::DecryptionKey;
+use oauth::{TokenResponse, TokenType};
+use serde_json::{Map, Value, json};
 
 use super::{
     LoginConfig,
@@ -34,7 +36,79 @@ pub struct WayBack {
     pub is_page: bool,
     /// `http` or `https` for addresses of this host that the gate makes up, in place of the connection's own.
     pub scheme: Option<&'static str>,
+    /// What a login ends with.
+    pub end: LoginEnd,
 }
+
+/// What a login ends with, once the session has begun.
+#[derive(Clone, Debug, Default)]
+pub enum LoginEnd {
+    /// The page that was asked for.
+    #[default]
+    Page,
+    /// A JSON object with these.
+    Answer(Vec<LoginPart>),
+    /// A redirect that carries these.
+    Redirect {
+        /// Where to: an absolute URL or a path; `None`: to the page that was asked for.
+        place: Option<String>,
+        /// What it carries.
+        parts: Vec<LoginPart>,
+        /// Whether in its query, which servers see and log, and not in its fragment.
+        in_query: bool,
+    },
+}
+
+/// What of the provider's answer somebody is given at the end of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginPart {
+    /// The ID token.
+    IdToken,
+    /// The access token.
+    AccessToken,
+    /// The refresh token.
+    RefreshToken,
+    /// The whole answer of the token endpoint.
+    Tokens,
+}
+
+impl LoginEnd {
+    fn parts(&self) -> &[LoginPart] {
+        match self {
+            Self::Page => &[],
+            Self::Answer(parts) | Self::Redirect { parts, .. } => parts,
+        }
+    }
+
+    /// What is given, by name.
+    pub(super) fn handed(&self, tokens: &TokenResponse) -> Handed {
+        let text = |token: &Option<Secret<String>>| token.as_ref().map(|token| json!(token.expose()));
+        let access_token = json!(tokens.access_token.expose());
+        let part = |part: &LoginPart| match part {
+            LoginPart::IdToken => Some(("id_token", text(&tokens.id_token)?)),
+            LoginPart::AccessToken => Some(("access_token", access_token.clone())),
+            LoginPart::RefreshToken => Some(("refresh_token", text(&tokens.refresh_token)?)),
+            LoginPart::Tokens => {
+                let kind = if tokens.token_type == TokenType::Dpop { "DPoP" } else { "Bearer" };
+                let members = [
+                    ("access_token", Some(access_token.clone())),
+                    ("token_type", Some(json!(kind))),
+                    ("id_token", text(&tokens.id_token)),
+                    ("refresh_token", text(&tokens.refresh_token)),
+                    ("expires_in", tokens.expires_in.map(|life| json!(life.as_secs()))),
+                    ("scope", tokens.scope.as_ref().map(|scope| json!(scope.to_string()))),
+                ];
+                let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+                let all = Value::Object(there.collect());
+                Some(("tokens", all))
+            }
+        };
+        self.parts().iter().filter_map(part).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// What of the provider's answer is given to whom a login ends with.
+pub(super) type Handed = Map<String, Value>;
 
 /// Which parts of a login the session keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +213,9 @@ impl LoginConfig {
         }
         if let Some(path) = &self.way_back.local_path {
             path_only("local_redirect_uri_path", path)?;
+        }
+        if let LoginEnd::Redirect { place: Some(place), .. } = &self.way_back.end {
+            absolute_or_path("login_redirect_uri", place)?;
         }
         if let Some(place) = &self.logout.place {
             absolute_or_path("redirect_after_logout_uri", place)?;

@@ -64,7 +64,7 @@ pub use config::{
 };
 
 pub use issuers::IssuerConfig;
-pub use login_config::{Contents, DecryptionKeys, LogoutConfig, ResponseMode, WayBack};
+pub use login_config::{Contents, DecryptionKeys, LoginEnd, LoginPart, LogoutConfig, ResponseMode, WayBack};
 pub use proof::RequiredProof;
 pub(crate) use source::ACCESS_TOKEN;
 pub use source::{Places, TokenSource};

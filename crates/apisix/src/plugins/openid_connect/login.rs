@@ -3,7 +3,7 @@
 use base::Secret;
 use gateway::error::ConfigError;
 use plugins::openid_connect::{
-    DecryptionKeys, LoginConfig, LogoutConfig, ResponseMode, Unauthenticated, WayBack,
+    DecryptionKeys, LoginConfig, LoginEnd, LogoutConfig, ResponseMode, Unauthenticated, WayBack,
 };
 use rp::session::{CookieSettings, LOGIN_LIFETIME, LoginCookies, MAX_LOGINS};
 use serde_json::Value;
@@ -138,6 +138,7 @@ pub(super) fn login_config(conf: &Value) -> Result<LoginConfig, ConfigError> {
         secret: text(session, "secret").map(Secret::new),
         cookies: CookieSettings { logins: login_cookies(conf), ..session::cookies(session) },
         way_back: WayBack {
+            end: LoginEnd::Page,
             mode: response_mode(conf),
             local_path: text(conf, "local_redirect_uri_path"),
             scheme: text(conf, "redirect_uri_scheme")

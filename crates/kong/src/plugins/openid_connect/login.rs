@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::Secret;
 use gateway::error::ConfigError;
 use plugins::openid_connect::{
-    Contents, LoginConfig, LogoutConfig, Pushing, ResponseMode, Unauthenticated, WayBack,
+    Contents, LoginConfig, LoginEnd, LoginPart, LogoutConfig, Pushing, ResponseMode, Unauthenticated, WayBack,
 };
 use rp::session::{
     CookieSettings, LOGIN_LIFETIME, Lifetimes, LoginCookies, RedisSettings, RedisTls, SameSite,
@@ -43,6 +43,7 @@ impl Reader<'_> {
                 local_path: None,
                 scheme: None,
                 is_page: true,
+                end: self.login_end()?,
             },
             contents: Contents::default(),
             logout: LogoutConfig {
@@ -70,6 +71,38 @@ impl Reader<'_> {
             default_expires_in: self.seconds("cache_ttl")?.unwrap_or(Duration::from_secs(3600)),
             expires_leeway: Duration::ZERO,
         })
+    }
+
+    /// What a login of a browser ends with.
+    fn login_end(&self) -> Result<LoginEnd, ConfigError> {
+        const METHODS: &str = "login_methods";
+        const TOKENS: &str = "login_tokens";
+        let action = self.text("login_action").unwrap_or("upstream");
+        if action == "upstream" {
+            return Ok(LoginEnd::Page);
+        }
+        let methods = self.listed(METHODS, &["authorization_code"]);
+        if let Some(method) = methods.iter().find(|method| **method != "authorization_code") {
+            let reason =
+                format!("not implemented in this build: {method} goes on to the upstream in any case");
+            return Err(ConfigError::new(METHODS, reason));
+        }
+        let part = |name: &&str| match *name {
+            "access_token" => Ok(LoginPart::AccessToken),
+            "refresh_token" => Ok(LoginPart::RefreshToken),
+            "tokens" => Ok(LoginPart::Tokens),
+            "introspection" => Err(ConfigError::new(
+                TOKENS,
+                "not implemented in this build: nothing is introspected in a login",
+            )),
+            _ => Ok(LoginPart::IdToken),
+        };
+        let parts = self.texts(TOKENS).iter().map(part).collect::<Result<_, _>>()?;
+        if action == "response" {
+            return Ok(LoginEnd::Answer(parts));
+        }
+        let place = self.one("login_redirect_uri")?.map(str::to_owned);
+        Ok(LoginEnd::Redirect { place, parts, in_query: self.text("login_redirect_mode") == Some("query") })
     }
 
     /// `audience`, `max_age`, then the named arguments.

@@ -179,7 +179,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("reverify", json!(true)),
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_jwk", json!([{}])),
-        ("login_action", json!("redirect")),
         ("cache_ttl_resurrect", json!(1)),
     ] {
         let error = grants(json!({field: value})).unwrap_err();

@@ -18,7 +18,6 @@ pub(super) fn schema(schema: Schema) -> Schema {
 }
 
 /// What these belong to is known under other fields, which are refused.
-const OF_LOGINS: &str = "of `login_action` other than `upstream`";
 const OF_MEMCACHED: &str = "of `session_storage: memcached`";
 const OF_REMEMBERING: &str = "of `session_remember`";
 /// Longest login of the engine's, in seconds.
@@ -52,12 +51,18 @@ fn always(value: &Value) -> Result<(), String> {
 /// The gate's own answers, and how it reaches the provider.
 fn answers(schema: Schema) -> Schema {
     schema
-        .field("login_action", defaulted(Field::string(), "upstream"))
+        .field(
+            "login_action",
+            Field::string().default("upstream").one_of(&["upstream", "response", "redirect"]).doc(
+                "what a login of a browser ends with: the page that was asked for, `login_tokens` in a JSON object, or a \
+                 redirect that carries them",
+            ),
+        )
         .field(
             "login_methods",
             Field::array(Field::string().one_of(&GRANTS))
                 .default(json!(["authorization_code"]))
-                .moot(OF_LOGINS),
+                .doc("whose logins `login_action` is about: those of `authorization_code`"),
         )
         .field(
             "login_tokens",
@@ -69,13 +74,19 @@ fn answers(schema: Schema) -> Schema {
                 "introspection",
             ]))
             .default(json!(["id_token"]))
-            .moot(OF_LOGINS),
+            .doc("what is given then; `introspection` never is"),
         )
         .field(
             "login_redirect_mode",
-            Field::string().default("fragment").one_of(&["query", "fragment"]).moot(OF_LOGINS),
+            Field::string()
+                .default("fragment")
+                .one_of(&["query", "fragment"])
+                .doc("where in the address of `redirect` it stands"),
         )
-        .field("login_redirect_uri", Field::strings().moot(OF_LOGINS))
+        .field(
+            "login_redirect_uri",
+            Field::strings().doc("where `redirect` leads; else to the page that was asked for"),
+        )
         .field("unauthorized_redirect_uri", Field::strings().doc("where callers are sent in place of a 401"))
         .field("forbidden_redirect_uri", Field::strings().doc("where they are sent in place of a 403"))
         .field("unexpected_redirect_uri", Field::strings().doc("where they are sent in place of a 500"))
