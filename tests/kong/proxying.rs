@@ -1,7 +1,10 @@
 //! What Kong's routes and services do to requests, and what they answer by themselves.
 
 use super::{
-    support::tls::{self, Authority},
+    support::{
+        Options,
+        tls::{self, Authority},
+    },
     *,
 };
 
@@ -127,6 +130,62 @@ async fn what_the_gate_answers_itself_has_kongs_shape() {
         404,
         "as if its routes were not there"
     );
+}
+
+#[tokio::test]
+async fn clients_are_told_how_long_each_side_took_and_whom_the_answer_went_through() {
+    const TIMES: [&str; 3] = ["x-kong-upstream-latency", "x-kong-proxy-latency", "x-kong-response-latency"];
+    let kong = Kong::new().await;
+    let times =
+        |answer: &Response| TIMES.map(|name| answer.header(name).map(|time| time.parse::<u64>().unwrap()));
+    kong.upstream.answer(Answer::with(201, &[("Via", "1.0 cache"), ("X-Kong-Proxy-Latency", "mine")], "x"));
+    let answer = kong.send(kong.request("GET", "/")).await;
+    assert!(matches!(times(&answer), [Some(_), Some(_), None]), "{answer:?}");
+    assert_eq!(answer.all("via"), ["1.0 cache", "1.1 portcullis"]);
+    assert_eq!(answer.header("x-kong-request-id"), None, "nobody asked for it");
+    kong.upstream.answer(Answer::Close);
+    let broken = kong.send(kong.request("POST", "/")).await;
+    assert!(broken.status == 502 && matches!(times(&broken), [None, None, Some(_)]), "{broken:?}");
+    kong.plugin("request-termination", json!({"status_code": 418})).await;
+    let own = kong.send(kong.request("GET", "/")).await;
+    assert!(own.status == 418 && matches!(times(&own), [None, None, Some(_)]), "{own:?}");
+    assert!(own.all("via").is_empty());
+    let path = format!("/{}-apisix", kong.name);
+    kong.gate.admin().route(&kong.name, &path, &kong.upstream, json!({})).await;
+    kong.upstream.answer(Answer::text("x"));
+    let other = kong.send(Request::get(&path)).await;
+    assert!(other.status == 200 && matches!(times(&other), [None, None, None]), "{other:?}");
+    assert!(other.all("via").is_empty());
+}
+
+#[tokio::test]
+async fn requests_have_names_where_the_configuration_says_so_and_no_client_gives_them() {
+    let keyring = base::Keyring::generate(&base::Random::system()).to_text().trim().to_owned();
+    let config = r#"
+listeners: [{address: "127.0.0.1:{9080}"}]
+admin:
+  kong: {listen: "127.0.0.1:{8001}", headers: [X-Kong-Request-Id, x-kong-upstream-status]}
+store: {sqlite: gateway.db}
+encryption: {keyring: {keys: "${KEYRING}"}}
+"#;
+    let environment = vec![("KEYRING".to_owned(), keyring)];
+    let options =
+        Options { config: Some(config.to_owned()), environment, real_clock: true, ..Options::default() };
+    let kong = Kong::on(Arc::new(Portcullis::start(options))).await;
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let answer = kong.send(kong.request("GET", "/").header("X-Kong-Request-Id", "mine")).await;
+        let name = answer.header("x-kong-request-id").unwrap().to_owned();
+        assert!(name.len() == 32 && name.bytes().all(|letter| letter.is_ascii_hexdigit()), "{name}");
+        assert_eq!(kong.upstream.seen().pop().unwrap().header("x-kong-request-id"), Some(name.as_str()));
+        assert_eq!(answer.header("x-kong-upstream-status"), Some("200"));
+        assert_eq!((answer.header("x-kong-proxy-latency"), answer.header("via")), (None, None));
+        names.insert(name);
+    }
+    kong.plugin("key-auth", json!({})).await;
+    let refused = kong.send(kong.request("GET", "/")).await;
+    assert!(refused.status == 401 && names.insert(refused.header("x-kong-request-id").unwrap().to_owned()));
+    assert_eq!(names.len(), 4);
 }
 
 #[tokio::test]

@@ -230,9 +230,15 @@ async fn requests_are_told_of_in_kongs_shape() {
         "http-log": {"http_endpoint": endpoint, "headers": {"X-Key": "mine"}},
         "file-log": {"path": path},
         "prometheus": {"status_code_metrics": true, "latency_metrics": true},
+        "key-auth": {},
     });
     let door = Door::with(plugins).await;
+    let consumer = unique("consumer-");
+    set(&door.gate, &format!("/consumers/{consumer}"), json!({})).await;
+    let key = json!({"key": format!("canary-{consumer}")});
+    let credential = call(&door.gate, "POST", &format!("/consumers/{consumer}/key-auth"), &key).await.json();
     let request = Request::get(&door.target("x?token=canary")).header("Authorization", "Bearer canary");
+    let request = request.header("apikey", key["key"].as_str().unwrap());
     assert_eq!(door.gate.send(request).await.status, 200);
     let began = std::time::Instant::now();
     let lines = loop {
@@ -258,6 +264,15 @@ async fn requests_are_told_of_in_kongs_shape() {
             .rsplit_once(':')
             .map(|(host, port)| (host.to_owned(), port.to_owned()))
             .unwrap();
+        assert_eq!(
+            (&entry["upstream_uri"], &entry["upstream_status"]),
+            (&json!("/base/x?token=***"), &json!("200"))
+        );
+        let entity = &entry["authenticated_entity"];
+        assert_eq!(
+            (&entity["id"], &entity["consumer_id"]),
+            (&credential["id"], &credential["consumer"]["id"])
+        );
         assert_eq!(entry["tries"], json!([{"ip": host, "port": port.parse::<u16>().unwrap()}]));
         assert!(entry["latencies"]["proxy"].is_u64() && entry["started_at"].is_u64(), "{entry}");
     }

@@ -13,13 +13,13 @@ use std::{
 
 use base::UnixMillis;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, uri::PathAndQuery};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     access_log::Record,
     chain::Observers,
-    consumer::Consumer,
+    consumer::Attached,
     core::Core,
     plugin::{Exchange, Peer, RequestHead},
     route::Route,
@@ -82,13 +82,14 @@ pub(crate) struct Observed {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) peer: Peer,
     pub(crate) route: Arc<Route>,
-    pub(crate) consumer: Option<Arc<Consumer>>,
+    pub(crate) attached: Option<Attached>,
     pub(crate) status: StatusCode,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) upstream_took: Option<Duration>,
     pub(crate) upstream: Option<Arc<str>>,
     pub(crate) upstream_status: Option<StatusCode>,
+    pub(crate) upstream_target: Option<PathAndQuery>,
     pub(crate) failure: Option<Box<str>>,
 }
 
@@ -100,7 +101,8 @@ impl Observed {
             headers: self.headers.as_ref(),
             peer: &self.peer,
             route: &self.route,
-            consumer: self.consumer.as_ref(),
+            consumer: self.attached.as_ref().map(Attached::consumer),
+            credential: self.attached.as_ref().and_then(Attached::credential),
             status: self.status,
             received: self.received,
             sent: self.sent,
@@ -108,6 +110,7 @@ impl Observed {
             upstream_took: self.upstream_took,
             upstream: self.upstream.as_deref(),
             upstream_status: self.upstream_status,
+            upstream_target: self.upstream_target.as_ref(),
             failure: self.failure.as_deref(),
         };
         for plugin in &self.plugins {

@@ -6,6 +6,7 @@ use std::{
     fmt,
     rc::Rc,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -235,6 +236,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) headers: &'a mut HeaderMap,
     pub(crate) upstream: Option<&'a str>,
     pub(crate) upstream_status: Option<StatusCode>,
+    pub(crate) began: Duration,
+    pub(crate) upstream_took: Option<Duration>,
     pub(crate) body: &'a mut Vec<BodyChange>,
 }
 
@@ -254,6 +257,8 @@ impl Answered<'_> {
             consumer: ran.attached.as_ref().map(|attached| attached.consumer().as_ref()),
             upstream: self.upstream,
             upstream_status: self.upstream_status,
+            began: self.began,
+            upstream_took: self.upstream_took,
             decided,
             notes: &ran.notes,
             body: self.body,

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::{
     arrival::{Answer, Ended, Seen},
     condition::Decided,
-    consumer::{Attached, Consumer, Consumers},
+    consumer::{Attached, Consumer, Consumers, Credential},
     error::{ErrorBody, Failure},
     route::Route,
 };
@@ -249,6 +249,10 @@ pub struct PluginResponse<'a> {
     pub upstream: Option<&'a str>,
     /// The status that the upstream answered with; `None`: the answer is not its own.
     pub upstream_status: Option<StatusCode>,
+    /// When the request's head was read, by the monotonic clock.
+    pub began: Duration,
+    /// From the beginning of the first try to the head of the upstream's answer; `None`: no target was asked.
+    pub upstream_took: Option<Duration>,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
     /// What plugins remembered of the request.
@@ -394,6 +398,8 @@ pub struct Exchange<'a> {
     pub route: &'a Arc<Route>,
     /// Who it was found to come from.
     pub consumer: Option<&'a Arc<Consumer>>,
+    /// By which credential that was known.
+    pub credential: Option<&'a Arc<Credential>>,
     /// Status of the answer.
     pub status: StatusCode,
     /// Bytes of the request's body.
@@ -408,6 +414,8 @@ pub struct Exchange<'a> {
     pub upstream: Option<&'a str>,
     /// The status that it answered with; `None`: the answer is not its own.
     pub upstream_status: Option<StatusCode>,
+    /// What it was asked for; only for [`Phases::LOG_HEADS`].
+    pub upstream_target: Option<&'a PathAndQuery>,
     /// What went wrong.
     pub failure: Option<&'a str>,
 }

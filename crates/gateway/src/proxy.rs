@@ -104,11 +104,13 @@ pub(crate) async fn serve(
         outcome.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     outcome.headers.insert(header::SERVER, SERVER);
+    let mut sent = None;
     if let Ok(head) = came.head {
-        show_answer(&core, route, (peer, &head), &mut outcome, &mut ran).await;
+        show_answer(&core, route, (peer, &head, began), &mut outcome, &mut ran).await;
         core.pools.recycle(head.headers);
+        sent = Some(head.target);
     }
-    finish(core, route, peer, outcome, ran, came.log, began)
+    finish(core, route, (peer, sent), outcome, ran, came.log, began)
 }
 
 /// A request as it came.
@@ -459,12 +461,12 @@ fn switched(mut headers: HeaderMap, version: Version) -> (StatusCode, HeaderMap)
 async fn show_answer(
     core: &Core,
     route: Option<&Arc<Route>>,
-    (peer, head): (&Peer, &RequestHead),
+    (peer, head, began): (&Peer, &RequestHead, Duration),
     outcome: &mut Outcome,
     ran: &mut Ran<'_>,
 ) {
     let mut changes = Vec::new();
-    let Outcome { status, headers, upstream, upstream_status, .. } = outcome;
+    let Outcome { status, headers, upstream, upstream_status, upstream_took, .. } = outcome;
     let mut answered = Answered {
         head,
         peer,
@@ -472,6 +474,8 @@ async fn show_answer(
         headers,
         upstream: upstream.as_deref(),
         upstream_status: *upstream_status,
+        began,
+        upstream_took: *upstream_took,
         body: &mut changes,
     };
     ran.on_response(route, &mut answered);
@@ -538,7 +542,7 @@ async fn change_body(mut source: Source, changes: Vec<BodyChange>) -> Result<Byt
 fn finish(
     core: Rc<Core>,
     route: Option<&Arc<Route>>,
-    peer: &Peer,
+    (peer, sent): (&Peer, Option<PathAndQuery>),
     outcome: Outcome,
     mut ran: Ran<'_>,
     log: Option<Box<Record>>,
@@ -567,6 +571,7 @@ fn finish(
     });
     let observed = ran.observers(route).map(|(plugins, route)| {
         let head = ran.arrived.take();
+        let asked = head.is_some() && upstream_took.is_some();
         Box::new(Observed {
             plugins,
             at: core.settings.clock.now() - took,
@@ -575,13 +580,14 @@ fn finish(
             head,
             peer: peer.clone(),
             route,
-            consumer: ran.attached.take().map(|attached| Arc::clone(attached.consumer())),
+            attached: ran.attached.take(),
             status,
             received,
             sent: 0,
             upstream_took,
             upstream,
             upstream_status,
+            upstream_target: sent.filter(|_| asked),
             failure,
         })
     });

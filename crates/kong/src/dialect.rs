@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     admin::digest,
     answer::Answer,
+    answer_headers::AnswerHeaders,
     catalog::{Catalog, Entity},
     change::{Write, new_id, with_snis},
     compile::Compiler,
@@ -60,6 +61,8 @@ pub struct Options {
     pub own_keys: OwnKeys,
     /// Tokens that plugins obtained for callers.
     pub tokens: Arc<ClientTokens>,
+    /// What is said of each request on the dialect's routes.
+    pub answer_headers: AnswerHeaders,
 }
 
 /// The keys by which the gate proves who it is.
@@ -112,6 +115,7 @@ impl Dialect {
             providers,
             own_keys,
             tokens,
+            answer_headers,
         } = options;
         let mut pepper = [0; 32];
         random.fill(&mut pepper);
@@ -124,6 +128,7 @@ impl Dialect {
                 Vaults::new(environment),
                 Arc::clone(&live),
                 random.clone(),
+                answer_headers.entries(&clock, &random),
             ),
             serving: Serving::new(&pepper),
             registry: registry.clone(),

@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod answer;
+mod answer_headers;
 mod catalog;
 mod change;
 mod compile;
@@ -25,6 +26,7 @@ mod vaults;
 mod writer;
 
 pub use admin::{Access, AccessError, AdminKey, AdminState, Role, router};
+pub use answer_headers::AnswerHeaders;
 pub use dialect::{Dialect, Options, OwnKeys, Replace};
 pub use entities::Kind;
 pub use reseal::Resealer;

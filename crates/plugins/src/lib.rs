@@ -13,6 +13,7 @@ pub mod body_limit;
 pub mod consumer_restriction;
 pub mod cors;
 pub mod exchange_log;
+pub mod exchange_marks;
 mod fields;
 pub mod fixed_answer;
 pub mod grants;

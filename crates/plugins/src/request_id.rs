@@ -32,6 +32,8 @@ pub struct Config {
     pub header: String,
     /// Whether the client is told.
     pub echo: bool,
+    /// Whether a client's own name for its request stays.
+    pub keeps_clients: bool,
     /// Whether an upstream's header of that name stays in the answer.
     pub keeps_upstreams: bool,
     /// What new names look like.
@@ -61,6 +63,7 @@ pub enum Algorithm {
 struct RequestId {
     header: HeaderName,
     echo: bool,
+    keeps_clients: bool,
     keeps_upstreams: bool,
     generator: Generator,
 }
@@ -79,7 +82,7 @@ struct Generator {
 ///
 /// A header that is not to be set, and letters that no header can carry.
 pub fn compile(config: Config, random: &Random, clock: &Clock) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { header, echo, keeps_upstreams, algorithm } = config;
+    let Config { header, echo, keeps_clients, keeps_upstreams, algorithm } = config;
     if let Algorithm::Letters(length, letters) = &algorithm {
         if *length == 0 || *length > MAX_LENGTH {
             return Err(ConfigError::new(
@@ -102,7 +105,7 @@ pub fn compile(config: Config, random: &Random, clock: &Clock) -> Result<Arc<dyn
         clock: clock.clone(),
         count: AtomicU64::new(0),
     };
-    Ok(Arc::new(RequestId { header, echo, keeps_upstreams, generator }))
+    Ok(Arc::new(RequestId { header, echo, keeps_clients, keeps_upstreams, generator }))
 }
 
 impl Plugin for RequestId {
@@ -117,7 +120,9 @@ impl Plugin for RequestId {
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
         let headers = &mut request.head.headers;
-        let own = headers.get(&self.header).filter(|own| !own.is_empty() && own.len() <= MAX_FOREIGN);
+        let own = headers
+            .get(&self.header)
+            .filter(|own| self.keeps_clients && !own.is_empty() && own.len() <= MAX_FOREIGN);
         let id = match own {
             Some(own) => own.clone(),
             None => match HeaderValue::try_from(self.generator.make(request.peer)) {

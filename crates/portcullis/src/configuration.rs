@@ -83,6 +83,7 @@ impl Configuration {
             environment: Arc::from(environment(config)),
             providers: providers.clone(),
             tokens,
+            answer_headers: config.kong.as_ref().map(|kong| kong.headers.clone()).unwrap_or_default(),
             own_keys: kong::OwnKeys {
                 keys: assertions.keys(),
                 replace: Arc::new(move || {

@@ -48,6 +48,7 @@ impl DialectPlugin for RequestId {
         let config = Config {
             header: text(conf, "header_name").unwrap_or("X-Request-Id").to_owned(),
             echo: flag(conf, "include_in_response", true),
+            keeps_clients: true,
             keeps_upstreams: true,
             algorithm: match text(conf, "algorithm") {
                 Some("uuidv7") => Algorithm::UuidV7,

@@ -17,7 +17,7 @@ use base::Random;
 use gateway::{
     error::ConfigError,
     plugin::Plugin,
-    route::Layer,
+    route::{Entry, Layer},
     snapshot::Certificate,
     upstream::{Checker, HealthChecks, KeepAlive, Live, Node, Upstream, UpstreamSpec},
 };
@@ -48,6 +48,8 @@ pub(crate) struct Compiler {
     vaults: Vaults,
     live: Arc<Live>,
     random: Random,
+    /// What runs on every route.
+    everywhere: Vec<Entry>,
     plugins: Cache<[u8; 32], dyn Plugin>,
     upstreams: Cache<UpstreamSpec, Upstream>,
     checkers: Cache<Watched, Checker>,
@@ -81,6 +83,7 @@ impl Compiler {
         vaults: Vaults,
         live: Arc<Live>,
         random: Random,
+        everywhere: Vec<Entry>,
     ) -> Self {
         Self {
             registry,
@@ -88,6 +91,7 @@ impl Compiler {
             vaults,
             live,
             random,
+            everywhere,
             plugins: Cache::default(),
             upstreams: Cache::default(),
             checkers: Cache::default(),

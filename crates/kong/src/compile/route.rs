@@ -48,7 +48,8 @@ impl Pass<'_> {
             return Ok(None);
         }
         let wrong = |error: ConfigError| format!("routes/{id}: {error}");
-        let mut plugins = self.plugins(id, service_id)?;
+        let mut plugins = self.compiler.everywhere.clone();
+        plugins.extend(self.plugins(id, service_id)?);
         let protocols: Vec<&str> = texts(&route, "protocols").collect();
         if ["grpc", "grpcs"].iter().any(|calls| protocols.contains(calls)) {
             let tls = !protocols.contains(&"grpc");

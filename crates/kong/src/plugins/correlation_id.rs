@@ -36,6 +36,7 @@ impl DialectPlugin for CorrelationId {
         let config = Config {
             header: text(config, "header_name").unwrap_or("Kong-Request-ID").to_owned(),
             echo: flag(config, "echo_downstream", false),
+            keeps_clients: true,
             keeps_upstreams: false,
             algorithm: match text(config, "generator") {
                 Some("uuid") => Algorithm::Uuid,

@@ -136,6 +136,7 @@ impl World {
         let publisher = Arc::new(Publisher::new((ErrorBody { member: "error_msg" }, "404 Route Not Found")));
         let live = Arc::new(Live::new("", Vec::new()).unwrap());
         let dialect = Dialect::open(Options {
+            answer_headers: crate::AnswerHeaders::default(),
             store: Arc::clone(&store) as Arc<dyn Store>,
             keyring: keyring.clone(),
             clock: clock.clone(),

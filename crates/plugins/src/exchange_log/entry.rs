@@ -119,8 +119,8 @@ fn kong(exchange: &Exchange<'_>) -> Value {
         "latencies": {"request": all, "kong": all.saturating_sub(upstream.unwrap_or(0)), "proxy": upstream.map_or(json!(-1), Value::from)},
         "client_ip": exchange.peer.ip.to_string(),
         "started_at": exchange.at.0,
-        "upstream_status": if exchange.upstream.is_some() { exchange.status.as_str() } else { "" },
-        "upstream_uri": exchange.head.map(|head| head.path()).unwrap_or_default(),
+        "upstream_status": exchange.upstream_status.as_ref().map(|status| status.as_str()).unwrap_or_default(),
+        "upstream_uri": exchange.upstream_target.map(|sent| shortened(masks::target(sent.as_str()))).unwrap_or_default(),
         "source": if exchange.upstream.is_some() { "upstream" } else { "kong" },
         "route": {"id": &*exchange.route.id, "name": exchange.route.name.as_deref()},
         "workspace_name": "default",
@@ -129,6 +129,12 @@ fn kong(exchange: &Exchange<'_>) -> Value {
         let service = exchange.route.service_id.as_deref();
         let name = exchange.route.service_name.as_deref();
         members.extend(service.map(|id| ("service".to_owned(), json!({"id": id, "name": name}))));
+        let entity = exchange.credential.map(|credential| {
+            // Behind the name of its kind.
+            let id = credential.id.rsplit('/').next();
+            json!({"id": id, "consumer_id": &*credential.consumer.id})
+        });
+        members.extend(entity.map(|entity| ("authenticated_entity".to_owned(), entity)));
         let target = exchange.upstream.and_then(|target| target.rsplit_once(':'));
         members.extend(target.map(|(host, port)| {
             let host = host.trim_start_matches('[').trim_end_matches(']');

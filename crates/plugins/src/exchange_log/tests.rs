@@ -57,6 +57,7 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
         certificate: None,
     };
     let headers = self::head("/", answer).headers;
+    let sent = format!("/up{}", head.target).parse().unwrap();
     let exchange = Exchange {
         at: base::UnixMillis(1_800_000_000_123),
         head: Some(head),
@@ -64,13 +65,15 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
         peer: &peer,
         route: &route,
         consumer: None,
+        credential: None,
         status: StatusCode::OK,
         received: 3,
         sent: 5,
         took: Duration::from_millis(20),
         upstream_took: Some(Duration::from_millis(15)),
         upstream: Some("10.0.0.2:80"),
-        upstream_status: None,
+        upstream_status: Some(StatusCode::ACCEPTED),
+        upstream_target: Some(&sent),
         failure: None,
     };
     let text = shape.entry(&exchange, "host");
@@ -97,6 +100,19 @@ fn an_entry_says_what_apisix_says() {
     assert_eq!((&entry["client_ip"], &entry["upstream"]), (&json!("10.0.0.1"), &json!("10.0.0.2:80")));
     assert_eq!((&entry["latency"], &entry["upstream_latency"]), (&json!(20.0), &json!(15.0)));
     assert_eq!(entry["start_time"], 1_800_000_000_123_i64);
+}
+
+#[test]
+fn an_entry_says_what_kong_says() {
+    let entry = entry(&Shape::Kong, &head("/x?a=1&token=t", &[]), &[]);
+    assert_eq!(
+        (&entry["upstream_uri"], &entry["upstream_status"]),
+        (&json!("/up/x?a=1&token=***"), &json!("202"))
+    );
+    assert_eq!(entry["latencies"], json!({"request": 20, "kong": 5, "proxy": 15}));
+    assert_eq!(entry["tries"], json!([{"ip": "10.0.0.2", "port": 80}]));
+    assert_eq!(entry["service"], json!({"id": "s", "name": "shop"}));
+    assert!(entry.get("authenticated_entity").is_none() && entry.get("consumer").is_none());
 }
 
 #[test]

@@ -126,6 +126,8 @@ pub(crate) struct AdminApi {
     pub(crate) keys: Vec<AdminKey>,
     /// Names accepted in `Host` besides addresses and `localhost`.
     pub(crate) hosts: Vec<String>,
+    /// What is said of each request on Kong's routes.
+    pub(crate) headers: kong::AnswerHeaders,
 }
 
 /// A key of the Admin API.

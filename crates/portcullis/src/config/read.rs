@@ -204,7 +204,11 @@ fn read_admin_api(
     ports: &mut check::Ports,
     findings: &mut Findings,
 ) -> Option<AdminApi> {
-    let section = admin.section(dialect, &["listen", "tls", "keys", "hosts"], findings)?;
+    let known: &[&str] = match dialect {
+        "kong" => &["listen", "tls", "keys", "hosts", "headers"],
+        _ => &["listen", "tls", "keys", "hosts"],
+    };
+    let section = admin.section(dialect, known, findings)?;
     let listen = section.required::<SocketAddr>("listen", findings);
     let tls = read_tls_server(&section, "tls", ports, findings);
     let keys = read_admin_keys(&section, findings);
@@ -218,7 +222,20 @@ fn read_admin_api(
         let path = section.path_of("keys");
         findings.add(section.mark(), format!("`{path}` is missing; there is no built-in key"));
     }
-    Some(AdminApi { listen: listen.value, tls, keys, hosts })
+    let headers = read_answer_headers(&section, findings);
+    Some(AdminApi { listen: listen.value, tls, keys, hosts, headers })
+}
+
+fn read_answer_headers(section: &Section<'_>, findings: &mut Findings) -> kong::AnswerHeaders {
+    if section.node("headers").is_none() {
+        return kong::AnswerHeaders::default();
+    }
+    let names = section.list::<String>("headers", findings);
+    kong::AnswerHeaders::read(names.iter().map(|name| name.value.as_str())).unwrap_or_else(|why| {
+        let mark = names.first().map_or(section.mark(), |name| name.mark);
+        findings.add(mark, format!("`{}`: {why}", section.path_of("headers")));
+        kong::AnswerHeaders::default()
+    })
 }
 
 fn read_admin_keys(section: &Section<'_>, findings: &mut Findings) -> Vec<AdminKey> {

@@ -1,0 +1,73 @@
+//! Tells the client how long its request took and whom the answer went through.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use base::Clock;
+use gateway::plugin::{Phases, Plugin, PluginResponse};
+use http::{HeaderName, HeaderValue, header};
+
+/// What is told; what is `None` is not.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Header for the milliseconds until the upstream's answer began.
+    pub upstream: Option<HeaderName>,
+    /// Header for those that the gate took beside them.
+    pub gate: Option<HeaderName>,
+    /// Header for those until an answer of the gate's own.
+    pub own: Option<HeaderName>,
+    /// Header for the status of the upstream's answer.
+    pub status: Option<HeaderName>,
+    /// Whom an upstream's answer went through (RFC 9110 section 7.6.3).
+    pub via: Option<HeaderValue>,
+}
+
+/// The compiled form.
+struct ExchangeMarks {
+    config: Config,
+    clock: Clock,
+}
+
+/// Compiles `config`.
+pub fn compile(config: Config, clock: &Clock) -> Arc<dyn Plugin> {
+    Arc::new(ExchangeMarks { config, clock: clock.clone() })
+}
+
+impl Plugin for ExchangeMarks {
+    fn name(&self) -> &'static str {
+        "exchange-marks"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::RESPONSE_HEADERS
+    }
+
+    fn response_headers(&self, response: &mut PluginResponse<'_>) {
+        let took = self.clock.monotonic().saturating_sub(response.began);
+        let Config { upstream, gate, own, status, via } = &self.config;
+        let headers = &mut *response.headers;
+        let mut tell = |name: &Option<HeaderName>, value: HeaderValue| {
+            if let Some(name) = name {
+                headers.insert(name.clone(), value);
+            }
+        };
+        let Some(answered) = response.upstream_status else {
+            tell(own, millis(took));
+            return;
+        };
+        let waited = response.upstream_took.unwrap_or_default();
+        tell(upstream, millis(waited));
+        tell(gate, millis(took.saturating_sub(waited)));
+        tell(status, HeaderValue::from(answered.as_u16()));
+        if let Some(via) = via {
+            headers.append(header::VIA, via.clone());
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn millis(time: Duration) -> HeaderValue {
+    HeaderValue::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
