@@ -41,20 +41,22 @@ async fn method_host_and_headers_are_the_upstreams_too() {
         "regex_uri": ["^/[^/]*/(.*)$", "/$1"],
         "headers": {
             "add": {"X-Added": "2"},
-            "set": {"X-Set": "$remote_addr-$1", "X-Many": ["a", 1], "X-Empty": ""},
+            "set": {"X-Set": "$remote_addr-$1", "X-Many": ["a", 1], "X-Empty": "", "X-Nobody": "$http_nobody"},
             "remove": ["X-Gone"],
         },
     });
     let site = rewriting(conf).await;
     let request = Request::get(&site.target("cap")).header("X-Added", "1").header("X-Set", "old");
-    assert_eq!(site.gate.send(request.header("X-Gone", "1")).await.status, 200);
+    let request = request.header("X-Gone", "1").header("X-Empty", "1").header("X-Nobody", "1");
+    assert_eq!(site.gate.send(request).await.status, 200);
     let seen = &site.upstream.seen()[0];
     assert_eq!((seen.method.as_str(), seen.header("host")), ("POST", Some("other.example:81")));
     assert_eq!(seen.message.all("x-added"), ["1", "2"]);
     assert_eq!(seen.message.all("x-set"), ["127.0.0.1-cap"]);
     assert_eq!(seen.message.all("x-many"), ["a", "1"]);
-    assert_eq!(seen.message.all("x-empty"), [""]);
-    assert_eq!(seen.message.all("x-gone"), Vec::<&str>::new());
+    for gone in ["x-empty", "x-nobody", "x-gone"] {
+        assert_eq!(seen.message.all(gone), Vec::<&str>::new(), "{gone}");
+    }
     // An upstream that says its own host keeps it.
     let site = rewriting(json!({"host": "other.example"})).await;
     let mut upstream = node(&site.upstream);

@@ -13,12 +13,22 @@ async fn status_headers_and_body_become_the_written_ones() {
         "body": "{\"code\":\"ok\"}",
         "headers": {
             "add": ["Set-Cookie: b=2; Max-Age=5", "X-Added: $arg_x"],
-            "set": {"X-Server": "$remote_addr", "Content-Type": "application/json", "X-Number": 7},
+            "set": {
+                "X-Server": "$remote_addr", "Content-Type": "application/json", "X-Number": 7,
+                "X-Empty": "", "X-Nobody": "$http_nobody",
+            },
             "remove": ["X-Gone"],
         },
     });
     let site = rewriting(conf).await;
-    let upstreams = [("X-Gone", "1"), ("Set-Cookie", "a=1"), ("ETag", "\"x\""), ("Content-Encoding", "gzip")];
+    let upstreams = [
+        ("X-Gone", "1"),
+        ("X-Empty", "1"),
+        ("X-Nobody", "1"),
+        ("Set-Cookie", "a=1"),
+        ("ETag", "\"x\""),
+        ("Content-Encoding", "gzip"),
+    ];
     site.upstream.answer(Answer::with(200, &upstreams, "old body"));
     let answer = site.get("x?x=y").await;
     assert_eq!((answer.status, answer.text().as_str()), (201, "{\"code\":\"ok\"}"));
@@ -28,7 +38,7 @@ async fn status_headers_and_body_become_the_written_ones() {
     assert_eq!(answer.header("x-server"), Some("127.0.0.1"));
     assert_eq!(answer.header("x-number"), Some("7"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    for gone in ["x-gone", "etag", "content-encoding"] {
+    for gone in ["x-gone", "x-empty", "x-nobody", "etag", "content-encoding"] {
         assert_eq!(answer.header(gone), None, "{gone}");
     }
     let answer = site.gate.send(Request::new("HEAD", &site.target("x"))).await;

@@ -24,16 +24,17 @@ pub(crate) enum HeaderRule {
 }
 
 impl HeaderRule {
-    /// The value that it gives, where it gives one that a header can carry.
+    /// The value that it gives, where it gives one that a header can carry; with `empty_is_none`, not an empty one.
     pub(crate) fn value(
         &self,
         variables: &dyn Variables,
         captures: Option<&Captures<'_>>,
+        empty_is_none: bool,
     ) -> Option<HeaderValue> {
         match self {
             Self::Remove(_) | Self::RemoveValue(..) | Self::Rename(..) => None,
             Self::Replace(_, text) | Self::Set(_, text) | Self::Add(_, text) | Self::Append(_, text) => {
-                text.header(variables, captures)
+                text.header(variables, captures).filter(|value| !(empty_is_none && value.is_empty()))
             }
         }
     }

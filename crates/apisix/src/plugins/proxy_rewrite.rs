@@ -76,6 +76,7 @@ impl DialectPlugin for ProxyRewrite {
             target,
             host: text(conf, "host").map(str::to_owned),
             headers: headers(conf.get("headers"))?,
+            empty_is_none: true,
             ..Config::default()
         })
     }
@@ -150,7 +151,7 @@ pub(crate) fn schema() -> Schema {
         .field(
             "headers",
             Schema::object().open().check(check_headers).doc(
-                "`add`, `set` and `remove`, in this order; or names and values that are set. Values may hold variables and `$1`",
+                "`add`, `set` and `remove`, in this order; or names and values that are set. Values may hold variables and `$1`; with an empty one the header is taken out",
             ),
         )
         .field("use_real_request_uri_unsafe", Schema::boolean().unimplemented_except(false))

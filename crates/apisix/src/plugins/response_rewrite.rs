@@ -75,6 +75,7 @@ impl DialectPlugin for ResponseRewrite {
             condition: condition.map_err(|error| ConfigError::new("vars", error.to_string()))?,
             status: integer(conf, "status_code").and_then(|status| u16::try_from(status).ok()),
             headers: headers(conf.get("headers"))?,
+            empty_is_none: true,
             body: body(conf)?,
         })
     }
@@ -183,7 +184,7 @@ pub(crate) fn schema() -> Schema {
         .field(
             "headers",
             Schema::object().open().check(check_headers).doc(
-                "`add` (`[\"Name: value\"]`), `set` and `remove`, in this order; or names and values that are set. Values may hold variables",
+                "`add` (`[\"Name: value\"]`), `set` and `remove`, in this order; or names and values that are set. Values may hold variables; with an empty one the header is taken out",
             ),
         )
         .field("body", Schema::string().length(0, 1 << 20).doc("another body; not with `filters`"))

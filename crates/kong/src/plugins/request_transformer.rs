@@ -46,6 +46,7 @@ impl DialectPlugin for RequestTransformer {
             body: edits(config, "body")?,
             late: true,
             is_final: true,
+            ..Config::default()
         })
     }
 }

@@ -35,7 +35,7 @@ impl DialectPlugin for ResponseTransformer {
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
         let edits = json_edits(config)?;
         let body = (!edits.is_empty()).then_some(BodyRule::Json { edits, limit: MAX_BODY });
-        compile(Config { condition: None, status: None, headers: header_edits(config)?, body })
+        compile(Config { headers: header_edits(config)?, body, ..Config::default() })
     }
 }
 

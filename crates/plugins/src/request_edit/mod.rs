@@ -38,6 +38,8 @@ pub struct Config {
     pub host: Option<String>,
     /// Headers, in the order of the list.
     pub headers: Vec<Edit>,
+    /// Whether a header whose value turns out empty is none, as with nginx, and is not sent as an empty one.
+    pub empty_is_none: bool,
     /// Arguments of the query, in the order of the list.
     pub query: Vec<Edit>,
     /// Members of a form or JSON body, in the order of the list.
@@ -54,6 +56,7 @@ struct RequestEdit {
     target: Option<Target>,
     host: Option<HeaderValue>,
     headers: Vec<HeaderRule>,
+    empty_is_none: bool,
     query: Query,
     body: Option<Arc<BodyRules>>,
     late: bool,
@@ -67,7 +70,7 @@ struct RequestEdit {
 /// Names the field at fault: a method, path, host or header that is none or not to be set, and variables that are not
 /// built.
 pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { method, target, host, headers, query, body, late, is_final } = config;
+    let Config { method, target, host, headers, empty_is_none, query, body, late, is_final } = config;
     let method = method.map(|method| Method::from_bytes(method.as_bytes())).transpose();
     let method = method.map_err(|_| ConfigError::new("method", "not a method"))?;
     if let Some(forbidden @ (Method::CONNECT | Method::TRACE)) = &method {
@@ -87,6 +90,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         target: target.map(Target::compile).transpose()?,
         host,
         headers: headers.into_iter().map(header_rule).collect::<Result<_, _>>()?,
+        empty_is_none,
         query: Query::compile(query)?,
         body: BodyRules::compile(body)?.map(Arc::new),
         late,
@@ -144,8 +148,11 @@ impl RequestEdit {
             let found = self.target.as_ref().and_then(|target| target.find(path));
             let target = self.target.as_ref().map(|target| target.of(path, &variables, found.as_ref()));
             let captures = found.as_ref().map(|found| &found.captures);
-            let values: Vec<Option<HeaderValue>> =
-                self.headers.iter().map(|rule| rule.value(&variables, captures)).collect();
+            let values: Vec<Option<HeaderValue>> = self
+                .headers
+                .iter()
+                .map(|rule| rule.value(&variables, captures, self.empty_is_none))
+                .collect();
             (target, values, self.query.fill(&variables))
         };
         let target = match target.transpose() {

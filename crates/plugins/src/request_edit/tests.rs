@@ -118,7 +118,7 @@ fn headers_are_edited_in_order() {
     ];
     for edit in edits {
         let rule = header_rule(edit).unwrap();
-        rule.apply(&mut headers, rule.value(&Says("q"), None));
+        rule.apply(&mut headers, rule.value(&Says("q"), None, false));
     }
     let all =
         |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();

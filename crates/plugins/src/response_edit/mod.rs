@@ -36,6 +36,8 @@ pub struct Config {
     pub status: Option<u16>,
     /// Headers, in the order of the list.
     pub headers: Vec<HeaderEdit>,
+    /// Whether a header whose value turns out empty is none, as with nginx, and is not sent as an empty one.
+    pub empty_is_none: bool,
     /// The body.
     pub body: Option<BodyRule>,
 }
@@ -102,6 +104,7 @@ struct ResponseEdit {
     condition: Option<Expression>,
     status: Option<StatusCode>,
     headers: Vec<HeaderRule>,
+    empty_is_none: bool,
     body: Option<Change>,
 }
 
@@ -125,7 +128,7 @@ enum Change {
 ///
 /// A status out of range, headers that frame the answer, and patterns that are none.
 pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { condition, status, headers, body } = config;
+    let Config { condition, status, headers, empty_is_none, body } = config;
     let status = status.map(|status| {
         let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200);
         status.ok_or_else(|| ConfigError::new("status_code", "a status from 200 to 599 is needed"))
@@ -155,6 +158,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         condition,
         status: status.transpose()?,
         headers: headers.into_iter().map(edit).collect::<Result<_, ConfigError>>()?,
+        empty_is_none,
         body,
     }))
 }
@@ -226,7 +230,7 @@ impl Plugin for ResponseEdit {
         // Texts are filled with the answer as it came.
         let values: Vec<Option<HeaderValue>> = {
             let variables = response.variables();
-            self.headers.iter().map(|rule| rule.value(&variables, None)).collect()
+            self.headers.iter().map(|rule| rule.value(&variables, None, self.empty_is_none)).collect()
         };
         if let Some(status) = self.status {
             *response.status = status;
