@@ -38,7 +38,7 @@ impl Vault {
                 return Answer::with(403, &[], "{}");
             }
             let (status, data) = locked(&held).clone();
-            if seen.path() != "/v1/kv/apps/gate" {
+            if !["/v1/kv/apps/gate", "/vault/v1/kv/apps/gate"].contains(&seen.path()) {
                 return Answer::with(404, &[], "{}");
             }
             Answer::with(status, &[("Content-Type", "application/json")], json!({"data": data}).to_string())
@@ -127,6 +127,15 @@ async fn values_of_vault_are_fetched_refreshed_and_kept_while_it_is_down() {
     assert_eq!(vault.server.seen().len(), asked);
     gate.advance(Duration::from_secs(301)).await;
     assert_eq!(sent_to(&gate, "/v").await.as_deref(), Some("/two"));
+
+    // One may stand below a path; slashes at its ends say nothing.
+    let mut below = vault.manager(&token);
+    below["uri"] = json!(format!("http://{}/vault/", vault.server.node()));
+    below["prefix"] = json!("/kv/");
+    admin.set("secrets/vault/below", &below).await;
+    admin.set("routes/b", &redirect("/b", "$secret://vault/below/apps/gate/target")).await;
+    assert_eq!(sent_to(&gate, "/b").await.as_deref(), Some("/two"));
+    assert_eq!(vault.server.seen().last().unwrap().path(), "/vault/v1/kv/apps/gate");
 
     // Version 2 of the engine wraps it once more.
     vault.set(200, json!({"data": {"target": "/three"}, "metadata": {"version": 3}}));

@@ -18,14 +18,14 @@ pub(crate) fn schema() -> Schema {
             "uri",
             Schema::string()
                 .length(1, 2048)
-                .pattern(r"^https?://([0-9a-zA-Z.-]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?$")
-                .doc("scheme, host and port of the Vault server"),
+                .pattern(r"^https?://([0-9a-zA-Z.-]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?(/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*/?$")
+                .doc("scheme, host and port of the Vault server, and the path that it stands below behind a proxy"),
         )
         .required(
             "prefix",
             Schema::string()
                 .length(1, 1024)
-                .pattern("^[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*(/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*$")
+                .pattern("^/?[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*(/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*/?$")
                 .doc("what stands before every path: the mount, `kv`"),
         )
         .required("token", Schema::string().length(1, 4096).secret().doc("token; may be `$env://NAME`"))
@@ -53,6 +53,7 @@ impl Vault {
         };
         let mut token = header("token")?.ok_or("it has no `token`")?;
         token.set_sensitive(true);
+        let (uri, prefix) = (uri.trim_end_matches('/'), prefix.trim_matches('/'));
         Ok(Self { base: format!("{uri}/v1/{prefix}"), token, namespace: header("namespace")? })
     }
 
