@@ -255,7 +255,10 @@ impl Inner {
         // What one of them was found to be before, on whichever core, is not asked about again.
         let kept = |means: &Means| {
             self.config.cache.as_ref()?;
-            self.services.tokens.kept(&self.key(*means, &found, &args))
+            let key = self.key(*means, &found, &args);
+            let token = self.services.tokens.kept(&key)?;
+            self.remember(key, &token);
+            Some(token)
         };
         let mut outcome = found.means.iter().find_map(kept).ok_or(Failure::Denied);
         if outcome.is_err() {
@@ -298,10 +301,15 @@ impl Inner {
             tokens.refuse(key, rules.refused);
         }
         let token = obtained?;
-        if self.services.clock.now() < token.until {
-            TOKENS.with_borrow_mut(|tokens| drop(tokens.insert(key, Kept(Arc::clone(&token)))));
-        }
+        self.remember(key, &token);
         Ok(token)
+    }
+
+    /// Has this core know a token that is still good, so that the next request with it waits for nothing.
+    fn remember(&self, key: [u8; 32], token: &Arc<Token>) {
+        if self.services.clock.now() < token.until {
+            TOKENS.with_borrow_mut(|tokens| drop(tokens.insert(key, Kept(Arc::clone(token)))));
+        }
     }
 
     /// What becomes of a request whose caller has this token.

@@ -357,6 +357,20 @@ async fn a_token_is_used_until_shortly_before_its_end() {
 }
 
 #[tokio::test]
+async fn a_token_that_one_core_obtained_is_waited_for_once_on_another() {
+    let world = World::new().await;
+    let plugin = world.plugin(|_| ());
+    ask(&plugin, "app", "secret").await;
+    let another = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let waited = || runtime.block_on(ask(&plugin, "app", "secret")).waited;
+        [waited(), waited()]
+    });
+    assert_eq!(another.join().unwrap(), [true, false]);
+    assert_eq!(world.op.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn tokens_that_are_thrown_away_are_obtained_anew_on_every_core() {
     let world = World::new().await;
     let plugin = world.plugin(|_| ());
