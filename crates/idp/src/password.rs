@@ -1,3 +1,4 @@
+pub(crate) mod argon2id;
 pub(crate) mod digested;
 pub(crate) mod imported;
 
@@ -6,22 +7,25 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+use argon2::Params;
 use base::{Random, Secret};
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::oneshot;
 
+use self::argon2id::Lender;
 use crate::IdpError;
 
 /// Threads that hash, and so passwords that are hashed at the same time: each takes [`Cost::memory_kib`].
 const THREADS: usize = 2;
 /// Passwords that may wait. At some 20 ms each, the last one of a full queue waits about a second.
 const QUEUE: usize = 100;
+/// How long the memory of hashes is kept after the last one.
+const KEPT: Duration = Duration::from_secs(2);
 /// Added to the niceness of the threads: under load, requests come first.
 const NICENESS: i32 = 10;
 /// Bytes of a longer password are not hashed at all (OWASP ASVS 6.2.9 asks for 64 characters at least).
@@ -65,7 +69,8 @@ type Job = Box<dyn FnOnce(&Worker) + Send>;
 /// What a thread works with.
 #[derive(Clone)]
 struct Worker {
-    argon2: Argon2<'static>,
+    params: Params,
+    lender: Arc<Lender>,
     random: Random,
     /// A hash that no password is known for: checked where there is no user, so that it takes as long (O19).
     decoy: Arc<str>,
@@ -81,9 +86,9 @@ impl Argon2Pool {
     /// becomes the default.
     pub fn with_cost(random: Random, cost: Cost) -> Arc<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None).unwrap_or_default();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = decoy(argon2.params(), &random).into();
-        let worker = Worker { argon2, random, decoy };
+        let decoy = argon2id::decoy(&params, &random).into();
+        let lender = Arc::new(Lender::new(&params));
+        let worker = Worker { params, lender, random, decoy };
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..THREADS {
@@ -121,7 +126,8 @@ impl Argon2Pool {
 impl PasswordHasher for Argon2Pool {
     fn hash(&self, password: Secret<String>) -> Hashing<'_, String> {
         self.submit(move |worker| {
-            hash_with(&worker.argon2, &worker.random, password.expose().as_bytes()).ok_or(IdpError::Hashing)
+            let Worker { params, lender, random, .. } = worker;
+            argon2id::hash(params, lender, random, password.expose().as_bytes()).ok_or(IdpError::Hashing)
         })
     }
 
@@ -130,11 +136,11 @@ impl PasswordHasher for Argon2Pool {
             let too_long = password.expose().len() > MAX_PASSWORD;
             let known = hash.as_deref().filter(|_| !too_long);
             let typed = if too_long { "" } else { password.expose().as_str() };
-            let matches = imported::verify(&worker.argon2, typed, known.unwrap_or(&worker.decoy));
+            let matches = imported::verify(&worker.lender, typed, known.unwrap_or(&worker.decoy));
             // A digest is checked in no time: that would tell that there is such a user (O19). After the right password
             // a hash of ours is made in its place, which takes as long.
             if !matches && known.is_some_and(imported::is_foreign) {
-                imported::verify(&worker.argon2, typed, &worker.decoy);
+                imported::verify(&worker.lender, typed, &worker.decoy);
             }
             Ok(matches && known.is_some())
         })
@@ -148,27 +154,15 @@ fn run(worker: &Worker, jobs: &Mutex<Receiver<Job>>) {
     }
     loop {
         let job = match jobs.lock() {
-            Ok(jobs) => jobs.recv(),
+            Ok(jobs) => jobs.recv_timeout(KEPT),
             Err(_) => return,
         };
         match job {
             Ok(job) => job(worker),
-            Err(_) => return,
+            Err(RecvTimeoutError::Timeout) => worker.lender.clear(),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
-}
-
-fn hash_with(argon2: &Argon2<'_>, random: &Random, password: &[u8]) -> Option<String> {
-    let salt: [u8; 16] = random.bytes();
-    argon2.hash_password_with_salt(password, &salt).ok().map(|hash| hash.to_string())
-}
-
-/// What looks like a hash of this cost. Nothing is hashed for it: that would delay every start.
-fn decoy(params: &Params, random: &Random) -> String {
-    let (salt, hash) = (random.bytes::<16>(), random.bytes::<32>());
-    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
-    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
-    format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
 }
 
 #[cfg(test)]
@@ -195,7 +189,7 @@ mod tests {
         let pool = Argon2Pool::with_cost(Random::seeded(2), CHEAP);
         assert!(!pool.verify(secret("anything"), None).await.unwrap());
         let params = Params::new(CHEAP.memory_kib, CHEAP.passes, 1, None).unwrap();
-        let decoy = decoy(&params, &Random::seeded(2));
+        let decoy = argon2id::decoy(&params, &Random::seeded(2));
         let real = pool.hash(secret("anything")).await.unwrap();
         let shape = |hash: &str| hash.split('$').map(str::len).collect::<Vec<_>>();
         assert_eq!((&decoy[..28], shape(&decoy)), (&real[..28], shape(&real)), "{decoy} is none");

@@ -3,11 +3,13 @@
 
 use std::num::NonZeroU32;
 
-use argon2::{Argon2, PasswordVerifier as _};
 use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA1, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA384, PBKDF2_HMAC_SHA512};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
-use super::digested::Digested;
+use super::{
+    argon2id::{self, Lender},
+    digested::Digested,
+};
 
 /// Rounds of bcrypt, as the logarithm. Each more doubles the time; the last takes a quarter of a second.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=12;
@@ -54,7 +56,7 @@ pub(crate) fn is_acceptable(hash: &str) -> bool {
 }
 
 /// Whether `password` belongs to `hash`, whoever made it.
-pub(crate) fn verify(argon2: &Argon2<'_>, password: &str, hash: &str) -> bool {
+pub(crate) fn verify(lender: &Lender, password: &str, hash: &str) -> bool {
     if let Some(read) = Digested::read(hash) {
         return read.opens_for(password);
     }
@@ -66,7 +68,7 @@ pub(crate) fn verify(argon2: &Argon2<'_>, password: &str, hash: &str) -> bool {
         let Pbkdf2 { algorithm, iterations, salt, hash } = read;
         return pbkdf2::verify(algorithm, iterations, &salt, password, &hash).is_ok();
     }
-    argon2.verify_password(password, hash).is_ok()
+    argon2id::verify(lender, password, hash)
 }
 
 /// Whether a hash is to be replaced by one of ours.
@@ -117,7 +119,7 @@ mod tests {
     ];
 
     fn is(password: &str, hash: &str) -> bool {
-        verify(&Argon2::default(), password, hash)
+        verify(&Lender::new(&argon2::Params::default()), password, hash)
     }
 
     #[test]
