@@ -20,7 +20,7 @@ fn blocks_keep_to_their_budgets() {
         &[
             Block {
                 name: "token-cache hit",
-                instructions: 43_500,
+                instructions: 2_750,
                 allocations: 0.0,
                 times: 200,
                 prepare: cache_hit,

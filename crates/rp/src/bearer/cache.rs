@@ -8,7 +8,7 @@ use std::{
 use aws_lc_rs::digest;
 use quick_cache::{Weighter, unsync::Cache};
 
-use super::counts::Counts;
+use super::{counts::Counts, digests};
 
 /// Entries that tables are sized for at first.
 const ENTRIES: usize = 1024;
@@ -90,22 +90,16 @@ impl<V, K> fmt::Debug for CoreCache<V, K> {
 
 impl VerdictKey {
     /// The key of what `judge` says of `token`. One pass over the token and no allocation: a warm request does this and
-    /// no other cryptography.
+    /// no cryptography.
     pub fn of(judge: &[u8; 32], token: &[u8]) -> Self {
-        Self::new(judge, digest::digest(&digest::SHA256, token))
+        Self { judge: *judge, what: digests::sha256(token) }
     }
 
     /// The same for something in several parts.
     pub fn of_parts<'a>(judge: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         parts.into_iter().for_each(|part| context.update(part));
-        Self::new(judge, context.finish())
-    }
-
-    fn new(judge: &[u8; 32], digest: digest::Digest) -> Self {
-        let mut what = [0; 32];
-        what.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        Self { judge: *judge, what }
+        Self { judge: *judge, what: digests::array(&context.finish()) }
     }
 }
 

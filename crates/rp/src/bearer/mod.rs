@@ -8,6 +8,7 @@ mod binding;
 mod cache;
 mod claims;
 mod counts;
+mod digests;
 mod path;
 mod proofs;
 mod refusal;
