@@ -157,28 +157,28 @@ impl Replay {
 }
 
 impl Additions {
-    /// Refuses what says who asks, or has a meaning of its own. Errors name fields as the Kong dialect does.
+    /// Refuses what says who asks, or has a meaning of its own.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let Self { further, passed, replay } = self;
         let constants = [
-            ("token_headers_names", &further.token_headers),
-            ("introspection_headers_names", &further.introspection_headers),
-            ("userinfo_headers_names", &further.userinfo_headers),
+            ("further.token_headers", &further.token_headers),
+            ("further.introspection_headers", &further.introspection_headers),
+            ("further.userinfo_headers", &further.userinfo_headers),
         ];
         for (field, headers) in constants {
-            // As what claims come, their endpoint may be told: signed ones are read as well.
-            let is_form = |name: &HeaderName| field == "userinfo_headers_names" && *name == header::ACCEPT;
+            // As what claims come, their endpoints may be told: signed ones are read as well.
+            let is_form = |name: &HeaderName| field != "further.token_headers" && *name == header::ACCEPT;
             headers.keys().filter(|name| !is_form(name)).try_for_each(|name| check_header(field, name))?;
         }
         let fields = passed.introspection_fields.iter().map(|name| {
             let reason = "it has what is not the name of a header";
-            of_field(name).ok_or_else(|| ConfigError::new("introspection_post_args_client_headers", reason))
+            of_field(name).ok_or_else(|| ConfigError::new("passed.introspection_fields", reason))
         });
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
         let callers = [
-            ("token_headers_client", &passed.token_headers),
-            ("introspection_post_args_client_headers", &fields),
-            ("userinfo_headers_client", &passed.userinfo_headers),
+            ("passed.token_headers", &passed.token_headers),
+            ("passed.introspection_fields", &fields),
+            ("passed.userinfo_headers", &passed.userinfo_headers),
         ];
         for (field, names) in callers {
             names.iter().try_for_each(|name| check_header(field, name))?;
@@ -188,8 +188,8 @@ impl Additions {
             }
         }
         for (field, names) in [
-            ("introspection_post_args_client", &passed.introspection_query),
-            ("introspection_post_args_client_headers", &passed.introspection_fields),
+            ("passed.introspection_query", &passed.introspection_query),
+            ("passed.introspection_fields", &passed.introspection_fields),
         ] {
             let own = |name: &&str| name.is_empty() || CALLS_OWN_FIELDS.contains(name);
             if let Some(name) = texts(names).find(own) {
@@ -201,14 +201,13 @@ impl Additions {
         };
         if let Some(name) = texts(&passed.authorization).find(own) {
             let reason = format!("callers cannot set the parameter `{name}`");
-            return Err(ConfigError::new("authorization_query_args_client", reason));
+            return Err(ConfigError::new("passed.authorization", reason));
         }
         for name in &replay.names {
             let own = replay.name(name);
-            let own = own.ok_or_else(|| {
-                ConfigError::new("token_headers_prefix", "it cannot begin the name of a header")
-            })?;
-            claim_headers::check_name("token_headers_replay", &own)?;
+            let own =
+                own.ok_or_else(|| ConfigError::new("replay.prefix", "it cannot begin the name of a header"))?;
+            claim_headers::check_name("replay.names", &own)?;
         }
         Ok(())
     }

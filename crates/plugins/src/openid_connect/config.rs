@@ -359,8 +359,8 @@ impl Config {
             introspection.check()?;
             let passed = &self.calls.additions.passed;
             for (field, names) in [
-                ("introspection_post_args_client", &passed.introspection_query),
-                ("introspection_post_args_client_headers", &passed.introspection_fields),
+                ("passed.introspection_query", &passed.introspection_query),
+                ("passed.introspection_fields", &passed.introspection_fields),
             ] {
                 if names.contains(&introspection.how.token_param) {
                     return Err(ConfigError::new(field, "callers cannot set the field with the token"));
