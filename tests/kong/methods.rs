@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use support::{Browser, Provider, Seen, tokens};
 
 use super::{machines::basic, *};
@@ -426,6 +427,84 @@ async fn what_nobody_can_read_is_asked_about_by_introspection_or_else_at_userinf
     assert_eq!(known.provider.hits("/introspect").len(), 2, "an answer is kept, a refusal is not");
     let asked = &known.provider.hits("/introspect")[0];
     assert_eq!(asked.header("authorization"), Some(basic("gate", "own").as_str()));
+}
+
+#[tokio::test]
+async fn what_endpoints_sign_is_verified_and_told_as_it_was_signed() {
+    const KIND: &str = "application/token-introspection+jwt";
+    let (kong, known) = (Kong::new().await, Known::start());
+    let config = known.config(
+        json!(["introspection"]),
+        json!({
+            "introspection_accept": KIND, "cache_introspection": false, "upstream_introspection_jwt_header": "x-said",
+            "downstream_introspection_jwt_header": "x_said_too", "upstream_introspection_header": "x-plain",
+        }),
+    );
+    kong.plugin("openid-connect", config).await;
+    let said = json!({"active": true, "sub": "introspected", "exp": tokens::now() + 600});
+    let good = json!({
+        "iss": known.provider.issuer(), "aud": ["other", "gate"], "iat": tokens::now(), "token_introspection": said,
+    });
+    let answer = |typ: &str, claims: &Value| {
+        let jwt = known.provider.signed(typ, claims);
+        let told = jwt.clone();
+        known.provider.lie("/introspect", move |_| Answer::with(200, &[("Content-Type", KIND)], &told));
+        jwt
+    };
+    let ask = async || kong.send(kong.request("GET", "/").bearer(OPAQUE).header("X-Said", "mine")).await;
+    let jwt = answer("token-introspection+jwt", &good);
+    let response = ask().await;
+    assert_eq!(
+        (response.status, response.header("x-said-too")),
+        (200, Some(jwt.as_str())),
+        "{}",
+        response.text()
+    );
+    assert_eq!(kong.last().header("x-said"), Some(jwt.as_str()));
+    let plain = STANDARD.decode(kong.last().header("x-plain").unwrap()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&plain).unwrap(), said);
+    assert_eq!(known.provider.hits("/introspect").pop().unwrap().header("accept"), Some(KIND));
+    answer("token-introspection+jwt", &with(&good, "token_introspection", json!({"active": false})));
+    assert_eq!(ask().await.status, 401, "it is not active");
+    // What is not this provider's word to this client about a token is none.
+    for (typ, claims) in [
+        ("JWT", good.clone()),
+        ("at+jwt", good.clone()),
+        ("token-introspection+jwt", with(&good, "iss", json!("https://evil.example/"))),
+        ("token-introspection+jwt", with(&good, "aud", json!("other"))),
+        ("token-introspection+jwt", with(&good, "aud", Value::Null)),
+        ("token-introspection+jwt", with(&good, "token_introspection", json!("active"))),
+    ] {
+        answer(typ, &claims);
+        assert_eq!(ask().await.status, 500, "{typ} {claims}");
+    }
+    let foreign = Provider::start("gate").signed("token-introspection+jwt", &good);
+    for body in [foreign, "x.y.z".to_owned(), said.to_string()] {
+        known.provider.lie("/introspect", move |_| Answer::with(200, &[("Content-Type", KIND)], &body));
+        assert_eq!(ask().await.status, 500);
+    }
+    known.introspected(said.clone());
+    assert_eq!(ask().await.status, 200, "a provider may give the other form");
+    assert_eq!(kong.last().header("x-said"), None, "and no client speaks in its name");
+
+    let config = json!({
+        "userinfo_accept": "application/jwt", "cache_user_info": false, "upstream_user_info_jwt_header": "x-said",
+    });
+    kong.plugin("openid-connect", known.config(json!(["userinfo"]), config)).await;
+    let jwt =
+        known.provider.signed("JWT", &json!({"iss": known.provider.issuer(), "aud": "gate", "sub": "ann"}));
+    let told = jwt.clone();
+    known
+        .provider
+        .lie("/userinfo", move |_| Answer::with(200, &[("Content-Type", "application/jwt")], &told));
+    assert_eq!((ask().await.status, kong.last().header("x-said")), (200, Some(jwt.as_str())));
+}
+
+/// `claims` with another value of one of them.
+fn with(claims: &Value, name: &str, value: Value) -> Value {
+    let mut claims = claims.clone();
+    claims[name] = value;
+    claims
 }
 
 #[tokio::test]

@@ -16,8 +16,12 @@ impl IntrospectionResponse {
     ///
     /// Not a JSON object with distinct names.
     pub fn parse(body: &[u8]) -> Result<Option<Self>, MessageError> {
-        let claims = crate::json_object(body)?;
-        Ok(matches!(claims.get("active"), Some(Value::Bool(true))).then_some(Self { claims }))
+        Ok(Self::of(crate::json_object(body)?))
+    }
+
+    /// The same of an answer that was read already.
+    pub fn of(claims: Map<String, Value>) -> Option<Self> {
+        matches!(claims.get("active"), Some(Value::Bool(true))).then_some(Self { claims })
     }
 
     /// All members of the answer.

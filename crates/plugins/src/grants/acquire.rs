@@ -69,7 +69,11 @@ impl Inner {
                 let token = answer.id_token.as_ref().map(|token| token.expose().as_str());
                 token.and_then(|token| openid_connect::jwk_of(&self.provider, token)).map(Cow::Owned)
             }
-            TokenPart::Userinfo | TokenPart::Introspection | TokenPart::SessionId => None,
+            TokenPart::Userinfo
+            | TokenPart::Introspection
+            | TokenPart::UserinfoJwt
+            | TokenPart::IntrospectionJwt
+            | TokenPart::SessionId => None,
         };
         let told: Box<[_]> = told_tokens(&self.config.headers, false, part).into();
         let is_token = |header: &&TokenHeader| !header.downstream && header.part == TokenPart::AccessToken;

@@ -20,7 +20,7 @@ use http::{
 use jose::{CompactJws, KeySet, MAX_TOKEN_BYTES};
 use rp::{
     bearer::{Claims, CoreCache, Refusal, VerdictKey, Weigh},
-    provider::{Provider, ProviderError},
+    provider::{Introspected, Provider, ProviderError},
     session::SharedProofs,
 };
 use serde_json::{Map, Value};
@@ -288,7 +288,7 @@ impl Bearer {
         jws: &CompactJws<'_>,
         payload: &[u8],
         keys: Option<Arc<KeySet>>,
-        found: Option<&Map<String, Value>>,
+        found: Option<&Introspected>,
     ) -> Result<Verified, Refusal> {
         let now = inner.services.clock.now();
         let (claims, object) = issuer.read_jwt(jws, payload, keys.as_deref())?;
@@ -297,7 +297,8 @@ impl Bearer {
         let jwk =
             jwk.then(|| token_headers::jwk_named(&issuer.provider, jws.header().kid.as_deref())).flatten();
         let objection = issuer.objection(&claims, &object);
-        let caller = caller(inner, objection, (&object, found), None, jwk.as_deref());
+        let said = Said { claims: &object, signed: None, part: None, found };
+        let caller = caller(inner, objection, said, jwk.as_deref());
         let misfit = misfit(inner, &object);
         Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
     }
@@ -508,27 +509,45 @@ fn misfit(inner: &Inner, object: &Map<String, Value>) -> Option<Box<str>> {
     schema.check(&Value::Object(object.clone())).err().map(String::into_boxed_str)
 }
 
-/// Whom a token with these claims speaks for, which `part` is, where an endpoint said them; and what the userinfo endpoint
-/// said beside them, where it was asked.
-fn caller(
-    inner: &Inner,
-    objection: Option<Box<str>>,
-    (object, found): (&Map<String, Value>, Option<&Map<String, Value>>),
+/// What is said of a token, or by it.
+struct Said<'a> {
+    claims: &'a Map<String, Value>,
+    /// The same as it was signed, where an endpoint said it.
+    signed: Option<&'a str>,
+    /// Which endpoint said it; `None`: the token itself.
     part: Option<TokenPart>,
-    jwk: Option<&str>,
-) -> Caller {
-    let subject = object.get("sub").and_then(Value::as_str);
-    let userinfo = userinfo(inner, object).map(|value| (X_USERINFO, value));
-    let json = part.and_then(|_| token_headers::as_json(object));
-    let searched = found.and_then(token_headers::as_json);
-    let value = |asked: TokenPart| match (asked, &searched) {
-        (TokenPart::AccessTokenJwk, _) => jwk.map(Cow::Borrowed),
-        (TokenPart::Userinfo, Some(searched)) => Some(Cow::Borrowed(searched.as_str())),
+    /// What the userinfo endpoint said beside it, where it was asked.
+    found: Option<&'a Introspected>,
+}
+
+impl<'a> Said<'a> {
+    /// By an endpoint.
+    fn by(answer: &'a Introspected) -> Self {
+        Self { claims: &answer.claims, signed: answer.signed.as_deref(), part: None, found: None }
+    }
+}
+
+/// Whom a token speaks for of which this is said.
+fn caller(inner: &Inner, objection: Option<Box<str>>, said: Said<'_>, jwk: Option<&str>) -> Caller {
+    let Said { claims, signed, part, found } = said;
+    let subject = claims.get("sub").and_then(Value::as_str);
+    let userinfo = userinfo(inner, claims).map(|value| (X_USERINFO, value));
+    let json = part.and_then(|_| token_headers::as_json(claims));
+    let searched = found.and_then(|found| token_headers::as_json(&found.claims));
+    let by = |endpoint: TokenPart| signed.filter(|_| part == Some(endpoint)).map(Cow::Borrowed);
+    let value = |asked: TokenPart| match (asked, &searched, found) {
+        (TokenPart::AccessTokenJwk, ..) => jwk.map(Cow::Borrowed),
+        (TokenPart::Userinfo, Some(searched), _) => Some(Cow::Borrowed(searched.as_str())),
+        (TokenPart::UserinfoJwt, _, Some(found)) => found.signed.as_deref().map(Cow::Borrowed),
+        (TokenPart::UserinfoJwt, ..) => by(TokenPart::Userinfo),
+        (TokenPart::IntrospectionJwt, ..) => by(TokenPart::Introspection),
         _ => json.as_deref().filter(|_| part == Some(asked)).map(Cow::Borrowed),
     };
     let documents = match found {
-        None => Documents::of_token(object),
-        Some(_) => Documents { access_token: Some(object), id_token: None, userinfo: found },
+        None => Documents::of_token(claims),
+        Some(found) => {
+            Documents { access_token: Some(claims), id_token: None, userinfo: Some(&found.claims) }
+        }
     };
     Caller::of(&inner.config, subject, &documents, userinfo.into_iter(), objection, &value)
 }

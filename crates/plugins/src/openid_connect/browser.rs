@@ -502,7 +502,10 @@ impl Opened {
             TokenPart::AccessTokenJwk => jwk(&session.access_token),
             TokenPart::IdTokenJwk => jwk(&session.id_token),
             TokenPart::SessionId => Some(Cow::Owned(public_id(&session.id))),
-            TokenPart::AccessToken | TokenPart::Introspection => None,
+            TokenPart::AccessToken
+            | TokenPart::Introspection
+            | TokenPart::UserinfoJwt
+            | TokenPart::IntrospectionJwt => None,
         };
         let documents = known.documents();
         let caller = Caller::of(config, Some(&session.subject), &documents, told, objection, &part);

@@ -26,6 +26,10 @@ pub enum TokenPart {
     AccessTokenJwk,
     /// The public key that the ID token is signed with, base64 of a JWK. Sessions only.
     IdTokenJwk,
+    /// What the userinfo endpoint said, as it was signed.
+    UserinfoJwt,
+    /// What the introspection endpoint said, as it was signed.
+    IntrospectionJwt,
     /// What tells a session from others, and opens none.
     SessionId,
 }
@@ -61,6 +65,10 @@ impl TokenHeader {
             (TokenPart::AccessTokenJwk, true) => "downstream_access_token_jwk_header",
             (TokenPart::IdTokenJwk, false) => "upstream_id_token_jwk_header",
             (TokenPart::IdTokenJwk, true) => "downstream_id_token_jwk_header",
+            (TokenPart::UserinfoJwt, false) => "upstream_user_info_jwt_header",
+            (TokenPart::UserinfoJwt, true) => "downstream_user_info_jwt_header",
+            (TokenPart::IntrospectionJwt, false) => "upstream_introspection_jwt_header",
+            (TokenPart::IntrospectionJwt, true) => "downstream_introspection_jwt_header",
             (TokenPart::SessionId, false) => "upstream_session_id_header",
             (TokenPart::SessionId, true) => "downstream_session_id_header",
         }

@@ -11,6 +11,9 @@ use rp::{
     session::{IdToken, IdTokenError, IdTokenRules},
 };
 
+pub(crate) use rp::provider::Unverified;
+pub(super) use rp::provider::may_be_newer;
+
 use super::{Config, Inner};
 
 /// Why a token has no verdict, or a bad one.
@@ -20,17 +23,6 @@ pub(super) enum Failure {
     Refused(Refusal),
     /// The provider could not be asked.
     Provider(ProviderError),
-}
-
-/// Why the signature of a token is not verified.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unverified {
-    /// It is no JWS, or its signature is wrong.
-    #[error("its signature cannot be verified: {0}")]
-    Jose(#[from] JoseError),
-    /// The provider's keys could not be had.
-    #[error("{0}")]
-    Provider(#[from] ProviderError),
 }
 
 /// Why an ID token is not taken.
@@ -64,33 +56,13 @@ impl From<ProviderError> for Failure {
     }
 }
 
-/// Whether the provider may have published a key that fits since its keys were fetched: also where there is one of that
-/// name, because some replace a key and keep its id, or give it none.
-pub(super) fn may_be_newer(error: &JoseError) -> bool {
-    matches!(error, JoseError::UnknownKid | JoseError::NoKey | JoseError::Signature)
-}
-
-/// Verifies `jws` with the provider's keys, which are fetched again where none of them fits.
+/// Verifies `jws` with the provider's keys.
 pub(crate) async fn verify_by_jwks(
     provider: &Provider,
     jws: &CompactJws<'_>,
     algs: &[Alg],
 ) -> Result<(Vec<u8>, Arc<KeySet>), Unverified> {
-    let keys = provider.ready_keys().await?;
-    let (error, generation) = match keys.set.verify(jws, algs) {
-        Ok(payload) => return Ok((payload, Arc::clone(&keys.set))),
-        Err(error) => (error, keys.generation),
-    };
-    if !may_be_newer(&error) {
-        return Err(error.into());
-    }
-    match provider.keys_after_unknown_kid(generation).await {
-        Ok(newer) if newer.generation == generation => Err(error.into()),
-        Ok(newer) => Ok((newer.set.verify(jws, algs)?, Arc::clone(&newer.set))),
-        // Its key is known, and did not sign it: nothing is left to be found out.
-        Err(_) if matches!(error, JoseError::Signature) => Err(error.into()),
-        Err(unknown) => Err(unknown.into()),
-    }
+    provider.verify(jws, algs).await
 }
 
 impl Config {

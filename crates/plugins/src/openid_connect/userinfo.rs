@@ -1,5 +1,7 @@
 //! What the userinfo endpoint says of the user who logs in (OIDC Core 5.3).
 
+use std::sync::Arc;
+
 use base::Secret;
 use jose::{Alg, CompactJws};
 use oauth::TokenResponse;
@@ -28,6 +30,9 @@ enum Without {
     Claim(&'static str),
 }
 
+/// Claims, and the JWT that they are from, if they are from one.
+type Signed = (Map<String, Value>, Option<Arc<str>>);
+
 /// Userinfo speaks of somebody else than the ID token.
 pub(super) struct AnotherUser;
 
@@ -49,7 +54,7 @@ impl Inner {
             return Ok(None);
         }
         match self.asked_for_userinfo(&tokens.access_token, further).await {
-            Ok(claims) if claims.get("sub").and_then(Value::as_str) == Some(subject) => {
+            Ok((claims, _)) if claims.get("sub").and_then(Value::as_str) == Some(subject) => {
                 Ok(serde_json::to_string(&claims).ok())
             }
             Ok(_) => Err(AnotherUser),
@@ -61,18 +66,19 @@ impl Inner {
         }
     }
 
-    /// The claims of whose access token this is; `None`: the endpoint does not take it.
+    /// The claims of whose access token this is, and the answer as it was signed, where it was; `None`: the endpoint does not
+    /// take it.
     pub(super) async fn claims_of(
         &self,
         token: &Secret<String>,
         further: &Further,
-    ) -> Result<Option<Map<String, Value>>, ProviderError> {
+    ) -> Result<Option<Signed>, ProviderError> {
         let refused = |error: &ProviderError| {
             error.denial().is_some() || matches!(error, ProviderError::Status { status: 400 | 401 | 403, .. })
         };
         match self.asked_for_userinfo(token, further).await {
             // OIDC Core 5.3.2: the subject is always there.
-            Ok(claims) if claims.get("sub").is_some_and(Value::is_string) => Ok(Some(claims)),
+            Ok(said) if said.0.get("sub").is_some_and(Value::is_string) => Ok(Some(said)),
             Ok(_) => Ok(None),
             Err(Without::Provider(error)) if refused(&error) => Ok(None),
             Err(Without::Provider(error) | Without::Unverified(Unverified::Provider(error))) => Err(error),
@@ -84,14 +90,13 @@ impl Inner {
         }
     }
 
-    async fn asked_for_userinfo(
-        &self,
-        token: &Secret<String>,
-        further: &Further,
-    ) -> Result<Map<String, Value>, Without> {
+    async fn asked_for_userinfo(&self, token: &Secret<String>, further: &Further) -> Result<Signed, Without> {
         match self.provider.userinfo(&self.client.saying(further), token).await {
-            Ok(Userinfo::Plain(claims)) => Ok(claims),
-            Ok(Userinfo::Signed(jwt)) => self.signed_userinfo(jwt.expose()).await,
+            Ok(Userinfo::Plain(claims)) => Ok((claims, None)),
+            Ok(Userinfo::Signed(jwt)) => {
+                let claims = self.signed_userinfo(jwt.expose()).await?;
+                Ok((claims, Some(jwt.expose().as_str().into())))
+            }
             Err(ProviderError::Missing(_)) => Err(Without::NoEndpoint),
             Err(error) => Err(Without::Provider(error)),
         }

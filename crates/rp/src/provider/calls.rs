@@ -79,7 +79,8 @@ impl Provider {
     /// # Errors
     ///
     /// [`ProviderError::Missing`] when there is no endpoint; [`ProviderError::Denied`] when the provider refuses this
-    /// client, which says nothing about the token; [`ProviderError::Unsupported`] for an answer that is a JWT.
+    /// client, which says nothing about the token; [`ProviderError::Junk`] for an answer that is a JWT and not this
+    /// provider's to this client (RFC 9701).
     pub async fn introspect(
         &self,
         client: &Client,
@@ -87,6 +88,17 @@ impl Provider {
         token: &Secret<String>,
         headers: &HeaderMap,
     ) -> Result<Option<IntrospectionResponse>, ProviderError> {
+        Ok(self.introspection(client, how, token, headers).await?.map(|(answer, _)| answer))
+    }
+
+    /// The same, and the answer as it was signed, where it was.
+    async fn introspection(
+        &self,
+        client: &Client,
+        how: &Introspecting,
+        token: &Secret<String>,
+        headers: &HeaderMap,
+    ) -> Result<Option<(IntrospectionResponse, Option<Arc<str>>)>, ProviderError> {
         // With a configured endpoint the provider's metadata are of use, but not needed.
         let metadata = match how.endpoint {
             Some(_) => self.metadata(),
@@ -109,18 +121,24 @@ impl Provider {
         add(&mut request, headers);
         let response = self.call(INTROSPECTION, request).await?;
         let response = ok(INTROSPECTION, &response, &[StatusCode::OK])?;
-        // RFC 9701: it was not asked for, and what it says is not to be read unverified.
-        if media_type(response).eq_ignore_ascii_case("application/token-introspection+jwt") {
-            return Err(ProviderError::Unsupported("an introspection answer as a JWT".to_owned()));
-        }
-        let answer =
-            IntrospectionResponse::parse(&response.body).map_err(|error| junk(INTROSPECTION, error))?;
+        let kind = media_type(response);
+        let is_signed = ["application/token-introspection+jwt", "application/jwt"]
+            .iter()
+            .any(|signed| kind.eq_ignore_ascii_case(signed));
+        let (answer, signed) = if is_signed {
+            let jwt = std::str::from_utf8(&response.body).unwrap_or_default().trim();
+            let members = self.introspection_of(client, jwt).await?;
+            (IntrospectionResponse::of(members), Some(Arc::from(jwt)))
+        } else {
+            let answer = IntrospectionResponse::parse(&response.body);
+            (answer.map_err(|error| junk(INTROSPECTION, error))?, None)
+        };
         // An answer that names another token is an answer to another question.
         let same = |answer: &IntrospectionResponse| {
             let echoed = answer.claims().get("token");
             echoed.is_none_or(|echoed| echoed.as_str() == Some(token.expose().as_str()))
         };
-        Ok(answer.filter(same))
+        Ok(answer.filter(same).map(|answer| (answer, signed)))
     }
 
     /// The same for all who ask at the same time on whatever core, and remembered until the moment that `until` reads
@@ -140,9 +158,13 @@ impl Provider {
         until: impl FnOnce(Option<&Introspected>) -> Option<UnixMillis>,
     ) -> Result<Option<Introspected>, ProviderError> {
         let ask = async {
-            let answer = self.introspect(client, how, token, headers).await?;
+            let answer = self.introspection(client, how, token, headers).await?;
             let at = self.now();
-            Ok(answer.map(|answer| Introspected { claims: Arc::new(answer.into_claims()), at }))
+            Ok(answer.map(|(answer, signed)| Introspected {
+                claims: Arc::new(answer.into_claims()),
+                signed,
+                at,
+            }))
         };
         if how.always_asks {
             return ask.await;

@@ -37,6 +37,8 @@ pub struct Introspecting {
 pub struct Introspected {
     /// All members of the answer.
     pub claims: Arc<Map<String, Value>>,
+    /// The answer as it was signed, where it was.
+    pub signed: Option<Arc<str>>,
     /// When it was given.
     pub at: UnixMillis,
 }
@@ -138,7 +140,8 @@ impl Tokens {
             Some(Some(introspected)) => {
                 let members = introspected.claims.iter();
                 let text: usize = members.map(|(name, value)| name.len() + length(value)).sum();
-                let bytes = OVERHEAD + 3 * text;
+                let signed = introspected.signed.as_ref().map_or(0, |signed| signed.len());
+                let bytes = OVERHEAD + 3 * text + signed;
                 entry.kept = Some((bytes, moment));
                 self.bytes += bytes;
                 self.kept.push_back((key, moment));
@@ -203,7 +206,7 @@ mod tests {
 
     fn active(text: &str, at: UnixMillis) -> Answer {
         let Value::Object(claims) = json!({"active": true, "sub": text}) else { panic!("an object") };
-        Ok(Some(Introspected { claims: Arc::new(claims), at }))
+        Ok(Some(Introspected { claims: Arc::new(claims), signed: None, at }))
     }
 
     fn minute(introspected: Option<&Introspected>) -> Option<UnixMillis> {

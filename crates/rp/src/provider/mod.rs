@@ -18,6 +18,7 @@ mod possession;
 mod pushing;
 mod refresher;
 mod registry;
+mod signatures;
 #[cfg(test)]
 mod tests;
 
@@ -33,3 +34,4 @@ pub use introspections::{Introspected, Introspecting};
 pub use keeper::{Keys, Provider};
 pub use possession::Possession;
 pub use registry::{Endpoints, Providers, SourceConfig};
+pub use signatures::{Unverified, may_be_newer};

@@ -111,10 +111,16 @@ impl Reader<'_> {
             let accept = userinfo_headers.entry(header::ACCEPT);
             accept.or_insert(HeaderValue::from_static("application/jwt"));
         }
+        let mut introspection_headers = self.constants("introspection")?;
+        if let Some(kind) = self.text("introspection_accept").filter(|kind| *kind != "application/json") {
+            let value = HeaderValue::from_str(kind);
+            let value = value.map_err(|_| ConfigError::new("introspection_accept", "not a media type"))?;
+            introspection_headers.entry(header::ACCEPT).or_insert(value);
+        }
         Ok(Additions {
             further: Further {
                 token_headers: self.constants("token")?,
-                introspection_headers: self.constants("introspection")?,
+                introspection_headers,
                 userinfo_headers,
                 userinfo_query: self.pairs("userinfo_query_args_names", "userinfo_query_args_values")?,
             },

@@ -193,6 +193,8 @@ impl<'a> Reader<'a> {
             ("refresh_token_header", TokenPart::RefreshToken),
             ("user_info_header", TokenPart::Userinfo),
             ("introspection_header", TokenPart::Introspection),
+            ("user_info_jwt_header", TokenPart::UserinfoJwt),
+            ("introspection_jwt_header", TokenPart::IntrospectionJwt),
             ("access_token_jwk_header", TokenPart::AccessTokenJwk),
             ("id_token_jwk_header", TokenPart::IdTokenJwk),
             ("session_id_header", TokenPart::SessionId),

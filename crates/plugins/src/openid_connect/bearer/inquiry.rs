@@ -21,7 +21,7 @@ use super::{
         token_headers::TokenPart,
         tokens::{Failure, Unverified, verify_by_jwks},
     },
-    Bearer, Denial, Verified, caller, misfit,
+    Bearer, Denial, Said, Verified, caller, misfit,
 };
 
 /// That a token is not active is remembered no longer, where it is remembered at all.
@@ -101,7 +101,9 @@ impl Bearer {
                 Err(Unverified::Provider(error)) => return Err(error.into()),
             },
         };
-        let read = |found| Self::read_jwt(inner, issuer, place, &jws, &payload, keys.clone(), found);
+        let read = |found: Option<&Introspected>| {
+            Self::read_jwt(inner, issuer, place, &jws, &payload, keys.clone(), found)
+        };
         let verified = match inner.config.searches_userinfo {
             false => read(None)?,
             true => {
@@ -114,7 +116,7 @@ impl Bearer {
                 )?;
                 let said = oauth::json_object(&payload).unwrap_or_default();
                 let subject = said.get("sub").and_then(Value::as_str);
-                read(Some(&*self.search(inner, issuer, inquiry, subject).await?))?
+                read(Some(&self.search(inner, issuer, inquiry, subject).await?))?
             }
         };
         Ok(self.keep(self.key(token.expose(), along), verified))
@@ -129,7 +131,7 @@ impl Bearer {
         inquiry: &Inquiry<'_>,
     ) -> Result<Rc<Verified>, Failure> {
         let Inquiry { token, along, .. } = *inquiry;
-        let read = |answer: &Introspected, found: Option<&Map<String, Value>>| {
+        let read = |answer: &Introspected, found: Option<&Introspected>| {
             read_introspection((inner, issuer, place), introspection, answer, found)
         };
         let refused_until = || {
@@ -151,7 +153,7 @@ impl Bearer {
                 Some(self.search(inner, issuer, inquiry, subject).await?)
             }
         };
-        let verified = read(&answer, found.as_deref())?;
+        let verified = read(&answer, found.as_ref())?;
         if how.always_asks {
             return Ok(Rc::new(verified));
         }
@@ -171,7 +173,8 @@ impl Bearer {
         let until = answer.at + USERINFO_FOR;
         let claims = issuer.read_introspection(&answer.claims, until)?;
         let objection = issuer.objection(&claims, &answer.claims);
-        let caller = caller(inner, objection, (&answer.claims, None), Some(TokenPart::Userinfo), None);
+        let said = Said { part: Some(TokenPart::Userinfo), ..Said::by(&answer) };
+        let caller = caller(inner, objection, said, None);
         let misfit = misfit(inner, &answer.claims);
         let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
         Ok(self.keep(key, verified))
@@ -184,9 +187,9 @@ impl Bearer {
         issuer: &Issuer,
         inquiry: &Inquiry<'_>,
         subject: Option<&str>,
-    ) -> Result<Arc<Map<String, Value>>, Failure> {
-        let found = self.userinfo(inner, issuer, inquiry).await?.claims;
-        let sub = found.get("sub").and_then(Value::as_str);
+    ) -> Result<Introspected, Failure> {
+        let found = self.userinfo(inner, issuer, inquiry).await?;
+        let sub = found.claims.get("sub").and_then(Value::as_str);
         match subject.is_none_or(|subject| sub == Some(subject)) {
             true => Ok(found),
             false => Err(Refusal::Inactive.into()),
@@ -202,8 +205,9 @@ impl Bearer {
     ) -> Result<Introspected, Failure> {
         let Inquiry { token, along, .. } = *inquiry;
         let ask = async {
-            let claims = inner.claims_of(token, &along.further).await?;
-            Ok(claims.map(|claims| Introspected { claims: Arc::new(claims), at: inner.services.clock.now() }))
+            let said = inner.claims_of(token, &along.further).await?;
+            let at = inner.services.clock.now();
+            Ok(said.map(|(claims, signed)| Introspected { claims: Arc::new(claims), signed, at }))
         };
         let until =
             |answer: Option<&Introspected>| Some(answer?.at + USERINFO_FOR).filter(|_| !self.uncached);
@@ -231,14 +235,15 @@ fn read_introspection(
     (inner, issuer, place): (&Inner, &Issuer, usize),
     introspection: &Introspection,
     answer: &Introspected,
-    found: Option<&Map<String, Value>>,
+    found: Option<&Introspected>,
 ) -> Result<Verified, Refusal> {
     let object = &answer.claims;
     let expires = expiry(introspection, object, answer.at)?;
     let claims = issuer.read_introspection(object, expires)?;
     let until = claims.expires.min(answer.at + introspection.max_age);
     let objection = issuer.objection(&claims, object);
-    let caller = caller(inner, objection, (object, found), Some(TokenPart::Introspection), None);
+    let said = Said { part: Some(TokenPart::Introspection), found, ..Said::by(answer) };
+    let caller = caller(inner, objection, said, None);
     Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
 }
 

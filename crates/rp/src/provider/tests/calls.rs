@@ -378,7 +378,7 @@ async fn an_introspection_is_asked_for_as_it_is_configured() {
     let jwt = "content-type: application/token-introspection+jwt\r\n";
     op.set("/introspect", Reply::with(200, jwt, r#"{"active":true}"#));
     let error = provider.introspect(&client(), &asking(None), &secret("t"), &none).await.unwrap_err();
-    assert!(matches!(error, ProviderError::Unsupported(_)), "{error}");
+    assert!(matches!(error, ProviderError::Junk { .. }), "{error}");
 }
 
 #[tokio::test]

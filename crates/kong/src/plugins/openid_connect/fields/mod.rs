@@ -380,13 +380,14 @@ fn headers(schema: Schema) -> Schema {
                 .doc("header for the token; `:bearer` puts `Bearer` before it; null: none"),
         )
         .fields(
-            &[
-                "upstream_user_info_jwt_header",
-                "upstream_introspection_jwt_header",
-                "downstream_user_info_jwt_header",
-                "downstream_introspection_jwt_header",
-            ],
-            &text(),
+            &["upstream_user_info_jwt_header", "downstream_user_info_jwt_header"],
+            &Field::string().doc(
+                "header for what the userinfo endpoint says of an access token that a caller brings, as it signed it",
+            ),
+        )
+        .fields(
+            &["upstream_introspection_jwt_header", "downstream_introspection_jwt_header"],
+            &Field::string().doc("header for what the introspection endpoint says, as it signed it"),
         )
         .fields(
             &["upstream_access_token_jwk_header", "downstream_access_token_jwk_header"],
@@ -537,7 +538,13 @@ fn requests(schema: Schema) -> Schema {
             Field::string().default("token").doc("argument with the token"),
         )
         .field("revocation_token_param_name", defaulted(Field::string(), "token"))
-        .field("introspection_accept", defaulted(Field::string(), "application/json"))
+        .field(
+            "introspection_accept",
+            Field::string()
+                .one_of(&["application/json", "application/token-introspection+jwt", "application/jwt"])
+                .default("application/json")
+                .doc("as what introspection answers are asked for; signed ones (RFC 9701) are verified either way"),
+        )
         .field(
             "userinfo_accept",
             Field::string()
