@@ -1,5 +1,7 @@
 //! Sessions of `openid-connect`: what ends them, and what is told of them.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use support::Browser;
 
@@ -56,6 +58,40 @@ async fn a_field_of_a_form_ends_the_session_and_other_forms_go_on() {
     assert_eq!(kong.send(again).await.status, 401, "the session is over");
     // Without a session there is nothing to end.
     assert_eq!(kong.send(foreign).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_session_that_the_provider_renews_no_more_ends_or_is_refused_as_is_said() {
+    let kong = Kong::on(Arc::new(Portcullis::dev())).await;
+    let known = Known::start();
+    let host = format!("localhost:{}", kong.gate.port(9080));
+    for (keeps, more) in [(false, json!({})), (true, json!({"unauthorized_destroy_session": false}))] {
+        known.provider.be_honest();
+        known.provider.answer_tokens_with(json!({"refresh_token": "one", "expires_in": 60}));
+        let lives = json!({"session_idling_timeout": 0, "session_rolling_timeout": 0});
+        let mut config = known.config(json!(["session", "authorization_code"]), lives);
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        kong.plugin("openid-connect", config).await;
+        let mut browser = Browser::new();
+        assert_eq!(browser.open(&format!("http://{host}/{}/page", kong.name)).await.status(), 200);
+        let line = cookies(&browser);
+        let ask = async || {
+            let request = kong.request("GET", "/x").header("Host", &host).header("Cookie", &line);
+            kong.send(request.header("Accept", "application/json")).await
+        };
+        assert_eq!(ask().await.status, 200);
+        kong.gate.advance(Duration::from_secs(61)).await;
+        let denial = r#"{"error":"invalid_grant"}"#;
+        known
+            .provider
+            .lie("/token", move |_| Answer::with(400, &[("Content-Type", "application/json")], denial));
+        let refused = ask().await;
+        assert_eq!(refused.status, 401, "{}", refused.text());
+        assert_eq!(refused.all("set-cookie").is_empty(), keeps, "{refused:?}");
+        known.provider.be_honest();
+        kong.gate.advance(Duration::from_secs(61)).await;
+        assert_eq!(ask().await.status, if keeps { 200 } else { 401 });
+    }
 }
 
 #[tokio::test]

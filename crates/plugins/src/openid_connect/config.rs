@@ -99,6 +99,8 @@ pub struct Words {
     pub shows_reasons: bool,
     /// Whether a session ends with the first request that it may not make.
     pub ends_forbidden_sessions: bool,
+    /// Whether a session goes on, refused, that the provider renews no more.
+    pub keeps_refused_sessions: bool,
 }
 
 /// How the provider is called.

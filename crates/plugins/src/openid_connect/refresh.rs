@@ -33,6 +33,7 @@ impl Inner {
                 self.admit(browser, &visitor, new, true).await
             }
             Err(RefreshError::Unavailable) => self.admit(browser, &visitor, session.clone(), false).await,
+            Err(RefreshError::Refused) => self.turn_away_later(&visitor).await,
             Ok(_) | Err(RefreshError::Ended) => self.dismiss(browser, &visitor).await,
         }
     }
@@ -107,6 +108,9 @@ impl Inner {
             Ok(tokens) if tokens.token_type == self.token_type() => tokens,
             Ok(_) => return Err(RefreshError::Unavailable),
             Err(error) if error.denial().is_some_and(|no| no.code == ErrorCode::InvalidGrant) => {
+                if self.config.words.keeps_refused_sessions {
+                    return Err(RefreshError::Refused);
+                }
                 return self.end(browser, &session).await;
             }
             Err(error) => {

@@ -176,6 +176,7 @@ impl Inner {
             let work = Arc::clone(&self).renew_in_turn(ticket, stored.session.clone());
             match self.services.refreshes.run(browser.jar.realm(), &token, work).await {
                 Err(RefreshError::Ended) => return Ok(self.dismiss(browser, visitor).await),
+                Err(RefreshError::Refused) => return Ok(self.turn_away_later(visitor).await),
                 Err(RefreshError::Unavailable) | Ok(_) => {}
             }
             // What another request or node made of it is in the storage.
@@ -249,7 +250,7 @@ impl Inner {
                     shared.remove(&session.id).await.map_err(away)?;
                     Err(RefreshError::Ended)
                 }
-                Err(RefreshError::Unavailable) => Err(RefreshError::Unavailable),
+                Err(other) => Err(other),
             }
         };
         let outcome = outcome.await;

@@ -28,6 +28,9 @@ pub enum RefreshError {
     /// The provider said no (`invalid_grant`), or gave somebody else's tokens: the session is over.
     #[error("the provider ended the session")]
     Ended,
+    /// The provider said no (`invalid_grant`), and the session goes on, refused, where that is wanted.
+    #[error("the provider does not renew the session")]
+    Refused,
     /// The provider could not be reached, or talked nonsense: the session goes on as it is.
     #[error("the provider is not available")]
     Unavailable,

@@ -70,6 +70,7 @@ impl Reader<'_> {
             hides_errors: !self.flag("expose_error_code", true),
             shows_reasons: self.flag("display_errors", false),
             ends_forbidden_sessions: self.flag("forbidden_destroy_session", true),
+            keeps_refused_sessions: !self.flag("unauthorized_destroy_session", true),
         })
     }
 

@@ -106,7 +106,12 @@ fn answers(schema: Schema) -> Schema {
             "keepalive",
             Field::boolean().default(true).doc("whether connections to the provider are kept"),
         )
-        .field("unauthorized_destroy_session", flag(true))
+        .field(
+            "unauthorized_destroy_session",
+            Field::boolean().default(true).doc(
+                "whether a session ends that the provider renews no more; else its requests are refused until it does",
+            ),
+        )
         .field(
             "forbidden_destroy_session",
             Field::boolean()
