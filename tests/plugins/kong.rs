@@ -149,6 +149,18 @@ async fn requests_are_named_and_transformed() {
     assert_eq!((seen.header("x-gone"), seen.header("x-old"), seen.header("x-new")), (None, None, Some("o")));
     assert_eq!(seen.message.all("x-added"), ["o", "2"]);
     assert_eq!(String::from_utf8_lossy(&seen.message.body), "{\"kept\":2,\"new\":\"1\"}");
+    let parts = "--x\r\nContent-Disposition: form-data; name=\"gone\"\r\n\r\n1\r\n--x\r\n\
+                 Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\u{1}\r\n--x--\r\n";
+    let request = Request::new("POST", &door.target("x?gone=1")).body(parts);
+    assert_eq!(
+        door.gate.send(request.header("Content-Type", "multipart/form-data; boundary=x")).await.status,
+        200
+    );
+    let seen = door.upstream.seen().pop().unwrap();
+    let (_, kept) = parts.split_once("1\r\n").unwrap();
+    let added = "--x\r\nContent-Disposition: form-data; name=\"new\"\r\n\r\n1\r\n--x--\r\n";
+    let expected = format!("{}{added}", kept.strip_suffix("--x--\r\n").unwrap());
+    assert_eq!(String::from_utf8_lossy(&seen.message.body), expected);
     // What was reckoned over the body as it came is not said of another one.
     let body = json!({"kept": 2});
     for (config, stays) in

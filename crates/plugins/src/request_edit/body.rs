@@ -6,7 +6,10 @@ use gateway::error::ConfigError;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
-use super::list::{Edit, Query};
+use super::{
+    list::{Edit, Query},
+    multipart,
+};
 
 /// Bytes of a body that is edited; a longer one is answered with 413.
 pub const MAX_BODY: usize = 8 << 20;
@@ -18,8 +21,10 @@ pub(super) struct BodyRules {
     edits: Vec<Edit>,
 }
 
-enum Kind {
+enum Kind<'t> {
     Form,
+    /// In parts, with this boundary.
+    Multipart(&'t str),
     Json,
 }
 
@@ -46,6 +51,9 @@ impl BodyRules {
                 let Ok(text) = std::str::from_utf8(&body) else { return body };
                 Bytes::from(self.form.apply(Some(text), values).unwrap_or_default())
             }
+            Some(Kind::Multipart(boundary)) => {
+                multipart::edited(&body, boundary, &self.edits, values).map_or(body, Bytes::from)
+            }
             Some(Kind::Json) => {
                 let parsed: Result<Value, _> = if body.is_empty() {
                     Ok(Value::Object(Map::new()))
@@ -62,11 +70,12 @@ impl BodyRules {
     }
 }
 
-fn kind(content_type: Option<&HeaderValue>) -> Option<Kind> {
+fn kind(content_type: Option<&HeaderValue>) -> Option<Kind<'_>> {
     let text = content_type?.to_str().ok()?;
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/x-www-form-urlencoded" => Some(Kind::Form),
+        "multipart/form-data" => multipart::boundary(text).map(Kind::Multipart),
         "application/json" => Some(Kind::Json),
         _ => None,
     }

@@ -5,6 +5,7 @@
 
 mod body;
 mod list;
+mod multipart;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ pub struct Config {
     pub empty_is_none: bool,
     /// Arguments of the query, in the order of the list.
     pub query: Vec<Edit>,
-    /// Members of a form or JSON body, in the order of the list.
+    /// Members of a form (also one in parts) or JSON body, in the order of the list.
     pub body: Vec<Edit>,
     /// Whether it works in the second round, after the plugins that find out who is calling.
     pub late: bool,
