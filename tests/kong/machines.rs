@@ -1,5 +1,7 @@
 //! `openid-connect` with client credentials, and with the tokens they are exchanged for.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use support::Provider;
 
@@ -274,6 +276,43 @@ async fn a_tokens_life_is_believed_with_care() {
     kong.plugin("openid-connect", config(&provider, json!({"cache_tokens_salt": unique("s-")}))).await;
     let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
     assert_eq!(kong.send(request).await.status, 500, "nonsense of the provider's");
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_replaced_serves_on_where_that_is_wanted_and_not_beyond_its_end() {
+    let (kong, provider) = (Kong::on(Arc::new(Portcullis::dev())).await, provider());
+    let ask = async || {
+        let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+        let status = kong.send(request).await.status;
+        (status, provider.hits("/token").len())
+    };
+    let later = async |seconds| kong.gate.advance(Duration::from_secs(seconds)).await;
+    for (more, on) in [(json!({}), false), (json!({"cache_ttl_resurrect": 30}), true)] {
+        let mut all = config(&provider, json!({"cache_ttl_max": 60, "cache_tokens_salt": unique("s-")}));
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        kong.plugin("openid-connect", all).await;
+        provider.lie("/token", |_| {
+            Answer::json(&json!({"access_token": "opaque", "token_type": "Bearer", "expires_in": 600}))
+        });
+        let before = ask().await;
+        assert_eq!(before.0, 200);
+        let calls = before.1;
+        provider.lie("/token", |_| Answer::with(503, &[], ""));
+        later(61).await;
+        assert_eq!(ask().await, (if on { 200 } else { 500 }, calls + 1));
+        if on {
+            assert_eq!(ask().await, (200, calls + 1), "nobody is asked meanwhile");
+            later(31).await;
+            assert_eq!(ask().await, (200, calls + 2), "and then again");
+            // What is refused is refused.
+            provider.lie("/token", |_| Answer::with(401, &[], ""));
+            later(31).await;
+            assert_eq!(ask().await, (401, calls + 3));
+            provider.lie("/token", |_| Answer::with(503, &[], ""));
+            later(600).await;
+            assert_eq!(ask().await, (500, calls + 4), "its end has come");
+        }
+    }
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl Inner {
             _ => self.own.as_ref().map(|own| own.client_id.as_str()).unwrap_or_default(),
         };
         let expires = self.check(token, client_id).await?;
-        let until = self.until(means, &answer, expires);
+        let (until, ends) = self.until(means, &answer, expires);
         // What was verified above, or is the provider's own word.
         let claims = looks_like_jwt(token).then(|| CompactJws::parse(token).ok()?.payload_unverified().ok());
         let claims = claims.flatten().and_then(|payload| parse_json(&payload, MAX_DEPTH).ok());
@@ -84,7 +84,7 @@ impl Inner {
         let mut answered = told_tokens(&self.config.headers, true, part);
         answered.extend(self.config.calls.additions.replay.of(means.name(), &headers));
         let answered = answered.into();
-        Ok(Token { told, answered, until, known })
+        Ok(Token { told, answered, until, ends, known })
     }
 
     async fn ask(
@@ -127,21 +127,27 @@ impl Inner {
         self.own.as_ref().map(Cow::Borrowed).ok_or_else(missing)
     }
 
-    /// When the token is replaced: now, where it is not to be kept at all.
-    fn until(&self, means: Means, answer: &TokenResponse, expires: Option<UnixMillis>) -> UnixMillis {
+    /// When the token is replaced (now, where it is not to be kept at all), and when it ends, where that is said.
+    fn until(
+        &self,
+        means: Means,
+        answer: &TokenResponse,
+        expires: Option<UnixMillis>,
+    ) -> (UnixMillis, Option<UnixMillis>) {
         let now = self.services.clock.now();
-        let Some(rules) = &self.config.cache else { return now };
+        let Some(rules) = &self.config.cache else { return (now, None) };
         let longest = match (means, &self.config.exchange) {
-            (Means::Exchange, Some(Exchange { longest: None, .. })) => return now,
+            (Means::Exchange, Some(Exchange { longest: None, .. })) => return (now, None),
             (Means::Exchange, Some(Exchange { longest: Some(longest), .. })) => longest.or(rules.longest),
             _ => rules.longest,
         };
         let said = match (answer.expires_in, expires.map(|expires| expires.since(now))) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => rules.unknown.max(rules.shortest),
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
         };
-        now + longest.map_or(said, |longest| said.min(longest)).saturating_sub(EARLY.min(said / 10))
+        let lives = said.unwrap_or(rules.unknown.max(rules.shortest));
+        let kept = longest.map_or(lives, |longest| lives.min(longest));
+        (now + kept.saturating_sub(EARLY.min(lives / 10)), said.map(|said| now + said))
     }
 
     /// Verifies a JWT, and says when it ends. Another kind of token is taken on the word of the provider, with whom

@@ -135,6 +135,8 @@ pub struct CacheRules {
     pub shortest: Duration,
     /// For so long nobody is asked again about credentials that were refused.
     pub refused: Duration,
+    /// How long at a time a token serves on that the provider cannot be asked to replace; zero: not at all.
+    pub kept_on: Duration,
 }
 
 /// How the gate words its own answers.

@@ -270,6 +270,13 @@ impl Inner {
                 }
             }
         }
+        if let (Err(Failure::Unavailable), Some(rules)) = (&outcome, &self.config.cache)
+            && !rules.kept_on.is_zero()
+        {
+            let tokens = &self.services.tokens;
+            let kept_on = |means: &Means| tokens.keep_on(self.key(*means, &found, &args), rules.kept_on);
+            outcome = found.means.iter().find_map(kept_on).ok_or(Failure::Unavailable);
+        }
         match outcome {
             Ok(token) => self.let_in(&token, &found.place, errors, &consumers),
             Err(why @ Failure::Unavailable) => Verdict::respond(self.unexpected(errors, why)),

@@ -97,6 +97,7 @@ impl World {
             cache: Some(CacheRules {
                 shortest: Duration::ZERO,
                 refused: Duration::ZERO,
+                kept_on: Duration::ZERO,
                 salt: "s".to_owned(),
                 unknown: Duration::from_secs(3600),
                 longest: None,

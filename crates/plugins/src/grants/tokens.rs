@@ -51,6 +51,7 @@ pub struct ClientTokens {
 type Outcome = Result<Arc<Token>, Failure>;
 
 /// A token that is in use.
+#[derive(Clone)]
 pub(super) struct Token {
     /// Headers of the upstream's with the tokens, marked as sensitive.
     pub(super) told: Box<[(HeaderName, HeaderValue)]>,
@@ -58,6 +59,8 @@ pub(super) struct Token {
     pub(super) answered: Box<[(HeaderName, HeaderValue)]>,
     /// From then on another one is obtained.
     pub(super) until: UnixMillis,
+    /// From then on it is worth nothing, as far as that is said.
+    pub(super) ends: Option<UnixMillis>,
     /// What its claims say of the caller.
     pub(super) known: KnownCaller,
 }
@@ -154,6 +157,18 @@ impl ClientTokens {
     /// The token under `key`, if there is one that is still good.
     pub(super) fn kept(&self, key: &[u8; 32]) -> Option<Arc<Token>> {
         self.kept.get(key).filter(|token| self.clock.now() < token.until)
+    }
+
+    /// Keeps the token under `key` for another `time` where it is due and cannot be replaced, but never beyond its end.
+    pub(super) fn keep_on(&self, key: [u8; 32], time: Duration) -> Option<Arc<Token>> {
+        let (now, kept) = (self.clock.now(), self.kept.get(&key)?);
+        let until = kept.ends.map_or(now + time, |ends| ends.min(now + time));
+        if until <= now {
+            return None;
+        }
+        let token = Arc::new(Token { until, ..Token::clone(&kept) });
+        self.kept.insert(key, Arc::clone(&token));
+        Some(token)
     }
 
     /// Whether the credentials under `key` were refused just now.

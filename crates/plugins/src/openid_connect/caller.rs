@@ -65,7 +65,7 @@ impl ConsumerConfig {
 }
 
 /// What is kept of a token that was judged once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// Whether it fails a rule.
     pub(crate) forbidden: bool,

@@ -92,6 +92,7 @@ impl Reader<'_> {
             longest: self.seconds("cache_ttl_max")?,
             shortest: self.seconds("cache_ttl_min")?.unwrap_or_default(),
             refused: self.seconds("cache_ttl_neg")?.unwrap_or_default(),
+            kept_on: self.seconds("cache_ttl_resurrect")?.unwrap_or_default(),
         }))
     }
 

@@ -179,7 +179,7 @@ fn what_is_not_built_is_refused_by_name() {
         ("reverify", json!(true)),
         ("token_exchange_endpoint", json!("https://a/")),
         ("client_jwk", json!([{}])),
-        ("cache_ttl_resurrect", json!(1)),
+        ("session_bind", json!(["ip"])),
     ] {
         let error = grants(json!({field: value})).unwrap_err();
         assert!(error.reason.contains(&format!("({field}: not implemented")), "{error}");

@@ -59,10 +59,6 @@ fn texts() -> Field {
     Field::strings().unimplemented()
 }
 
-fn number() -> Field {
-    Field::number().unimplemented()
-}
-
 fn flag(default: bool) -> Field {
     Field::boolean().default(default).unimplemented()
 }
@@ -605,7 +601,13 @@ fn caching(schema: Schema) -> Schema {
                 .between(0, 31_536_000)
                 .doc("seconds for which credentials that the provider refused are not shown to it again"),
         )
-        .field("cache_ttl_resurrect", number())
+        .field(
+            "cache_ttl_resurrect",
+            Field::number().between(0, 31_536_000).doc(
+                "seconds at a time for which a token serves on that a provider which is down cannot replace, never beyond \
+                 its end",
+            ),
+        )
         .field("cluster_cache_strategy", defaulted(Field::string(), "off"))
         .field(
             "cluster_cache_items",
