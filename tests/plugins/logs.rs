@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, DEADLINE, Request, Site, Upstream, unique};
+use crate::support::{Answer, DEADLINE, Request, Site, Upstream, admin::node, unique};
 
 /// Looks again until there is something.
 async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -99,7 +99,8 @@ async fn a_file_gets_a_line_for_each_request_that_is_meant() {
     assert!(lines[0]["route_id"].as_str().is_some_and(|id| site.path.ends_with(id)), "{text}");
     let other = folder.path().join("database");
     std::fs::write(&other, "SQLite format 3").unwrap();
-    let body = json!({"uri": "/x", "plugins": {"file-logger": {"path": other}}, "upstream": crate::support::admin::node(&site.upstream)});
+    let body =
+        json!({"uri": "/x", "plugins": {"file-logger": {"path": other}}, "upstream": node(&site.upstream)});
     let answer = site.gate.admin().put("routes/log-refused", &body).await;
     assert!(answer.status == 400 && answer.text().contains("something else than a log"), "{}", answer.text());
 }
@@ -152,6 +153,57 @@ async fn metadata_shape_the_entries_of_routes_that_say_nothing() {
             )
         )
     );
+}
+
+#[tokio::test]
+async fn a_format_has_members_within_members_and_a_file_may_be_named_for_all_routes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.log");
+    // An instance of its own: metadata hold for every route.
+    let site = Site::alone().await;
+    let (admin, target) = (site.gate.admin(), site.target("x"));
+    let route = |conf: Value| json!({"uri": target, "plugins": {"file-logger": conf}, "upstream": node(&site.upstream)});
+    let answer = admin.put("routes/log", &route(json!({}))).await;
+    let told = "failed to check the configuration of plugin file-logger err: property \"path\" is not set in either the \
+                plugin conf or the metadata";
+    assert_eq!((answer.status, answer.json()["error_msg"].as_str()), (400, Some(told)));
+
+    admin.set("plugin_metadata/file-logger", &json!({"path": path})).await;
+    let deep = json!({"b": {"c": {"d": {"e": {"f": {"g": "$host"}}}}}});
+    let format = json!({
+        "client_ip": "$remote_addr",
+        "request": {"uri": "$request_uri", "headers": {"who": "$http_who"}},
+        "response": {"status": "$status"},
+        "a": deep,
+    });
+    admin.set("routes/log", &route(json!({"log_format": format}))).await;
+    site.gate.send(Request::get(&target).header("Who", "me")).await;
+    let line =
+        eventually("no line", || std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')))
+            .await;
+    let entry: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(entry["request"], json!({"uri": target, "headers": {"who": "me"}}));
+    assert_eq!((&entry["response"], &entry["route_id"]), (&json!({"status": 200}), &json!("log")));
+    assert_eq!(entry["a"], json!({"b": {"c": {"d": {"e": {}}}}}), "what is deeper is left out, as in APISIX");
+    assert!(site.gate.output().contains("is left out"));
+
+    // A route's own goes before, and a file that routes depend on is not taken away.
+    let own = folder.path().join("own.log");
+    admin.set("routes/own", &json!({"uri": site.target("own"), "plugins": {"file-logger": {"path": own}}, "upstream": node(&site.upstream)})).await;
+    site.get("own").await;
+    eventually("no line", || std::fs::read_to_string(&own).ok().filter(|text| text.ends_with('\n'))).await;
+    assert_eq!(admin.delete("plugin_metadata/file-logger").await.status, 400);
+    for (bad, told) in [
+        (
+            json!({"a": {"b": 1}}),
+            "failed to validate b (matching \".*\"): wrong type: expected string, got number",
+        ),
+        (json!({"a": {"b": "$upstream_unresolved_host"}}), "log_format.a.b: "),
+    ] {
+        let answer = admin.put("routes/log", &route(json!({"path": own, "log_format": bad}))).await;
+        let said = answer.json()["error_msg"].as_str().unwrap().to_owned();
+        assert!(answer.status == 400 && said.contains(told), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -293,6 +293,22 @@ impl Context<'_> {
         Ok(claims.iter().map(Claim::name).collect())
     }
 
+    /// Whether all routes work without the settings that a plugin has for all of them, which is as with empty ones.
+    fn demand_no_route_needs(&mut self, metadata: &str) -> Result<(), Answer> {
+        let (kind, empty) = (Kind::PluginMetadata, json!({}));
+        let view = View::with(self.catalog, kind, metadata, &empty);
+        let mut pass = self.compiler.pass(view);
+        for route in view.routes_from(kind, metadata) {
+            if pass.route(&route).is_err() && !self.serving.is_broken(&route) {
+                let word = kind.word();
+                return Err(Answer::refuse(format!(
+                    "can not delete this {word}, route [{route}] is still using it now"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn transaction(
         &self,
         write: &Write,
@@ -354,7 +370,7 @@ impl Context<'_> {
     }
 
     /// Judges a DELETE. `mark` is what is stored under [`mark_key`].
-    pub(crate) fn delete(&self, write: &Write, mark: Option<&Entry>) -> Result<Transaction, Answer> {
+    pub(crate) fn delete(&mut self, write: &Write, mark: Option<&Entry>) -> Result<Transaction, Answer> {
         let (kind, word) = (write.kind, write.kind.word());
         let Some(id) = write.id.as_ref().map(|id| write.whole_id(id)) else {
             return Err(Answer::refuse(format!("missing {word} id")));
@@ -383,6 +399,9 @@ impl Context<'_> {
         }
         let existing = self.catalog.find(kind, &id).ok_or_else(Answer::key_not_found)?;
         conditions.push(unchanged(&key, Some(existing.modified)));
+        if kind == Kind::PluginMetadata && !write.force {
+            self.demand_no_route_needs(&id)?;
+        }
         let answer = Answer::new(StatusCode::OK, json!({"key": key, "deleted": "1"}));
         let is_consumer = kind == Kind::Consumer;
         let along = if is_consumer { self.take_along(&id, &mut operations, &mut uses) } else { Vec::new() };

@@ -24,7 +24,7 @@ pub struct FileLogger {
 impl FileLogger {
     /// With this place to work.
     pub fn new(services: Services) -> Self {
-        Self { schema: schema(), metadata: log_shape::metadata(), services }
+        Self { schema: schema(), metadata: metadata(), services }
     }
 }
 
@@ -47,6 +47,9 @@ impl DialectPlugin for FileLogger {
 
     fn apply_metadata(&self, conf: &mut Map<String, Value>, metadata: &Value) {
         log_shape::apply_metadata(conf, metadata);
+        if let (Some(path), false) = (metadata.get("path"), conf.contains_key("path")) {
+            conf.insert("path".to_owned(), path.clone());
+        }
     }
 
     fn compile(&self, conf: &Value, _cx: &CompileContext<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
@@ -55,11 +58,14 @@ impl DialectPlugin for FileLogger {
             let lists = lists.collect::<Result<Vec<_>, _>>();
             lists.map_err(|error| ConfigError::new("match", error.to_string()))
         });
+        let path = text(conf, "path").ok_or_else(|| {
+            ConfigError::new("", "property \"path\" is not set in either the plugin conf or the metadata")
+        })?;
         let config = Config {
             name: "file-logger",
             shape: shape(conf)?,
             only: condition.transpose()?.unwrap_or_default(),
-            target: Target::File(text(conf, "path").unwrap_or_default().to_owned()),
+            target: Target::File(path.to_owned()),
             batches: FILE,
         };
         compile(config, &self.services)
@@ -76,19 +82,26 @@ const FILE: Batches = Batches {
     waiting: 8192,
 };
 
+fn path_field(schema: Schema) -> Schema {
+    schema.field(
+        "path",
+        Schema::string().length(1, 4096).doc(
+            "the file; `/dev/stdout` and `/dev/stderr` are the process's own. Needed here or in `plugin_metadata`",
+        ),
+    )
+}
+
+/// What `plugin_metadata` may hold: a shape and a file for routes that say none.
+pub(crate) fn metadata() -> Schema {
+    path_field(log_shape::metadata())
+}
+
 pub(crate) fn schema() -> Schema {
-    let schema = Schema::object()
-        .required(
-            "path",
-            Schema::string()
-                .length(1, 4096)
-                .doc("the file; `/dev/stdout` and `/dev/stderr` are the process's own"),
-        )
-        .field(
-            "match",
-            Schema::array(Schema::array(Schema::any()))
-                .at_most(20)
-                .doc("lists of conditions; only requests of which any list holds are logged"),
-        );
+    let schema = path_field(Schema::object()).field(
+        "match",
+        Schema::array(Schema::array(Schema::any()))
+            .at_most(20)
+            .doc("lists of conditions; only requests of which any list holds are logged"),
+    );
     body_fields(format_fields(schema))
 }

@@ -78,7 +78,13 @@ impl DialectPlugin for HttpLogger {
 
 pub(crate) fn schema() -> Schema {
     let schema = Schema::object()
-        .required("uri", Schema::string().length(1, 4096).doc("URL of the server that takes the entries"))
+        .required(
+            "uri",
+            Schema::string()
+                .length(1, 4096)
+                .pattern(r"^[^\/]+:\/\/([\da-zA-Z.-]+|\[[\da-fA-F:]+\])(:\d+)?")
+                .doc("URL of the server that takes the entries"),
+        )
         .field("auth_header", Schema::string().length(0, 8192).secret().doc("`Authorization` of the calls"))
         .field("timeout", Schema::integer().at_least(1).default(3).doc("seconds that an answer may take"))
         .field(

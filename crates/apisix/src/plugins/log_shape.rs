@@ -4,21 +4,54 @@ use std::time::Duration;
 
 use expr::Template;
 use gateway::error::ConfigError;
-use plugins::exchange_log::{Batches, Shape};
+use plugins::exchange_log::{Batches, Member, Shape};
 use serde_json::{Map, Value};
 
 use super::conf::integer;
-use crate::schema::Schema;
+use crate::schema::{Schema, wrong_type};
+
+/// Members that a format has, those within others included.
+const MAX_MEMBERS: usize = 128;
+/// Bytes of the text of one.
+const MAX_TEXT: usize = 4096;
+/// Objects within each other, the entry among them; APISIX leaves deeper ones empty.
+const MAX_DEPTH: usize = 5;
 
 /// `log_format` and `log_format_extra`.
 pub(super) fn format_fields(schema: Schema) -> Schema {
-    let members = || Schema::map(Schema::string().length(0, 4096)).at_most(128);
+    let members = || Schema::object().open().check(check_format);
     schema
         .field(
             "log_format",
-            members().doc("members of an entry, texts of variables, in the place of the usual ones"),
+            members().doc(
+                "members of an entry in the place of the usual ones: texts of variables, and objects of such",
+            ),
         )
         .field("log_format_extra", members().doc("members beside the usual ones"))
+}
+
+fn check_format(format: &Value) -> Result<(), String> {
+    fn check(format: &Value, left: &mut usize) -> Result<(), String> {
+        for (name, member) in format.as_object().into_iter().flatten() {
+            *left = left
+                .checked_sub(1)
+                .ok_or_else(|| format!("expect object to have at most {MAX_MEMBERS} properties"))?;
+            let wrong = match member {
+                Value::Object(_) => {
+                    check(member, left)?;
+                    continue;
+                }
+                Value::String(text) if text.len() <= MAX_TEXT => continue,
+                Value::String(text) => {
+                    format!("string too long, expected at most {MAX_TEXT}, got {}", text.len())
+                }
+                other => wrong_type("string", other),
+            };
+            return Err(format!("failed to validate {name} (matching \".*\"): {wrong}"));
+        }
+        Ok(())
+    }
+    check(format, &mut MAX_MEMBERS.clone())
 }
 
 /// What `plugin_metadata` of a logging plugin may hold: a shape for the entries of routes that say none.
@@ -105,24 +138,34 @@ pub(super) fn batches(conf: &Value) -> Batches {
 
 pub(super) fn shape(conf: &Value) -> Result<Shape, ConfigError> {
     if conf.get("log_format").is_some() {
-        return members(conf, "log_format").map(Shape::Members);
+        return format(conf, "log_format").map(Shape::Members);
     }
     if conf.get("log_format_extra").is_some() {
-        return members(conf, "log_format_extra").map(Shape::ApisixAnd);
+        return format(conf, "log_format_extra").map(Shape::ApisixAnd);
     }
     Ok(Shape::Apisix)
 }
 
-fn members(conf: &Value, name: &str) -> Result<Vec<(String, Template)>, ConfigError> {
-    let members = conf.get(name).and_then(Value::as_object);
-    members
-        .into_iter()
-        .flatten()
-        .map(|(member, text)| {
-            let template = Template::parse(text.as_str().unwrap_or_default());
-            let template =
-                template.map_err(|error| ConfigError::new(format!("{name}.{member}"), error.to_string()))?;
-            Ok((member.clone(), template))
-        })
-        .collect()
+fn format(conf: &Value, name: &str) -> Result<Vec<(String, Member)>, ConfigError> {
+    conf.get(name).map_or_else(|| Ok(Vec::new()), |format| members(format, name, 1))
+}
+
+fn members(format: &Value, path: &str, depth: usize) -> Result<Vec<(String, Member)>, ConfigError> {
+    if depth > MAX_DEPTH {
+        tracing::warn!(path, "what is deeper than {MAX_DEPTH} objects in a log's format is left out");
+        return Ok(Vec::new());
+    }
+    let members = format.as_object().into_iter().flatten();
+    let read = |(name, member): (&String, &Value)| {
+        let path = format!("{path}.{name}");
+        let member = match member {
+            Value::Object(_) => Member::Object(self::members(member, &path, depth + 1)?),
+            text => Member::Text(
+                Template::parse(text.as_str().unwrap_or_default())
+                    .map_err(|error| ConfigError::new(path, error.to_string()))?,
+            ),
+        };
+        Ok((name.clone(), member))
+    };
+    members.map(read).collect()
 }

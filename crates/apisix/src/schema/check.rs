@@ -207,7 +207,7 @@ fn none_of(sets: &[&[&str]]) -> String {
     format!("object matches none of the required: {}", sets.join(" or "))
 }
 
-fn wrong_type(expected: &str, value: &Value) -> String {
+pub(crate) fn wrong_type(expected: &str, value: &Value) -> String {
     // Lua's names: an array is a table too.
     let found = match value {
         Value::Null => "null",

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use regex::Regex;
 use serde_json::{Value, json};
 
-pub(crate) use check::{NONE_FITS, excerpt};
+pub(crate) use check::{NONE_FITS, excerpt, wrong_type};
 pub use describe::Row;
 
 /// What one value may look like. Made by the constructors, narrowed by the methods that follow them.

@@ -13,8 +13,8 @@ use crate::{
     plugins::{
         attach_consumer_label, authentication::Scheme, basic_auth::BasicAuth, client_control,
         consumer_restriction, cors, fault_injection, file_logger, hmac_auth::HmacAuth, http_logger,
-        ip_restriction, jwt_auth::JwtAuth, key_auth::KeyAuth, limit_count, log_shape, meta, mocking,
-        multi_auth, openid_connect, prometheus, proxy_rewrite, redirect, request_id, response_rewrite,
+        ip_restriction, jwt_auth::JwtAuth, key_auth::KeyAuth, limit_count, meta, mocking, multi_auth,
+        openid_connect, prometheus, proxy_rewrite, redirect, request_id, response_rewrite,
     },
     references::ManagerKind,
     resources::{Kind, secret_of},
@@ -194,7 +194,7 @@ fn the_page_of_the_admin_api_is_what_its_schemas_say() {
     text = text.replace("{{_meta}}", table(&meta::schema()).trim_end());
     for (plugin, schema) in [
         ("cors", cors::metadata()),
-        ("http-logger", log_shape::metadata()),
+        ("file-logger", file_logger::metadata()),
         ("limit-count", limit_count::metadata()),
     ] {
         text = text.replace(&format!("{{{{metadata/{plugin}}}}}"), table(&schema).trim_end());

@@ -1,7 +1,8 @@
 //! What is said of a request and its answer.
 
-use expr::{Part, Template, Variables};
+use expr::{Part, Template, Variable, Variables};
 use gateway::plugin::Exchange;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::masks::{self, Masked};
@@ -14,12 +15,21 @@ const MAX_VALUE: usize = 8192;
 pub enum Shape {
     /// APISIX's own.
     Apisix,
-    /// These members, each a text of variables, and route and service.
-    Members(Vec<(String, Template)>),
+    /// These members, and route and service.
+    Members(Vec<(String, Member)>),
     /// APISIX's own, and these members.
-    ApisixAnd(Vec<(String, Template)>),
+    ApisixAnd(Vec<(String, Member)>),
     /// Kong's own.
     Kong,
+}
+
+/// What stands in one member of an entry.
+#[derive(Clone, Debug)]
+pub enum Member {
+    /// A text of variables.
+    Text(Template),
+    /// Members again.
+    Object(Vec<(String, Member)>),
 }
 
 impl Shape {
@@ -48,21 +58,32 @@ impl Shape {
     }
 }
 
-fn filled(members: &[(String, Template)], exchange: &Exchange<'_>) -> Map<String, Value> {
-    let variables = Masked(exchange.variables());
-    let value = |template: &Template| {
-        // A text that is one variable is what that says, or nothing.
-        let mut text = String::new();
-        for part in template.parts() {
-            match part {
-                Part::Text(literal) => text.push_str(literal),
-                Part::Variable(variable) => text.push_str(&variables.value(variable)?),
-                Part::Capture(_) => {}
-            }
-        }
-        Some(Value::from(shortened(text)))
+fn filled(members: &[(String, Member)], exchange: &Exchange<'_>) -> Map<String, Value> {
+    fill(members, &Masked(exchange.variables()), exchange.status)
+}
+
+fn fill(members: &[(String, Member)], variables: &dyn Variables, status: StatusCode) -> Map<String, Value> {
+    let value = |member: &Member| match member {
+        Member::Text(template) => text(template, variables, status),
+        Member::Object(members) => Some(Value::Object(fill(members, variables, status))),
     };
-    members.iter().filter_map(|(name, template)| Some((name.clone(), value(template)?))).collect()
+    members.iter().filter_map(|(name, member)| Some((name.clone(), value(member)?))).collect()
+}
+
+/// A text that is one variable is what that says, or nothing; the status by itself is a number.
+fn text(template: &Template, variables: &dyn Variables, status: StatusCode) -> Option<Value> {
+    if let [Part::Variable(Variable::Status)] = template.parts() {
+        return Some(Value::from(status.as_u16()));
+    }
+    let mut text = String::new();
+    for part in template.parts() {
+        match part {
+            Part::Text(literal) => text.push_str(literal),
+            Part::Variable(variable) => text.push_str(&variables.value(variable)?),
+            Part::Capture(_) => {}
+        }
+    }
+    Some(Value::from(shortened(text)))
 }
 
 fn apisix(exchange: &Exchange<'_>, hostname: &str) -> Value {

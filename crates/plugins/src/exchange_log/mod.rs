@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use self::{batch::Queue, file::LogFile};
 pub use self::{
     batch::{Batches, Counts, counts},
-    entry::Shape,
+    entry::{Member, Shape},
 };
 
 /// Where entries go, and what they look like.

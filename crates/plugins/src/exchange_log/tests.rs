@@ -81,8 +81,9 @@ fn entry(shape: &Shape, head: &RequestHead, answer: &[(&'static str, &str)]) -> 
     serde_json::from_str(&text).unwrap()
 }
 
-fn members(pairs: &[(&str, &str)]) -> Vec<(String, Template)> {
-    pairs.iter().map(|(name, text)| ((*name).to_owned(), Template::parse(text).unwrap())).collect()
+fn members(pairs: &[(&str, &str)]) -> Vec<(String, Member)> {
+    let text = |text| Member::Text(Template::parse(text).unwrap());
+    pairs.iter().map(|(name, written)| ((*name).to_owned(), text(written))).collect()
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn an_entry_says_what_kong_says() {
 
 #[test]
 fn an_entry_says_what_its_format_says() {
-    let format = members(&[
+    let mut format = members(&[
         ("@timestamp", "$time_iso8601"),
         ("host", "$host"),
         ("client_ip", "$remote_addr"),
@@ -125,13 +126,17 @@ fn an_entry_says_what_its_format_says() {
         ("fixed", "text"),
         ("none", "$http_none"),
         ("time", "$request_time"),
+        ("status", "$status"),
     ]);
+    let inner = members(&[("method", "$request_method"), ("none", "$http_none")]);
+    format.push(("request".to_owned(), Member::Object(inner)));
     let entry = entry(&Shape::Members(format), &head("/x", &[]), &[]);
     assert_eq!(
         entry,
         json!({
             "@timestamp": "2027-01-15T08:00:00+00:00", "host": "a.example", "client_ip": "10.0.0.1",
             "line": "GET /x 200", "fixed": "text", "time": "0.020", "route_id": "r", "service_id": "s",
+            "status": 200, "request": {"method": "GET"},
         })
     );
 }
