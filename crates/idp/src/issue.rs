@@ -20,7 +20,9 @@ use crate::{
 /// The claim of an access token that names the single claims `/userinfo` is to give for it (OpenID Connect Core 5.5).
 pub(crate) const USERINFO_CLAIMS: &str = "userinfo_claims";
 /// Seconds an opaque access token is good for.
-pub(crate) const OPAQUE_LIFETIME: i64 = 86_400;
+const OPAQUE_LIFETIME: i64 = 86_400;
+/// The same for one that went through the browser.
+const OPAQUE_LIFETIME_IN_BROWSER: i64 = 7_200;
 
 /// How access tokens are encrypted for their API, as Auth0 does it.
 const TOKEN_ENC: Enc = Enc::A256Gcm;
@@ -47,6 +49,8 @@ pub(crate) struct AccessToken<'a> {
     pub(crate) family: &'a str,
     /// What it is bound to.
     pub(crate) confirmation: Option<&'a Confirmation>,
+    /// Whether it goes through the browser.
+    pub(crate) in_browser: bool,
     /// The end of what it was made from, seconds since the epoch.
     pub(crate) until: Option<i64>,
     /// Who acts for the subject (RFC 8693 section 4.1).
@@ -85,6 +89,8 @@ pub(crate) struct Holder<'a> {
     pub(crate) client: &'a Client,
     pub(crate) grant: &'a Grant,
     pub(crate) user: &'a User,
+    /// Whether the access token goes through the browser, where it may be lost: it is good for less time then.
+    pub(crate) in_browser: bool,
 }
 
 impl Core {
@@ -97,6 +103,8 @@ impl Core {
         let api = order.api;
         let rfc9068 = api.token_dialect.is_rfc9068();
         let lifetime = api.token_lifetime.clamp(1, 2_592_000);
+        let lifetime =
+            if order.in_browser { lifetime.min(api.token_lifetime_for_web.max(1)) } else { lifetime };
         let issued = self.clock.now().secs();
         let lifetime = order.until.map_or(lifetime, |until| lifetime.min(until - issued).max(1));
         let userinfo = format!("{}userinfo", order.issuer);
@@ -154,6 +162,7 @@ impl Core {
         &self,
         site: &Site,
         grant: Grant,
+        lifetime: i64,
     ) -> Result<(Secret<String>, i64), IdpError> {
         let now = self.clock.now();
         let token = Secret::new(self.random.token(32));
@@ -161,11 +170,11 @@ impl Core {
             token: self.digester.digest(token.expose()),
             grant,
             created_at: now.0,
-            expires_at: now.0 + OPAQUE_LIFETIME * 1000,
+            expires_at: now.0 + lifetime * 1000,
             revoked_at: None,
         };
         self.repository.create_access_token(&site.tenant.id, &record).await?;
-        Ok((token, OPAQUE_LIFETIME))
+        Ok((token, lifetime))
     }
 
     /// The access token of a user flow: a JWT for the grant's API, or an opaque one.
@@ -176,14 +185,15 @@ impl Core {
         scope: &Scopes,
         gty: Option<&str>,
     ) -> Result<UserAccessToken, EndpointError> {
-        let Holder { issuer, client, grant, user } = *holder;
+        let Holder { issuer, client, grant, user, in_browser } = *holder;
         let refused = |text: &str| EndpointError::oauth(ErrorCode::InvalidGrant, text);
         if client.needs_possession() && grant.confirmation.is_none() {
             return Err(EndpointError::oauth(ErrorCode::InvalidRequest, UNBOUND));
         }
         let Some(audience) = grant.audience.as_deref() else {
             let grant = Grant { scope: scope.clone(), issuer: issuer.to_owned(), ..grant.clone() };
-            let (token, expires_in) = self.opaque_access_token(site, grant).await?;
+            let lifetime = if in_browser { OPAQUE_LIFETIME_IN_BROWSER } else { OPAQUE_LIFETIME };
+            let (token, expires_in) = self.opaque_access_token(site, grant, lifetime).await?;
             return Ok(UserAccessToken { token, expires_in, scope: scope.clone() });
         };
         let api = self.api(site, Some(audience)).await?;
@@ -205,6 +215,7 @@ impl Core {
             gty,
             family: &grant.family,
             confirmation: grant.confirmation.as_ref(),
+            in_browser,
             until: None,
             act: None,
             authorization_details: &details_for(grant, &api),
@@ -241,7 +252,7 @@ impl Core {
         nonce: Option<&str>,
         hashed: Hashed<'_>,
     ) -> Result<Secret<String>, IdpError> {
-        let Holder { issuer, client, grant, user } = *holder;
+        let Holder { issuer, client, grant, user, .. } = *holder;
         let name = client.id_token_alg();
         let alg: Option<Alg> = if name == "none" { None } else { Some(name.parse()?) };
         let issued = self.clock.now().secs();

@@ -184,7 +184,7 @@ impl TokenEndpoint {
         let user = self.user(site, &grant).await?;
         let part = grant.aimed(site, params)?.narrowed(params)?;
         // The issuer that was asked for the code: the client knows no other.
-        let holder = Holder { issuer: &grant.issuer, client, grant: &part, user: &user };
+        let holder = Holder { issuer: &grant.issuer, client, grant: &part, user: &user, in_browser: false };
         let mut issued = self.issue(site, &holder, &grant.scope, gty).await?;
         if grant.scope.contains("openid") {
             let (nonce, hashed) = (grant.nonce.as_deref(), issued.hashed());
@@ -252,6 +252,7 @@ impl TokenEndpoint {
             gty: Some("client-credentials"),
             family: &family,
             confirmation: bound.as_ref(),
+            in_browser: false,
             until: None,
             act: None,
             authorization_details: &[],
@@ -319,7 +320,7 @@ impl TokenEndpoint {
         let user = self.user(site, &grant).await?;
         let part = grant.aimed(site, params)?.narrowed(params)?;
         let next = self.core.use_refresh_token(site, client, found).await?;
-        let holder = Holder { issuer: &site.issuer(), client, grant: &part, user: &user };
+        let holder = Holder { issuer: &site.issuer(), client, grant: &part, user: &user, in_browser: false };
         let mut issued = self.issue(site, &holder, &scope, Some("refresh_token")).await?;
         if scope.contains("openid") {
             // OpenID Connect Core 12.2: no nonce.

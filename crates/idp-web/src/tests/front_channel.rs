@@ -89,6 +89,31 @@ async fn an_answer_with_tokens_goes_by_form_when_asked_and_never_by_query() {
 }
 
 #[tokio::test]
+async fn a_token_that_goes_through_the_browser_is_good_for_the_time_that_its_api_gives_it_there() {
+    let world = open_world().await;
+    let seconds = async |extra: &[(&str, &str)]| {
+        let extra = [&[("response_type", "code token")], extra].concat();
+        let back = answer(&world, &extra).await;
+        let here: i64 = back.param("expires_in").unwrap().parse().unwrap();
+        let token = back.param("access_token").unwrap();
+        if token.contains('.') {
+            let said = claims(&token);
+            assert_eq!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(), here);
+        }
+        (here, world.redeem(&back.param("code").unwrap()).await.json()["expires_in"].as_i64().unwrap())
+    };
+    let audience = world.seeded.audience.clone();
+    let for_api = [("audience", audience.as_str())];
+    assert_eq!(seconds(&for_api).await, (7200, 86_400));
+    assert_eq!(seconds(&[]).await, (7200, 86_400));
+    world.change_api(json!({ "token_lifetime": 1000, "token_lifetime_for_web": 100 })).await;
+    assert_eq!(seconds(&for_api).await, (100, 1000));
+    // Never more than elsewhere.
+    world.change_api(json!({ "token_lifetime": 50 })).await;
+    assert_eq!(seconds(&for_api).await, (50, 50));
+}
+
+#[tokio::test]
 async fn an_id_token_from_the_authorization_endpoint_needs_a_nonce_and_openid() {
     let world = open_world().await;
     for kind in ["id_token", "id_token token", "code id_token"] {

@@ -590,7 +590,7 @@ impl Core {
     ) -> Result<Vec<(&'static str, String)>, EndpointError> {
         let gone = || EndpointError::oauth(ErrorCode::AccessDenied, "The user does not exist any more.");
         let user = self.repository.user(&site.tenant.id, &grant.user_id).await?.ok_or_else(gone)?;
-        let holder = Holder { issuer: &grant.issuer, client, grant, user: &user };
+        let holder = Holder { issuer: &grant.issuer, client, grant, user: &user, in_browser: true };
         let mut params = Vec::new();
         let issued = match response_type.token {
             true => Some(self.user_access_token(site, &holder, &grant.scope, None).await?),

@@ -106,6 +106,7 @@ impl TokenEndpoint {
             gty: Some(GRANT_TYPE),
             family: &family,
             confirmation: bound.as_ref(),
+            in_browser: false,
             until: Some(subject.expires_at),
             act: act.as_ref(),
             authorization_details: &[],
