@@ -35,6 +35,7 @@ mod universal_login;
 mod userinfo;
 mod visit;
 mod well_known;
+mod words;
 
 use std::sync::Arc;
 

@@ -1,14 +1,100 @@
 //! The pages people see. Templates are compiled in and escape what they print; what a page may load and who may frame
 //! it is said by [`crate::headers`].
 
-use askama::Template;
+use std::any::Any;
+
+use askama::{Template, Values};
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use idp::Site;
 
-use crate::headers;
+use crate::{headers, words::Language};
+
+tokio::task_local! {
+    /// Whose pages this task makes, and for whom.
+    static LOOK: Look;
+}
+
+/// What of a tenant and a browser shows on every page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Look {
+    language: Language,
+    enabled: Vec<Language>,
+    picture: Option<String>,
+    support_url: Option<String>,
+    support_email: Option<String>,
+}
+
+impl Look {
+    /// That of a request.
+    pub(crate) fn of(site: &Site, headers: &HeaderMap) -> Self {
+        let settings = &site.tenant.settings;
+        let enabled: Vec<Language> =
+            settings.enabled_locales.iter().filter_map(|tag| Language::of(tag)).collect();
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Self {
+            language: Language::liked(accepted.unwrap_or_default(), &enabled),
+            enabled,
+            picture: settings.picture_url.clone(),
+            support_url: settings.support_url.clone(),
+            support_email: settings.support_email.clone(),
+        }
+    }
+
+    /// Makes what `answer` makes look like this.
+    pub(crate) async fn on<F: Future>(self, answer: F) -> F::Output {
+        LOOK.scope(self, answer).await
+    }
+
+    /// The tenant's picture, for where an application has none.
+    pub(crate) fn picture(&self) -> Option<&str> {
+        self.picture.as_deref()
+    }
+}
+
+/// That of the request under way.
+pub(crate) fn look() -> Look {
+    LOOK.try_with(Clone::clone).unwrap_or_default()
+}
+
+impl Values for Look {
+    fn get_value<'a>(&'a self, key: &str) -> Option<&'a dyn Any> {
+        (key == LANGUAGE).then_some(&self.language as &dyn Any)
+    }
+}
+
+/// The value that the filters of templates look for.
+const LANGUAGE: &str = "language";
+
+/// What templates do to texts.
+#[expect(unreachable_pub, reason = "the attribute makes public functions of them")]
+mod filters {
+    use std::fmt::Display;
+
+    use askama::Values;
+
+    use super::{LANGUAGE, Language};
+
+    fn language(values: &dyn Values) -> Language {
+        askama::get_value::<Language>(values, LANGUAGE).copied().unwrap_or_default()
+    }
+
+    /// Says a text in the page's language.
+    #[askama::filter_fn]
+    pub(super) fn say<T: Display>(text: T, values: &dyn Values) -> askama::Result<String> {
+        Ok(language(values).say(&text.to_string()).to_owned())
+    }
+
+    /// The tag of the page's language; `tag` is what the page is written in.
+    #[askama::filter_fn]
+    pub(super) fn lang<T: Display>(tag: T, values: &dyn Values) -> askama::Result<String> {
+        let language = language(values);
+        Ok(if language == Language::default() { tag.to_string() } else { language.tag().to_owned() })
+    }
+}
 
 /// The script of the page whose frames tell clients of a logout.
 pub(crate) const CONTINUE: &str = include_str!("../assets/continue.js");
@@ -169,6 +255,14 @@ pub(crate) struct CheckSession<'a> {
 pub(crate) struct ErrorPage<'a> {
     pub(crate) code: &'a str,
     pub(crate) description: &'a str,
+    pub(crate) help: Help<'a>,
+}
+
+/// Where somebody finds help who cannot go on.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Help<'a> {
+    pub(crate) url: Option<&'a str>,
+    pub(crate) email: Option<&'a str>,
 }
 
 /// The answer of an authorization by OAuth 2.0 Form Post Response Mode.
@@ -191,7 +285,15 @@ pub(crate) struct WebMessage<'a> {
 
 /// Renders a page.
 pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
+    page_in(status, template, None)
+}
+
+/// Renders a page in the languages that an authorization request asks for, before those of the browser.
+pub(crate) fn page_in(status: StatusCode, template: &impl Template, ui_locales: Option<&str>) -> Response {
+    let mut look = look();
+    let asked = ui_locales.and_then(|locales| Language::asked(locales, &look.enabled));
+    look.language = asked.unwrap_or(look.language);
+    match template.render_with_values(&look) {
         Ok(html) => {
             let mut response = (status, Body::from(html)).into_response();
             let headers = response.headers_mut();
@@ -251,7 +353,9 @@ pub(crate) fn check_session(cookie: &str) -> Response {
 
 /// An error page.
 pub(crate) fn error_page(status: StatusCode, code: &str, description: &str) -> Response {
-    page(status, &ErrorPage { code, description })
+    let look = look();
+    let help = Help { url: look.support_url.as_deref(), email: look.support_email.as_deref() };
+    page(status, &ErrorPage { code, description, help })
 }
 
 /// The style sheet and the scripts. They change only with the binary, so browsers ask again after an hour.
@@ -301,7 +405,8 @@ mod tests {
             .render(),
             Activate { user_code: evil, problem: Some(evil) }.render(),
             ConfirmLogout { confirmation: evil, carried: &[("state", evil)] }.render(),
-            ErrorPage { code: evil, description: evil }.render(),
+            ErrorPage { code: evil, description: evil, help: Help { url: Some(evil), email: Some(evil) } }
+                .render(),
             ResetRequest { state: evil, sent: false }.render(),
             ResetPassword { account: evil, ticket: evil, problem: Some(evil) }.render(),
             Message { title: evil, text: evil }.render(),
@@ -357,7 +462,7 @@ mod tests {
             (consent.render().unwrap(), &["allow", "deny"]),
             (confirm.render().unwrap(), &["confirm-logout"]),
             (LoggedOut.render().unwrap(), &["logged-out"]),
-            (ErrorPage { code: "c", description: "d" }.render().unwrap(), &["error"]),
+            (ErrorPage { code: "c", description: "d", help: Help::default() }.render().unwrap(), &["error"]),
         ];
         for (page, ids) in pages {
             assert!(page.matches("<form").count() <= 1, "{page}");

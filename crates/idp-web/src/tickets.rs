@@ -101,7 +101,10 @@ pub(crate) async fn request_page(
         Ok((handle, page)) if page.connection.is_none() || !state.idp.tickets.mails() => {
             universal_login::instead(&handle)
         }
-        Ok((handle, _)) => pages::page(StatusCode::OK, &pages::ResetRequest { state: &handle, sent: false }),
+        Ok((handle, page)) => {
+            let template = pages::ResetRequest { state: &handle, sent: false };
+            pages::page_in(StatusCode::OK, &template, page.ui_locales.as_deref())
+        }
         Err(response) => *response,
     }
 }
@@ -129,7 +132,10 @@ pub(crate) async fn request(
     };
     let (email, client) = (form.value("email").unwrap_or_default(), &page.client.client_id);
     match state.idp.tickets.request_reset(&visit.site, &browser, &connection, email, client).await {
-        Ok(()) => pages::page(StatusCode::OK, &pages::ResetRequest { state: &handle, sent: true }),
+        Ok(()) => {
+            let template = pages::ResetRequest { state: &handle, sent: true };
+            pages::page_in(StatusCode::OK, &template, page.ui_locales.as_deref())
+        }
         Err(error) => answer::failure_page(&error),
     }
 }

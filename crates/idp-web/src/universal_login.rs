@@ -182,7 +182,7 @@ pub(crate) async fn consent_page(
                 details: &details,
                 binding_message: page.binding_message.as_deref(),
             };
-            pages::page(StatusCode::OK, &template)
+            pages::page_in(StatusCode::OK, &template, page.ui_locales.as_deref())
         }
         Ok(None) => expired(),
         Err(error) => answer::failure_page(&error),
@@ -264,6 +264,8 @@ fn login_form(
     username: &str,
     problem: Option<&str>,
 ) -> Response {
+    let look = pages::look();
+    let logo = page.client.logo_uri.as_deref().filter(|uri| uri.starts_with("https://"));
     let template = pages::Login {
         application: &page.client.name,
         state: handle,
@@ -273,12 +275,12 @@ fn login_form(
         reset: state.idp.tickets.mails() && page.connection.is_some(),
         problem,
         about: pages::About {
-            logo: page.client.logo_uri.as_deref().filter(|uri| uri.starts_with("https://")),
+            logo: logo.or(look.picture()),
             policy: page.client.policy_uri.as_deref(),
             terms: page.client.tos_uri.as_deref(),
         },
     };
-    pages::page(status, &template)
+    pages::page_in(status, &template, page.ui_locales.as_deref())
 }
 
 fn signup_form(
@@ -292,7 +294,7 @@ fn signup_form(
     let usernames = wants_usernames(page);
     let template =
         pages::Signup { application: &page.client.name, state: handle, email, username, usernames, problem };
-    pages::page(status, &template)
+    pages::page_in(status, &template, page.ui_locales.as_deref())
 }
 
 /// The field of the sign-up form that is at fault.

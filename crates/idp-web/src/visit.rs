@@ -90,8 +90,9 @@ pub(crate) async fn arrive(State(state): State<IdpState>, mut request: Request, 
                     .filter(|_| state.forwarded_certificates)
                     .and_then(|info| proof::forwarded(info.0.ip(), request.headers(), &state.proxies));
                 let (certificate, authority) = (shown.or(said), destination.to_string());
+                let look = pages::Look::of(&site, request.headers());
                 request.extensions_mut().insert(Visit { site, peer, certificate, authority });
-                next.run(request).await
+                look.on(next.run(request)).await
             }
         },
     };

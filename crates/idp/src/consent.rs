@@ -32,6 +32,8 @@ pub struct ConsentPage {
     pub scopes: Vec<ResourceServerScope>,
     /// What exactly is to be done (RFC 9396), each an object with a `type`.
     pub details: Vec<Value>,
+    /// Preferred languages, as the request said.
+    pub ui_locales: Option<String>,
 }
 
 impl ConsentPages {
@@ -61,7 +63,8 @@ impl ConsentPages {
         let audience_names = targets.apis().map(|api| api.name.clone()).collect();
         let details = request.authorization_details.clone();
         let binding_message = request.deferred.as_ref().and_then(|deferred| deferred.binding_message.clone());
-        Ok(Some(ConsentPage { client, user, audience_names, binding_message, scopes, details }))
+        let ui_locales = request.ui_locales.clone();
+        Ok(Some(ConsentPage { client, user, audience_names, binding_message, scopes, details, ui_locales }))
     }
 
     /// Notes the user's decision on what the transaction asked for (nothing of it comes from the form) and finishes

@@ -13,7 +13,7 @@ use crate::{
     front_channel::CHECK_SESSION_PATH,
     idp::Core,
     keys::SIGNING_ALGS,
-    model::ResponseType,
+    model::{LOCALES, ResponseType},
     sealing::KEY_ALGS,
     standard_claims,
     token_endpoint::GRANT_TYPES,
@@ -99,6 +99,11 @@ impl Discovery {
             _ => Map::new(),
         };
         document.extend(protection(&signing));
+        let mut locales = LOCALES.to_vec();
+        locales.retain(|tag| settings.enabled_locales.iter().any(|enabled| enabled == tag));
+        if !locales.is_empty() {
+            document.insert("ui_locales_supported".to_owned(), json!(locales));
+        }
         document.insert("device_authorization_endpoint".to_owned(), json!(site.url("/oauth/device/code")));
         let backchannel = json!({
             "backchannel_authentication_endpoint": site.url("/bc-authorize"),

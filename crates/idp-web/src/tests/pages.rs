@@ -278,3 +278,110 @@ async fn a_pushed_request_is_used_up_by_cancelling_and_a_device_is_told() {
     let told = world.agent().post("/oauth/token", &[("grant_type", device), id, code]).await;
     assert_eq!(told.json()["error"], "access_denied", "{}", told.body);
 }
+
+#[tokio::test]
+async fn pages_are_in_the_language_that_request_or_browser_ask_for_of_those_enabled() {
+    const ENGLISH: &str = "<html lang=\"en\">";
+    const GERMAN: &str = "<html lang=\"de\">";
+    let world = World::new().await;
+    let open = async |path: &str, accepted: &str| {
+        let mut agent = world.agent();
+        agent.extra.push(("accept-language", accepted.to_owned()));
+        agent.open(path).await
+    };
+    let plain = world.authorize(&[]);
+    let asking = world.authorize(&[("ui_locales", "tlh de-CH en")]);
+    // English alone until others are enabled.
+    for page in [open(&asking, "de").await, open("/nothing", "de").await] {
+        assert!(page.body.contains(ENGLISH), "{}", page.body);
+    }
+    let languages = async || {
+        let mut agent = world.agent();
+        agent.get("/.well-known/openid-configuration").await.json()["ui_locales_supported"].clone()
+    };
+    assert_eq!(languages().await, json!(["en"]));
+    world.set_tenant(json!({ "enabled_locales": ["en", "de"] })).await;
+    assert_eq!(languages().await, json!(["en", "de"]));
+
+    for (path, accepted) in [(&asking, "en"), (&plain, "de-DE,de;q=0.9,en;q=0.1")] {
+        let page = open(path, accepted).await;
+        assert!(page.body.contains(GERMAN) && page.body.contains(">Weiter</button>"), "{}", page.body);
+    }
+    // The request goes before the browser; what is not enabled is nobody's language.
+    let english = world.authorize(&[("ui_locales", "fr en-GB")]);
+    for (path, accepted) in [(&plain, "fr"), (&plain, "ü"), (&english, "de")] {
+        let page = open(path, accepted).await;
+        assert!(page.body.contains(ENGLISH) && page.body.contains(">Continue</button>"), "{}", page.body);
+    }
+    // Pages of no request go by the browser, and the first that is enabled where it says nothing.
+    let error = open("/nothing", "de").await;
+    assert!(error.body.contains(GERMAN) && error.body.contains("Diese Seite gibt es nicht."), "{error:?}");
+    world.set_tenant(json!({ "enabled_locales": ["es", "en"] })).await;
+    assert!(open("/activate", "de").await.body.contains("Conectar un dispositivo"));
+}
+
+#[tokio::test]
+async fn the_language_of_a_request_stays_until_consent() {
+    let world = World::new().await;
+    world.set_tenant(json!({ "enabled_locales": ["en", "fr"] })).await;
+    world.set_client(json!({ "is_first_party": false })).await;
+    let mut agent = world.agent();
+    let login = agent.open(&world.authorize(&[("ui_locales", "fr"), ("scope", "openid email")])).await;
+    let wrong = agent.submit(&login, &[("username", "nobody@example.com"), ("password", "x")]).await;
+    assert!(wrong.body.contains("Adresse e-mail ou mot de passe incorrect."), "{}", wrong.body);
+    let consent = agent.log_in(&login).await;
+    assert!(consent.has_id("allow") && consent.body.contains("<html lang=\"fr\">"), "{}", consent.body);
+    assert!(consent.body.contains("Voir votre adresse e-mail"), "{}", consent.body);
+}
+
+#[tokio::test]
+async fn a_tenants_picture_and_where_it_helps_show_on_its_pages() {
+    const PICTURE: &str = "https://img.example/tenant.png";
+    let world = World::new().await;
+    let login = async || world.agent().open(&world.authorize(&[])).await.body;
+    assert!(!login().await.contains("<img"));
+    let error = world.agent().get("/nothing").await;
+    assert!(!error.has_id("support") && !error.has_id("support-email"), "{error:?}");
+    let help = json!({
+        "picture_url": PICTURE,
+        "support_url": "https://example.com/help?a=1&b=2",
+        "support_email": "help@example.com",
+    });
+    world.set_tenant(help).await;
+    let page = login().await;
+    assert!(page.contains(&format!("src=\"{PICTURE}\"")), "{page}");
+    // An application's own goes before.
+    world.set_client(json!({ "logo_uri": "https://img.example/app.png" })).await;
+    let page = login().await;
+    assert!(page.contains("src=\"https://img.example/app.png\"") && !page.contains(PICTURE), "{page}");
+    for path in ["/nothing", "/authorize?client_id=unknown"] {
+        let error = world.agent().get(path).await;
+        assert!(error.has_id("support") && error.has_id("support-email"), "{error:?}");
+        assert!(error.body.contains("mailto:help@example.com"), "{error:?}");
+        assert_eq!(error.between("href=\"https://example.com/help?a=1&", "b=2\""), Some("#38;"));
+    }
+    let none = json!({ "picture_url": "", "support_url": "", "support_email": "" });
+    world.set_tenant(none).await;
+    assert!(!world.agent().get("/nothing").await.has_id("support"));
+}
+
+#[tokio::test]
+async fn what_cannot_show_on_pages_is_refused() {
+    let world = World::new().await;
+    let token = world.management_token("").await;
+    for (name, value, expected) in [
+        ("picture_url", json!("http://img.example/a.png"), StatusCode::BAD_REQUEST),
+        ("picture_url", json!("javascript:alert(1)"), StatusCode::BAD_REQUEST),
+        ("picture_url", json!("data:image/png;base64,AA"), StatusCode::BAD_REQUEST),
+        ("support_url", json!("javascript:alert(1)"), StatusCode::BAD_REQUEST),
+        ("support_url", json!("mailto:a@example.com"), StatusCode::BAD_REQUEST),
+        ("support_email", json!("a@example.com?bcc=b@example.com"), StatusCode::BAD_REQUEST),
+        ("support_email", json!("nobody"), StatusCode::BAD_REQUEST),
+        ("friendly_name", json!("x".repeat(256)), StatusCode::BAD_REQUEST),
+        ("enabled_locales", json!(["en", "tlh"]), StatusCode::FORBIDDEN),
+    ] {
+        let answer =
+            world.call(&token, "PATCH", "tenants/settings", Some(json!({ (name): value.clone() }))).await;
+        assert_eq!(answer.status, expected, "{name} {value}: {}", answer.body);
+    }
+}

@@ -4,8 +4,8 @@ use super::{ManagementError, Object, clients::is_document, overlay::Rules, tenan
 use crate::{
     Site,
     idp::Core,
-    model::{SoftwareStatements, Tenant, TenantSettings},
-    urls,
+    model::{LOCALES, SoftwareStatements, Tenant, TenantSettings},
+    policy, urls,
 };
 
 const RULES: Rules = Rules {
@@ -54,7 +54,14 @@ impl TenantService {
     pub async fn update(&self, site: &Site, mut body: Object) -> Result<TenantSettings, ManagementError> {
         tenant_flags::tidy(&mut body)?;
         let mut settings = RULES.apply(&site.tenant.settings, body)?;
-        for name in [&mut settings.default_audience, &mut settings.default_directory] {
+        for name in [
+            &mut settings.default_audience,
+            &mut settings.default_directory,
+            &mut settings.friendly_name,
+            &mut settings.picture_url,
+            &mut settings.support_email,
+            &mut settings.support_url,
+        ] {
             // Auth0 writes none as an empty string.
             *name = name.take().filter(|name| !name.is_empty());
         }
@@ -71,6 +78,7 @@ impl TenantService {
         if !settings.allowed_logout_urls.iter().all(|url| urls::is_logout_url(url)) {
             return Err(invalid("allowed_logout_urls", "Expected acceptable URLs"));
         }
+        check_look(&settings)?;
         check_statements(&settings.software_statements)?;
         // Every login that names no API would end in an error.
         let audience = settings.default_audience.as_deref();
@@ -83,6 +91,32 @@ impl TenantService {
         let tenant = Tenant { settings: settings.clone(), ..Tenant::clone(&site.tenant) };
         self.core.repository.put_tenant(&tenant).await?;
         Ok(settings)
+    }
+}
+
+/// What shows on pages.
+fn check_look(settings: &TenantSettings) -> Result<(), ManagementError> {
+    let too_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().count() > 255);
+    if too_long(&settings.friendly_name) {
+        return Err(invalid("friendly_name", "Expected up to 255 characters"));
+    }
+    // Pages may load pictures by https alone.
+    let secure = |uri: &String| uri.starts_with("https://") && urls::is_callback(uri);
+    if settings.picture_url.as_ref().is_some_and(|uri| !secure(uri)) {
+        return Err(invalid("picture_url", "Expected an https URL"));
+    }
+    if settings.support_url.as_ref().is_some_and(|uri| !is_document(uri)) {
+        return Err(invalid("support_url", "Expected an http or https URL"));
+    }
+    if settings.support_email.as_ref().is_some_and(|email| !policy::is_email(email)) {
+        return Err(invalid("support_email", "Object didn't pass validation for format email"));
+    }
+    match settings.enabled_locales.iter().find(|tag| !LOCALES.contains(&tag.as_str())) {
+        Some(_) => Err(ManagementError::Unsupported(format!(
+            "enabled_locales with anything but {} is not supported.",
+            LOCALES.join(", ")
+        ))),
+        None => Ok(()),
     }
 }
 

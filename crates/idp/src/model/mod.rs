@@ -42,7 +42,7 @@ pub use resource_server::{
 };
 pub use role::{HeldPermission, Permission, Role};
 pub use tenant::{
-    SessionCookie, SessionCookieMode, SessionSettings, SoftwareStatements, StatementIssuer, Tenant,
+    LOCALES, SessionCookie, SessionCookieMode, SessionSettings, SoftwareStatements, StatementIssuer, Tenant,
     TenantFlags, TenantSettings,
 };
 pub use ticket::{Ticket, TicketKind, TicketTerms};

@@ -17,13 +17,16 @@ pub struct Tenant {
     pub settings: TenantSettings,
 }
 
+/// The languages that pages can be in.
+pub const LOCALES: [&str; 4] = ["en", "de", "fr", "es"];
+
 /// The settings of `/api/v2/tenants/settings` that this build honours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantSettings {
-    /// Shown on pages.
+    /// Who mails are from.
     pub friendly_name: Option<String>,
-    /// Shown on pages.
+    /// Shown on the login page of applications that have no picture of their own.
     pub picture_url: Option<String>,
     /// Shown on error pages.
     pub support_email: Option<String>,
@@ -35,7 +38,7 @@ pub struct TenantSettings {
     pub default_directory: Option<String>,
     /// Where `/v2/logout` without a client may return to.
     pub allowed_logout_urls: Vec<String>,
-    /// Languages of pages, the preferred one first.
+    /// Languages of pages, of [`LOCALES`], the preferred one first.
     pub enabled_locales: Vec<String>,
     /// Hours after which a browser session ends whatever happens.
     pub session_lifetime: f64,
