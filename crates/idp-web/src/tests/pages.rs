@@ -385,3 +385,21 @@ async fn what_cannot_show_on_pages_is_refused() {
         assert_eq!(answer.status, expected, "{name} {value}: {}", answer.body);
     }
 }
+
+#[tokio::test]
+async fn a_directorys_languages_that_pages_are_not_in_are_told_and_left_out() {
+    let world = World::new().await;
+    for (locales, expected, left_out) in [
+        (json!(["ja", "fr", "pt-BR", "en"]), json!(["fr", "en"]), 2),
+        (json!(["ja"]), json!(["fr", "en"]), 1),
+    ] {
+        let document = json!({ "tenant": { "enabled_locales": locales } });
+        let document = document.as_object().unwrap().clone();
+        let site = world.idp.site_of("dev").await.unwrap().unwrap();
+        let done = idp::directory::import(&world.idp, &site, document).await.unwrap();
+        assert_eq!((done.updated, done.left_out.len()), (1, left_out), "{:?}", done.left_out);
+        let token = world.management_token("").await;
+        let settings = world.call(&token, "GET", "tenants/settings", None).await.json();
+        assert_eq!(settings["enabled_locales"], expected);
+    }
+}

@@ -6,6 +6,7 @@ use super::{DirectoryError, Document, Imported, NOT_HERE};
 use crate::{
     Idp, IdpError, RepositoryError, Site,
     management::{Management, ManagementError, Object},
+    model::LOCALES,
     repository::{ClientGrantFilter, Page},
 };
 
@@ -199,6 +200,19 @@ impl Run<'_> {
         for script in ["sandbox_version", "sandbox_versions_available", "legacy_sandbox_version"] {
             if settings.shift_remove(script).is_some() {
                 self.done.left_out.push(format!("tenant.{script}: there are no scripts"));
+            }
+        }
+        if let Some(Value::Array(locales)) = settings.get_mut("enabled_locales") {
+            locales.retain(|tag| {
+                let known = tag.as_str().is_none_or(|tag| LOCALES.contains(&tag));
+                if !known {
+                    self.done.left_out.push(format!("tenant.enabled_locales: there are no pages in {tag}"));
+                }
+                known
+            });
+            // As Auth0 has it: at least one.
+            if locales.is_empty() {
+                settings.shift_remove("enabled_locales");
             }
         }
         let outcome = self.management().tenants.update(self.site, settings).await.map(|_| false);
