@@ -500,6 +500,67 @@ async fn what_endpoints_sign_is_verified_and_told_as_it_was_signed() {
     assert_eq!((ask().await.status, kong.last().header("x-said")), (200, Some(jwt.as_str())));
 }
 
+#[tokio::test]
+async fn a_caller_who_is_no_consumer_has_what_its_group_brings() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    let (gold, silver) = (unique("gold-"), unique("silver-"));
+    for group in [&gold, &silver] {
+        kong.made("POST", "/consumer_groups", json!({"name": group})).await;
+    }
+    let plugins = format!("/consumer_groups/{gold}/plugins");
+    let stop = |status: u16| json!({"name": "request-termination", "config": {"status_code": status}});
+    let everywhere = kong.made("POST", &plugins, stop(418)).await["id"].as_str().unwrap().to_owned();
+    let put = async |more: Value| {
+        let mut config = known.config(json!(["bearer", "client_credentials"]), more);
+        config["consumer_groups_claim"] = json!(["realm", "groups"]);
+        kong.plugin("openid-connect", config).await;
+    };
+    let ask = async |groups: Value| {
+        let token = known.token(&json!({"sub": "ann", "realm": {"groups": groups}}));
+        kong.send(kong.request("GET", "/").bearer(&token)).await.status
+    };
+    put(json!({})).await;
+    for (groups, status) in [
+        (json!([gold]), 418),
+        (json!(gold), 418),
+        (json!(format!("none {gold}")), 418),
+        (json!([silver]), 200),
+        (json!(["none", gold]), 418),
+        (json!([silver, gold]), 200),
+        (json!([]), 403),
+        (json!(["none"]), 403),
+        (json!(null), 403),
+    ] {
+        assert_eq!(ask(groups.clone()).await, status, "{groups}");
+    }
+    known.claims(json!({"realm": {"groups": [gold]}}));
+    let machine = || kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
+    assert_eq!((kong.send(machine()).await.status, kong.send(machine()).await.status), (418, 418));
+    // Of two that apply, the closer one runs, and another route's does not.
+    let mut closer = stop(409);
+    closer["route"] = json!({"name": kong.name});
+    let closer = kong.made("POST", &plugins, closer).await["id"].as_str().unwrap().to_owned();
+    assert_eq!(ask(json!([gold])).await, 409);
+    kong.call("DELETE", &format!("/plugins/{closer}"), Value::Null).await;
+    assert_eq!(ask(json!([gold])).await, 418);
+    kong.call("DELETE", &format!("/plugins/{everywhere}"), Value::Null).await;
+    assert_eq!(ask(json!([gold])).await, 200);
+    put(json!({"consumer_groups_optional": true})).await;
+    assert_eq!((ask(json!(["none"])).await, ask(json!([silver])).await), (200, 200));
+    // Who is a consumer is that alone.
+    kong.made("POST", &format!("/consumer_groups/{silver}/plugins"), stop(418)).await;
+    let consumer = unique("ann-");
+    kong.made("POST", "/consumers", json!({"username": consumer})).await;
+    put(json!({"consumer_claim": ["name"], "consumer_optional": true})).await;
+    for (name, status) in [(consumer.as_str(), 200), ("nobody", 418)] {
+        let token = known.token(&json!({"name": name, "realm": {"groups": [silver]}}));
+        assert_eq!(kong.send(kong.request("GET", "/").bearer(&token)).await.status, status, "{name}");
+    }
+    kong.call("DELETE", &format!("/consumer_groups/{silver}"), Value::Null).await;
+    put(json!({})).await;
+    assert_eq!(ask(json!([silver])).await, 403, "the group is gone");
+}
+
 /// `claims` with another value of one of them.
 fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();

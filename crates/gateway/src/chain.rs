@@ -62,6 +62,8 @@ pub(crate) enum End {
 pub(crate) struct Ran<'s> {
     /// Who the request was found to come from.
     pub(crate) attached: Option<Attached>,
+    /// The plugins of a group of a caller who is no consumer.
+    brought: Option<Arc<Layer>>,
     /// What plugins remember until the answer comes.
     notes: Notes,
     /// The request as it was matched, where somebody logs it.
@@ -94,10 +96,9 @@ impl<'s> Chain<'_, 's> {
         if let Some(end) = self.phase(&route.plan.rewrite, REWRITE, route, consumers).await {
             return Some(end);
         }
-        self.ran.merged = self.ran.attached.as_ref().and_then(|attached| {
-            let layer = &attached.consumer().layer;
-            (!layer.is_empty()).then(|| self.core.merged.find(&route.plan, layer))
-        });
+        let of_consumer = self.ran.attached.as_ref().map(|attached| &attached.consumer().layer);
+        let layer = of_consumer.or(self.ran.brought.as_ref()).filter(|layer| !layer.is_empty());
+        self.ran.merged = layer.map(|layer| self.core.merged.find(&route.plan, layer));
         let merged = self.ran.merged.clone();
         if self.ran.arrived.is_none() && merged.as_ref().is_some_and(|merged| merged.plan.logs_heads) {
             self.ran.arrived = Some(Box::new(self.head.clone()));
@@ -154,6 +155,7 @@ impl<'s> Chain<'_, 's> {
                     response: self.added,
                     consumers,
                     attached: &mut self.ran.attached,
+                    brought: &mut self.ran.brought,
                     decided: &mut self.ran.decided,
                     notes: &mut self.ran.notes,
                 },
@@ -170,6 +172,9 @@ impl<'s> Chain<'_, 's> {
             self.added.extend(verdict.response);
             if let Some(who) = verdict.attach {
                 who.attach(&mut self.ran.attached, &mut self.head.headers);
+            }
+            if verdict.bring.is_some() {
+                self.ran.brought = verdict.bring;
             }
             if let Some(reply) = verdict.reply {
                 return Some(End::Reply(*reply));

@@ -15,7 +15,7 @@ use crate::{
     condition::Decided,
     consumer::{Attached, Consumer, Consumers, Credential},
     error::{ErrorBody, Failure},
-    route::Route,
+    route::{Layer, Route},
 };
 
 pub use crate::host::HostName;
@@ -148,6 +148,8 @@ pub struct Verdict {
     pub response: Vec<(HeaderName, HeaderValue)>,
     /// Who the request was found to come from.
     pub attach: Option<Attached>,
+    /// What runs for the caller who is no consumer: see [`PluginRequest::bring`].
+    pub bring: Option<Arc<Layer>>,
     /// The answer, if the request ends here.
     pub reply: Option<Box<Reply>>,
 }
@@ -196,6 +198,8 @@ pub struct PluginRequest<'a> {
     pub consumers: &'a Arc<Consumers>,
     /// Who the request was found to come from.
     pub attached: &'a mut Option<Attached>,
+    /// The plugins of a group of the caller's.
+    pub brought: &'a mut Option<Arc<Layer>>,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
     /// What plugins remember until the answer comes.
@@ -207,6 +211,12 @@ impl PluginRequest<'_> {
     /// A suspended phase says so in [`Verdict::attach`].
     pub fn attach(&mut self, who: impl Into<Attached>) {
         who.into().attach(self.attached, &mut self.head.headers);
+    }
+
+    /// Has the plugins of a group run from here on for a caller who is no consumer. A suspended phase says so in
+    /// [`Verdict::bring`].
+    pub fn bring(&mut self, layer: Arc<Layer>) {
+        *self.brought = Some(layer);
     }
 
     /// Who the request was found to come from.

@@ -110,10 +110,19 @@ impl Serving {
         if !affected.certificates.is_empty() {
             self.shown = in_order(&self.certificates).into();
         }
-        if affected.consumers.is_empty() {
+        let of_groups = |changed: &Changed| match changed.kind {
+            Kind::ConsumerGroup | Kind::Vault => true,
+            Kind::Plugin => changed.value.get("consumer_group").is_some_and(|group| !group.is_null()),
+            _ => false,
+        };
+        let groups = changed.iter().any(of_groups);
+        if affected.consumers.is_empty() && !groups {
             return;
         }
         let mut table = Consumers::clone(&self.consumers);
+        if groups {
+            table.set_groups(pass.groups());
+        }
         for id in affected.consumers {
             self.refresh_member(&mut pass, &mut table, id);
         }

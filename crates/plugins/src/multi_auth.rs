@@ -196,6 +196,7 @@ mod tests {
             response: &mut Vec::new(),
             consumers: &Arc::default(),
             attached: &mut None,
+            brought: &mut None,
             decided: &mut gateway::condition::Decided::default(),
             notes: &mut Default::default(),
         });

@@ -1,10 +1,17 @@
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use aws_lc_rs::hmac;
 use smallvec::SmallVec;
 
 use super::{Consumer, Credential};
-use crate::sharded::{Emptiable, Sharded};
+use crate::{
+    route::Layer,
+    sharded::{Emptiable, Sharded},
+};
 
 /// A keyed digest of a lookup key: it says nothing about the key, not even through the time that comparing it takes.
 type Digest = [u8; 32];
@@ -20,6 +27,7 @@ pub struct Consumers {
     small_usernames: Sharded<Arc<str>, Claims<Consumer>>,
     custom_ids: Sharded<Arc<str>, Claims<Consumer>>,
     contested: BTreeSet<Digest>,
+    groups: Arc<BTreeMap<Arc<str>, Arc<Layer>>>,
 }
 
 /// A credential that nothing finds, because an older one is found by the same key.
@@ -44,6 +52,7 @@ impl Consumers {
             small_usernames: Sharded::default(),
             custom_ids: Sharded::default(),
             contested: BTreeSet::new(),
+            groups: Arc::default(),
         }
     }
 
@@ -75,6 +84,16 @@ impl Consumers {
     /// The consumer that another system calls so. Nothing keeps two consumers from saying so: then it is neither.
     pub fn by_custom_id(&self, custom_id: &str) -> Option<&Arc<Consumer>> {
         self.custom_ids.get(custom_id)?.only()
+    }
+
+    /// What the group of this name brings to whoever belongs to it.
+    pub fn group(&self, name: &str) -> Option<&Arc<Layer>> {
+        self.groups.get(name)
+    }
+
+    /// Puts these in the place of all groups.
+    pub fn set_groups(&mut self, groups: BTreeMap<Arc<str>, Arc<Layer>>) {
+        self.groups = Arc::new(groups);
     }
 
     /// Puts a consumer and its credentials into the table.

@@ -117,6 +117,32 @@ impl Pass<'_> {
                 collect(Kind::ConsumerGroup, group, false);
             }
         }
+        self.layer_of(found)
+    }
+
+    /// What each group brings to whoever belongs to it, by the groups' names.
+    pub(crate) fn groups(&mut self) -> BTreeMap<Arc<str>, Arc<Layer>> {
+        let (view, mut layers) = (self.view, BTreeMap::new());
+        for (id, group) in view.list(Kind::ConsumerGroup) {
+            let Some(name) = group.get("name").and_then(Value::as_str) else { continue };
+            let mut found = Vec::new();
+            for (plugin, value) in view.children(Kind::Plugin, Kind::ConsumerGroup, id) {
+                if value.get("enabled").and_then(Value::as_bool).unwrap_or(true) {
+                    let (route, service) = (named(value, "route"), named(value, "service"));
+                    found.push((rank(route.is_some(), service.is_some(), false, true), plugin.to_owned()));
+                }
+            }
+            match self.layer_of(found) {
+                Ok(layer) => drop(layers.insert(Arc::from(name), layer)),
+                // Nobody belongs to a group whose plugins cannot run.
+                Err(reason) => tracing::warn!(group = name, reason, "a consumer group cannot be used"),
+            }
+        }
+        layers
+    }
+
+    /// The plugins of these ranks and ids.
+    fn layer_of(&mut self, mut found: Vec<(u8, String)>) -> Result<Arc<Layer>, String> {
         // The last of one name counts.
         found.sort();
         let (mut texts, mut layer) = (Vec::new(), Layer::default());

@@ -18,7 +18,7 @@ use std::{borrow::Cow, cell::RefCell, fmt, sync::Arc};
 
 use base::{Clock, Random};
 use gateway::{
-    consumer::{Attached, Consumers},
+    consumer::Consumers,
     error::{ConfigError, ErrorBody},
     plugin::{Flow, HeaderEdit, PluginRequest, Reply, RequestHead, Suspended, Verdict},
 };
@@ -36,7 +36,7 @@ pub use tokens::ClientTokens;
 
 use crate::{
     fields::Fields,
-    openid_connect::{Calls, ClientAssertionConfig, client_of, consumer_of, provider_of},
+    openid_connect::{Calls, ClientAssertionConfig, Membership, NoMember, client_of, member_of, provider_of},
     query,
 };
 pub(crate) use credentials::Found;
@@ -188,7 +188,7 @@ impl Grants {
         let known = found.means.iter().find_map(|means| inner.known(&inner.key(*means, &found, &args)));
         if let Some(token) = known {
             let verdict = inner.let_in(&token, &found.place, request.errors(), request.consumers);
-            let Verdict { request: edits, response, attach, reply } = verdict;
+            let Verdict { request: edits, response, attach, bring, reply } = verdict;
             if let Some(reply) = reply {
                 return Flow::Respond(reply);
             }
@@ -196,6 +196,9 @@ impl Grants {
             request.response.extend(response);
             if let Some(who) = attach {
                 request.attach(who);
+            }
+            if let Some(layer) = bring {
+                request.bring(layer);
             }
             return Flow::Continue;
         }
@@ -322,7 +325,7 @@ impl Inner {
     /// What becomes of a request whose caller has this token.
     fn let_in(&self, token: &Token, place: &Place, errors: ErrorBody, consumers: &Consumers) -> Verdict {
         let config = &self.config;
-        let Ok(attach) = self.admit(token, consumers) else {
+        let Ok(Membership { attach, bring }) = self.admit(token, consumers) else {
             return Verdict::respond(self.forbidden(errors));
         };
         let set = |(name, value): &(HeaderName, HeaderValue)| HeaderEdit::Set(name.clone(), value.clone());
@@ -335,16 +338,17 @@ impl Inner {
             request: removed.into_iter().chain(told.map(set)).collect(),
             response: token.answered.iter().chain(&token.known.back).cloned().collect(),
             attach,
+            bring,
             reply: None,
         }
     }
 
     /// Who a caller with this token is; the error: it may not.
-    fn admit(&self, token: &Token, consumers: &Consumers) -> Result<Option<Attached>, ()> {
+    fn admit(&self, token: &Token, consumers: &Consumers) -> Result<Membership, NoMember> {
         if token.known.forbidden {
-            return Err(());
+            return Err(NoMember);
         }
-        consumer_of(&token.known, self.config.judging.consumer.as_ref(), consumers)
+        member_of(&token.known, self.config.judging.consumer.as_ref(), consumers)
     }
 
     /// 403 to a caller whose token lacks what the route demands, or who is no consumer.

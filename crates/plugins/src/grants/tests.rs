@@ -186,6 +186,7 @@ async fn send(plugin: &Arc<dyn Plugin>, mut head: RequestHead) -> Got {
         response: &mut added,
         consumers: &Arc::default(),
         attached: &mut None,
+        brought: &mut None,
         decided: &mut gateway::condition::Decided::default(),
         notes: &mut Default::default(),
     });

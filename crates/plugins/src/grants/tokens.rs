@@ -86,7 +86,7 @@ impl Token {
         let headers = self.told.iter().chain(&self.answered).chain(&known.told).chain(&known.back);
         let header = |(name, value): &(HeaderName, HeaderValue)| 64 + name.as_str().len() + value.len();
         headers.map(header).sum::<usize>()
-            + known.consumer.as_ref().map_or(0, |name| name.len())
+            + known.consumer.iter().chain(&known.groups).map(|name| name.len()).sum::<usize>()
             + size_of::<Self>()
     }
 }

@@ -163,7 +163,11 @@ impl Bearer {
             }
         };
         Some(match outcome {
-            Ok((TokenEdits { upstream, downstream }, Introduction { assertion, attach }, verified)) => {
+            Ok((
+                TokenEdits { upstream, downstream },
+                Introduction { assertion, attach, bring },
+                verified,
+            )) => {
                 inner.remove_own_cookies(request.head, request.peer.https);
                 self.hide(request.head, stays);
                 request.response.extend(downstream);
@@ -178,6 +182,9 @@ impl Bearer {
                 }
                 if let Some(who) = attach {
                     request.attach(who);
+                }
+                if let Some(layer) = bring {
+                    request.bring(layer);
                 }
                 Flow::Continue
             }

@@ -366,6 +366,9 @@ impl Inner {
         if let Some(who) = introduction.attach {
             request.attach(who);
         }
+        if let Some(layer) = introduction.bring {
+            request.bring(layer);
+        }
         Flow::Continue
     }
 

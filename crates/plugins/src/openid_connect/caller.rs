@@ -6,7 +6,7 @@ use base::UnixMillis;
 use gateway::{
     consumer::{Attached, Consumer, Consumers},
     plugin::{PluginRequest, Verdict},
-    route::Route,
+    route::{Layer, Route},
 };
 use http::{HeaderName, HeaderValue};
 use rp::bearer::Found;
@@ -31,7 +31,28 @@ pub struct ConsumerConfig {
     pub required: bool,
     /// Name of the consumer that such a caller counts as.
     pub anonymous: Option<String>,
+    /// The groups of a caller who is no consumer.
+    pub groups: Option<GroupsClaim>,
 }
+
+/// How the groups are found of a caller who is no consumer. The first of them that there is brings its plugins.
+#[derive(Clone, Debug)]
+pub struct GroupsClaim {
+    /// The claim that names them.
+    pub claim: ClaimRef,
+    /// Whether one of them must be there.
+    pub required: bool,
+}
+
+/// Whom a request comes from, or what a group of the caller's brings.
+#[derive(Default)]
+pub(crate) struct Membership {
+    pub(crate) attach: Option<Attached>,
+    pub(crate) bring: Option<Arc<Layer>>,
+}
+
+/// A caller is neither the consumer nor in the group that it must be.
+pub(crate) struct NoMember;
 
 /// What consumers are looked up by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +75,41 @@ impl ConsumerConfig {
         name(found.find(|found| *found != Found::Nothing)?)
     }
 
+    /// What the claims call the groups.
+    fn groups(&self, documents: &Documents<'_>) -> Box<[Box<str>]> {
+        let Some(groups) = &self.groups else { return Box::default() };
+        let Found::Values(values) = documents.find(&groups.claim) else { return Box::default() };
+        let mut names: Vec<Box<str>> = Vec::new();
+        for text in values.iter().filter_map(|value| value.as_str()) {
+            names.push(text.into());
+            // A claim that is one text may hold several, as `scope` does.
+            names.extend(text.split_ascii_whitespace().filter(|word| *word != text).map(Box::from));
+        }
+        names.into()
+    }
+
+    /// Whom a caller is that is called so, or what its groups bring.
+    fn place(
+        &self,
+        name: Option<&str>,
+        groups: &[Box<str>],
+        consumers: &Consumers,
+    ) -> Result<Membership, NoMember> {
+        let found = name.and_then(|name| self.find(name, consumers));
+        let anonymous = || self.anonymous.as_deref().and_then(|name| consumers.by_username(name));
+        if let Some(consumer) = found.or_else(anonymous) {
+            return Ok(Membership { attach: Some(Attached::from(Arc::clone(consumer))), bring: None });
+        }
+        if self.required {
+            return Err(NoMember);
+        }
+        let Some(claim) = &self.groups else { return Ok(Membership::default()) };
+        match groups.iter().find_map(|name| consumers.group(name)) {
+            None if claim.required => Err(NoMember),
+            layer => Ok(Membership { attach: None, bring: layer.cloned() }),
+        }
+    }
+
     fn find<'c>(&self, name: &str, consumers: &'c Consumers) -> Option<&'c Arc<Consumer>> {
         self.by.iter().find_map(|by| match by {
             ConsumerName::Username => consumers.by_username(name),
@@ -71,6 +127,8 @@ pub(crate) struct Known {
     pub(crate) forbidden: bool,
     /// By what its consumer is found.
     pub(crate) consumer: Option<Box<str>>,
+    /// What its groups are called.
+    pub(crate) groups: Box<[Box<str>]>,
     /// What the upstream is told of its claims.
     pub(crate) told: Box<[(HeaderName, HeaderValue)]>,
     /// What the client is told of them.
@@ -103,23 +161,21 @@ pub(crate) fn judge_token(claims: Option<&Map<String, Value>>, judging: &Judging
     Known {
         forbidden: !documents.failing(&judging.rules).is_empty(),
         consumer: judging.consumer.as_ref().and_then(|consumer| consumer.name(&documents)),
+        groups: judging.consumer.as_ref().map(|consumer| consumer.groups(&documents)).unwrap_or_default(),
         told: told.into(),
         back: claim_headers::told(&judging.back, &documents).into(),
     }
 }
 
-/// The consumer of a token; the error: it has none where one is demanded.
-pub(crate) fn consumer_of(
+/// Whom a token is of, or what its groups bring.
+pub(crate) fn member_of(
     known: &Known,
     config: Option<&ConsumerConfig>,
     consumers: &Consumers,
-) -> Result<Option<Attached>, ()> {
-    let Some(config) = config else { return Ok(None) };
-    let found = known.consumer.as_deref().and_then(|name| config.find(name, consumers));
-    match found {
-        Some(consumer) => Ok(Some(Attached::from(Arc::clone(consumer)))),
-        None if config.required => Err(()),
-        None => Ok(None),
+) -> Result<Membership, NoMember> {
+    match config {
+        None => Ok(Membership::default()),
+        Some(config) => config.place(known.consumer.as_deref(), &known.groups, consumers),
     }
 }
 
@@ -133,6 +189,8 @@ pub(super) struct Caller {
     pub(super) back: Box<[(HeaderName, HeaderValue)]>,
     /// By what it is found among the consumers.
     consumer: Option<Box<str>>,
+    /// What its groups are called.
+    groups: Box<[Box<str>]>,
     assertion: Option<Assertion>,
 }
 
@@ -153,6 +211,7 @@ impl<'a> Place<'a> {
 pub(super) struct Introduction {
     pub(super) assertion: Option<(HeaderName, HeaderValue)>,
     pub(super) attach: Option<Attached>,
+    pub(super) bring: Option<Arc<Layer>>,
 }
 
 /// Said to a caller who is no consumer where only consumers are let in.
@@ -174,10 +233,11 @@ impl Caller {
         let mut answered = token_headers::told(named, true, part);
         answered.extend(claim_headers::told(back, documents));
         let consumer = config.consumer.as_ref().and_then(|consumer| consumer.name(documents));
+        let groups = config.consumer.as_ref().map(|consumer| consumer.groups(documents)).unwrap_or_default();
         let assertion = config.assertion.as_ref().and_then(|assertion| assertion.of(subject, documents));
         let credential = claim_headers::credential(config.credential.as_ref(), documents);
         let told = told.chain(claims).chain(parts).chain(credential).collect();
-        Self { objection, told, back: answered.into(), consumer, assertion }
+        Self { objection, told, back: answered.into(), consumer, groups, assertion }
     }
 
     /// About how many bytes it takes.
@@ -185,7 +245,8 @@ impl Caller {
         let header = |(name, value): &(HeaderName, HeaderValue)| {
             size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len()
         };
-        let texts = self.objection.iter().chain(&self.consumer).map(|text| text.len()).sum::<usize>();
+        let texts = self.objection.iter().chain(&self.consumer).chain(&self.groups);
+        let texts = texts.map(|text| text.len()).sum::<usize>();
         self.told.iter().chain(&self.back).map(header).sum::<usize>()
             + texts
             + self.assertion.as_ref().map_or(0, Assertion::weight)
@@ -215,26 +276,21 @@ impl Inner {
         if let Some(objection) = &caller.objection {
             return Err(objection.clone());
         }
-        let attach = self.consumer(caller, place.consumers)?;
+        let Membership { attach, bring } = self.member(caller, place.consumers)?;
         let assertion =
             self.config.assertion.as_ref().zip(caller.assertion.as_ref()).and_then(|(config, assertion)| {
                 let value =
                     assertion.value(config, &self.services.assertion_keys, place.route, expires, now)?;
                 Some((config.header.clone(), value))
             });
-        Ok(Introduction { assertion, attach })
+        Ok(Introduction { assertion, attach, bring })
     }
 
-    /// The consumer that the caller is. Looked up on every request: one that is deleted is nobody's from then on.
-    fn consumer(&self, caller: &Caller, consumers: &Consumers) -> Result<Option<Attached>, Box<str>> {
-        let Some(config) = &self.config.consumer else { return Ok(None) };
-        let found = caller.consumer.as_deref().and_then(|name| config.find(name, consumers));
-        let anonymous = || config.anonymous.as_deref().and_then(|name| consumers.by_username(name));
-        match found.or_else(anonymous) {
-            Some(consumer) => Ok(Some(Attached::from(consumer.clone()))),
-            None if config.required => Err(NO_CONSUMER.into()),
-            None => Ok(None),
-        }
+    /// Who the caller is. Looked up on every request: one that is deleted is nobody's from then on.
+    fn member(&self, caller: &Caller, consumers: &Consumers) -> Result<Membership, Box<str>> {
+        let Some(config) = &self.config.consumer else { return Ok(Membership::default()) };
+        let placed = config.place(caller.consumer.as_deref(), &caller.groups, consumers);
+        placed.map_err(|NoMember| NO_CONSUMER.into())
     }
 }
 
@@ -243,6 +299,6 @@ impl Introduction {
     pub(super) fn join(self, verdict: &mut Verdict) {
         let edit = |(name, value)| gateway::plugin::HeaderEdit::Set(name, value);
         verdict.request.extend(self.assertion.map(edit));
-        verdict.attach = self.attach;
+        (verdict.attach, verdict.bring) = (self.attach, self.bring);
     }
 }

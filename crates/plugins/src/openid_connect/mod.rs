@@ -54,7 +54,7 @@ use rp::{
 
 pub use additions::{Additions, PassedOn, Replay};
 pub use assertion::AssertionConfig;
-pub use caller::{ConsumerConfig, ConsumerName, Judging};
+pub use caller::{ConsumerConfig, ConsumerName, GroupsClaim, Judging};
 pub use claim_headers::{CREDENTIAL_IDENTIFIER, ClaimHeader};
 pub use claims::{ClaimRef, ClaimRule, ClaimTest, Document};
 pub use client::{ClientAssertionConfig, DeploymentKeys, PossessionConfig};
@@ -70,7 +70,7 @@ pub(crate) use source::ACCESS_TOKEN;
 pub use source::{Places, TokenSource};
 pub use token_headers::{TokenHeader, TokenPart};
 
-pub(crate) use caller::{Known as KnownCaller, consumer_of, judge_token};
+pub(crate) use caller::{Known as KnownCaller, Membership, NoMember, judge_token, member_of};
 pub(crate) use claim_headers::{check as check_claim_headers, remove_from as remove_headers};
 pub(crate) use client::{client_of, provider_of};
 pub(crate) use token_headers::{check as check_token_headers, jwk_of, told as told_tokens};

@@ -205,6 +205,7 @@ pub(super) fn consumer(conf: &Value) -> Result<Option<ConsumerConfig>, ConfigErr
         _ => ConsumerName::Username,
     };
     Ok(Some(ConsumerConfig {
+        groups: None,
         claims: vec![claim_ref(conf, "consumer")?],
         by: vec![by],
         required: is_on(conf, "required", true),

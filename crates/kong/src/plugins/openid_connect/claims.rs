@@ -2,7 +2,7 @@
 
 use gateway::error::ConfigError;
 use plugins::openid_connect::{
-    ClaimHeader, ClaimRef, ClaimRule, ClaimTest, ConsumerConfig, ConsumerName, Document, Judging,
+    ClaimHeader, ClaimRef, ClaimRule, ClaimTest, ConsumerConfig, ConsumerName, Document, GroupsClaim, Judging,
 };
 use rp::bearer::ClaimPath;
 use serde_json::Value;
@@ -17,7 +17,8 @@ impl Reader<'_> {
             headers.push(ClaimHeader { name, claim: self.path("authenticated_groups_claim")? });
         }
         let consumer = self.consumer()?;
-        let tells_apart = consumer.is_none() && !self.texts("credential_claim").is_empty();
+        let is_nobody = consumer.as_ref().is_none_or(|consumer| consumer.claims.is_empty());
+        let tells_apart = is_nobody && !self.texts("credential_claim").is_empty();
         let credential = tells_apart.then(|| self.path("credential_claim")).transpose()?;
         let (rules, back) = (self.claim_rules()?, self.claim_headers("downstream")?);
         Ok(Judging { rules, consumer, credential, headers, back })
@@ -95,21 +96,24 @@ impl Reader<'_> {
         if !self.texts("consumer_claim").is_empty() {
             claims.push(self.path("consumer_claim")?);
         }
-        if claims.is_empty() {
+        let groups = match self.texts("consumer_groups_claim").is_empty() {
+            true => None,
+            false => Some(GroupsClaim {
+                claim: self.path("consumer_groups_claim")?,
+                required: !self.flag("consumer_groups_optional", false),
+            }),
+        };
+        if claims.is_empty() && groups.is_none() {
             return Ok(None);
         }
+        let required = !claims.is_empty() && !self.flag("consumer_optional", false);
         let by = self.listed("consumer_by", &["custom_id", "username"]).into_iter().map(|by| match by {
             "id" => ConsumerName::Id,
             "custom_id" => ConsumerName::CustomId,
             _ if self.flag("by_username_ignore_case", false) => ConsumerName::UsernameInAnyCase,
             _ => ConsumerName::Username,
         });
-        Ok(Some(ConsumerConfig {
-            claims,
-            by: by.collect(),
-            required: !self.flag("consumer_optional", false),
-            anonymous: None,
-        }))
+        Ok(Some(ConsumerConfig { claims, by: by.collect(), required, anonymous: None, groups }))
     }
 }
 

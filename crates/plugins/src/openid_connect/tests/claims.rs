@@ -419,6 +419,7 @@ async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
         move |config: &mut Config| {
             config.login = None;
             config.consumer = Some(ConsumerConfig {
+                groups: None,
                 claims: vec![claim("client.name")],
                 by: vec![by],
                 required,
@@ -480,6 +481,7 @@ async fn j53_a_claim_names_a_consumer_and_one_that_is_deleted_is_nobodys() {
 async fn a_session_is_a_consumer_and_is_vouched_for_also_when_it_was_just_refreshed() {
     let gate = Gate::with(|config| {
         config.consumer = Some(ConsumerConfig {
+            groups: None,
             claims: vec![claim("name")],
             by: vec![ConsumerName::Username],
             required: true,

@@ -308,6 +308,7 @@ impl Gate {
                 response: &mut response,
                 consumers: &consumers,
                 attached: &mut attached,
+                brought: &mut None,
                 decided: &mut gateway::condition::Decided::default(),
                 notes: &mut Default::default(),
             })

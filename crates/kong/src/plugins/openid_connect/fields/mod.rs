@@ -332,8 +332,17 @@ fn authorisation(schema: Schema) -> Schema {
             "by_username_ignore_case",
             Field::boolean().default(false).doc("whether capital letters do not matter in a username"),
         )
-        .field("consumer_groups_optional", flag(false))
-        .field("consumer_groups_claim", texts())
+        .field(
+            "consumer_groups_optional",
+            Field::boolean().default(false).doc("callers of no known group get in as well"),
+        )
+        .field(
+            "consumer_groups_claim",
+            Field::strings().doc(
+                "path of the claim with the consumer groups of a caller who is no consumer; the plugins of the first that there \
+                 is run",
+            ),
+        )
         .field(
             "credential_claim",
             Field::strings()
