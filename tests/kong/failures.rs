@@ -1,6 +1,9 @@
 //! What `openid-connect` answers to those it does not let in: statuses, bodies, challenges, and the places they are sent
 //! to instead.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jose::{Alg, thumbprint};
 use support::{Provider, tokens};
 
 use super::{
@@ -203,6 +206,40 @@ async fn who_brings_nothing_to_a_login_is_sent_there_and_scripts_are_told_so() {
 }
 
 #[tokio::test]
+async fn a_proof_counts_once_and_for_as_long_as_is_said() {
+    let (kong, known) = (Kong::new().await, Known::start());
+    let key = tokens::key(Alg::ES256, "proof");
+    let public = key.public_jwk();
+    let jwk = json!({"kty": public["kty"], "crv": public["crv"], "x": public["x"], "y": public["y"]});
+    let token = known.token(&json!({"cnf": {"jkt": thumbprint(&jwk).unwrap()}}));
+    let request = |age: i64| {
+        let header = json!({"typ": "dpop+jwt", "jwk": jwk});
+        let claims = json!({
+            "jti": unique("jti-"), "htm": "GET", "htu": format!("http://localhost/{}/x", kong.name),
+            "iat": tokens::now() - age, "ath": URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())),
+        });
+        let proof = key.sign_with_header(header.as_object().unwrap(), claims.to_string().as_bytes()).unwrap();
+        let request = kong.request("GET", "/x").header("Authorization", &format!("DPoP {token}"));
+        request.header("DPoP", &proof)
+    };
+    let strict = json!({"proof_of_possession_dpop": "strict"});
+    kong.plugin("openid-connect", known.config(json!(["bearer"]), strict.clone())).await;
+    let good = request(0);
+    assert_eq!(kong.send(good.clone()).await.status, 200);
+    let seen = kong.upstream.seen().pop().unwrap();
+    assert_eq!(
+        (seen.header("dpop"), seen.header("authorization")),
+        (None, Some(format!("Bearer {token}").as_str()))
+    );
+    assert_eq!(kong.send(good).await.status, 401, "it was used");
+    assert_eq!((kong.send(request(280)).await.status, kong.send(request(310)).await.status), (200, 401));
+    let mut short = strict;
+    short["dpop_proof_lifetime"] = json!(30);
+    kong.plugin("openid-connect", known.config(json!(["bearer"]), short)).await;
+    assert_eq!((kong.send(request(20)).await.status, kong.send(request(40)).await.status), (200, 401));
+}
+
+#[tokio::test]
 async fn a_proof_of_possession_that_is_missing_is_401() {
     let (kong, known) = (Kong::new().await, Known::start());
     let bound = known.token(&json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}));
@@ -221,6 +258,19 @@ async fn a_proof_of_possession_that_is_missing_is_401() {
         let (status, body, ..) = kong.outcome(kong.request("GET", "/").bearer(token)).await;
         assert_eq!((status, body.as_str()), (401, UNAUTHORIZED), "{field} {value}");
     }
+    // Who gets in without one is said, and let in where that is wanted.
+    let mut config =
+        known.config(json!(["bearer", "password"]), json!({"proof_of_possession_dpop": "strict"}));
+    let path = format!("/services/{}/plugins", kong.name);
+    let refused = kong.call("POST", &path, json!({"name": "openid-connect", "config": config})).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.json()["fields"]["config"]["auth_methods"].is_string(), "{}", refused.text());
+    config["proof_of_possession_auth_methods_validation"] = json!(false);
+    kong.plugin("openid-connect", config).await;
+    let (status, ..) = kong.outcome(kong.request("GET", "/").bearer(&known.token(&json!({})))).await;
+    assert_eq!(status, 401);
+    let ann = kong.request("GET", "/").header("Authorization", &basic("ann", "open-sesame"));
+    assert_eq!(kong.send(ann).await.status, 200);
 }
 
 #[tokio::test]

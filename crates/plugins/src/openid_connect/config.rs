@@ -162,6 +162,8 @@ pub struct BearerConfig {
     pub cache_segment: Option<String>,
     /// Which proofs of possession it needs.
     pub proof: RequiredProof,
+    /// How old one may be that a client makes (RFC 9449), beside what clocks may differ.
+    pub proof_age: Duration,
     /// Where all nodes note the proofs they were shown; `None`: each process for itself.
     pub proof_record: Option<RedisSettings>,
 }

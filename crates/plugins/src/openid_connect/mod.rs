@@ -65,7 +65,7 @@ pub use config::{
 
 pub use issuers::IssuerConfig;
 pub use login_config::{Contents, DecryptionKeys, LoginEnd, LoginPart, LogoutConfig, ResponseMode, WayBack};
-pub use proof::RequiredProof;
+pub use proof::{PROOF_AGE, RequiredProof};
 pub(crate) use source::ACCESS_TOKEN;
 pub use source::{Places, TokenSource};
 pub use token_headers::{TokenHeader, TokenPart};

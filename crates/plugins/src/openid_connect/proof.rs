@@ -25,8 +25,8 @@ use super::{
 };
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
-/// How old a proof may be, beside what clocks may differ.
-const MAX_AGE: Duration = Duration::from_secs(60);
+/// How old a proof may be where nothing else is said, beside what clocks may differ.
+pub const PROOF_AGE: Duration = Duration::from_secs(60);
 
 /// Which tokens a route takes. A bound token always needs its proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,13 +185,14 @@ impl Attempt {
 
     fn expected<'a>(&'a self, inner: &Inner, token: &'a str, now: UnixMillis) -> Expected<'a> {
         let slack = inner.config.slack;
+        let age = inner.config.bearer.as_ref().map_or(PROOF_AGE, |bearer| bearer.proof_age);
         Expected {
             method: &self.method,
             url: &self.url,
             access_token: Some(token),
             nonce: None,
             now,
-            max_age: MAX_AGE + slack,
+            max_age: age + slack,
             ahead: slack,
         }
     }

@@ -6,7 +6,9 @@ use base::Secret;
 use gateway::error::ConfigError;
 use http::HeaderName;
 use jose::Alg;
-use plugins::openid_connect::{AudienceRule, BearerConfig, Introspection, TokenSource, Verification};
+use plugins::openid_connect::{
+    AudienceRule, BearerConfig, Introspection, PROOF_AGE, TokenSource, Verification,
+};
 use rp::provider::Introspecting;
 use serde_json::Value;
 
@@ -145,6 +147,7 @@ pub(super) fn bearer_config(conf: &Value, alg: Option<Alg>) -> Result<BearerConf
         hides: false,
         cache_segment: text(conf, "cache_segment"),
         proof: proof::required(conf),
+        proof_age: PROOF_AGE,
         proof_record: conf.get("session").map(session::storage).transpose()?.flatten(),
     })
 }

@@ -145,6 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     fn translate(&self) -> Result<login_methods::Config, ConfigError> {
+        self.check_possession()?;
         let has_grants =
             ["refresh_token", "password", "client_credentials"].iter().any(|method| self.has(method));
         let has_tokens = ["bearer", "introspection", "userinfo", "session", "authorization_code"]
@@ -161,6 +162,26 @@ impl<'a> Reader<'a> {
             anonymous: self.text("anonymous").map(str::to_owned),
             passes_preflight: !self.flag("run_on_preflight", true),
         })
+    }
+
+    /// A proof of possession is asked for of whoever brings a token. Where others get in without one, that is said.
+    fn check_possession(&self) -> Result<(), ConfigError> {
+        const PROVEN: [&str; 3] = ["bearer", "introspection", "session"];
+        let modes = ["proof_of_possession_mtls", "proof_of_possession_dpop"];
+        let asks = modes.iter().any(|mode| self.text(mode).is_some_and(|mode| mode != "off"));
+        if !asks || !self.flag("proof_of_possession_auth_methods_validation", true) {
+            return Ok(());
+        }
+        match self.methods.iter().find(|method| !PROVEN.contains(method)) {
+            None => Ok(()),
+            Some(method) => {
+                let reason = format!(
+                    "{method} knows no proof of possession: leave it out, or switch off \
+                     proof_of_possession_auth_methods_validation"
+                );
+                Err(ConfigError::new("auth_methods", reason))
+            }
+        }
     }
 
     /// Whether the gate proves somewhere by a key who it is.

@@ -6,8 +6,8 @@ use base::Secret;
 use gateway::error::ConfigError;
 use http::header;
 use plugins::openid_connect::{
-    AccessTokenHeader, AudienceRule, BearerConfig, Config, Headers, Introspection, Judging, Places,
-    RequiredProof, TokenHeader, TokenPart, TokenSource, Verification, Words,
+    AccessTokenHeader, AudienceRule, BearerConfig, Config, Headers, Introspection, Judging, PROOF_AGE,
+    Places, RequiredProof, TokenHeader, TokenPart, TokenSource, Verification, Words,
 };
 use rp::provider::Introspecting;
 
@@ -107,6 +107,7 @@ impl Reader<'_> {
             hides: self.flag("hide_credentials", true),
             cache_segment: None,
             proof,
+            proof_age: self.seconds("dpop_proof_lifetime")?.unwrap_or(PROOF_AGE),
             proof_record: self.storage(),
         })
     }

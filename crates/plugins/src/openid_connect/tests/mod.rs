@@ -166,6 +166,7 @@ fn config(idp: &Idp) -> Config {
             userinfo: false,
             hides: false,
             cache_segment: None,
+            proof_age: PROOF_AGE,
             proof: RequiredProof::None,
             proof_record: None,
         }),

@@ -295,9 +295,17 @@ fn protections(schema: Schema) -> Schema {
                 .doc("`strict`: only bound tokens; a bound token needs its proof in any case"),
         )
         .field("proof_of_possession_mtls_from_header", Field::opaque())
-        .field("dpop_proof_lifetime", defaulted(Field::number(), 300))
+        .field(
+            "dpop_proof_lifetime",
+            Field::number().default(300).between(1, 3600).doc("seconds for which a proof of DPoP counts"),
+        )
         .field("dpop_use_nonce", flag(false))
-        .field("proof_of_possession_auth_methods_validation", flag(true))
+        .field(
+            "proof_of_possession_auth_methods_validation",
+            Field::boolean().default(true).doc(
+                "whether methods are refused beside a proof of possession that know none; else they get in without",
+            ),
+        )
         .field(
             "token_exchange",
             Field::record(Arc::new(token_exchange()))
