@@ -365,6 +365,35 @@ async fn fields_of_older_and_newer_deployments_are_taken_where_they_mean_what_is
     assert_eq!(changed.status, 200, "{}", changed.text());
     let config = &changed.json()["config"];
     assert_eq!(of(config), [json!("redis.example"), json!(6381), json!("1234"), json!(false)]);
+    let oidc = json!({
+        "issuer": "https://a.example/", "auth_methods": ["client_credentials"], "session_cookie_lifetime": 120,
+        "session_cookie_samesite": "Strict", "session_redis_host": "redis.example", "session_redis_port": 6380,
+        "session_cookie_renew": 600, "session_strategy": "default", "session_compressor": "none",
+    });
+    let oidc = kong.plugin("openid-connect", oidc).await;
+    let config = &oidc["config"];
+    assert_eq!(
+        (&config["session_rolling_timeout"], &config["session_cookie_same_site"]),
+        (&json!(120), &json!("Strict"))
+    );
+    assert_eq!((&config["redis"]["host"], &config["redis"]["port"]), (&json!("redis.example"), &json!(6380)));
+    assert!(
+        ["session_cookie_lifetime", "session_redis_host", "session_strategy"]
+            .iter()
+            .all(|name| config.get(name).is_none())
+    );
+    let path = format!("/plugins/{}", oidc["id"].as_str().unwrap());
+    let form = Request::new("PATCH", &path)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body("config.session_redis_port=6381&config.session_cookie_idletime=60");
+    let changed = form.send(kong.gate.port(8001)).await;
+    let config = &changed.json()["config"];
+    assert_eq!(
+        (&config["redis"]["port"], &config["session_idling_timeout"]),
+        (&json!(6381), &json!(60)),
+        "{}",
+        changed.text()
+    );
     let acl = json!({"allow": [], "deny": ["eve"], "include_consumer_groups": false});
     let acl = kong.plugin("acl", acl).await;
     let path = format!("/plugins/{}", acl["id"].as_str().unwrap());

@@ -6,6 +6,7 @@ mod claims;
 mod fields;
 mod grants;
 mod login;
+mod older;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -56,6 +57,10 @@ impl DialectPlugin for OpenidConnect {
 
     fn authenticates(&self) -> bool {
         true
+    }
+
+    fn expand(&self, config: &mut Map<String, Value>) {
+        older::expand(config);
     }
 
     fn schema(&self) -> Arc<Schema> {
