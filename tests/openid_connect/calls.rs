@@ -494,7 +494,9 @@ async fn connections_to_the_provider_are_kept_unless_the_route_says_no() {
 
 #[tokio::test]
 async fn a_provider_s_certificate_is_verified_unless_the_route_says_no() {
-    let (known, stranger) = (Authority::development(&shared()), Authority::new());
+    // One for the whole test: another would have another authority.
+    let gate = shared();
+    let (known, stranger) = (Authority::development(&gate), Authority::new());
     for (what, identity, is_good) in [
         ("of an authority that is known", known.issue(&["localhost"], |_| ()), true),
         ("of another one", stranger.issue(&["localhost"], |_| ()), false),
@@ -516,7 +518,7 @@ async fn a_provider_s_certificate_is_verified_unless_the_route_says_no() {
             if !verify.is_null() {
                 further["ssl_verify"] = verify.clone();
             }
-            let site = guarded(shared(), &provider, further).await;
+            let site = guarded(gate.clone(), &provider, further).await;
             assert_eq!(site.with_token(&token).await.status, status, "{what}, ssl_verify {verify}");
             assert_eq!(provider.hits("/jwks").is_empty(), status != 200, "{what}: nothing is asked of it");
         }
