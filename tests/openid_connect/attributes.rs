@@ -442,13 +442,14 @@ async fn a_cookie_is_opened_by_the_secret_that_sealed_it() {
 
 #[tokio::test]
 async fn who_has_no_login_is_sent_to_one_turned_away_or_let_through_as_nobody() {
-    let provider = Provider::start(CLIENT);
+    // One for the whole test: another would seal sessions with another key.
+    let (provider, gate) = (Provider::start(CLIENT), shared());
     let with = async |action: Value| {
         let mut further = json!({"use_jwks": true, "realm": "things"});
         if !action.is_null() {
             further["unauth_action"] = action;
         }
-        site(shared(), &provider, further).await
+        site(gate.clone(), &provider, further).await
     };
     for (action, status) in
         [(Value::Null, 302), (json!("auth"), 302), (json!("deny"), 401), (json!("pass"), 200)]
