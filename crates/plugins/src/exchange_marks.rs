@@ -1,6 +1,10 @@
 //! Tells the client how long its request took and whom the answer went through.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use base::Clock;
 use gateway::plugin::{Phases, Plugin, PluginResponse};
@@ -57,7 +61,9 @@ impl Plugin for ExchangeMarks {
         let waited = response.upstream_took.unwrap_or_default();
         tell(upstream, millis(waited));
         tell(gate, millis(took.saturating_sub(waited)));
-        tell(status, HeaderValue::from(answered.as_u16()));
+        if status.is_some() {
+            tell(status, HeaderValue::from(answered.as_u16()));
+        }
         if let Some(via) = via {
             headers.append(header::VIA, via.clone());
         }
@@ -68,6 +74,31 @@ impl Plugin for ExchangeMarks {
     }
 }
 
+/// Values for what hardly any request takes longer than. They are static, so that no request allocates any, and no core
+/// counts what another one uses.
+static SHORT: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+    (0..1000)
+        .map(|millis: u16| HeaderValue::from_static(Box::leak(millis.to_string().into_boxed_str())))
+        .collect()
+});
+
 fn millis(time: Duration) -> HeaderValue {
-    HeaderValue::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let short = usize::try_from(millis).ok().and_then(|millis| SHORT.get(millis));
+    short.cloned().unwrap_or_else(|| HeaderValue::from(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_whole_and_without_zeros_in_front() {
+        for (micros, text) in
+            [(0, "0"), (999, "0"), (7_000, "7"), (999_999, "999"), (1_000_000, "1000"), (61_234_567, "61234")]
+        {
+            assert_eq!(millis(Duration::from_micros(micros)), text);
+        }
+        assert_eq!(millis(Duration::MAX), u64::MAX.to_string().as_str());
+    }
 }
