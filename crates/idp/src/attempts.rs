@@ -11,8 +11,9 @@ use crate::{IdpError, Site, idp::Core, model::Digest};
 pub(crate) const PER_ADDRESS: i64 = 10;
 /// Failures of one account from anywhere before addresses that are new to it are locked out.
 pub(crate) const PER_ACCOUNT: i64 = 50;
-/// Failures of all accounts together from one address before no password from there is looked at any more, but at home.
-pub(crate) const PER_NETWORK: i64 = 50;
+/// Failures of all accounts together from one address before nobody gets in from there any more, but those who are at home
+/// there. As many as Auth0's suspicious IP throttling takes.
+pub(crate) const PER_NETWORK: i64 = 100;
 /// How long failures count, from the first one on.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
@@ -35,8 +36,7 @@ impl Core {
         Ok(here <= PER_ADDRESS && (at_home || anywhere <= PER_ACCOUNT))
     }
 
-    /// Whether so many logins have failed from this address, whosever they were, that there is no looking at the next
-    /// one (O21).
+    /// Whether so many logins have failed from this address, whosever they were, that the next one is one of them (O21).
     pub(crate) async fn is_spraying(&self, site: &Site, address: Option<IpAddr>) -> Result<bool, IdpError> {
         let Some(address) = address else { return Ok(false) };
         let since = since(self.clock.now());

@@ -288,19 +288,18 @@ impl Core {
         let home = found.as_ref().and_then(|(user, _)| user.last_ip.as_deref());
         let at_home = home.is_some() && home == ip.map(|ip| ip.to_string()).as_deref();
         let limited = connection.options.brute_force_protection;
-        if limited && !at_home && self.is_spraying(site, ip).await? {
-            return Ok(PasswordCheck::Spraying);
-        }
+        let spraying = limited && self.is_spraying(site, ip).await?;
         if limited && !self.begin_attempt(site, &account, ip, at_home).await? {
             return Ok(PasswordCheck::Locked(user_id));
         }
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
         let right = self.hasher.verify(password.clone(), hash.clone()).await?;
-        let Some(user) = user.filter(|_| right) else {
-            if limited {
+        // Told after the hash, and of a wrong password at home, too: who is at home there is nobody else's business (O19).
+        let Some(user) = user.filter(|_| right && (at_home || !spraying)) else {
+            if limited && !right {
                 self.count_failure(site, ip).await?;
             }
-            return Ok(PasswordCheck::Wrong(user_id));
+            return Ok(if spraying { PasswordCheck::Spraying } else { PasswordCheck::Wrong(user_id) });
         };
         if let Some(foreign) = hash.filter(|hash| imported::is_foreign(hash)) {
             let ours = self.hasher.hash(password.clone()).await?;
