@@ -140,6 +140,8 @@ async fn upstreams_that_do_not_answer_are_spoken_of_in_kongs_words() {
     kong.made("PATCH", &format!("/services/{}", kong.name), json!({"read_timeout": 50})).await;
     kong.upstream.answer(Answer::Stall);
     assert_eq!(said(&own).await, (504, "The upstream server is timing out".to_owned()));
+    // Until the kernel has closed the listener it takes connections: such a one breaks, and nobody times out meanwhile.
+    kong.made("PATCH", &format!("/services/{}", kong.name), json!({"read_timeout": 60_000})).await;
     kong.upstream.stop();
     assert_eq!(said(&own).await, broken);
     kong.made(
