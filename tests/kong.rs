@@ -18,6 +18,8 @@ mod admin;
 mod balancing;
 #[path = "kong/calls.rs"]
 mod calls;
+#[path = "kong/closed.rs"]
+mod closed;
 #[path = "kong/declared.rs"]
 mod declared;
 #[path = "kong/endpoints.rs"]

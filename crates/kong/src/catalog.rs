@@ -139,6 +139,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Affected {
     pub(crate) routes: BTreeSet<String>,
     pub(crate) consumers: BTreeSet<String>,
+    pub(crate) groups: BTreeSet<String>,
     pub(crate) certificates: BTreeSet<String>,
     /// Those whose targets are checked.
     pub(crate) upstreams: BTreeSet<String>,
@@ -196,7 +197,7 @@ impl<'a> View<'a> {
             Kind::Consumer => {
                 out.consumers.insert(id.to_owned());
             }
-            Kind::ConsumerGroup => self.members_of(id, out),
+            Kind::ConsumerGroup => self.of_group(id, out),
             Kind::Member | Kind::KeyAuth | Kind::BasicAuth | Kind::Jwt | Kind::HmacAuth | Kind::Acl => {
                 out.consumers.extend(named(value, "consumer").map(str::to_owned));
             }
@@ -232,6 +233,7 @@ impl<'a> View<'a> {
             Kind::Vault => {
                 out.routes.extend(self.list(Kind::Route).map(|(id, _)| id.to_owned()));
                 out.consumers.extend(self.list(Kind::Consumer).map(|(id, _)| id.to_owned()));
+                out.groups.extend(self.list(Kind::ConsumerGroup).map(|(id, _)| id.to_owned()));
                 out.certificates.extend(self.list(Kind::Certificate).map(|(id, _)| id.to_owned()));
                 out.upstreams.extend(self.list(Kind::Upstream).map(|(id, _)| id.to_owned()));
             }
@@ -242,7 +244,7 @@ impl<'a> View<'a> {
         if let Some(consumer) = named(plugin, "consumer") {
             out.consumers.insert(consumer.to_owned());
         } else if let Some(group) = named(plugin, "consumer_group") {
-            self.members_of(group, out);
+            self.of_group(group, out);
         } else if let Some(route) = named(plugin, "route") {
             out.routes.insert(route.to_owned());
         } else if let Some(service) = named(plugin, "service") {
@@ -252,7 +254,9 @@ impl<'a> View<'a> {
         }
     }
 
-    fn members_of(&self, group: &str, out: &mut Affected) {
+    /// The group itself, and its members.
+    fn of_group(&self, group: &str, out: &mut Affected) {
+        out.groups.insert(group.to_owned());
         let members = self.children(Kind::Member, Kind::ConsumerGroup, group);
         out.consumers.extend(members.filter_map(|(_, member)| Some(named(member, "consumer")?.to_owned())));
     }

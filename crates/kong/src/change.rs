@@ -306,6 +306,13 @@ impl Context<'_> {
                 _ => {}
             }
         }
+        for group in &affected.groups {
+            if let Some(reason) = pass.group(group).and_then(|group| group.broken)
+                && !self.serving.is_broken_group(group)
+            {
+                return Err(refuse("consumer group", group, &reason));
+            }
+        }
         for consumer in &affected.consumers {
             let Some(member) = pass.member(consumer) else { continue };
             if let Some((_, reason)) = member.broken.first()

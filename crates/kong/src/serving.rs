@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     catalog::{Affected, Catalog, View},
-    compile::{Compiler, ERRORS, Member, Pass},
+    compile::{Compiler, ERRORS, Group, Member, Pass},
     entities::Kind,
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Serving {
     /// The certificates, in the order in which they were made.
     shown: Arc<[Arc<Certificate>]>,
     members: BTreeMap<String, Served>,
+    groups: BTreeMap<String, Group>,
     consumers: Arc<Consumers>,
     /// The checks of every upstream, also where no route leads to it.
     checkers: BTreeMap<String, Arc<Checker>>,
@@ -77,6 +78,11 @@ impl Serving {
         self.members.get(consumer).is_some_and(|served| !served.broken.is_empty())
     }
 
+    /// The same of a consumer group.
+    pub(crate) fn is_broken_group(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| group.broken.is_some())
+    }
+
     /// The same of a certificate.
     pub(crate) fn is_broken_certificate(&self, certificate: &str) -> bool {
         self.certificates.get(certificate).is_some_and(|slot| slot.broken.is_some())
@@ -110,18 +116,16 @@ impl Serving {
         if !affected.certificates.is_empty() {
             self.shown = in_order(&self.certificates).into();
         }
-        let of_groups = |changed: &Changed| match changed.kind {
-            Kind::ConsumerGroup | Kind::Vault => true,
-            Kind::Plugin => changed.value.get("consumer_group").is_some_and(|group| !group.is_null()),
-            _ => false,
-        };
-        let groups = changed.iter().any(of_groups);
-        if affected.consumers.is_empty() && !groups {
+        if affected.consumers.is_empty() && affected.groups.is_empty() {
             return;
         }
         let mut table = Consumers::clone(&self.consumers);
-        if groups {
-            table.set_groups(pass.groups());
+        if !affected.groups.is_empty() {
+            for id in affected.groups {
+                self.refresh_group(&mut pass, id);
+            }
+            let brought = |group: &Group| (Arc::clone(&group.name), Arc::clone(&group.layer));
+            table.set_groups(self.groups.values().map(brought).collect());
         }
         for id in affected.consumers {
             self.refresh_member(&mut pass, &mut table, id);
@@ -179,8 +183,19 @@ impl Serving {
         self.certificates.insert(id.to_owned(), slot);
     }
 
-    /// A consumer that cannot be compiled is nobody: an older version of it might be let in by a key that was taken
-    /// away.
+    /// A group whose plugins cannot run brings a refusal: without it, its callers would get in where groups are optional.
+    fn refresh_group(&mut self, pass: &mut Pass<'_>, id: String) {
+        let Some(group) = pass.group(&id) else {
+            self.groups.remove(&id);
+            return;
+        };
+        if let Some(reason) = &group.broken {
+            warn(&format!("{}/{id}", Kind::ConsumerGroup.plural()), reason);
+        }
+        self.groups.insert(id, group);
+    }
+
+    /// Of a consumer that cannot be compiled nothing older serves on: it might be let in by a key that was taken away.
     fn refresh_member(&mut self, pass: &mut Pass<'_>, table: &mut Consumers, id: String) {
         if let Some(old) = self.members.remove(&id)
             && let Some(consumer) = &old.consumer
@@ -216,6 +231,10 @@ impl Serving {
         out.extend(complaints(Kind::Route, &self.routes));
         out.extend(complaints(Kind::Certificate, &self.certificates));
         out.extend(self.members.values().flat_map(|served| served.broken.iter().cloned()));
+        let of_group = |(id, group): (&String, &Group)| {
+            Some((format!("{}/{id}", Kind::ConsumerGroup.plural()), group.broken.clone()?))
+        };
+        out.extend(self.groups.iter().filter_map(of_group));
         let contested = self.consumers.contested();
         out.extend(contested.into_iter().map(|it| {
             let why = format!("{} has the same {} key and had it before", it.owner, it.plugin);

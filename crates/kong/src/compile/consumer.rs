@@ -13,7 +13,7 @@ use jose::Alg;
 use plugins::{basic_auth, jwt_auth, key_auth, signed_request};
 use serde_json::{Map, Value};
 
-use super::{Pass, content, named_in, text};
+use super::{Pass, closed, content, named_in, text};
 use crate::entities::{Kind, named};
 
 const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -48,15 +48,27 @@ pub(crate) struct Member {
     pub(crate) broken: Vec<(String, String)>,
 }
 
+/// A consumer group, for callers who are no consumers.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    /// What it brings.
+    pub(crate) layer: Arc<Layer>,
+    /// Why it cannot be used: its callers are refused.
+    pub(crate) broken: Option<String>,
+}
+
 impl Pass<'_> {
-    /// A consumer and everything of its own; `None`: there is no such consumer. One that cannot be compiled is nobody.
+    /// A consumer and everything of its own; `None`: there is no such consumer. One that cannot be compiled has no
+    /// credentials, and whoever is found to be it otherwise is refused.
     pub(crate) fn member(&mut self, id: &str) -> Option<Member> {
-        self.view.find(Kind::Consumer, id)?;
+        let value = self.view.find(Kind::Consumer, id)?;
         let consumer = match self.consumer(id) {
             Ok(consumer) => consumer,
             Err(reason) => {
                 let broken = vec![(format!("consumers/{id}"), reason)];
-                return Some(Member { broken, ..Member::default() });
+                let consumer = Some(Arc::new(self.closed_consumer(id, value)));
+                return Some(Member { consumer, broken, ..Member::default() });
             }
         };
         let mut member = Member { consumer: Some(Arc::clone(&consumer)), ..Member::default() };
@@ -99,6 +111,21 @@ impl Pass<'_> {
         }))
     }
 
+    /// What keeps a caller whose claims name a consumer that cannot be compiled from counting as nobody, who may get in.
+    fn closed_consumer(&self, id: &str, value: &Value) -> Consumer {
+        let name = |field: &str| value.get(field).and_then(Value::as_str).map(Arc::from);
+        Consumer {
+            id: id.into(),
+            username: name("username"),
+            custom_id: name("custom_id"),
+            groups: Vec::new(),
+            labels: BTreeMap::new(),
+            headers: Vec::new(),
+            layer: closed::layer(),
+            created: self.view.created(Kind::Consumer, id),
+        }
+    }
+
     /// The plugins of the consumer and its groups. Consumers that bring the same plugins share them.
     fn layer(&mut self, consumer: &str) -> Result<Arc<Layer>, String> {
         let mut found: Vec<(u8, String)> = Vec::new();
@@ -112,33 +139,34 @@ impl Pass<'_> {
             }
         };
         collect(Kind::Consumer, consumer, true);
-        for (_, member) in self.view.children(Kind::Member, Kind::Consumer, consumer) {
-            if let Some(group) = named(member, "consumer_group") {
-                collect(Kind::ConsumerGroup, group, false);
-            }
-        }
+        self.groups_of(consumer).for_each(|group| collect(Kind::ConsumerGroup, group, false));
         self.layer_of(found)
     }
 
-    /// What each group brings to whoever belongs to it, by the groups' names.
-    pub(crate) fn groups(&mut self) -> BTreeMap<Arc<str>, Arc<Layer>> {
-        let (view, mut layers) = (self.view, BTreeMap::new());
-        for (id, group) in view.list(Kind::ConsumerGroup) {
-            let Some(name) = group.get("name").and_then(Value::as_str) else { continue };
-            let mut found = Vec::new();
-            for (plugin, value) in view.children(Kind::Plugin, Kind::ConsumerGroup, id) {
-                if value.get("enabled").and_then(Value::as_bool).unwrap_or(true) {
-                    let (route, service) = (named(value, "route"), named(value, "service"));
-                    found.push((rank(route.is_some(), service.is_some(), false, true), plugin.to_owned()));
-                }
-            }
-            match self.layer_of(found) {
-                Ok(layer) => drop(layers.insert(Arc::from(name), layer)),
-                // Nobody belongs to a group whose plugins cannot run.
-                Err(reason) => tracing::warn!(group = name, reason, "a consumer group cannot be used"),
+    /// Ids of the groups that a consumer belongs to.
+    fn groups_of(&self, consumer: &str) -> impl Iterator<Item = &str> {
+        let members = self.view.children(Kind::Member, Kind::Consumer, consumer);
+        members.filter_map(|(_, member)| named(member, "consumer_group"))
+    }
+
+    fn name_of(&self, group: &str) -> Option<Arc<str>> {
+        Some(Arc::from(self.view.find(Kind::ConsumerGroup, group)?.get("name")?.as_str()?))
+    }
+
+    /// A consumer group as those find it who belong to it by their claims; `None`: there is none that they could name.
+    pub(crate) fn group(&mut self, id: &str) -> Option<Group> {
+        let name = self.name_of(id)?;
+        let mut found = Vec::new();
+        for (plugin, value) in self.view.children(Kind::Plugin, Kind::ConsumerGroup, id) {
+            if value.get("enabled").and_then(Value::as_bool).unwrap_or(true) {
+                let (route, service) = (named(value, "route"), named(value, "service"));
+                found.push((rank(route.is_some(), service.is_some(), false, true), plugin.to_owned()));
             }
         }
-        layers
+        Some(match self.layer_of(found) {
+            Ok(layer) => Group { name, layer, broken: None },
+            Err(reason) => Group { name, layer: closed::layer(), broken: Some(reason) },
+        })
     }
 
     /// The plugins of these ranks and ids.

@@ -4,6 +4,7 @@
 mod cache;
 mod certificate;
 mod checks;
+mod closed;
 mod consumer;
 mod grpc;
 mod https;
@@ -24,7 +25,10 @@ use gateway::{
 use serde_json::{Map, Value};
 
 pub(crate) use self::{
-    checks::are_on as checks_are_on, consumer::Member, route::ERRORS, upstream::health_id,
+    checks::are_on as checks_are_on,
+    consumer::{Group, Member},
+    route::ERRORS,
+    upstream::health_id,
 };
 
 use self::cache::Cache;

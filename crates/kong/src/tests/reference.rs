@@ -27,6 +27,11 @@ plugins run in the order of Kong's priorities, and of several of one name the on
 route, service, consumer and group. A request that fits routes of both dialects goes by the rule in
 [differences.md](differences.md).
 
+What is stored and cannot be used (a reference that leads nowhere any more, another version's entity) is named under
+`broken` at `/status`. A route serves on as it was, and is a 503 after a restart. A consumer or a consumer group is closed
+at once: its credentials are no good, and a caller whose claims name it gets a 503, also where `consumer_optional` or
+`consumer_groups_optional` is set.
+
 A field that is *default only* is known, and refused with a 400 that names it when it is set to anything else. One that is
 *moot* belongs to something that is refused so, and may be set because it means nothing without it.
 ";
