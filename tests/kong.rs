@@ -28,6 +28,8 @@ mod endpoints;
 mod entities;
 #[path = "kong/failures.rs"]
 mod failures;
+#[path = "kong/groups.rs"]
+mod groups;
 #[path = "kong/health.rs"]
 mod health;
 #[path = "kong/machines.rs"]

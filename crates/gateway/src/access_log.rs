@@ -203,6 +203,7 @@ mod tests {
             username: Some("jack".into()),
             custom_id: None,
             groups: Vec::new(),
+            memberships: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             headers: Vec::new(),
             layer: Arc::default(),

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::{
     client_body::ClientBody,
     condition::Decided,
-    consumer::{Attached, Consumers},
+    consumer::{Attached, Brought, Consumers},
     core::Core,
     plugin::{
         BodyChange, BodyInspector, BodyReader, Flow, Notes, Peer, Plugin, PluginRequest, PluginResponse,
@@ -62,8 +62,8 @@ pub(crate) enum End {
 pub(crate) struct Ran<'s> {
     /// Who the request was found to come from.
     pub(crate) attached: Option<Attached>,
-    /// The plugins of a group of a caller who is no consumer.
-    brought: Option<Arc<Layer>>,
+    /// What groups bring to a caller who is no consumer.
+    brought: Option<Box<Brought>>,
     /// What plugins remember until the answer comes.
     notes: Notes,
     /// The request as it was matched, where somebody logs it.
@@ -97,7 +97,8 @@ impl<'s> Chain<'_, 's> {
             return Some(end);
         }
         let of_consumer = self.ran.attached.as_ref().map(|attached| &attached.consumer().layer);
-        let layer = of_consumer.or(self.ran.brought.as_ref()).filter(|layer| !layer.is_empty());
+        let of_groups = self.ran.brought.as_ref().map(|brought| &brought.layer);
+        let layer = of_consumer.or(of_groups).filter(|layer| !layer.is_empty());
         self.ran.merged = layer.map(|layer| self.core.merged.find(&route.plan, layer));
         let merged = self.ran.merged.clone();
         if self.ran.arrived.is_none() && merged.as_ref().is_some_and(|merged| merged.plan.logs_heads) {

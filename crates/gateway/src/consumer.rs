@@ -24,6 +24,8 @@ pub struct Consumer {
     pub custom_id: Option<Arc<str>>,
     /// Ids of the groups it belongs to.
     pub groups: Vec<Arc<str>>,
+    /// Names of the groups whose plugins it brings, where those are others.
+    pub memberships: Vec<Arc<str>>,
     /// Labels for people and policies.
     pub labels: BTreeMap<String, String>,
     /// What the upstream is told once it is attached.
@@ -45,6 +47,15 @@ impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Consumer").field(&self.name()).finish()
     }
+}
+
+/// What groups bring to a caller who is no consumer.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The plugins of one of them.
+    pub layer: Arc<Layer>,
+    /// What all of them are called.
+    pub groups: Vec<Arc<str>>,
 }
 
 /// One way in which a consumer proves who it is.

@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 use crate::{
     arrival::{Answer, Ended, Seen},
     condition::Decided,
-    consumer::{Attached, Consumer, Consumers, Credential},
+    consumer::{Attached, Brought, Consumer, Consumers, Credential},
     error::{ErrorBody, Failure},
-    route::{Layer, Route},
+    route::Route,
 };
 
 pub use crate::host::HostName;
@@ -149,7 +149,7 @@ pub struct Verdict {
     /// Who the request was found to come from.
     pub attach: Option<Attached>,
     /// What runs for the caller who is no consumer: see [`PluginRequest::bring`].
-    pub bring: Option<Arc<Layer>>,
+    pub bring: Option<Box<Brought>>,
     /// The answer, if the request ends here.
     pub reply: Option<Box<Reply>>,
 }
@@ -198,8 +198,8 @@ pub struct PluginRequest<'a> {
     pub consumers: &'a Arc<Consumers>,
     /// Who the request was found to come from.
     pub attached: &'a mut Option<Attached>,
-    /// The plugins of a group of the caller's.
-    pub brought: &'a mut Option<Arc<Layer>>,
+    /// What groups of the caller's bring.
+    pub brought: &'a mut Option<Box<Brought>>,
     /// Which conditional plugins run on this request.
     pub decided: &'a mut Decided,
     /// What plugins remember until the answer comes.
@@ -215,8 +215,8 @@ impl PluginRequest<'_> {
 
     /// Has the plugins of a group run from here on for a caller who is no consumer. A suspended phase says so in
     /// [`Verdict::bring`].
-    pub fn bring(&mut self, layer: Arc<Layer>) {
-        *self.brought = Some(layer);
+    pub fn bring(&mut self, brought: Box<Brought>) {
+        *self.brought = Some(brought);
     }
 
     /// Who the request was found to come from.

@@ -106,6 +106,7 @@ fn jack(layer: Layer) -> Arc<Consumers> {
         username: Some("jack".into()),
         custom_id: None,
         groups: vec!["g".into()],
+        memberships: Vec::new(),
         labels: BTreeMap::new(),
         headers,
         layer: Arc::new(layer),

@@ -8,6 +8,8 @@ use gateway::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::openid_connect::CREDENTIAL_IDENTIFIER;
+
 /// The engine's name of it.
 pub const NAME: &str = "acl";
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub list: List,
     /// Whether the upstream is told of the groups.
     pub hide_groups: bool,
+    /// Whether the groups whose plugins run for a caller count, too.
+    pub with_memberships: bool,
     /// Whether the groups that another plugin found count before the consumer's own.
     pub prefer_authenticated: bool,
 }
@@ -44,6 +48,7 @@ struct Acl {
     groups: HashSet<String>,
     allows: bool,
     hide_groups: bool,
+    with_memberships: bool,
     prefer_authenticated: bool,
 }
 
@@ -64,6 +69,7 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         groups: groups.into_iter().collect(),
         allows,
         hide_groups: config.hide_groups,
+        with_memberships: config.with_memberships,
         prefer_authenticated: config.prefer_authenticated,
     }))
 }
@@ -71,6 +77,8 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
 /// Whose groups they are.
 struct Groups {
     names: Vec<String>,
+    /// Those of a caller who is no consumer that count beside `names`.
+    others: Vec<String>,
     authenticated: bool,
 }
 
@@ -79,13 +87,32 @@ impl Acl {
         let authenticated = || {
             let line = request.head.headers.get(X_AUTHENTICATED_GROUPS)?.to_str().ok()?;
             let names = line.split(',').map(|name| name.trim().to_owned()).collect();
-            Some(Groups { names, authenticated: true })
+            Some(Groups { names, others: Vec::new(), authenticated: true })
         };
         let own = || {
-            let names = request.consumer()?.groups.iter().map(|name| (**name).to_owned()).collect();
-            Some(Groups { names, authenticated: false })
+            let consumer = request.consumer()?;
+            let memberships = consumer.memberships.iter().filter(|_| self.with_memberships);
+            let mut names: Vec<String> = Vec::new();
+            for name in consumer.groups.iter().chain(memberships) {
+                if names.iter().all(|known| **known != **name) {
+                    names.push((**name).to_owned());
+                }
+            }
+            Some(Groups { names, others: Vec::new(), authenticated: false })
         };
-        if self.prefer_authenticated { authenticated().or_else(own) } else { own().or_else(authenticated) }
+        let found = if self.prefer_authenticated {
+            authenticated().or_else(own)
+        } else {
+            own().or_else(authenticated)
+        };
+        let brought =
+            request.brought.as_ref().filter(|_| self.with_memberships && request.attached.is_none());
+        let Some(brought) = brought else { return found };
+        let names = brought.groups.iter().map(|name| (**name).to_owned()).collect();
+        Some(match found {
+            Some(found) => Groups { others: names, ..found },
+            None => Groups { names, others: Vec::new(), authenticated: false },
+        })
     }
 }
 
@@ -100,7 +127,9 @@ impl Plugin for Acl {
 
     fn access(&self, request: &mut PluginRequest<'_>) -> Flow {
         let Some(groups) = self.groups(request) else {
-            let known = request.attached.as_ref().is_some_and(|who| who.credential().is_some());
+            // A claim may stand for the credential of a caller who is no consumer.
+            let known = request.attached.as_ref().is_some_and(|who| who.credential().is_some())
+                || request.head.headers.contains_key(CREDENTIAL_IDENTIFIER);
             let (status, text) = if known {
                 (StatusCode::FORBIDDEN, FORBIDDEN)
             } else {
@@ -108,7 +137,7 @@ impl Plugin for Acl {
             };
             return Flow::respond(ERRORS.reply(status, text, false));
         };
-        if groups.names.iter().any(|name| self.groups.contains(name)) != self.allows {
+        if groups.names.iter().chain(&groups.others).any(|name| self.groups.contains(name)) != self.allows {
             return Flow::respond(ERRORS.reply(StatusCode::FORBIDDEN, FORBIDDEN, false));
         }
         let header = if groups.authenticated { X_AUTHENTICATED_GROUPS } else { X_CONSUMER_GROUPS };

@@ -98,6 +98,7 @@ impl Pass<'_> {
             username: Some(username.into()),
             custom_id,
             groups: group_id.as_deref().map(Arc::from).into_iter().collect(),
+            memberships: Vec::new(),
             labels,
             headers,
             layer,

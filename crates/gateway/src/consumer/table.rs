@@ -7,7 +7,7 @@ use std::{
 use aws_lc_rs::hmac;
 use smallvec::SmallVec;
 
-use super::{Consumer, Credential};
+use super::{Brought, Consumer, Credential};
 use crate::{
     route::Layer,
     sharded::{Emptiable, Sharded},
@@ -86,9 +86,12 @@ impl Consumers {
         self.custom_ids.get(custom_id)?.only()
     }
 
-    /// What the group of this name brings to whoever belongs to it.
-    pub fn group(&self, name: &str) -> Option<&Arc<Layer>> {
-        self.groups.get(name)
+    /// What a caller has who belongs to the groups of these names: the plugins of the first that there is.
+    pub fn brought<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Brought> {
+        let mut found = names.filter_map(|name| self.groups.get_key_value(name));
+        let (first, layer) = found.next()?;
+        let groups = std::iter::once(first).chain(found.map(|(name, _)| name)).cloned().collect();
+        Some(Brought { layer: Arc::clone(layer), groups })
     }
 
     /// Puts these in the place of all groups.
@@ -236,6 +239,7 @@ mod tests {
             username: Some(name.into()),
             custom_id: custom_id.map(Into::into),
             groups: Vec::new(),
+            memberships: Vec::new(),
             labels: BTreeMap::new(),
             headers: Vec::new(),
             layer: Arc::default(),

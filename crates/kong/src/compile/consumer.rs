@@ -99,11 +99,15 @@ impl Pass<'_> {
         groups.sort();
         groups.dedup();
         let layer = self.layer(id)?;
+        let mut memberships: Vec<Arc<str>> =
+            self.groups_of(id).filter_map(|group| self.name_of(group)).collect();
+        memberships.sort();
         Ok(Arc::new(Consumer {
             id: id.into(),
             username: text(&value, "username").map(Arc::from),
             custom_id: text(&value, "custom_id").map(Arc::from),
             groups,
+            memberships,
             labels: BTreeMap::new(),
             headers,
             layer,
@@ -119,6 +123,7 @@ impl Pass<'_> {
             username: name("username"),
             custom_id: name("custom_id"),
             groups: Vec::new(),
+            memberships: Vec::new(),
             labels: BTreeMap::new(),
             headers: Vec::new(),
             layer: closed::layer(),

@@ -36,12 +36,7 @@ fn schema() -> Arc<Schema> {
             )
             .field(
                 "include_consumer_groups",
-                Field::boolean().silent().value(|given| match given {
-                    Value::Bool(true) => {
-                        Err("not implemented in this build: only false is accepted".to_owned())
-                    }
-                    _ => Ok(()),
-                }),
+                Field::boolean().silent().doc("whether the names of consumer groups are such groups, too"),
             )
             .check_entity(one_list),
     )
@@ -83,6 +78,7 @@ impl DialectPlugin for Acl {
         compile(Config {
             list,
             hide_groups: flag(config, "hide_groups_header", false),
+            with_memberships: flag(config, "include_consumer_groups", false),
             prefer_authenticated: flag(config, "always_use_authenticated_groups", false),
         })
     }

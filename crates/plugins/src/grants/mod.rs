@@ -197,8 +197,8 @@ impl Grants {
             if let Some(who) = attach {
                 request.attach(who);
             }
-            if let Some(layer) = bring {
-                request.bring(layer);
+            if let Some(brought) = bring {
+                request.bring(brought);
             }
             return Flow::Continue;
         }

@@ -183,8 +183,8 @@ impl Bearer {
                 if let Some(who) = attach {
                     request.attach(who);
                 }
-                if let Some(layer) = bring {
-                    request.bring(layer);
+                if let Some(brought) = bring {
+                    request.bring(brought);
                 }
                 Flow::Continue
             }

@@ -366,8 +366,8 @@ impl Inner {
         if let Some(who) = introduction.attach {
             request.attach(who);
         }
-        if let Some(layer) = introduction.bring {
-            request.bring(layer);
+        if let Some(brought) = introduction.bring {
+            request.bring(brought);
         }
         Flow::Continue
     }

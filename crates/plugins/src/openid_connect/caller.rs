@@ -4,9 +4,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use base::UnixMillis;
 use gateway::{
-    consumer::{Attached, Consumer, Consumers},
+    consumer::{Attached, Brought, Consumer, Consumers},
     plugin::{PluginRequest, Verdict},
-    route::{Layer, Route},
+    route::Route,
 };
 use http::{HeaderName, HeaderValue};
 use rp::bearer::Found;
@@ -48,7 +48,7 @@ pub struct GroupsClaim {
 #[derive(Default)]
 pub(crate) struct Membership {
     pub(crate) attach: Option<Attached>,
-    pub(crate) bring: Option<Arc<Layer>>,
+    pub(crate) bring: Option<Box<Brought>>,
 }
 
 /// A caller is neither the consumer nor in the group that it must be.
@@ -104,9 +104,9 @@ impl ConsumerConfig {
             return Err(NoMember);
         }
         let Some(claim) = &self.groups else { return Ok(Membership::default()) };
-        match groups.iter().find_map(|name| consumers.group(name)) {
+        match consumers.brought(groups.iter().map(|name| &**name)) {
             None if claim.required => Err(NoMember),
-            layer => Ok(Membership { attach: None, bring: layer.cloned() }),
+            brought => Ok(Membership { attach: None, bring: brought.map(Box::new) }),
         }
     }
 
@@ -211,7 +211,7 @@ impl<'a> Place<'a> {
 pub(super) struct Introduction {
     pub(super) assertion: Option<(HeaderName, HeaderValue)>,
     pub(super) attach: Option<Attached>,
-    pub(super) bring: Option<Arc<Layer>>,
+    pub(super) bring: Option<Box<Brought>>,
 }
 
 /// Said to a caller who is no consumer where only consumers are let in.

@@ -402,6 +402,7 @@ fn consumer(username: &str, custom_id: &str) -> Arc<Consumer> {
         username: Some(username.into()),
         custom_id: Some(custom_id.into()),
         groups: Vec::new(),
+        memberships: Vec::new(),
         labels: BTreeMap::new(),
         headers: vec![(
             HeaderName::from_static("x-consumer-username"),
