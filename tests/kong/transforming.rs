@@ -65,3 +65,44 @@ async fn what_a_path_took_becomes_no_identity() {
         assert_eq!(refused.await.status, 400, "{header}");
     }
 }
+
+#[tokio::test]
+async fn the_fields_of_a_form_go_into_the_query_where_the_method_has_no_body() {
+    const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+    let kong = Kong::new().await;
+    let send = async |target: &str, kind: &str, body: &str| {
+        let request = kong.request("POST", target).header("Content-Type", kind).body(body);
+        let status = kong.send(request).await.status;
+        (status, kong.upstream.seen().pop())
+    };
+    for (method, target, kind, body, sent) in [
+        ("GET", "/x?q=1", FORM, "name=marco&a=%41&flag", "/up/x?q=1&name=marco&a=%41&flag"),
+        ("GET", "/x", FORM, "name=marco&&b=c", "/up/x?name=marco&b=c"),
+        ("GET", "/x", FORM, "odd=a b\"#é", "/up/x?odd=a%20b%22%23%C3%A9"),
+        ("GET", "/x?q=1", FORM, "", "/up/x?q=1"),
+        ("GET", "/x?q=1", "application/json", "{}", "/up/x?q=1"),
+        ("PUT", "/x?q=1", FORM, "name=marco", "/up/x?q=1"),
+    ] {
+        kong.plugin("request-transformer", json!({"http_method": method})).await;
+        let (status, seen) = send(target, kind, body).await;
+        let seen = seen.unwrap();
+        assert_eq!(
+            (status, seen.method.as_str(), seen.target.as_str()),
+            (200, method, sent),
+            "{target} {kind} {body}"
+        );
+        assert_eq!(seen.message.body, body.as_bytes(), "{target} {kind}");
+    }
+    let config = json!({
+        "http_method": "GET", "remove": {"querystring": ["gone"]}, "rename": {"querystring": ["old:new"]},
+        "add": {"querystring": ["name:no", "added:$(query_params.q)"], "body": ["more:1"]},
+    });
+    kong.plugin("request-transformer", config).await;
+    let (status, seen) = send("/x?q=1", FORM, "name=marco&old=2&gone=3").await;
+    let seen = seen.unwrap();
+    assert_eq!((status, seen.target.as_str()), (200, "/up/x?q=1&name=marco&new=2&added=1"));
+    assert_eq!(String::from_utf8_lossy(&seen.message.body), "name=marco&old=2&gone=3&more=1");
+    let before = kong.upstream.seen().len();
+    assert_eq!(send("/x", FORM, &format!("a={}", "x".repeat(40_000))).await.0, 413);
+    assert_eq!(kong.upstream.seen().len(), before);
+}

@@ -174,6 +174,9 @@ impl<'s> Chain<'_, 's> {
             if let Some(who) = verdict.attach {
                 who.attach(&mut self.ran.attached, &mut self.head.headers);
             }
+            if let Some(target) = verdict.target {
+                self.head.target = *target;
+            }
             if verdict.bring.is_some() {
                 self.ran.brought = verdict.bring;
             }

@@ -150,6 +150,8 @@ pub struct Verdict {
     pub attach: Option<Attached>,
     /// What runs for the caller who is no consumer: see [`PluginRequest::bring`].
     pub bring: Option<Box<Brought>>,
+    /// Another path and query, in the form of [`RequestHead::target`].
+    pub target: Option<Box<PathAndQuery>>,
     /// The answer, if the request ends here.
     pub reply: Option<Box<Reply>>,
 }

@@ -44,6 +44,7 @@ impl DialectPlugin for RequestTransformer {
             headers,
             query: edits(config, "querystring")?,
             body: edits(config, "body")?,
+            form_in_query: true,
             late: true,
             is_final: true,
             ..Config::default()
@@ -216,7 +217,9 @@ fn schema() -> Schema {
     };
     let plain = |schema: Schema| schema;
     Schema::new()
-        .field("http_method", Field::string().text(method).doc("the method for the upstream"))
+        .field("http_method", Field::string().text(method).doc(
+            "the method for the upstream; where it is `GET` or `HEAD`, the fields of a form stand in the query, too",
+        ))
         .field("remove", lists(plain, &names).doc("what is taken out"))
         .field("rename", lists(plain, &pairs).doc("what gets another name, `old:new`"))
         .field(

@@ -188,7 +188,7 @@ impl Grants {
         let known = found.means.iter().find_map(|means| inner.known(&inner.key(*means, &found, &args)));
         if let Some(token) = known {
             let verdict = inner.let_in(&token, &found.place, request.errors(), request.consumers);
-            let Verdict { request: edits, response, attach, bring, reply } = verdict;
+            let Verdict { request: edits, response, attach, bring, reply, .. } = verdict;
             if let Some(reply) = reply {
                 return Flow::Respond(reply);
             }
@@ -339,7 +339,7 @@ impl Inner {
             response: token.answered.iter().chain(&token.known.back).cloned().collect(),
             attach,
             bring,
-            reply: None,
+            ..Verdict::default()
         }
     }
 

@@ -70,6 +70,11 @@ impl BodyRules {
     }
 }
 
+/// Whether a request of these headers has a form that is not in parts.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    matches!(kind(headers.get(header::CONTENT_TYPE)), Some(Kind::Form))
+}
+
 fn kind(content_type: Option<&HeaderValue>) -> Option<Kind<'_>> {
     let text = content_type?.to_str().ok()?;
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

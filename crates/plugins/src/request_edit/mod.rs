@@ -12,21 +12,29 @@ mod tests;
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
 use expr::Part;
 use gateway::{
-    error::ConfigError,
+    error::{ConfigError, Failure},
     is_identity,
-    plugin::{BodyEdit, Flow, Phases, Plugin, PluginRequest},
+    plugin::{BodyEdit, BodyInspector, Flow, Phases, Plugin, PluginRequest, Suspended, Verdict},
 };
 use http::{HeaderValue, Method, StatusCode};
 use regex::Regex;
 
-use self::{body::BodyRules, list::Query, target::Target};
+use self::{
+    body::BodyRules,
+    list::{Query, QueryValue},
+    target::Target,
+};
 pub use self::{body::MAX_BODY, list::Edit, target::TargetEdit};
 use crate::{
     header_rule::HeaderRule,
     text::{Text, replaceable_header, request_header, settable_header},
 };
+
+/// Bytes of a form that goes into the query; a longer one is answered with 413.
+const MAX_FORM: usize = 32 << 10;
 
 /// What changes.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +53,8 @@ pub struct Config {
     pub query: Vec<Edit>,
     /// Members of a form (also one in parts) or JSON body, in the order of the list.
     pub body: Vec<Edit>,
+    /// Whether the fields of a form go into the query as well, where the new method is one that has no body.
+    pub form_in_query: bool,
     /// Whether it works in the second round, after the plugins that find out who is calling.
     pub late: bool,
     /// Whether path and host are the upstream's, whatever route and upstream say.
@@ -58,8 +68,9 @@ struct RequestEdit {
     host: Option<HeaderValue>,
     headers: Vec<HeaderRule>,
     empty_is_none: bool,
-    query: Query,
+    query: Arc<Query>,
     body: Option<Arc<BodyRules>>,
+    form_in_query: bool,
     late: bool,
     is_final: bool,
 }
@@ -71,7 +82,8 @@ struct RequestEdit {
 /// Names the field at fault: a method, path, host or header that is none or not to be set, and variables that are not
 /// built.
 pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
-    let Config { method, target, host, headers, empty_is_none, query, body, late, is_final } = config;
+    let Config { method, target, host, headers, empty_is_none, query, body, form_in_query, late, is_final } =
+        config;
     let method = method.map(|method| Method::from_bytes(method.as_bytes())).transpose();
     let method = method.map_err(|_| ConfigError::new("method", "not a method"))?;
     if let Some(forbidden @ (Method::CONNECT | Method::TRACE)) = &method {
@@ -87,12 +99,13 @@ pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
         None => None,
     };
     Ok(Arc::new(RequestEdit {
+        form_in_query: form_in_query && matches!(method, Some(Method::GET | Method::HEAD)),
         method,
         target: target.map(Target::compile).transpose()?,
         host,
         headers: headers.into_iter().map(header_rule).collect::<Result<_, _>>()?,
         empty_is_none,
-        query: Query::compile(query)?,
+        query: Arc::new(Query::compile(query)?),
         body: BodyRules::compile(body)?.map(Arc::new),
         late,
         is_final,
@@ -163,7 +176,11 @@ impl RequestEdit {
         if target.is_some() {
             request.head.sending.is_upstream_path = self.is_final;
         }
-        if let Err(why) = target::put(request.head, target, &query, &self.query) {
+        let form = self.form_in_query && body::is_form(&request.head.headers);
+        // Edits of the query come after the form, when it has been read.
+        let none = Query::default();
+        let rules = if form { &none } else { &*self.query };
+        if let Err(why) = target::put(request.head, target, &query, rules) {
             return Flow::respond(request.error(StatusCode::BAD_REQUEST, why));
         }
         for (rule, value) in self.headers.iter().zip(values) {
@@ -185,7 +202,24 @@ impl RequestEdit {
                 apply: Arc::new(move |body| rules.apply(kind.as_ref(), &values, body)),
             });
         }
-        Flow::Continue
+        if form { self.read_form(request, query) } else { Flow::Continue }
+    }
+
+    /// Puts the fields of a form behind the query.
+    fn read_form(&self, request: &PluginRequest<'_>, values: Vec<QueryValue>) -> Flow {
+        let (rules, target) = (Arc::clone(&self.query), request.head.target.clone());
+        let (errors, html) = (request.errors(), request.head.prefers_html());
+        let judge = move |body: Result<Bytes, Failure>| -> Suspended {
+            let verdict = match body {
+                Err(failure) => Verdict::respond(errors.reply(failure.status(), failure.message(), html)),
+                Ok(form) => match target::with_form(&target, &form, &values, &rules) {
+                    Ok(target) => Verdict { target: Some(Box::new(target)), ..Verdict::default() },
+                    Err(why) => Verdict::respond(errors.reply(StatusCode::BAD_REQUEST, why, html)),
+                },
+            };
+            Box::pin(async move { verdict })
+        };
+        Flow::Inspect(BodyInspector { limit: MAX_FORM, judge: Box::new(judge) })
     }
 }
 

@@ -160,16 +160,15 @@ impl Builder {
 
 /// Percent-encodes what a path or query cannot hold, and the letters of `also`. What is encoded already stays.
 fn encode(out: &mut String, text: &str, also: &str) {
-    for letter in text.chars() {
-        if letter.is_ascii_graphic() && !"\"<>\\^`{|}".contains(letter) && !also.contains(letter) {
-            out.push(letter);
-            continue;
-        }
-        let mut bytes = [0; 4];
-        for byte in letter.encode_utf8(&mut bytes).bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
+    text.bytes().for_each(|byte| encode_byte(out, byte, also));
+}
+
+fn encode_byte(out: &mut String, byte: u8, also: &str) {
+    if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) && !also.as_bytes().contains(&byte) {
+        out.push(char::from(byte));
+    } else {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "%{byte:02X}");
     }
 }
 
@@ -214,4 +213,30 @@ pub(super) fn put(
     }
     head.target = PathAndQuery::from_maybe_shared(out).map_err(|_| "the path is not a path")?;
     Ok(())
+}
+
+/// `target` with the fields of a form behind its query, edited by these rules.
+pub(super) fn with_form(
+    target: &PathAndQuery,
+    form: &[u8],
+    values: &[QueryValue],
+    rules: &Query,
+) -> Result<PathAndQuery, &'static str> {
+    let mut query = target.query().unwrap_or_default().to_owned();
+    for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        if !query.is_empty() {
+            query.push('&');
+        }
+        pair.iter().for_each(|byte| encode_byte(&mut query, *byte, "#"));
+    }
+    let query = if rules.is_empty() {
+        Some(query).filter(|query| !query.is_empty())
+    } else {
+        rules.apply(Some(&query), values)
+    };
+    let whole = match query {
+        Some(query) => format!("{}?{query}", target.path()),
+        None => target.path().to_owned(),
+    };
+    PathAndQuery::from_maybe_shared(whole).map_err(|_| "the query would be too long")
 }
