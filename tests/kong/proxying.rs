@@ -287,3 +287,34 @@ async fn an_upstream_is_verified_by_the_authorities_that_its_service_names() {
     let answer = kong.call("PATCH", &service, lost).await;
     assert_eq!((answer.status, &answer.json()["name"]), (400, &json!("foreign key violation")));
 }
+
+#[tokio::test]
+async fn the_upstream_is_told_which_path_was_asked_for() {
+    let kong = Kong::new().await;
+    let root = format!("/{}", kong.name);
+    kong.route("keep", json!({"paths": [format!("{root}/keep")], "strip_path": false})).await;
+    kong.route("made", json!({"paths": [format!("{root}/made")]})).await;
+    let config = json!({"replace": {"uri": "/elsewhere"}});
+    let plugin = json!({"name": "request-transformer", "config": config});
+    kong.made("POST", &format!("/routes/{}-made/plugins", kong.name), plugin).await;
+    let bare = format!("{}-bare", kong.name);
+    kong.made("POST", "/services", json!({"name": bare, "url": format!("http://{}", kong.upstream.node())}))
+        .await;
+    let route = json!({"paths": [format!("/{bare}")], "strip_path": false});
+    kong.made("POST", &format!("/services/{bare}/routes"), route).await;
+    for (target, seen, told) in [
+        (format!("{root}/x?q=/y"), "/up/x?q=/y".to_owned(), format!("{root}/x")),
+        (format!("{root}/a/../b//c"), "/up/b/c".to_owned(), format!("{root}/b/c")),
+        (format!("{root}/keep/x"), format!("/up{root}/keep/x"), format!("{root}/keep/x")),
+        (format!("{root}/made/x"), "/elsewhere".to_owned(), format!("{root}/made/x")),
+        (format!("/{bare}/x"), format!("/{bare}/x"), format!("/{bare}/x")),
+    ] {
+        let request = Request::get(&target).header("X-Forwarded-Path", "/evil");
+        assert_eq!(kong.send(request).await.status, 200, "{target}");
+        let last = kong.upstream.seen().pop().unwrap();
+        assert_eq!(
+            (last.target.as_str(), last.message.all("x-forwarded-path")),
+            (seen.as_str(), vec![told.as_str()])
+        );
+    }
+}

@@ -1,5 +1,5 @@
 //! The path that the upstream sees: what the route matched is taken off the front, and the path of the service put
-//! before the rest.
+//! before the rest. What the client asked for it is told in a header.
 //!
 //! It runs after every plugin that judges the request, so that they all see the path that was matched.
 
@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use regex::Regex;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
 
 /// How a path becomes the upstream's.
 #[derive(Clone, Debug)]
@@ -53,14 +54,16 @@ struct UpstreamPath {
     strip: Vec<(String, Option<HeaderValue>)>,
     base: String,
     joint: Joint,
+    /// Whether every path stays as it is.
+    stays: bool,
 }
 
-/// Compiles `config`; `None` when every path stays as it is.
+/// Compiles `config`.
 ///
 /// # Errors
 ///
 /// When `base` is not an absolute path.
-pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
+pub fn compile(config: Config) -> Result<Arc<dyn Plugin>, ConfigError> {
     let Config { strip: all, base, joint } = config;
     let (mut strip, mut patterns) = (Vec::new(), Vec::new());
     for one in all {
@@ -72,15 +75,14 @@ pub fn compile(config: Config) -> Result<Option<Arc<dyn Plugin>>, ConfigError> {
     if !base.starts_with('/') || has_dot_segment(&base) || PathAndQuery::try_from(base.as_str()).is_err() {
         return Err(ConfigError::new("path", "it is not an absolute path without dot segments"));
     }
-    if base == "/" && patterns.is_empty() && strip.iter().all(|prefix| prefix == "/") {
-        return Ok(None);
-    }
+    let stays = base == "/" && patterns.is_empty() && strip.iter().all(|prefix| prefix == "/");
     strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
     let named = |prefix: String| {
         let header = (prefix != "/").then(|| HeaderValue::from_str(&prefix).ok()).flatten();
         (prefix, header)
     };
-    Ok(Some(Arc::new(UpstreamPath { patterns, strip: strip.into_iter().map(named).collect(), base, joint })))
+    let strip = strip.into_iter().map(named).collect();
+    Ok(Arc::new(UpstreamPath { patterns, strip, base, joint, stays }))
 }
 
 impl Plugin for UpstreamPath {
@@ -93,7 +95,8 @@ impl Plugin for UpstreamPath {
     }
 
     fn access(&self, request: &mut PluginRequest<'_>) -> Flow {
-        if request.head.sending.is_upstream_path {
+        tell_path(request.head);
+        if self.stays || request.head.sending.is_upstream_path {
             return Flow::Continue;
         }
         match self.rewrite_head(request.head) {
@@ -104,6 +107,16 @@ impl Plugin for UpstreamPath {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+/// Tells the upstream the path of this moment, unless it is told one: by a plugin that changed the path since, or by a
+/// proxy that is trusted. What others say of it is gone by now.
+pub(crate) fn tell_path(head: &mut RequestHead) {
+    if !head.headers.contains_key(X_FORWARDED_PATH)
+        && let Ok(path) = HeaderValue::from_str(head.path())
+    {
+        head.headers.insert(X_FORWARDED_PATH, path);
     }
 }
 
@@ -209,7 +222,7 @@ mod tests {
             None => Strip::Prefix((*text).to_owned()),
         };
         let config = Config { strip: strip.iter().map(one).collect(), base: base.to_owned(), joint };
-        let Some(plugin) = compile(config).unwrap() else { return Ok((target.to_owned(), head.headers)) };
+        let plugin = compile(config).unwrap();
         plugin.as_any().downcast_ref::<UpstreamPath>().unwrap().rewrite_head(&mut head)?;
         Ok((head.target.to_string(), head.headers))
     }

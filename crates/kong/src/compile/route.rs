@@ -70,7 +70,7 @@ impl Pass<'_> {
         // After every plugin that judges the request.
         let joint = joint(&route);
         let last = upstream_path::compile(upstream_path::Config { strip, base, joint }).map_err(wrong)?;
-        plugins.extend(last.map(|plugin| Entry::new("upstream-path", i64::MIN, plugin)));
+        plugins.push(Entry::new("upstream-path", i64::MIN, last));
         let backend = match (service_id, &service) {
             (Some(service_id), Some(service)) => {
                 let upstream =

@@ -31,6 +31,7 @@ pub use self::{body::MAX_BODY, list::Edit, target::TargetEdit};
 use crate::{
     header_rule::HeaderRule,
     text::{Text, replaceable_header, request_header, settable_header},
+    upstream_path::tell_path,
 };
 
 /// Bytes of a form that goes into the query; a longer one is answered with 413.
@@ -175,6 +176,9 @@ impl RequestEdit {
         };
         if target.is_some() {
             request.head.sending.is_upstream_path = self.is_final;
+            if self.is_final {
+                tell_path(request.head);
+            }
         }
         let form = self.form_in_query && body::is_form(&request.head.headers);
         // Edits of the query come after the form, when it has been read.
