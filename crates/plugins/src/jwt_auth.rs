@@ -69,6 +69,8 @@ pub enum Fault<'a> {
     Unreadable,
     /// It has not this claim, which names the consumer's key.
     NoKey(&'a str),
+    /// This claim, which names the consumer's key, is empty.
+    EmptyKey(&'a str),
     /// This claim names nobody's key.
     UnknownKey(&'a str),
     /// It names another algorithm than the consumer's.
@@ -88,7 +90,7 @@ impl Fault<'_> {
             Self::Missing => "Missing JWT token in request",
             Self::Unclear | Self::Unreadable => "JWT token invalid",
             Self::NoKey(_) => "missing user key in JWT token",
-            Self::UnknownKey(_) => "Invalid user key in JWT token",
+            Self::EmptyKey(_) | Self::UnknownKey(_) => "Invalid user key in JWT token",
             Self::Algorithm | Self::Secret | Self::Signature | Self::Time(..) => "failed to verify jwt",
         }
         .into()
@@ -217,6 +219,9 @@ impl JwtAuth {
         let in_header = || jws.header().kid.as_deref().filter(|_| self.config.key_in_header && name == "kid");
         let key = claims.get(name).and_then(Value::as_str).or_else(in_header);
         let key = key.ok_or(Fault::NoKey(name))?;
+        if key.is_empty() {
+            return Err(Fault::EmptyKey(name));
+        }
         let credential = request.consumers.credential(NAME, key.as_bytes());
         let credential = credential.ok_or(Fault::UnknownKey(name))?;
         let material = credential.material::<Material>().ok_or(Fault::UnknownKey(name))?;

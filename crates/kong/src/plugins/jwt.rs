@@ -79,6 +79,7 @@ fn word(fault: &Fault<'_>) -> Refusal {
         Fault::Unclear => of_token("Multiple tokens provided".into()),
         Fault::Unreadable => of_token("Bad token; invalid JWT".into()),
         Fault::NoKey(claim) => of_token(format!("No mandatory '{claim}' in claims").into()),
+        Fault::EmptyKey(claim) => of_token(format!("Invalid '{claim}' in claims").into()),
         Fault::UnknownKey(claim) => of_token(format!("No credentials found for given '{claim}'").into()),
         Fault::Secret => of_token("Invalid key/secret".into()),
         Fault::Algorithm => of_token("Invalid algorithm".into()),

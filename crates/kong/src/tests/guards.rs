@@ -207,6 +207,7 @@ async fn a_token_names_its_consumer_and_failures_have_kongs_words() {
     for (token, body) in [
         ("abc".to_owned(), r#"{"message":"Bad token; invalid JWT"}"#),
         (sign(SECRET, json!({"exp": at(60)})), r#"{"message":"No mandatory 'iss' in claims"}"#),
+        (sign(SECRET, json!({"iss": "", "exp": at(60)})), r#"{"message":"Invalid 'iss' in claims"}"#),
         (
             sign(SECRET, json!({"iss": "x", "exp": at(60)})),
             r#"{"message":"No credentials found for given 'iss'"}"#,
