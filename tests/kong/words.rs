@@ -425,3 +425,30 @@ async fn what_is_wrong_with_the_question_is_said_in_kongs_words() {
         assert_eq!((answer.status, answer.json()), (404, json!({ "message": message })), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_name_in_the_path_that_is_none_is_told_as_such() {
+    let kong = Kong::new().await;
+    for (path, body, name, message) in [
+        (
+            "/vaults/env",
+            json!({"name": "env"}),
+            "invalid unique prefix",
+            "must not be one of: aws, azure, conjur, env, gcp, hcv",
+        ),
+        (
+            "/services/a%20b",
+            json!({"host": "a"}),
+            "invalid unique name",
+            "invalid value 'a b': the only accepted ascii characters are alphanumerics or ., -, _, and ~",
+        ),
+        ("/snis/1.2.3.4", json!({"certificate": {"id": NOBODY}}), "invalid unique name", "must not be an IP"),
+    ] {
+        let answer = kong.call("PUT", path, body).await;
+        let told = json!({"code": 10, "name": name, "message": message});
+        assert_eq!((answer.status, answer.json()), (400, told), "{path}");
+    }
+    let typed = Request::new("POST", "/services").header("Content-Type", "application/json");
+    let empty = typed.send(kong.gate.port(8001)).await;
+    assert_eq!((empty.status, empty.json()), (400, json!({"message": "Cannot parse JSON body"})));
+}

@@ -96,6 +96,12 @@ impl Context<'_> {
         let kind = write.kind;
         let parent = self.parent(write)?;
         let existing = self.existing(write, parent.as_deref())?;
+        if let (Verb::Put, Some(key), Some(field), None) =
+            (write.verb, write.key.as_deref().filter(|key| !is_uuid(key)), kind.endpoint_key(), &existing)
+            && let Some(why) = kind.schema().objection(field, key)
+        {
+            return Err(Answer::invalid_unique(field, &why));
+        }
         let old = existing.as_ref().map(|entity| self.before(write, entity)).transpose()?;
         let Sent { mut value, password, mut snis } = self.sent(write, old.as_ref())?;
         if let (Kind::Certificate, Verb::Put, Some(name)) = (kind, write.verb, &write.key)
@@ -354,9 +360,11 @@ impl Context<'_> {
             ]);
             self.stamp(Kind::Sni, &mut value, None);
             let value = Value::Object(Kind::Sni.schema().complete(value));
-            if let Err(_taken) = self.demand_unique(Kind::Sni, &id, &value) {
-                let why =
-                    format!("{} already associated with existing certificate", entities::excerpt(&name));
+            if let Err(taken) = self.demand_unique(Kind::Sni, &id, &value) {
+                let holder = self.catalog.lookup(Kind::Sni, &name, None);
+                let holder = holder.and_then(|sni| named(&sni.value, "certificate")).ok_or(taken)?;
+                let name = entities::excerpt(&name);
+                let why = format!("{name} already associated with existing certificate '{holder}'");
                 return Err(Violations::of("snis", why).into());
             }
             self.add(changes, Kind::Sni, &id, &value, None);

@@ -59,8 +59,8 @@ pub(super) async fn body(headers: &HeaderMap, body: HttpBody) -> Result<Body, An
     let bytes = whole(headers, body).await?;
     let (content_type, media_type) = content_type(headers)?;
     match media_type.as_deref() {
-        _ if bytes.is_empty() => Ok(Body::Json(Map::new())),
         Some("application/json") => json(&bytes),
+        _ if bytes.is_empty() => Ok(Body::Json(Map::new())),
         Some("application/x-www-form-urlencoded") => form::parse(&bytes).map(Body::Form).map_err(refuse_form),
         Some("multipart/form-data") => {
             let boundary = content_type.and_then(multipart::boundary).ok_or(FormError::Multipart);

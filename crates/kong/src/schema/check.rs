@@ -13,6 +13,11 @@ impl Schema {
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
+    /// What is wrong with a text for this field.
+    pub(crate) fn objection(&self, field: &str, text: &str) -> Option<String> {
+        self.fields.get(field)?.judge(&json!(text))?.as_str().map(str::to_owned)
+    }
+
     fn violations(&self, value: &Map<String, Value>) -> Violations {
         let mut violations = Violations::default();
         for name in value.keys().filter(|name| !self.fields.contains_key(name.as_str())) {

@@ -33,7 +33,8 @@ async fn a_certificate_is_shown_for_its_server_names() {
     assert!(!stored.contains("PRIVATE KEY"), "{stored}");
     let taken =
         world.json("POST", "/certificates", json!({"cert": cert, "key": key, "snis": ["a.example"]})).await;
-    taken.assert_violation(json!({"snis": "a.example already associated with existing certificate"}));
+    let why = format!("a.example already associated with existing certificate '{}'", made.id());
+    taken.assert_violation(json!({ "snis": why }));
     let patched =
         world.json("PATCH", &format!("/certificates/{}", made.id()), json!({"snis": ["c.example"]})).await;
     assert_eq!((patched.status, &patched.body["snis"]), (200, &json!(["c.example"])), "{patched:?}");

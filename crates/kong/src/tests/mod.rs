@@ -375,8 +375,10 @@ async fn a10_bodies_that_cannot_be_read_are_refused() {
     }
     let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(11 << 20));
     assert_eq!(world.raw("POST", "/services", json, &large).await.status, 413);
+    assert_eq!(world.raw("POST", "/services", json, "").await.message(), "Cannot parse JSON body");
+    let form = "application/x-www-form-urlencoded";
     world
-        .raw("POST", "/services", json, "")
+        .raw("POST", "/services", form, "")
         .await
         .assert_violation(json!({"host": "required field missing"}));
     assert_eq!(world.get("/services").await.body["data"], json!([]), "nothing was written");
