@@ -427,6 +427,109 @@ async fn what_is_wrong_with_the_question_is_said_in_kongs_words() {
 }
 
 #[tokio::test]
+async fn what_does_not_go_together_in_a_plugin_is_said_where_kong_says_it() {
+    let kong = Kong::new().await;
+    let conditional = |field: &str| format!("failed conditional validation given value of field '{field}'");
+    let lists =
+        |how: &str| format!("{how} one of these fields must be non-empty: 'config.allow', 'config.deny'");
+    let periods = "at least one of these fields must be non-empty: 'config.second', 'config.minute', 'config.hour', \
+                   'config.day', 'config.month', 'config.year'";
+    for (plugin, config, fields) in [
+        ("acl", json!({}), json!({"@entity": [lists("exactly"), lists("at least")]})),
+        ("acl", json!({"allow": ["a"], "deny": ["b"]}), json!({"@entity": [lists("exactly")]})),
+        (
+            "acl",
+            json!({"invalid": 1}),
+            json!({"config": {"invalid": "unknown field"}, "@entity": [lists("exactly"), lists("at least")]}),
+        ),
+        ("ip-restriction", json!({"allow": [], "deny": []}), json!({"@entity": [lists("at least")]})),
+        (
+            "jwt",
+            json!({"maximum_expiration": 60, "claims_to_verify": ["nbf"]}),
+            json!({
+                "@entity": [conditional("config.maximum_expiration")],
+                "config": {"claims_to_verify": "expected to contain: exp"},
+            }),
+        ),
+        ("rate-limiting", json!({}), json!({"@entity": [periods]})),
+        (
+            "rate-limiting",
+            json!({"second": 20, "hour": 10}),
+            json!({"config": "The limit for hour(10.0) cannot be lower than the limit for second(20.0)"}),
+        ),
+        (
+            "rate-limiting",
+            json!({"second": 0}),
+            json!({"config": {"second": "value must be greater than 0"}}),
+        ),
+        (
+            "rate-limiting",
+            json!({"second": 10, "limit_by": "header"}),
+            json!({
+                "@entity": [conditional("config.limit_by")], "config": {"header_name": "required field missing"},
+            }),
+        ),
+        (
+            "rate-limiting",
+            json!({"second": 10, "policy": "redis"}),
+            json!({
+                "@entity": [conditional("config.policy")], "config": {"redis": {"host": "required field missing"}},
+            }),
+        ),
+        (
+            "request-termination",
+            json!({"message": "error", "body": "test"}),
+            json!({"config": "message cannot be used with content_type or body"}),
+        ),
+        (
+            "request-termination",
+            json!({"content_type": "text/html"}),
+            json!({"config": "content_type requires a body"}),
+        ),
+        (
+            "hmac-auth",
+            json!({"clock_skew": -10}),
+            json!({"config": {"clock_skew": "value must be greater than 0"}}),
+        ),
+        (
+            "cors",
+            json!({"origins": ["*", "a("]}),
+            json!({"config": {"origins": [null, "'a(' is not a valid regex"]}}),
+        ),
+        (
+            "http-log",
+            json!({"http_endpoint": "http://a.example/", "headers": {"X-A": "1", "coNTEnt-Length": "1"}}),
+            json!({"config": {"headers": "cannot contain 'Content-Length' header"}}),
+        ),
+        (
+            "http-log",
+            json!({"http_endpoint": "http://a.example/", "headers": {"X-A": ""}}),
+            json!({"config": {"headers": "length must be at least 1"}}),
+        ),
+    ] {
+        let path = format!("/routes/{}/plugins", kong.name);
+        let (_, told) = kong.refused(&path, json!({"name": plugin, "config": config})).await;
+        assert_eq!(told, fields, "{plugin} {config}");
+        let (_, told) =
+            kong.refused("/schemas/plugins/validate", json!({"name": plugin, "config": config})).await;
+        assert_eq!(told, fields, "{plugin} {config}");
+    }
+    let path = format!("/routes/{}/plugins", kong.name);
+    let (message, _) = kong.refused(&path, json!({"name": "acl", "config": {"invalid": 1}})).await;
+    assert_eq!(
+        message,
+        format!(
+            "3 schema violations ({}; {}; config.invalid: unknown field)",
+            lists("exactly"),
+            lists("at least")
+        )
+    );
+    let told = kong.ask("GET", "/schemas/plugins/acl").await.json()["entity_checks"].clone();
+    let both = json!(["config.allow", "config.deny"]);
+    assert_eq!(told, json!([{"only_one_of": both}, {"at_least_one_of": both}]));
+}
+
+#[tokio::test]
 async fn a_name_in_the_path_that_is_none_is_told_as_such() {
     let kong = Kong::new().await;
     for (path, body, name, message) in [

@@ -92,7 +92,7 @@ async fn addresses_sizes_and_closed_routes_are_refused_in_kongs_words() {
     let answer = door.get("x").await;
     let text = "{\"message\":\"IP address not allowed: 127.0.0.1\"}\n";
     assert_eq!((answer.status, answer.text().as_str()), (403, text));
-    assert!(refused("ip-restriction", json!({})).await["config"]["@entity"].is_array());
+    assert!(refused("ip-restriction", json!({})).await["@entity"].is_array());
     let door =
         Door::with(json!({"request-size-limiting": {"allowed_payload_size": 4, "size_unit": "bytes"}})).await;
     let answer = door.gate.send(Request::new("POST", &door.target("x")).body("12345")).await;
@@ -118,10 +118,7 @@ async fn addresses_sizes_and_closed_routes_are_refused_in_kongs_words() {
         (answer.status, answer.text().as_str(), answer.header("content-type")),
         (403, "no", Some("text/plain"))
     );
-    assert!(
-        refused("request-termination", json!({"message": "a", "body": "b"})).await["config"]["@entity"]
-            .is_array()
-    );
+    assert!(refused("request-termination", json!({"message": "a", "body": "b"})).await["config"].is_string());
     assert!(refused("request-termination", json!({"echo": true})).await["config"]["echo"].is_string());
 }
 

@@ -180,7 +180,12 @@ pub(super) fn plugin_schema(dialect: &Dialect, name: &str) -> Result<Answer, Ans
         ));
     }
     let whole = dialect.registry().schema(Kind::Plugin, &Map::from_iter([("name".to_owned(), json!(name))]));
-    let mut schema = Schema::new();
+    let mut schema = Schema {
+        any_of: whole.any_of.clone(),
+        one_of: whole.one_of.clone(),
+        conditionals: whole.conditionals.clone(),
+        ..Schema::new()
+    };
     for (name, field) in whole.fields.iter().filter(|(name, _)| FIELDS.contains(name)) {
         schema = schema.field(name, field.clone());
     }

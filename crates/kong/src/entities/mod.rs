@@ -25,7 +25,7 @@ pub(crate) use self::{
     plugin::schema as plugin_schema,
     route::header_pattern,
     upstream::{split as split_target, with_port},
-    values::{excerpt, sni, tag},
+    values::{excerpt, header_name, sni, tag},
     vault::NAME as VAULT,
 };
 

@@ -92,7 +92,7 @@ pub(super) fn host_header(text: &str) -> Result<(), String> {
 }
 
 /// RFC 9110 section 5.1.
-pub(super) fn header_name(text: &str) -> Result<(), String> {
+pub(crate) fn header_name(text: &str) -> Result<(), String> {
     let wrong =
         || format!("bad header name '{}', allowed characters are A-Z, a-z, 0-9, '_', and '-'", excerpt(text));
     let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));

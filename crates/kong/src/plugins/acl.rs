@@ -37,19 +37,11 @@ fn schema() -> Arc<Schema> {
             .field(
                 "include_consumer_groups",
                 Field::boolean().silent().doc("whether the names of consumer groups are such groups, too"),
-            )
-            .check_entity(one_list),
+            ),
     )
 }
 
-fn one_list(config: &Map<String, Value>) -> Result<(), String> {
-    let set = |field: &str| !texts(config, field).is_empty();
-    match (set("allow"), set("deny")) {
-        (true, true) => Err("only one of these fields must be non-empty: 'allow', 'deny'".to_owned()),
-        (false, false) => Err("at least one of these fields must be non-empty: 'allow', 'deny'".to_owned()),
-        _ => Ok(()),
-    }
-}
+const LISTS: &[&str] = &["config.allow", "config.deny"];
 
 impl DialectPlugin for Acl {
     fn name(&self) -> &'static str {
@@ -66,6 +58,10 @@ impl DialectPlugin for Acl {
 
     fn schema(&self) -> Arc<Schema> {
         schema()
+    }
+
+    fn rules(&self, entity: Schema) -> Schema {
+        entity.only_one_of(LISTS).at_least_one_of(LISTS)
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

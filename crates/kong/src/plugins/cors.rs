@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     DialectPlugin,
-    conf::{flag, texts},
+    conf::{excerpt, flag, texts},
 };
 use crate::schema::{Field, Schema};
 
@@ -78,11 +78,18 @@ fn pattern(text: &str) -> String {
     }
 }
 
+fn origin(text: &str) -> Result<(), String> {
+    if text == "*" || regex::Regex::new(&pattern(text)).is_ok() {
+        return Ok(());
+    }
+    Err(format!("'{}' is not a valid regex", excerpt(text)))
+}
+
 fn schema() -> Schema {
     Schema::new()
         .field(
             "origins",
-            Field::strings()
+            Field::array(Field::string().text(origin))
                 .doc("origins that may read answers, or patterns for them; left out or `*`: every one"),
         )
         .field(

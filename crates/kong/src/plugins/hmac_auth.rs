@@ -20,14 +20,21 @@ pub(super) struct HmacAuth(pub(super) Clock);
 const MAX_BODY: usize = 8 << 20;
 const ALGORITHMS: [&str; 4] = ["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
 
+fn skew(seconds: &Value) -> Result<(), String> {
+    match seconds.as_f64() {
+        Some(seconds) if seconds <= 0.0 => Err("value must be greater than 0".to_owned()),
+        Some(seconds) if seconds > 31_536_000.0 => {
+            Err("more than a year is not implemented in this build".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn schema() -> Arc<Schema> {
     let schema = Schema::new()
         .field(
             "clock_skew",
-            Field::number()
-                .default(300)
-                .between(1, 31_536_000)
-                .doc("seconds that the request's date may be off"),
+            Field::number().default(300).value(skew).doc("seconds that the request's date may be off"),
         )
         .field(
             "validate_request_body",

@@ -10,7 +10,10 @@ use super::{
     DialectPlugin,
     conf::{integer, record, text},
 };
-use crate::schema::{Field, Schema};
+use crate::{
+    entities::header_name,
+    schema::{Field, Schema},
+};
 
 /// The plugin of the dialect.
 pub struct HttpLog(Services);
@@ -94,6 +97,19 @@ fn url(text: &str) -> Result<(), String> {
     }
 }
 
+/// What the calls say themselves.
+const OWN: [&str; 3] = ["Host", "Content-Length", "Content-Type"];
+
+fn headers(headers: &Value) -> Result<(), String> {
+    for name in headers.as_object().into_iter().flat_map(Map::keys) {
+        if let Some(own) = OWN.iter().find(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(format!("cannot contain '{own}' header"));
+        }
+        header_name(name)?;
+    }
+    Ok(())
+}
+
 fn schema() -> Schema {
     let queue = Schema::new()
         .field(
@@ -140,7 +156,10 @@ fn schema() -> Schema {
         .field("queue_size", Field::integer().silent().moot(OLDER))
         .field("flush_timeout", Field::number().silent().moot(OLDER))
         .field("keepalive", Field::number().default(60_000).unimplemented())
-        .field("headers", Field::any().doc("further headers of the calls, texts by name"))
+        .field(
+            "headers",
+            Field::map(Field::string()).value(headers).doc("further headers of the calls, texts by name"),
+        )
         .field("queue", Field::record(Arc::new(queue)).required())
         .field("custom_fields_by_lua", Field::opaque())
 }

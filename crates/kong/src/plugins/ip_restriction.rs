@@ -29,6 +29,10 @@ impl DialectPlugin for IpRestriction {
         Arc::new(schema())
     }
 
+    fn rules(&self, entity: Schema) -> Schema {
+        entity.at_least_one_of(&["config.allow", "config.deny"])
+    }
+
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {
         let networks = |field: &str| {
             let networks = texts(config, field).into_iter().map(network);
@@ -62,13 +66,4 @@ fn schema() -> Schema {
             Field::string()
                 .doc("what the others are told; left out: `IP address not allowed: ` and the address"),
         )
-        .check_entity(|config| {
-            let names_any = |field: &str| {
-                config.get(field).and_then(Value::as_array).is_some_and(|list| !list.is_empty())
-            };
-            if names_any("allow") || names_any("deny") {
-                return Ok(());
-            }
-            Err("at least one of these fields must be non-empty: 'allow', 'deny'".to_owned())
-        })
 }

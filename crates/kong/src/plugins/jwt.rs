@@ -15,7 +15,7 @@ use super::{
     DialectPlugin,
     authentication::{fallback, fields, preflight, text, texts},
 };
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, Then};
 
 /// The plugin of the dialect, which tells the time by a clock.
 pub(super) struct Jwt(pub(super) Clock);
@@ -57,18 +57,8 @@ fn schema() -> Arc<Schema> {
             Field::set(Field::string())
                 .default(json!(["authorization"]))
                 .doc("headers with the token after `Bearer`"),
-        )
-        .check_entity(expiry);
+        );
     fields(preflight(schema), None)
-}
-
-fn expiry(config: &Map<String, Value>) -> Result<(), String> {
-    let limited =
-        config.get("maximum_expiration").and_then(Value::as_f64).is_some_and(|longest| longest > 0.0);
-    if !limited || texts(config, "claims_to_verify").contains(&"exp") {
-        return Ok(());
-    }
-    Err("failed conditional validation given value of field 'config.maximum_expiration'".to_owned())
 }
 
 /// Failures in Kong's words.
@@ -103,6 +93,11 @@ impl DialectPlugin for Jwt {
 
     fn schema(&self) -> Arc<Schema> {
         schema()
+    }
+
+    fn rules(&self, entity: Schema) -> Schema {
+        let exp = Then::Contains("exp");
+        entity.if_positive("config.maximum_expiration", "config.claims_to_verify", exp)
     }
 
     fn compile(&self, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, ConfigError> {

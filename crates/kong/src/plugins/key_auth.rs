@@ -14,7 +14,10 @@ use super::{
     DialectPlugin,
     authentication::{fallback, fields, flag, preflight, texts},
 };
-use crate::schema::{Field, Schema};
+use crate::{
+    entities::header_name,
+    schema::{Field, Schema},
+};
 
 /// The plugin of the dialect.
 pub(super) struct KeyAuth;
@@ -45,17 +48,6 @@ fn schema() -> Arc<Schema> {
                 .doc("whether it may stand in a form or JSON body, of at most 1 MiB"),
         );
     fields(preflight(schema), None)
-}
-
-fn header_name(text: &str) -> Result<(), String> {
-    let bad = || {
-        format!(
-            "bad header name '{}', allowed characters are A-Z, a-z, 0-9, '_', and '-'",
-            crate::entities::excerpt(text)
-        )
-    };
-    let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if good { Ok(()) } else { Err(bad()) }
 }
 
 impl DialectPlugin for KeyAuth {

@@ -84,6 +84,12 @@ pub trait DialectPlugin: Send + Sync {
     /// What may stand in `config`. The registry asks once.
     fn schema(&self) -> Arc<Schema>;
 
+    /// Adds Kong's rules over several fields to the schema of the plugin's entities, in which they are named
+    /// `config.allow`.
+    fn rules(&self, entity: Schema) -> Schema {
+        entity
+    }
+
     /// Replaces fields by which Kong still takes what has others by now.
     fn expand(&self, _config: &mut Map<String, Value>) {}
 
@@ -142,7 +148,7 @@ impl Registry {
     pub fn new(mut plugins: Vec<Arc<dyn DialectPlugin>>) -> Self {
         plugins.sort_by_key(|plugin| plugin.name());
         let known = |plugin: Arc<dyn DialectPlugin>| Known {
-            schema: plugin_schema(Some(plugin.schema()), plugin.takes_consumers()),
+            schema: plugin.rules(plugin_schema(Some(plugin.schema()), plugin.takes_consumers())),
             plugin,
         };
         Self { plugins: plugins.into_iter().map(known).collect() }

@@ -94,7 +94,7 @@ fn schema() -> Schema {
         .field("body", Field::string().doc("its body, in the place of a message"))
         .field("echo", Field::boolean().required().default(false).unimplemented())
         .field("trigger", Field::string().doc("only requests with a header or an argument of this name"))
-        .check_entity(|config| {
+        .check_whole(|config| {
             let there = |field: &str| config.get(field).is_some_and(|value| !value.is_null());
             if there("message") && (there("body") || there("content_type")) {
                 return Err("message cannot be used with content_type or body".to_owned());

@@ -35,11 +35,16 @@ impl Schema {
                 }
             }
         }
-        let set = |name: &&&str| value.get(**name).is_some_and(|found| !found.is_null());
-        for names in self.any_of.iter().filter(|names| names.iter().filter(|name| set(name)).count() == 0) {
-            let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+        let count = |names: &[&str]| names.iter().filter(|name| is_filled(at(value, name))).count();
+        let quoted =
+            |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        for names in self.one_of.iter().filter(|names| count(names) != 1) {
             violations
-                .add_entity(format!("at least one of these fields must be non-empty: {}", names.join(", ")));
+                .add_entity(format!("exactly one of these fields must be non-empty: {}", quoted(names)));
+        }
+        for names in self.any_of.iter().filter(|names| count(names) == 0) {
+            violations
+                .add_entity(format!("at least one of these fields must be non-empty: {}", quoted(names)));
         }
         if violations.is_empty() {
             self.judge_together(value, &mut violations);
@@ -52,22 +57,29 @@ impl Schema {
     }
 
     fn judge_together(&self, value: &Map<String, Value>, violations: &mut Violations) {
-        let text = |field: &str| value.get(field).and_then(Value::as_str);
-        let applies = |rule: &When, found: Option<&str>| match rule {
-            When::Is(wanted) => found == Some(wanted),
-            When::NoneOf(allowed) => found.is_some_and(|found| !allowed.contains(&found)),
+        let text = |field: &str| at(value, field).and_then(Value::as_str);
+        let applies = |rule: &When, field: &str| match rule {
+            When::Is(wanted) => text(field) == Some(wanted),
+            When::NoneOf(allowed) => text(field).is_some_and(|found| !allowed.contains(&found)),
+            When::Positive => at(value, field).and_then(Value::as_f64).is_some_and(|found| found > 0.0),
         };
-        let is_set = |field: &str| value.get(field).is_some_and(|found| !found.is_null());
-        for rule in self.conditionals.iter().filter(|rule| applies(&rule.when, text(rule.if_field))) {
+        let is_set = |field: &str| at(value, field).is_some_and(|found| !found.is_null());
+        let contains = |field: &str, text: &str| {
+            at(value, field).and_then(Value::as_array).is_some_and(|items| items.iter().any(|it| it == text))
+        };
+        for rule in self.conditionals.iter().filter(|rule| applies(&rule.when, rule.if_field)) {
             let wrong = match (rule.then, text(rule.then_field)) {
                 (Then::Required, None) => REQUIRED.to_owned(),
                 (Then::Absent, _) if is_set(rule.then_field) => ABSENT.to_owned(),
                 (Then::OneOf(allowed), Some(found)) if !allowed.contains(&found) => {
                     format!("expected one of: {}", allowed.join(", "))
                 }
+                (Then::Contains(wanted), _) if !contains(rule.then_field, wanted) => {
+                    format!("expected to contain: {wanted}")
+                }
                 _ => continue,
             };
-            violations.add(rule.then_field, wrong);
+            violations.add_at(rule.then_field, wrong);
             violations.add_entity(format!(
                 "failed conditional validation given value of field '{}'",
                 rule.if_field
@@ -78,6 +90,23 @@ impl Schema {
                 violations.add_entity(format!("values of these fields must be distinct: '{one}', '{other}'"));
             }
         }
+    }
+}
+
+/// A field, which with a dot in its name is one of a record's.
+fn at<'v>(value: &'v Map<String, Value>, field: &str) -> Option<&'v Value> {
+    match field.split_once('.') {
+        None => value.get(field),
+        Some((record, rest)) => at(value.get(record)?.as_object()?, rest),
+    }
+}
+
+fn is_filled(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        Some(_) => true,
     }
 }
 
@@ -106,7 +135,10 @@ impl Field {
             }
             (Shape::Record(schema), Value::Object(members)) => {
                 let inside = schema.violations(members);
-                return (!inside.is_empty()).then(|| Value::Object(inside.into_fields()));
+                if !inside.is_empty() {
+                    return Some(Value::Object(inside.into_fields()));
+                }
+                return schema.whole.iter().find_map(|check| check(members).err()).map(Value::String);
             }
             // Kong does not say of which name: its clients look for the reason in the field itself.
             (Shape::Map(value), Value::Object(members)) => {

@@ -8,17 +8,19 @@ impl Schema {
     /// `{"fields": […], "entity_checks": […]}`
     pub(crate) fn describe(&self) -> Value {
         let mut out = Map::from_iter([("fields".to_owned(), self.describe_fields())]);
-        let mut checks: Vec<Value> =
-            self.any_of.iter().map(|names| json!({"at_least_one_of": names})).collect();
+        let mut checks: Vec<Value> = self.one_of.iter().map(|names| json!({"only_one_of": names})).collect();
+        checks.extend(self.any_of.iter().map(|names| json!({"at_least_one_of": names})));
         checks.extend(self.conditionals.iter().map(|rule| {
             let then = match rule.then {
                 Then::Required => json!({"required": true}),
                 Then::Absent => json!({"eq": null}),
                 Then::OneOf(allowed) => json!({"one_of": allowed}),
+                Then::Contains(text) => json!({"contains": text}),
             };
             let when = match rule.when {
                 When::Is(text) => json!({"match": format!("^{text}$")}),
                 When::NoneOf(texts) => json!({"not_one_of": texts}),
+                When::Positive => json!({"gt": 0}),
             };
             json!({"conditional": {
                 "if_field": rule.if_field, "if_match": when,

@@ -20,13 +20,18 @@ pub use violations::Violations;
 pub struct Schema {
     pub(crate) fields: IndexMap<&'static str, Field>,
     pub(crate) checks: Vec<Check>,
+    /// Rules over a whole record: the error stands in the record's place.
+    pub(crate) whole: Vec<Check>,
     /// What the client is told of one field where others do not go with it.
     pub(crate) field_checks: Vec<(&'static str, Check)>,
     pub(crate) conditionals: Vec<Conditional>,
     /// Of each of these pairs the fields must not be equal.
     pub(crate) distinct: Vec<[&'static str; 2]>,
-    /// Of each of these lists one field at least must be there.
+    /// Of each of these lists one field at least must be there, and not be empty. Here and in conditionals a field of a
+    /// record is named with a dot: `config.allow`.
     pub(crate) any_of: Vec<&'static [&'static str]>,
+    /// Of each of these lists exactly one.
+    pub(crate) one_of: Vec<&'static [&'static str]>,
 }
 
 /// A rule over several fields of an entity whose fields are all right by themselves; the error is what the client is
@@ -42,11 +47,15 @@ pub(crate) struct Conditional {
     pub(crate) then: Then,
 }
 
-/// What the text of the one field must be.
+/// What the one field must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum When {
+    /// This text.
     Is(&'static str),
+    /// None of these texts.
     NoneOf(&'static [&'static str]),
+    /// A number above zero.
+    Positive,
 }
 
 /// What the other field must be.
@@ -55,6 +64,8 @@ pub(crate) enum Then {
     Required,
     Absent,
     OneOf(&'static [&'static str]),
+    /// A list with this text in it.
+    Contains(&'static str),
 }
 
 /// One field.
@@ -146,6 +157,13 @@ impl Schema {
         self
     }
 
+    /// With a rule over the whole of a record more.
+    #[must_use]
+    pub(crate) fn check_whole(mut self, check: Check) -> Self {
+        self.whole.push(check);
+        self
+    }
+
     /// With a rule over several fields more, whose error is this field's.
     #[must_use]
     pub(crate) fn check_field(mut self, field: &'static str, check: Check) -> Self {
@@ -163,6 +181,18 @@ impl Schema {
         then: Then,
     ) -> Self {
         self.conditionals.push(Conditional { if_field, when: When::Is(is), then_field, then });
+        self
+    }
+
+    /// With the rule that a field must be something where another one is a number above zero.
+    #[must_use]
+    pub(crate) fn if_positive(
+        mut self,
+        if_field: &'static str,
+        then_field: &'static str,
+        then: Then,
+    ) -> Self {
+        self.conditionals.push(Conditional { if_field, when: When::Positive, then_field, then });
         self
     }
 
@@ -190,6 +220,13 @@ impl Schema {
     #[must_use]
     pub fn at_least_one_of(mut self, names: &'static [&'static str]) -> Self {
         self.any_of.push(names);
+        self
+    }
+
+    /// With the rule that exactly one of these must be there.
+    #[must_use]
+    pub(crate) fn only_one_of(mut self, names: &'static [&'static str]) -> Self {
+        self.one_of.push(names);
         self
     }
 

@@ -27,6 +27,11 @@ impl Violations {
         self.0.insert(field.to_owned(), what.into());
     }
 
+    /// The same of a field that may be one of a record's: `config.path`.
+    pub(crate) fn add_at(&mut self, field: &str, what: impl Into<Value>) {
+        add_at(&mut self.0, field, what.into());
+    }
+
     /// Something that is wrong with the whole.
     pub(crate) fn add_entity(&mut self, reason: String) {
         match self.0.entry(ENTITY).or_insert_with(|| json!([])) {
@@ -63,6 +68,18 @@ impl Violations {
             format!("{} schema violations", lines.len())
         };
         format!("{what} ({})", lines.join("; "))
+    }
+}
+
+fn add_at(fields: &mut Map<String, Value>, field: &str, what: Value) {
+    let Some((record, rest)) = field.split_once('.') else {
+        fields.insert(field.to_owned(), what);
+        return;
+    };
+    let inside = fields.entry(record).or_insert_with(|| json!({}));
+    // A record that is wrong as a whole stays so.
+    if let Value::Object(inside) = inside {
+        add_at(inside, rest, what);
     }
 }
 

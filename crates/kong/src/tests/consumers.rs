@@ -207,5 +207,5 @@ async fn plugins_are_bound_to_consumers_and_groups_but_not_those_that_find_out_w
     let both = world
         .json("POST", "/plugins", json!({"name": "acl", "config": {"allow": ["a"], "deny": ["b"]}}))
         .await;
-    assert!(both.message().contains("only one of these fields must be non-empty"), "{both:?}");
+    assert!(both.message().contains("exactly one of these fields must be non-empty"), "{both:?}");
 }

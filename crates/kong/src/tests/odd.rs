@@ -50,8 +50,10 @@ async fn try_all(world: &World, path: &str, base: &Value, within: Option<&str>, 
                 400 => {
                     let told_fields =
                         within.map_or(&told.body["fields"], |within| &told.body["fields"][within]);
-                    let named =
-                        told_fields.get(&field).is_some() || told.body["fields"].get("@entity").is_some();
+                    // A rule over the whole of a record is told in its place.
+                    let named = told_fields.get(&field).is_some()
+                        || told_fields.is_string()
+                        || told.body["fields"].get("@entity").is_some();
                     assert!(named, "{path} {field} = {shown}: {:?}", told.body);
                     assert!(told.message().len() < 2000, "{path} {field} = {shown}");
                 }
