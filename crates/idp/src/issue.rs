@@ -256,6 +256,10 @@ impl Core {
         let name = client.id_token_alg();
         let alg: Option<Alg> = if name == "none" { None } else { Some(name.parse()?) };
         let issued = self.clock.now().secs();
+        let elsewhere = site.tenant.settings.flags.scope_claims_in_userinfo_alone
+            && (hashed.code.is_some() || hashed.access_token.is_some());
+        let none = Scopes::default();
+        let scope = if elsewhere { &none } else { scope };
         let mut claims = Map::new();
         user_claims(site, user, scope, grant.claims.id_token.keys().map(String::as_str), &mut claims);
         claims.insert("iss".to_owned(), json!(issuer));

@@ -121,6 +121,35 @@ async fn claims_asked_for_come_where_they_were_asked_for() {
 }
 
 #[tokio::test]
+async fn id_tokens_tell_the_scopes_claims_as_auth0_s_do_unless_the_tenant_says_otherwise() {
+    // scope-email: OpenID Connect Core 5.4.
+    let world = furnished().await;
+    world.set_client(json!({ "grant_types": ["authorization_code", "refresh_token"] })).await;
+    let wish = r#"{"id_token":{"given_name":null}}"#;
+    let request = [("scope", "openid profile email offline_access"), ("claims", wish)];
+    for alone in [false, true] {
+        world.set_tenant(json!({ "flags": { "scope_claims_in_userinfo_alone": alone } })).await;
+        let tokens = world.redeem(&world.agent().code(&request).await).await.json();
+        let form =
+            [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+        let mut program = world.agent();
+        program.extra.push(("authorization", world.basic()));
+        let refreshed = program.post("/oauth/token", &form).await.json();
+        for tokens in [tokens, refreshed] {
+            let said = claims_of(tokens["id_token"].as_str().unwrap());
+            assert_eq!((said.get("email").is_none(), said.get("name").is_none()), (alone, alone), "{said}");
+            // What was asked for by name comes where it was asked for.
+            assert_eq!(said["given_name"], "Jane");
+            let userinfo = userinfo(&world, &tokens).await.json();
+            assert_eq!(
+                (&userinfo["email"], &userinfo["name"]),
+                (&json!(world.seeded.user), &json!("Jane Doe"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_the_claims_parameter_cannot_have_is_refused() {
     let world = World::new().await;
     let cases = [

@@ -144,6 +144,9 @@ pub struct TenantFlags {
     pub enable_plain_code_challenges: bool,
     /// Every client's authorization requests must come by `/oauth/par`.
     pub require_pushed_authorization_requests: bool,
+    /// Where there is an access token, `/userinfo` alone tells the claims of the scopes (OpenID Connect Core 5.4).
+    /// Auth0's SDKs read them from the ID token, so they are there too without this.
+    pub scope_claims_in_userinfo_alone: bool,
 }
 
 impl Default for TenantSettings {

@@ -105,6 +105,14 @@ async fn oidcc_scope_profile_email_address_phone_and_all_are_told_at_userinfo() 
         let beyond =
             said.as_object().unwrap().keys().find(|name| *name != "sub" && !names.contains(&name.as_str()));
         assert_eq!(beyond, None, "{scope}");
+        let said = client.id_token(tokens["id_token"].as_str().unwrap(), Alg::RS256).await;
+        assert_eq!(names.iter().find(|name| said.get(**name).is_some()), None, "{scope}");
+    }
+    for response_type in ["id_token token", "code id_token", "code id_token token"] {
+        let client = suite.client_of(response_type).await;
+        let back = client.authorize(&mut suite.world.agent(), response_type, &[("scope", every)]).await;
+        let said = client.id_token(&back["id_token"], Alg::RS256).await;
+        assert_eq!(all.iter().find(|name| said.get(**name).is_some()), None, "{response_type}");
     }
     // Without an access token they are in the ID token (OpenID Connect Core 5.4).
     let client = suite.client_of("id_token").await;

@@ -31,6 +31,7 @@ impl Suite {
         let flags = json!({
             "enable_dynamic_client_registration": true, "enable_implicit_flow": true,
             "enable_unsigned_request_objects": true, "enable_unsigned_id_tokens": true,
+            "scope_claims_in_userinfo_alone": true,
         });
         world.set_tenant(json!({ "flags": flags })).await;
         let token = world.management_token("").await;
