@@ -6,7 +6,7 @@ use aws_lc_rs::{digest, hmac};
 use base::{Keyring, UnixMillis, same_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jose::{Alg, CompactJws};
-use oauth::{ErrorCode, OAuthError, dpop};
+use oauth::{ErrorCode, dpop};
 
 use crate::{
     AccessClaims, EndpointError, Presented, PresentedToken, Site,
@@ -108,7 +108,8 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// As [`Core::proven_key`], and where the client's tokens must be bound and nothing is there to bind them to.
+    /// As [`Core::proven_key`], and `invalid_request` where the client's tokens must be bound and nothing is there to
+    /// bind them to.
     pub(crate) async fn possession(
         &self,
         site: &Site,
@@ -129,10 +130,7 @@ impl Core {
             _ if by_certificate => {
                 Err(unbound("The client's access tokens are bound to its certificate, and it shows none."))
             }
-            _ => {
-                let text = "The client's access tokens are bound to a key, and the request proves none.";
-                Err(EndpointError::oauth(ErrorCode::InvalidDpopProof, text))
-            }
+            _ => Err(unbound("The client's access tokens are bound to a key, and the request proves none.")),
         }
     }
 
@@ -198,8 +196,7 @@ pub(crate) fn check_possession(
         (PossessionMechanism::Dpop, Some(Confirmation::Key(_)))
         | (PossessionMechanism::Mtls, Some(Confirmation::Certificate(_))) => Ok(()),
         (PossessionMechanism::Dpop, _) => {
-            let text = "The API takes tokens that are bound to a key, and the request has no DPoP proof.";
-            Err(OAuthError::new(ErrorCode::InvalidDpopProof, text).into())
+            Err(unbound("The API takes tokens that are bound to a key, and the request has no DPoP proof."))
         }
         (PossessionMechanism::Mtls, _) => {
             Err(unbound("The API takes tokens that are bound to a certificate, and the client shows none."))
@@ -207,6 +204,8 @@ pub(crate) fn check_possession(
     }
 }
 
+/// Where something that the request must have is missing: `invalid_dpop_proof` is for proofs that are there (RFC 9449
+/// section 5).
 fn unbound(text: &str) -> EndpointError {
     EndpointError::oauth(ErrorCode::InvalidRequest, text)
 }

@@ -192,7 +192,7 @@ async fn o09_a_client_of_fapi_2_names_the_issuer_alone_and_signs_with_no_pkcs1()
     is_nobody(&by_assertion(&world, &signed(&weak, json!({}), &assertion(&world, &client, "weak"))).await);
     // Known, and then told that it needs a proof of possession.
     let known = by_assertion(&world, &signed(&strong, json!({}), &assertion(&world, &client, "good"))).await;
-    assert_eq!(known.json()["error"], "invalid_dpop_proof", "{}", known.body);
+    assert_eq!(known.json()["error"], "invalid_request", "{}", known.body);
 }
 
 #[tokio::test]

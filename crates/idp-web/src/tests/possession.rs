@@ -204,10 +204,10 @@ async fn clients_and_apis_may_demand_bound_tokens() {
         world.grant(client).await;
     }
     let form = [("grant_type", "client_credentials"), ("audience", world.seeded.audience.as_str())];
-    is_refused(&token(&world, &strict, &form, &[]).await, "invalid_dpop_proof");
+    is_refused(&token(&world, &strict, &form, &[]).await, "invalid_request");
     assert_eq!(token(&world, &lax, &form, &[]).await.status, StatusCode::OK);
     world.change_api(json!({"proof_of_possession": {"mechanism": "dpop", "required": true}})).await;
-    is_refused(&token(&world, &lax, &form, &[]).await, "invalid_dpop_proof");
+    is_refused(&token(&world, &lax, &form, &[]).await, "invalid_request");
     let mut prover = Prover::new();
     for client in [&strict, &lax] {
         let answer = prover.token(&world, client, &form).await;

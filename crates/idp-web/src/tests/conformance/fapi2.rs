@@ -503,6 +503,8 @@ async fn fapi2_final_refresh_token_and_user_rejects_authentication() {
     let fine = Twist::default();
     // Section 5.3.2.1: it does not rotate, is its client's alone, and stays good.
     is_error(&other.post(&world, TOKEN, &form, &fine).await, &["invalid_grant"]);
+    let bare = Twist { unproven: true, ..Twist::default() };
+    is_error(&member.post(&world, TOKEN, &form, &bare).await, &["invalid_request", "invalid_grant"]);
     for _ in 0..2 {
         let again = member.post(&world, TOKEN, &form, &fine).await;
         assert_eq!(again.status, StatusCode::OK, "{}", again.body);
