@@ -24,6 +24,11 @@ impl Introspection {
 
     /// The answer, `{"active": false}` for every token the caller has no business with. The caller must authenticate
     /// with more than its name.
+    ///
+    /// # Errors
+    ///
+    /// Where the caller is not known or no token is there, and `invalid_request` for a caller whose answers are
+    /// encrypted: in the clear it gets none.
     pub async fn answer<'a>(
         &self,
         site: &Site,
@@ -31,6 +36,11 @@ impl Introspection {
         params: &Params<'_>,
     ) -> Result<Map<String, Value>, EndpointError> {
         let caller = self.caller(site, presented.into(), params).await?;
+        if caller.introspection_encrypted_response_alg.is_some() {
+            let text =
+                "The client's answers are encrypted: it must accept application/token-introspection+jwt.";
+            return Err(EndpointError::oauth(ErrorCode::InvalidRequest, text));
+        }
         self.about(site, &caller, params).await
     }
 
@@ -38,7 +48,7 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// As [`Introspection::answer`].
+    /// Where the caller is not known or no token is there.
     pub async fn signed<'a>(
         &self,
         site: &Site,

@@ -110,8 +110,13 @@ async fn what_is_encrypted_only_the_client_reads() {
         world.set_client(json!({ "userinfo_signed_response_alg": null })).await;
         let mut program = world.agent();
         program.extra.push(("authorization", world.basic()));
-        program.extra.push(("accept", "application/token-introspection+jwt".to_owned()));
         let token = tokens["access_token"].as_str().unwrap();
+        let clear = program.post("/oauth/introspect", &[("token", token)]).await;
+        assert_eq!(
+            (clear.status, &clear.json()["error"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request"))
+        );
+        program.extra.push(("accept", "application/token-introspection+jwt".to_owned()));
         let answer = opened(&program.post("/oauth/introspect", &[("token", token)]).await.body, &private);
         assert_eq!(verified(&world, &answer, Alg::RS256).await["token_introspection"]["active"], true);
     }
