@@ -387,6 +387,44 @@ async fn signed_backchannel_requests_are_judged_claim_by_claim() {
     );
 }
 
+#[tokio::test]
+async fn parameters_that_only_ignoring_could_answer_are_refused_as_at_authorize() {
+    let world = World::new().await;
+    let key = SigningKey::generate(Alg::ES256, "k".to_owned()).unwrap();
+    let device = television(&world).await;
+    let plain = bank(&world, json!({})).await;
+    let signing = bank(
+        &world,
+        json!({
+            "backchannel_authentication_request_signing_alg": "ES256", "jwks": {"keys": [key.public_jwk()]},
+        }),
+    )
+    .await;
+    let user = world.seeded.user.clone();
+    let good = [("scope", "openid"), ("login_hint", user.as_str())];
+    let now = world.clock.now().secs();
+    for (name, value, error) in [
+        ("registration", "{}", "registration_not_supported"),
+        ("organization", "org_1", "invalid_request"),
+        ("invitation", "inv_1", "invalid_request"),
+        ("connection_scope", "friends", "invalid_request"),
+    ] {
+        let form = [("client_id", device.client_id.as_str()), ("scope", "openid"), (name, value)];
+        is_refused(&world.agent().post("/oauth/device/code", &form).await, error);
+        let form = [good[0], good[1], (name, value)];
+        is_refused(&caller(&world, &plain).post("/bc-authorize", &form).await, error);
+        let request = json!({
+            "iss": signing.client_id, "aud": format!("http://{HTTP}/"), "exp": now + 60, "iat": now, "nbf": now,
+            "jti": name, "scope": "openid", "login_hint": user, name: value,
+        });
+        let request = signed(&key, json!({}), &request);
+        let answer = caller(&world, &signing).post("/bc-authorize", &[("request", &request)]).await;
+        is_refused(&answer, error);
+    }
+    let form = [good[0], good[1], ("request_uri", "https://client.example/request")];
+    is_refused(&caller(&world, &plain).post("/bc-authorize", &form).await, "request_uri_not_supported");
+}
+
 const PAYMENT: &str = r#"[{"type":"payment","amount":"12.50"}]"#;
 
 #[tokio::test]

@@ -108,6 +108,16 @@ fn may_message(client: &Client, redirect_uri: &str) -> bool {
     Url::parse(redirect_uri).is_ok_and(|url| client.web_origins.contains(&urls::origin_of(&url)))
 }
 
+/// # Errors
+///
+/// Where a parameter is there that only ignoring it could answer.
+pub(crate) fn without_refused(params: &Params<'_>) -> Result<(), OAuthError> {
+    match REFUSED.into_iter().find(|(name, _)| params.value(name).is_some()) {
+        Some((name, code)) => Err(OAuthError::new(code, &format!("The parameter {name} is not supported."))),
+        None => Ok(()),
+    }
+}
+
 /// Judges everything that needs no store but the APIs. `expected_user` comes from a verified `id_token_hint`.
 pub(crate) fn parse(
     site: &Site,
@@ -116,9 +126,7 @@ pub(crate) fn parse(
     targets: &Targets,
     params: &Params<'_>,
 ) -> Result<AuthorizeRequest, OAuthError> {
-    if let Some((name, code)) = REFUSED.into_iter().find(|(name, _)| params.value(name).is_some()) {
-        return Err(OAuthError::new(code, &format!("The parameter {name} is not supported.")));
-    }
+    without_refused(params)?;
     let response_type = response_type(site, client, params)?;
     let asked = Scopes::parse(params.value("scope").unwrap_or_default())
         .map_err(|error| OAuthError::new(ErrorCode::InvalidScope, &error.to_string()))?;

@@ -30,7 +30,7 @@ const MAX_TOKEN: usize = 1024;
 const HINTS: [&str; 3] = ["login_hint", "id_token_hint", "login_hint_token"];
 
 /// The members of a signed request that count here. What else is in it is passed over.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 18] = [
     "acr_values",
     "audience",
     "authorization_details",
@@ -38,10 +38,14 @@ const PARAMETERS: [&str; 14] = [
     "claims",
     "client_id",
     "client_notification_token",
+    "connection_scope",
     "id_token_hint",
+    "invitation",
     "login_hint",
     "login_hint_token",
     "max_age",
+    "organization",
+    "registration",
     "requested_expiry",
     "resource",
     "scope",
@@ -82,6 +86,10 @@ impl Backchannel {
         if client.is_public() || !client.allows_grant(GRANT_TYPE) {
             let text = format!("Grant type '{GRANT_TYPE}' not allowed for the client.");
             return Err(EndpointError::oauth(ErrorCode::UnauthorizedClient, &text));
+        }
+        if params.value("request_uri").is_some() {
+            let text = "A signed authentication request comes by value.";
+            return Err(EndpointError::oauth(ErrorCode::RequestUriNotSupported, text));
         }
         let inner = match params.value("request") {
             Some(request) => Some(self.signed_params(site, &client, request).await?),

@@ -16,7 +16,7 @@ use crate::{
     AuthorizeOutcome, Call, EndpointError, IdpError, Site,
     authorization::{
         ClaimsRequest, details,
-        request::{IDENTITY_SCOPES, acr, max_age},
+        request::{IDENTITY_SCOPES, acr, max_age, without_refused},
         targets::single_target,
     },
     idp::Core,
@@ -38,6 +38,7 @@ impl Core {
         client: &Client,
         params: &Params<'_>,
     ) -> Result<AuthorizeRequest, EndpointError> {
+        without_refused(params)?;
         let default = site.tenant.settings.default_audience.as_deref();
         let audience = single_target(params)?.or(default).filter(|name| *name != site.userinfo_audience());
         let targets = self.targets_of(site, audience.into_iter()).await?;
