@@ -10,6 +10,7 @@ mod authentication;
 pub mod basic_auth;
 mod body_digest;
 pub mod body_limit;
+pub mod closed;
 pub mod consumer_restriction;
 pub mod cors;
 pub mod exchange_log;

@@ -8,6 +8,7 @@ use gateway::{
 };
 use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
+use plugins::closed;
 use serde_json::Value;
 
 use super::{Pass, content};
@@ -43,16 +44,18 @@ impl Claim {
 }
 
 impl Pass<'_> {
-    /// A consumer and everything of its own. One that cannot be compiled is nobody: an older version of it might be let
-    /// in by a key that was taken away, or without a limit that was put on it.
+    /// A consumer and everything of its own. One that cannot be compiled has no keys: an older version of it might be let
+    /// in by a key that was taken away, or without a limit that was put on it. Whoever is found to be it otherwise is
+    /// refused, and is not nobody, who may get in.
     pub(crate) fn member(&mut self, username: &str) -> Member {
-        if self.view.find(Kind::Consumer, username).is_none() {
-            return Member::default();
-        }
+        let Some(value) = self.view.find(Kind::Consumer, username) else { return Member::default() };
         let name = Kind::Consumer.name(username);
         let (consumer, mut credentials) = match self.consumer(username) {
             Ok(compiled) => compiled,
-            Err(reason) => return Member { broken: vec![(name, reason)], ..Member::default() },
+            Err(reason) => {
+                let consumer = Some(Arc::new(self.closed_consumer(username, value)));
+                return Member { consumer, broken: vec![(name, reason)], ..Member::default() };
+            }
         };
         let mut broken = Vec::new();
         for id in self.view.credentials_of(username) {
@@ -62,6 +65,21 @@ impl Pass<'_> {
             }
         }
         Member { consumer: Some(consumer), credentials, broken }
+    }
+
+    fn closed_consumer(&self, username: &str, value: &Value) -> Consumer {
+        let custom_id = value.pointer("/labels/custom_id").and_then(Value::as_str);
+        Consumer {
+            id: username.into(),
+            username: Some(username.into()),
+            custom_id: custom_id.map(Arc::from),
+            groups: Vec::new(),
+            memberships: Vec::new(),
+            labels: BTreeMap::new(),
+            headers: Vec::new(),
+            layer: closed::layer(),
+            created: self.view.created(Kind::Consumer, username),
+        }
     }
 
     /// The consumer, and the credentials that stand in it.

@@ -240,6 +240,10 @@ async fn a18_what_is_referred_to_is_not_deleted() {
         BTreeSet::from(["consumers/jack".to_owned()]),
         "nobody knows what its group limits"
     );
+    let snapshot = gate.publisher.current();
+    let jack = snapshot.consumers("apisix").unwrap().by_username("jack").unwrap().clone();
+    let closed: Vec<_> = jack.layer.entries.iter().map(|entry| entry.name).collect();
+    assert_eq!(closed, ["closed"], "whose claims name it is refused, and is not nobody, who may get in");
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use gateway::{
 };
 use http::{HeaderName, HeaderValue};
 use jose::Alg;
-use plugins::{basic_auth, jwt_auth, key_auth, signed_request};
+use plugins::{basic_auth, closed, jwt_auth, key_auth, signed_request};
 use serde_json::{Map, Value};
 
-use super::{Pass, closed, content, named_in, text};
+use super::{Pass, content, named_in, text};
 use crate::entities::{Kind, named};
 
 const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");

@@ -4,7 +4,6 @@
 mod cache;
 mod certificate;
 mod checks;
-mod closed;
 mod consumer;
 mod grpc;
 mod https;

@@ -19,7 +19,7 @@ static LAYER: LazyLock<Arc<Layer>> = LazyLock::new(|| {
 });
 
 /// Answers 503 to whoever it is brought by.
-pub(super) fn layer() -> Arc<Layer> {
+pub fn layer() -> Arc<Layer> {
     Arc::clone(&LAYER)
 }
 
