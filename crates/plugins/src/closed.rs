@@ -1,4 +1,4 @@
-//! What stands in for the plugins of a consumer or a group that cannot be used: nobody knows what they would have refused.
+//! What stands in for plugins that cannot be used: nobody knows what they would have refused.
 
 use std::{
     any::Any,
@@ -11,23 +11,29 @@ use gateway::{
 };
 use http::StatusCode;
 
-const NAME: &str = "closed";
-
 static LAYER: LazyLock<Arc<Layer>> = LazyLock::new(|| {
-    let entries = vec![Entry::new(NAME, i64::MAX, Arc::new(Closed))];
+    let entries = vec![entry("closed", "what is configured for this caller cannot be used")];
     Arc::new(Layer { entries, ..Layer::default() })
 });
 
-/// Answers 503 to whoever it is brought by.
+/// Answers 503 to whoever it is brought by: a consumer, or a group.
 pub fn layer() -> Arc<Layer> {
     Arc::clone(&LAYER)
 }
 
-struct Closed;
+/// Answers 503 before any other plugin runs, and says `why`.
+pub fn entry(name: &'static str, why: &'static str) -> Entry {
+    Entry::new(name, i64::MAX, Arc::new(Closed { name, why }))
+}
+
+struct Closed {
+    name: &'static str,
+    why: &'static str,
+}
 
 impl Plugin for Closed {
     fn name(&self) -> &'static str {
-        NAME
+        self.name
     }
 
     fn phases(&self) -> Phases {
@@ -35,8 +41,7 @@ impl Plugin for Closed {
     }
 
     fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
-        let why = "what is configured for this caller cannot be used";
-        Flow::respond(request.error(StatusCode::SERVICE_UNAVAILABLE, why))
+        Flow::respond(request.error(StatusCode::SERVICE_UNAVAILABLE, self.why))
     }
 
     fn as_any(&self) -> &dyn Any {

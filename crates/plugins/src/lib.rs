@@ -1,6 +1,7 @@
 //! The plugins: one file or folder each, with a neutral configuration that no user ever writes. The dialects translate
 //! theirs into it and compile it here; the engine runs what comes out and has never heard of any of them.
-//! `json_schema` is no plugin but what several read their operators' schemas with.
+//! `json_schema` is no plugin but what several read their operators' schemas with; nor is `closed`, which stands in for
+//! plugins that cannot be used, nor `multipart`, which reads bodies.
 //!
 //! All plugins, by name:
 
@@ -28,6 +29,7 @@ pub mod jwt_auth;
 pub mod key_auth;
 pub mod login_methods;
 pub mod multi_auth;
+pub mod multipart;
 pub mod openid_connect;
 pub mod prometheus;
 mod query;

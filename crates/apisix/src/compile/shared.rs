@@ -1,12 +1,9 @@
 //! Plugins that stand in resources of their own: for every route, or for those that name them.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
-use gateway::{
-    plugin::{Flow, Phases, Plugin, PluginRequest},
-    route::Entry,
-};
-use http::StatusCode;
+use gateway::route::Entry;
+use plugins::closed;
 use serde_json::Value;
 
 use super::Pass;
@@ -21,7 +18,7 @@ pub(crate) struct GlobalRule {
 impl GlobalRule {
     /// What stands in for a rule that cannot be used: nobody knows what it would have refused.
     pub(crate) fn closed() -> Self {
-        Self { entries: vec![Entry::new("global-rule", i64::MAX, Arc::new(Unusable))] }
+        Self { entries: vec![closed::entry("global-rule", "a global rule cannot be used")] }
     }
 }
 
@@ -41,27 +38,5 @@ impl Pass<'_> {
         let name = kind.name(id);
         let plugins = value.get("plugins").and_then(Value::as_object);
         plugins.into_iter().flatten().map(|(plugin, conf)| self.plugin(plugin, conf, &name)).collect()
-    }
-}
-
-/// Answers 503 to everything.
-struct Unusable;
-
-impl Plugin for Unusable {
-    fn name(&self) -> &'static str {
-        "global-rule"
-    }
-
-    fn phases(&self) -> Phases {
-        Phases::REWRITE
-    }
-
-    fn rewrite(&self, request: &mut PluginRequest<'_>) -> Flow {
-        let why = "a global rule cannot be used";
-        Flow::respond(request.error(StatusCode::SERVICE_UNAVAILABLE, why))
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

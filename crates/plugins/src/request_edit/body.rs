@@ -80,7 +80,7 @@ fn kind(content_type: Option<&HeaderValue>) -> Option<Kind<'_>> {
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/x-www-form-urlencoded" => Some(Kind::Form),
-        "multipart/form-data" => multipart::boundary(text).map(Kind::Multipart),
+        "multipart/form-data" => crate::multipart::boundary(text).map(Kind::Multipart),
         "application/json" => Some(Kind::Json),
         _ => None,
     }

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use super::list::Edit;
-
-/// Longest head of a part, in bytes.
-const MAX_HEAD: usize = 4096;
+use crate::multipart::{MAX_HEAD, name, split};
 
 /// One part of a body.
 enum Part<'b> {
@@ -13,16 +11,6 @@ enum Part<'b> {
     Own { name: String, bytes: &'b [u8], content: Range<usize> },
     /// One of the gate's own.
     New { name: String, content: Vec<u8> },
-}
-
-/// The boundary that a content type names (RFC 2046 section 5.1.1).
-pub(super) fn boundary(content_type: &str) -> Option<&str> {
-    let parameters = content_type.split(';').skip(1).map(str::trim);
-    let value = parameters
-        .filter_map(|parameter| parameter.split_once('='))
-        .find_map(|(name, value)| name.trim().eq_ignore_ascii_case("boundary").then_some(value.trim()))?;
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    (1..=70).contains(&value.len()).then_some(value)
 }
 
 /// The edited body; `None` for one that is no multipart form, or whose parts would not be told apart.
@@ -110,25 +98,10 @@ fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<Part<'b>>> {
             false => memchr::memmem::find(bytes, b"\r\n\r\n")? + 4,
         };
         let head = std::str::from_utf8(bytes.get(..start)?).ok().filter(|head| head.len() <= MAX_HEAD)?;
-        parts.push(Part::Own { name: name(head)?, bytes, content: start..bytes.len() });
+        parts.push(Part::Own { name: name(head)?.to_owned(), bytes, content: start..bytes.len() });
         rest = next;
     }
     Some(parts)
-}
-
-/// The name in `Content-Disposition`.
-fn name(head: &str) -> Option<String> {
-    let lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
-    let mut named = lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"));
-    let (_, value) = named.next()?;
-    let parameter = value.split(';').map(str::trim).find_map(|parameter| parameter.strip_prefix("name="))?;
-    Some(parameter.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(parameter).to_owned())
-}
-
-fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
-    let start = memchr::memmem::find(bytes, at)?;
-    let (before, rest) = bytes.split_at_checked(start)?;
-    Some((before, rest.strip_prefix(at)?))
 }
 
 #[cfg(test)]
