@@ -86,12 +86,15 @@ struct Verified {
     keys: Option<Arc<KeySet>>,
     /// When it is verified again.
     until: UnixMillis,
+    /// The token itself, where the upstream is told it in a header of the gate's and this is kept.
+    token: Option<HeaderValue>,
 }
 
 impl Weigh for Verified {
     fn weigh(&self) -> usize {
         let misfit = self.misfit.as_ref().map_or(0, |misfit| misfit.len());
-        self.claims.weight() + self.caller.weight() + misfit + size_of::<Self>()
+        let token = self.token.as_ref().map_or(0, HeaderValue::len);
+        self.claims.weight() + self.caller.weight() + misfit + token + size_of::<Self>()
     }
 }
 
@@ -145,10 +148,13 @@ impl Bearer {
         let stays = self.stays(inner, request.head, &presented);
         // A proof that other nodes may have been shown is asked about there.
         let here = self.proofs.is_none() || !presented.by_dpop();
-        let outcome = match here.then(|| self.verified(inner, token, &along)).flatten() {
+        let now = inner.services.clock.now();
+        let outcome = match here.then(|| self.verified(inner, token, &along, now)).flatten() {
             Some(Ok(verified)) => {
-                let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request));
-                introduced.map(|(introduction, _)| (inner.token_edits(token, stays), introduction, verified))
+                let introduced = Self::decide(inner, &presented, token, &verified, &Place::of(request), now);
+                introduced.map(|(introduction, _)| {
+                    (inner.token_edits(token, verified.token.as_ref(), stays), introduction, verified)
+                })
             }
             Some(Err(refusal)) => Err(Denial::Refused(refusal)),
             None => {
@@ -225,11 +231,16 @@ impl Bearer {
     }
 
     /// The verdict that is cached, or that can be had without waiting. `None`: somebody must be asked.
-    fn verified(&self, inner: &Inner, token: &str, along: &Along) -> Option<Result<Rc<Verified>, Refusal>> {
+    fn verified(
+        &self,
+        inner: &Inner,
+        token: &str,
+        along: &Along,
+        now: UnixMillis,
+    ) -> Option<Result<Rc<Verified>, Refusal>> {
         if token.len() > MAX_TOKEN_BYTES {
             return Some(Err(Refusal::Malformed));
         }
-        let now = inner.services.clock.now();
         let key = self.key(token, along);
         if let Some(verified) = self.cached(&key, now) {
             return Some(Ok(verified));
@@ -262,7 +273,7 @@ impl Bearer {
         match payload {
             Ok(payload) => {
                 let verified = Self::read_jwt(inner, issuer, place, &jws, &payload, keys, None);
-                Some(verified.map(|verified| self.keep(key, verified)))
+                Some(verified.map(|verified| self.keep(inner, key, token, verified)))
             }
             Err(error) if may_be_newer(&error) && keys.is_some() => None,
             Err(error) => Some(Err(issuer.signature_refusal(&jws, error))),
@@ -281,9 +292,12 @@ impl Bearer {
         (same_keys && now < verified.until).then_some(verified)
     }
 
-    fn keep(&self, key: VerdictKey, verified: Verified) -> Rc<Verified> {
+    fn keep(&self, inner: &Inner, key: VerdictKey, token: &str, mut verified: Verified) -> Rc<Verified> {
         if self.uncached {
             return Rc::new(verified);
+        }
+        if inner.config.headers.access_token == AccessTokenHeader::XAccessToken {
+            verified.token = sensitive(HeaderValue::from_str(token));
         }
         VERDICTS.with_borrow_mut(|verdicts| verdicts.insert(key, verified))
     }
@@ -307,7 +321,7 @@ impl Bearer {
         let said = Said { claims: &object, signed: None, part: None, found };
         let caller = caller(inner, objection, said, jwk.as_deref());
         let misfit = misfit(inner, &object);
-        Ok(Verified { claims, caller, misfit, issuer: place, keys, until })
+        Ok(Verified { claims, caller, misfit, issuer: place, keys, until, token: None })
     }
 
     /// Judges a verified token, on every request.
@@ -317,8 +331,9 @@ impl Bearer {
         token: &str,
         verified: &Verified,
         place: &Place<'_>,
+        now: UnixMillis,
     ) -> Result<(Introduction, Option<Showing>), Denial> {
-        let (config, now) = (&inner.config, inner.services.clock.now());
+        let config = &inner.config;
         let claims = &verified.claims;
         claims.check_times(now, config.expiry_leeway, config.slack).map_err(Denial::Refused)?;
         if claims.revocation_marks().is_some_and(|marks| inner.services.revocations.contains(marks)) {
@@ -381,7 +396,7 @@ impl Inner {
         match bearer.settle(self, inquiry, presented, &place).await {
             Ok((introduction, verified)) => {
                 let TokenEdits { upstream, downstream } =
-                    self.token_edits(inquiry.token.expose(), inquiry.stays);
+                    self.token_edits(inquiry.token.expose(), verified.token.as_ref(), inquiry.stays);
                 let told = verified.caller.told.iter().cloned();
                 let edits = upstream.into_iter().chain(told);
                 let mut verdict = Verdict {
@@ -397,28 +412,33 @@ impl Inner {
     }
 
     /// Where upstream and client find a token that is let through. `stays`: the upstream finds it in `Authorization`,
-    /// as it came.
-    fn token_edits(&self, token: &str, stays: bool) -> TokenEdits {
+    /// as it came; `kept` is its value for a header, where there is one.
+    fn token_edits(&self, token: &str, kept: Option<&HeaderValue>, stays: bool) -> TokenEdits {
         let headers = &self.config.headers;
         let own = match headers.access_token {
             AccessTokenHeader::None => None,
-            AccessTokenHeader::XAccessToken => Some((X_ACCESS_TOKEN, HeaderValue::from_str(token))),
+            AccessTokenHeader::XAccessToken => {
+                let value = kept.cloned().or_else(|| sensitive(HeaderValue::from_str(token)));
+                value.map(|value| (X_ACCESS_TOKEN, value))
+            }
             AccessTokenHeader::Authorization if stays => None,
             AccessTokenHeader::Authorization => {
-                Some((AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))))
+                let value = sensitive(HeaderValue::try_from(format!("Bearer {token}")));
+                value.map(|value| (AUTHORIZATION, value))
             }
         };
-        let own = own.and_then(|(name, value)| {
-            let mut value = value.ok()?;
-            value.set_sensitive(true);
-            Some((name, value))
-        });
         let named = |downstream: bool| {
             let part = |part: TokenPart| (part == TokenPart::AccessToken).then_some(Cow::Borrowed(token));
             token_headers::told(&headers.named, downstream, part)
         };
         TokenEdits { upstream: own.into_iter().chain(named(false)).collect(), downstream: named(true) }
     }
+}
+
+fn sensitive<E>(value: Result<HeaderValue, E>) -> Option<HeaderValue> {
+    let mut value = value.ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Where a token is found once it is let through.

@@ -48,13 +48,14 @@ impl Bearer {
         place: &Place<'_>,
     ) -> Result<(Introduction, Rc<Verified>), Denial> {
         let token = inquiry.token.expose();
-        let verified = match self.verified(inner, token, inquiry.along) {
+        let clock = &inner.services.clock;
+        let verified = match self.verified(inner, token, inquiry.along, clock.now()) {
             Some(known) => known.map_err(Denial::Refused)?,
             None => self.ask(inner, inquiry).await.map_err(Denial::from)?,
         };
-        let (introduction, showing) = Self::decide(inner, presented, token, &verified, place)?;
+        let (introduction, showing) = Self::decide(inner, presented, token, &verified, place, clock.now())?;
         if let (Some(showing), Some(record)) = (showing, &self.proofs) {
-            let noted = showing.note(record, inner.services.clock.now()).await;
+            let noted = showing.note(record, clock.now()).await;
             noted.map_err(Denial::Unproven)?;
         }
         Ok((introduction, verified))
@@ -119,7 +120,7 @@ impl Bearer {
                 read(Some(&self.search(inner, issuer, inquiry, subject).await?))?
             }
         };
-        Ok(self.keep(self.key(token.expose(), along), verified))
+        Ok(self.keep(inner, self.key(token.expose(), along), token.expose(), verified))
     }
 
     async fn introspect(
@@ -157,7 +158,7 @@ impl Bearer {
         if how.always_asks {
             return Ok(Rc::new(verified));
         }
-        Ok(self.keep(self.key(token.expose(), along), verified))
+        Ok(self.keep(inner, self.key(token.expose(), along), token.expose(), verified))
     }
 
     /// Takes a token for good of which the userinfo endpoint says whose it is.
@@ -176,8 +177,8 @@ impl Bearer {
         let said = Said { part: Some(TokenPart::Userinfo), ..Said::by(&answer) };
         let caller = caller(inner, objection, said, None);
         let misfit = misfit(inner, &answer.claims);
-        let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until };
-        Ok(self.keep(key, verified))
+        let verified = Verified { claims, caller, misfit, issuer: place, keys: None, until, token: None };
+        Ok(self.keep(inner, key, inquiry.token.expose(), verified))
     }
 
     /// What the userinfo endpoint says of whom a token is of; of somebody else it says nothing (OIDC Core 5.3.2).
@@ -244,7 +245,15 @@ fn read_introspection(
     let objection = issuer.objection(&claims, object);
     let said = Said { part: Some(TokenPart::Introspection), found, ..Said::by(answer) };
     let caller = caller(inner, objection, said, None);
-    Ok(Verified { claims, caller, misfit: misfit(inner, object), issuer: place, keys: None, until })
+    Ok(Verified {
+        claims,
+        caller,
+        misfit: misfit(inner, object),
+        issuer: place,
+        keys: None,
+        until,
+        token: None,
+    })
 }
 
 /// Why a token that nobody can be asked about is refused.
