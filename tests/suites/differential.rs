@@ -376,9 +376,9 @@ async fn t14_no_stream_is_split_otherwise_before_or_behind_another_proxy() {
 /// Streams that nginx (1.22) or HAProxy (2.6) takes for other requests than Portcullis does, and why that is right.
 #[rustfmt::skip]
 const TRIAGED: &[(&str, Way, &str)] = &[
-    ("cl.te", Way::Nginx, OVERRIDDEN),
-    ("te.cl", Way::Nginx, OVERRIDDEN),
-    ("cl 0 and te", Way::Nginx, OVERRIDDEN),
+    ("cl.te", Way::Haproxy, BOTH),
+    ("te.cl", Way::Haproxy, BOTH),
+    ("cl 0 and te", Way::Haproxy, BOTH),
     ("te in 1.0", Way::Haproxy, CODING_IN_1_0),
     ("te and cl in 1.0", Way::Haproxy, CODING_IN_1_0),
     ("two equal cl", Way::Nginx, EQUAL_LENGTHS),
@@ -395,6 +395,16 @@ const TRIAGED: &[(&str, Way, &str)] = &[
     ("chunk ends in lf", Way::Haproxy, BARE_LF),
     ("last chunk, lf", Way::Nginx, BARE_LF),
     ("last chunk, lf", Way::Haproxy, BARE_LF),
+    ("bare lf", Way::Nginx, BARE_LF),
+    ("bare lf", Way::Haproxy, BARE_LF),
+    ("bare lf in the head", Way::Nginx, BARE_LF),
+    ("bare lf in the head", Way::Haproxy, BARE_LF),
+    ("lf first", Way::Nginx, BARE_LF),
+    ("lf first", Way::Haproxy, BARE_LF),
+    ("head ends in lf", Way::Nginx, BARE_LF),
+    ("head ends in lf", Way::Haproxy, BARE_LF),
+    ("chunk size, space after", Way::Nginx, CHUNK_SIZE),
+    ("chunk size, space after", Way::Haproxy, CHUNK_SIZE),
     ("trailer without colon", Way::Nginx, MALFORMED_LINE),
     ("no colon", Way::Nginx, MALFORMED_LINE),
     ("nul in a value", Way::Haproxy, MALFORMED_LINE),
@@ -424,14 +434,17 @@ const TRIAGED: &[(&str, Way, &str)] = &[
     ("connect", Way::Haproxy, CONNECT),
 ];
 
-const OVERRIDDEN: &str = "Transfer-Encoding overrides Content-Length, and the connection ends after the answer (RFC 9112 section 6.1); nginx refuses";
+const BOTH: &str =
+    "a length beside a transfer coding is refused, as RFC 9112 section 6.1 allows; HAProxy drops the length";
+const CHUNK_SIZE: &str = "a chunk size is digits and nothing else, but for extensions (RFC 9112 section 7.1)";
 const CODING_IN_1_0: &str = "HTTP/1.0 has no transfer codings, so the framing is faulty (RFC 9112 section 6.1): refused; HAProxy decodes and closes";
 const EQUAL_LENGTHS: &str =
     "a repeated Content-Length of one value may be taken for one (RFC 9112 section 6.3); nginx refuses";
 const LENGTH_LIST: &str =
     "a list is no number: refused, as it may be (RFC 9112 section 6.3); HAProxy folds it into one value";
 const FOLD: &str = "a line that goes on in the next one is refused, as it may be (RFC 9112 section 5.2); HAProxy replaces the fold by spaces";
-const BARE_LF: &str = "chunks end in CRLF (RFC 9112 section 7.1); the others take a bare LF as well";
+const BARE_LF: &str =
+    "lines and chunks end in CRLF (RFC 9112 sections 2.2 and 7.1); the others take a bare LF as well";
 const MALFORMED_LINE: &str = "what is no header line, or no value, is refused (RFC 9110 section 5.5); the others skip it or pass it on";
 const REQUEST_LINE: &str =
     "a request line is three words with one space between them (RFC 9112 section 3); the others are lenient";

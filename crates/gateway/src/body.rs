@@ -129,6 +129,15 @@ impl GateBody {
     pub(crate) const fn new(source: Source, note: Option<Note>) -> Self {
         Self { source, note }
     }
+
+    /// Whether all of it is here.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        match &self.source {
+            Source::Full(_) => true,
+            Source::H1(body) => body.is_at_hand(),
+            Source::H2(_) => self.is_end_stream(),
+        }
+    }
 }
 
 impl Note {

@@ -1,8 +1,11 @@
 //! The body of a client's request on its way upstream.
 
 use std::{
+    cell::RefCell,
+    fmt,
     future::poll_fn,
     pin::Pin,
+    rc::Weak,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,14 +13,64 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use http_body::Body;
-use hyper::body::Incoming;
+use http_body::{Body, Frame};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{client_stream::Signs, error::Failure};
 
 /// A beginning of this many bytes is remembered, so that a try that came to nothing can be repeated.
 const REMEMBERED: usize = 16 * 1024;
+
+/// What bodies are read from, piece by piece, one after the other: each has its turn.
+pub(crate) trait PollBody: fmt::Debug {
+    /// The next piece or the trailers; `None` at the end.
+    fn poll_frame(&mut self, cx: &mut Context<'_>, turn: u64) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
+    /// Whether nothing more is to come.
+    fn is_ended(&self, turn: u64) -> bool;
+    /// How many bytes are still to come, where that is known.
+    fn length(&self, turn: u64) -> Option<u64>;
+}
+
+/// A body broke off, or is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// A body as it comes from the client.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// From a connection that has but one request at a time, for as long as that is open and at this one.
+    H1(Weak<RefCell<dyn PollBody>>, u64),
+    H2(hyper::body::Incoming),
+}
+
+impl Incoming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::H1(wire, turn) => match wire.upgrade() {
+                Some(wire) => wire.borrow_mut().poll_frame(cx, *turn),
+                None => Poll::Ready(Some(Err(Broken))),
+            },
+            Self::H2(stream) => {
+                Pin::new(stream).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
+            }
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        match self {
+            Self::H1(wire, turn) => wire.upgrade().is_some_and(|wire| wire.borrow().is_ended(*turn)),
+            Self::H2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    /// How many bytes are still to come, at least.
+    fn announced(&self) -> u64 {
+        match self {
+            Self::H1(wire, turn) => wire.upgrade().and_then(|wire| wire.borrow().length(*turn)).unwrap_or(0),
+            Self::H2(stream) => stream.size_hint().lower(),
+        }
+    }
+}
 
 /// A streamed request body whose beginning can be sent again.
 #[derive(Debug)]
@@ -77,7 +130,7 @@ impl ClientBody {
 
     /// How many bytes it says that it has, at least.
     pub(crate) fn announced(&self) -> u64 {
-        self.total + self.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
+        self.total + self.incoming.as_ref().map_or(0, Incoming::announced)
     }
 
     /// All of it: at most `limit` bytes, within `patience`. Whatever comes of it, the body is handed out again from its
@@ -171,12 +224,12 @@ impl ClientBody {
                 return Poll::Ready(Some(Err(error)));
             }
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-            let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
+            let frame = match ready!(incoming.poll_frame(cx)) {
                 None => {
                     self.end();
                     continue;
                 }
-                Some(Err(_)) => {
+                Some(Err(Broken)) => {
                     self.broken = Some(BodyError::Client);
                     continue;
                 }
@@ -206,7 +259,7 @@ impl ClientBody {
             self.broken = Some(BodyError::TooLarge);
             return Err(BodyError::TooLarge);
         }
-        if self.incoming.as_ref().is_none_or(Body::is_end_stream) {
+        if self.incoming.as_ref().is_none_or(Incoming::is_ended) {
             self.end();
         }
         if !self.forgotten {

@@ -2,6 +2,7 @@
 //! is written is given up, and the last answer is given time to arrive.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -22,6 +23,11 @@ use crate::upstream::deadline;
 
 /// How long a client may go on sending after the answer that ends its connection.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Duplex for S {}
 
 /// A stream to a client.
 #[derive(Debug)]
@@ -54,6 +60,13 @@ impl<S> ClientStream<S> {
     /// whether it is in the middle of a request's body.
     pub(crate) const fn new(first: BytesMut, stream: S, patience: Duration, signs: Arc<Signs>) -> Self {
         Self { first, stream, patience, timer: None, closing: false, signs }
+    }
+
+    /// The same, with `first` to be read before anything else.
+    pub(crate) fn beginning_with(mut self, mut first: BytesMut) -> Self {
+        first.unsplit(std::mem::take(&mut self.first));
+        self.first = first;
+        self
     }
 
     fn lingering(&self) -> Pin<Box<Sleep>> {

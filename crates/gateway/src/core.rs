@@ -14,8 +14,8 @@ use base::Clock;
 use ipnet::IpNet;
 
 use crate::{
-    access_log::CoreLog, chain::MergedPlans, engine::Limits, metrics::CoreMetrics, snapshot::Snapshot,
-    tls::TlsAcceptance, upstream::Pools,
+    access_log::CoreLog, chain::MergedPlans, client_h1::Date, engine::Limits, metrics::CoreMetrics,
+    snapshot::Snapshot, tls::TlsAcceptance, upstream::Pools,
 };
 
 /// Settings that all cores share and nothing changes while they run.
@@ -42,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) settings: Arc<Settings>,
     pub(crate) connections: Connections,
     pub(crate) merged: MergedPlans,
+    pub(crate) date: Date,
 }
 
 impl Core {
@@ -63,6 +64,7 @@ impl Core {
             settings,
             connections: Connections::default(),
             merged: MergedPlans::default(),
+            date: Date::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     error::Failure,
+    h1::lines::Meaning,
     host::{HostName, LastHost},
     listener::ConnectionInfo,
     path,
@@ -30,6 +31,7 @@ const MAX_METHOD: usize = 32;
 /// Turns what the codec read into the head that plugins see, or says why it is refused. A refused head keeps its headers.
 pub(crate) fn admit(
     parts: &mut Parts,
+    seen: Seen,
     connection: &ConnectionInfo,
     most_headers: usize,
 ) -> Result<RequestHead, Failure> {
@@ -41,7 +43,6 @@ pub(crate) fn admit(
     let extended_connect =
         parts.extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str() == "websocket");
     check_method(parts, extended_connect)?;
-    let seen = Seen::among(&parts.headers);
     if seen.transfer_coding {
         check_transfer_coding(parts)?;
     }
@@ -55,7 +56,9 @@ pub(crate) fn admit(
     if seen.cookie {
         join_cookies(&mut parts.headers);
     }
-    remove_claims_of_the_client(&mut parts.headers, connection.peer.trusted);
+    for name in seen.claims {
+        parts.headers.remove(name);
+    }
     let named = if connection.peer.trusted { named_host(&parts.headers) } else { None };
     if upgrade && extended_connect.is_some() {
         parts.method = Method::GET;
@@ -74,31 +77,36 @@ pub(crate) fn admit(
 
 /// What a head has that needs a closer look. Most heads have hardly any of it, and looking through the names once costs
 /// less than asking for each.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
     transfer_coding: bool,
     upgrade: bool,
     cookie: bool,
     /// Anything that [`remove_hop_by_hop`] takes out, or takes out part of.
     hop_by_hop: bool,
+    /// What [is a claim](is_claim) of the client's.
+    claims: SmallVec<[HeaderName; 2]>,
 }
 
 impl Seen {
-    fn among(headers: &HeaderMap) -> Self {
+    /// What there is among `headers`, of a client that a trusted proxy speaks for or not.
+    pub(crate) fn among(headers: &HeaderMap, trusted: bool) -> Self {
         let mut seen = Self::default();
         for name in headers.keys() {
-            match name.as_str() {
-                "cookie" => seen.cookie = true,
-                "connection" | "te" => seen.hop_by_hop = true,
-                name if is_hop_by_hop(name) => {
-                    seen.hop_by_hop = true;
-                    seen.transfer_coding |= name == "transfer-encoding";
-                    seen.upgrade |= name == "upgrade";
-                }
-                _ => {}
-            }
+            seen.note(name, Meaning::of(name.as_str()), is_claim(name, trusted));
         }
         seen
+    }
+
+    /// Notes a header that means this to its connection, and whether it [is a claim](is_claim).
+    pub(crate) fn note(&mut self, name: &HeaderName, meaning: Meaning, claim: bool) {
+        self.transfer_coding |= meaning == Meaning::Coding;
+        self.upgrade |= meaning == Meaning::Upgrade;
+        self.cookie |= meaning == Meaning::Cookie;
+        self.hop_by_hop |= meaning.is_of_one_hop();
+        if claim {
+            self.claims.push(name.clone());
+        }
     }
 }
 
@@ -227,10 +235,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let (mut connection, mut te) = (false, false);
     let mut fixed = SmallVec::<[HeaderName; 4]>::new();
     for name in headers.keys() {
-        match name.as_str() {
-            "connection" => connection = true,
-            "te" => te = true,
-            other if is_hop_by_hop(other) => fixed.push(name.clone()),
+        match Meaning::of(name.as_str()) {
+            Meaning::Connection => connection = true,
+            Meaning::Te => te = true,
+            other if other.is_of_one_hop() => fixed.push(name.clone()),
             _ => {}
         }
     }
@@ -260,24 +268,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether [`remove_hop_by_hop`] has to do with a header of this name.
-pub(crate) fn is_of_one_hop(name: &str) -> bool {
-    matches!(name, "connection" | "te") || is_hop_by_hop(name)
-}
-
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
 /// HTTP/2 may split the cookie line into crumbs; HTTP/1.1 has one line (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::COOKIE);
@@ -290,31 +280,32 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes headers by which upstreams trust the gate, in every spelling, headers that some servers read as another
-/// method or path, or as the framing of the message, and the forwarding headers of peers that nobody vouches for.
+/// Removes what [is a claim](is_claim).
 fn remove_claims_of_the_client(headers: &mut HeaderMap, trusted: bool) {
-    let claims = |name: &HeaderName| {
-        let name = name.as_str();
-        let is_other = match name.as_bytes().first() {
-            Some(b'x' | b'r' | b'f' | b't') => {
-                is_identity(name)
-                    || is_override(name)
-                    || is_forwarding(name, trusted)
-                    || is_certificate(name, trusted)
-            }
-            // The gate has answered it, or the codec has.
-            Some(b'e') => name == "expect",
-            Some(b'c' | b's') => is_certificate(name, trusted),
-            // CGI calls it HTTP_PROXY, by which clients there find their proxy (CVE-2016-5385).
-            Some(b'p') => name == "proxy",
-            _ => false,
-        };
-        is_other || is_framing_misspelt(name)
-    };
-    let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| claims(name)).cloned().collect();
-    for name in found {
+    for name in Seen::among(headers, trusted).claims {
         headers.remove(name);
     }
+}
+
+/// Whether this is, in any spelling, a header by which upstreams trust the gate, one that some servers read as another
+/// method or path, or as the framing of the message, or a forwarding header of a peer that nobody vouches for.
+pub(crate) fn is_claim(name: &HeaderName, trusted: bool) -> bool {
+    let name = name.as_str();
+    let is_other = match name.as_bytes().first() {
+        Some(b'x' | b'r' | b'f' | b't') => {
+            is_identity(name)
+                || is_override(name)
+                || is_forwarding(name, trusted)
+                || is_certificate(name, trusted)
+        }
+        // The gate has answered it, or the codec has.
+        Some(b'e') => name == "expect",
+        Some(b'c' | b's') => is_certificate(name, trusted),
+        // CGI calls it HTTP_PROXY, by which clients there find their proxy (CVE-2016-5385).
+        Some(b'p') => name == "proxy",
+        _ => false,
+    };
+    is_other || is_framing_misspelt(name)
 }
 
 /// Whether an upstream might take this header for one by which the gate says who the caller is. Letters and digits alone
@@ -355,7 +346,7 @@ pub fn is_the_gates(name: &str) -> bool {
         "upgrade",
     ];
     CONNECTION.iter().any(|known| letters(name).eq(known.bytes()))
-        || is_hop_by_hop(name)
+        || Meaning::of(name).is_of_one_hop()
         || is_override(name)
         || is_forwarding(name, false)
 }

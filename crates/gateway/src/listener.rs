@@ -14,11 +14,7 @@ use std::{
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::Acceptor;
 use socket2::SockRef;
@@ -30,24 +26,24 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
+    client_h1,
     client_policy::ClientPolicy,
     client_stream::{ClientStream, Signs},
     core::{Connections, Core, Entered},
     engine::ListenerSpec,
     host::LastHost,
     hygiene,
-    local::{self, LocalExecutor},
+    local::LocalExecutor,
     metrics::Occupation,
     plugin::{ClientCertificate, Peer},
-    proxy, proxy_protocol,
-    streams::{OneBody, Stream, Streams},
-    upstream::{LONGEST, deadline},
+    proxy::{self, Arrived},
+    proxy_protocol,
+    streams::{Stream, Streams},
+    upstream::deadline,
 };
 
 /// What every HTTP/2 connection by prior knowledge begins with (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The codec reads no less at once.
-const MIN_HEAD: usize = 8 * 1024;
 /// Pause after the system refused to hand over a connection (no descriptors left): the backlog keeps them.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A client that has connected when a drain begins gets so long for the first bytes of its request.
@@ -187,7 +183,7 @@ async fn secure(
     if h2 {
         serve_h2(core, stream, info, entered).await;
     } else {
-        serve_h1(core, stream, info, entered).await;
+        client_h1::serve(core, stream, info, entered).await;
     }
 }
 
@@ -281,7 +277,7 @@ async fn plain(
         // Boxed, because connections of HTTP/1.1 would have room for it.
         Box::pin(serve_h2(core, stream, info, entered)).await;
     } else {
-        serve_h1(core, stream, info, entered).await;
+        client_h1::serve(core, stream, info, entered).await;
     }
 }
 
@@ -324,73 +320,6 @@ async fn begins_h2(
     decided.await.ok().flatten()
 }
 
-async fn serve_h1<S>(core: Rc<Core>, stream: S, info: Rc<ConnectionInfo>, entered: &Entered)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let limits = core.settings.limits;
-    let service = service_fn({
-        let (core, info) = (Rc::clone(&core), Rc::clone(&info));
-        move |request: Request<Incoming>| {
-            info.occupation.begin();
-            info.signs.heard.store(false, Ordering::Relaxed);
-            let (core, info) = (Rc::clone(&core), Rc::clone(&info));
-            // The codec keeps room for the future as long as the connection lasts, and most connections are idle. A box
-            // is the one that another request has just left, warm.
-            local::boxed(move || async move {
-                let connection = Rc::clone(&info);
-                let answer = proxy::serve(core, info, request).await;
-                Ok::<_, Infallible>(answer.map(|body| OneBody::new(body, connection)))
-            })
-        }
-    });
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(limits.head_bytes.max(MIN_HEAD)).half_close(true);
-    // Where the limit is the codec's own, it has room for it at hand.
-    if limits.headers != 100 {
-        builder.max_headers(limits.headers);
-    }
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = pin!(connection);
-    let mut told = false;
-    // The codec's own limit on heads would make a timer for each. This one looks twice in the time allowed.
-    let glance = (limits.header.min(LONGEST) / 2).max(Duration::from_millis(1));
-    let mut timer = pin!(sleep_until(deadline(glance)));
-    // What the client had taken when it was first seen idle, and how many glances ago.
-    let mut idle = Some((0, 0));
-    std::future::poll_fn(|cx| {
-        entered.wake_on_drain(cx.waker());
-        // How a client's connection ended is the client's affair.
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        // After the codec has seen what is there: it gives up a connection at once of which it has read nothing.
-        if core.connections.is_draining() && !told {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-        }
-        info.occupation
-            .is_reading(info.signs.heard.load(Ordering::Relaxed) && !info.occupation.is_answering());
-        while timer.as_mut().poll(cx).is_ready() {
-            let taken = info.signs.taken.load(Ordering::Relaxed);
-            idle = match idle {
-                _ if info.occupation.is_answering() => None,
-                Some((same, glances)) if same == taken => Some((taken, glances + 1)),
-                _ => Some((taken, 0)),
-            };
-            if idle.is_some_and(|(_, glances)| glances == 2) {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline(glance));
-        }
-        Poll::Pending
-    })
-    .await;
-}
-
 async fn serve_h2<S>(core: Rc<Core>, stream: S, info: Rc<ConnectionInfo>, entered: &Entered)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -400,7 +329,8 @@ where
         let (core, info) = (Rc::clone(&core), Rc::clone(&info));
         move |request: Request<Incoming>| {
             let (core, stream, info) = (Rc::clone(&core), Stream::begin(&info), Rc::clone(&info));
-            stream.answer(move || proxy::serve(core, info, request)).map(Ok::<_, Infallible>)
+            let arrived = Arrived::over_h2(request, info.peer.trusted);
+            stream.answer(move || proxy::serve(core, info, arrived)).map(Ok::<_, Infallible>)
         }
     });
     let mut builder = http2::Builder::new(LocalExecutor);

@@ -13,7 +13,7 @@ use http::{
     request::Parts, uri::PathAndQuery,
 };
 use http_body::Body as _;
-use hyper::{body::Incoming, ext::ReasonPhrase, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     arrival::{Arrival, Seen},
     body::{GateBody, Note, Observed, Source},
     chain::{Answered, Chain, End, Ran},
-    client_body::{BodyError, ClientBody},
+    client_body::{BodyError, ClientBody, Incoming},
     client_policy,
     consumer::Consumer,
     core::Core,
@@ -33,7 +33,7 @@ use crate::{
     plugin::{BodyChange, DIGESTS, Peer, Reply, RequestHead},
     route::{Backend, Route},
     snapshot::Snapshot,
-    tunnel,
+    tunnel::{self, Upgrade},
     upstream::{Answer, Busy, FailureWords, KeyHash, Upstream},
 };
 
@@ -43,11 +43,11 @@ const SERVER: HeaderValue = HeaderValue::from_static("portcullis");
 pub(crate) async fn serve(
     core: Rc<Core>,
     connection: Rc<ConnectionInfo>,
-    request: Request<Incoming>,
+    arrived: Arrived,
 ) -> Response<GateBody> {
     let began = core.settings.clock.monotonic();
     let snapshot = core.snapshot();
-    let mut came = Came::read(&core, &connection, &snapshot, request);
+    let mut came = Came::read(&core, &connection, &snapshot, arrived);
     let peer = came.vouched.as_ref().unwrap_or(&connection.peer);
     let mut outcome = Outcome::default();
     let mut ran = Ran::default();
@@ -60,8 +60,8 @@ pub(crate) async fn serve(
             outcome.closes = true;
         }
         Ok(head) => {
-            let (body, on_upgrade) = (&mut came.body, came.on_upgrade.take());
-            let mut client = Client { core: &core, connection: &connection, peer, body, on_upgrade };
+            let (body, upgrade) = (&mut came.body, came.upgrade.take());
+            let mut client = Client { core: &core, connection: &connection, peer, body, upgrade };
             let found = match route_by_head(&core, &snapshot, (head, peer)) {
                 Some(found) => Ok(found),
                 // Boxed, because hardly any request takes this way and every request's future would have room for it.
@@ -113,6 +113,34 @@ pub(crate) async fn serve(
     finish(core, route, (peer, sent), outcome, ran, came.log, began)
 }
 
+/// The answer to what is no request.
+pub(crate) fn refusal(reply: Reply) -> Response<GateBody> {
+    let mut answer = reply.map(|body| GateBody::new(Source::Full(Some(body)), None));
+    answer.headers_mut().insert(header::SERVER, SERVER);
+    answer
+}
+
+/// A request as a codec read it.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) parts: Parts,
+    pub(crate) seen: hygiene::Seen,
+    /// `None`: there is none.
+    pub(crate) body: Option<Incoming>,
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+impl Arrived {
+    /// The same over HTTP/2, of a client that a trusted proxy speaks for or not.
+    pub(crate) fn over_h2(request: Request<hyper::body::Incoming>, trusted: bool) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let seen = hygiene::Seen::among(&parts.headers, trusted);
+        let body = (!body.is_end_stream()).then_some(Incoming::H2(body));
+        let upgrade = parts.extensions.remove::<OnUpgrade>().map(Upgrade::H2);
+        Self { parts, seen, body, upgrade }
+    }
+}
+
 /// A request as it came.
 struct Came {
     version: Version,
@@ -122,31 +150,23 @@ struct Came {
     head: Result<RequestHead, (Failure, bool)>,
     /// `None`: there is none.
     body: Option<ClientBody>,
-    on_upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     log: Option<Box<Record>>,
 }
 
 impl Came {
-    fn read(
-        core: &Core,
-        connection: &ConnectionInfo,
-        snapshot: &Snapshot,
-        request: Request<Incoming>,
-    ) -> Self {
-        let (mut parts, incoming) = request.into_parts();
-        let has_body = !incoming.is_end_stream();
-        if has_body && parts.version < Version::HTTP_2 {
+    fn read(core: &Core, connection: &ConnectionInfo, snapshot: &Snapshot, arrived: Arrived) -> Self {
+        let Arrived { mut parts, seen, body, upgrade } = arrived;
+        if body.is_some() && parts.version < Version::HTTP_2 {
             connection.signs.unread.store(true, Ordering::Relaxed);
         }
         let limits = &core.settings.limits;
-        let body =
-            has_body.then(|| ClientBody::new(incoming, limits.body_bytes, Arc::clone(&connection.signs)));
-        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let body = body.map(|body| ClientBody::new(body, limits.body_bytes, Arc::clone(&connection.signs)));
         let vouched = hygiene::vouched_peer(&parts.headers, &connection.peer, &core.settings.trusted_proxies);
         let peer = vouched.as_ref().unwrap_or(&connection.peer);
         let version = parts.version;
         // What a refusal looks like is asked only of those who get one.
-        let head = match hygiene::admit(&mut parts, connection, limits.headers) {
+        let head = match hygiene::admit(&mut parts, seen, connection, limits.headers) {
             Err(failure) => Err((failure, wants_page(&parts.headers))),
             Ok(head) => match client_policy::admit(&snapshot.certificates, connection, &head) {
                 Err(failure) => Err((failure, head.prefers_html())),
@@ -163,7 +183,7 @@ impl Came {
                 Err(_) => refused(at, client, &parts),
             })
         });
-        Self { version, vouched, head, body, on_upgrade, log }
+        Self { version, vouched, head, body, upgrade, log }
     }
 }
 
@@ -271,7 +291,7 @@ struct Client<'a> {
     peer: &'a Peer,
     /// `None`: there is none.
     body: &'a mut Option<ClientBody>,
-    on_upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
 }
 
 impl Client<'_> {
@@ -386,12 +406,12 @@ impl Client<'_> {
             }
             Ok(Delivered::H1(Answer::Switched(headers, stream, first))) => {
                 (outcome.status, outcome.headers) = switched(headers, head.version);
-                if let Some(on_upgrade) = self.on_upgrade.take().filter(|_| tunnelled) {
+                if let Some(upgrade) = self.upgrade.take().filter(|_| tunnelled) {
                     let busy = outcome.busy.take();
                     tunnel::spawn(
                         self.core,
                         (self.connection, busy),
-                        on_upgrade,
+                        upgrade,
                         (stream, first),
                         timeouts.read,
                     );
@@ -434,7 +454,7 @@ impl Client<'_> {
             return false;
         }
         // A body has no place in the handshake; what follows it would have to be told from the tunnel's bytes.
-        head.websocket = route.websocket && self.on_upgrade.is_some() && self.body.is_none();
+        head.websocket = route.websocket && self.upgrade.is_some() && self.body.is_none();
         if head.websocket && head.version == Version::HTTP_2 {
             // RFC 8441 leaves the handshake of RFC 6455 out; the target wants it.
             let key = tunnel::handshake_key();
@@ -596,10 +616,6 @@ fn finish(
     let mut response = Response::new(GateBody::new(source, note));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    if status.canonical_reason().is_none() {
-        // The codec would write `<none>`; the phrase may be empty (RFC 9112 section 4).
-        response.extensions_mut().insert(ReasonPhrase::from_static(b""));
-    }
     response
 }
 

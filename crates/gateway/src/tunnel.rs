@@ -16,10 +16,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
+    sync::oneshot,
     time::{Instant, sleep_until},
 };
 
 use crate::{
+    client_stream::Duplex,
     core::{Connections, Core},
     listener::ConnectionInfo,
     streams,
@@ -34,30 +36,42 @@ pub(crate) fn handshake_key() -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("cG9ydGN1bGxpcy1nYXRlLi4="))
 }
 
+/// A client's stream once its request is answered.
+#[derive(Debug)]
+pub(crate) enum Upgrade {
+    H1(oneshot::Receiver<Box<dyn Duplex>>),
+    H2(OnUpgrade),
+}
+
+impl Upgrade {
+    /// Waits for it. `None`: the answer never went out.
+    async fn stream(self) -> Option<Box<dyn Duplex>> {
+        match self {
+            Self::H1(connection) => connection.await.ok(),
+            Self::H2(stream) => Some(Box::new(TokioIo::new(stream.await.ok()?))),
+        }
+    }
+}
+
 /// Carries bytes between client and target until both have closed, or neither spoke for `idle`.
 pub(crate) fn spawn(
     core: &Rc<Core>,
     (connection, busy): (&Rc<ConnectionInfo>, Option<Busy>),
-    client: OnUpgrade,
+    client: Upgrade,
     (target, first): (Stream, Bytes),
     idle: Duration,
 ) {
     let entered = (Connections::enter(core), streams::Stream::tunnel(connection), busy);
     tokio::task::spawn_local(async move {
-        if let Ok(upgraded) = client.await {
+        if let Some(client) = client.stream().await {
             // A side that breaks off ends the other: there is nobody to tell.
-            let _ = carry(TokioIo::new(upgraded), target, first, idle).await;
+            let _ = carry(client, target, first, idle).await;
         }
         drop(entered);
     });
 }
 
-async fn carry(
-    mut client: TokioIo<hyper::upgrade::Upgraded>,
-    target: Stream,
-    first: Bytes,
-    idle: Duration,
-) -> io::Result<()> {
+async fn carry(mut client: Box<dyn Duplex>, target: Stream, first: Bytes, idle: Duration) -> io::Result<()> {
     let idle = idle.min(LONGEST);
     client.write_all(&first).await?;
     let last = Rc::new(Cell::new(Instant::now()));

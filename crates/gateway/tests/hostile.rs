@@ -255,3 +255,101 @@ fn t04_an_answer_to_a_broken_body_says_that_it_is_the_last() {
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{body:?}: {answer}");
     }
 }
+
+#[test]
+fn a_client_whose_connection_is_reset_is_not_waited_for() {
+    let gate = Gate::start(Limits::default());
+    let target = Target::new(|_, stream, tell| {
+        tell(read_head(stream).unwrap());
+        // Until the gate gives the exchange up.
+        let mut byte = [0];
+        tell(format!("{:?}", std::io::Read::read(stream, &mut byte).ok()));
+    });
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    target.next();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    assert_eq!(target.next(), "Some(0)");
+}
+
+#[test]
+fn t11_an_answer_that_leaves_a_body_unread_says_that_it_is_the_last() {
+    let gate = Gate::start(Limits::default());
+    // No route: the gate's own answer.
+    gate.publish(Vec::new(), Arc::default(), gateway::route::Plan::default());
+    let ask = |body: &str| gate.ask(&format!("POST / HTTP/1.1\r\nhost: a\r\n{body}"));
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n";
+    let unread = ask(&format!("content-length: 100000\r\n\r\n{hidden}"));
+    assert!(unread.contains("connection: close"), "{unread}");
+    assert_eq!(unread.matches("HTTP/1.1 404").count(), 1, "{unread}");
+    let waiting = ask(&format!("content-length: 5\r\nexpect: 100-continue\r\n\r\n{hidden}"));
+    assert!(waiting.contains("connection: close"), "{waiting}");
+    assert_eq!(waiting.matches("HTTP/1.1 ").count(), 1, "{waiting}");
+    // What is here is passed over, and the connection goes on.
+    let last = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    for whole in
+        ["content-length: 5\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+    {
+        let answers = ask(&format!("{whole}{last}"));
+        assert_eq!(answers.matches("HTTP/1.1 404").count(), 2, "{answers}");
+    }
+}
+
+#[test]
+fn t15_a_head_that_is_refused_is_told_why() {
+    let limits = Limits { head_bytes: 1000, headers: 10, ..Limits::default() };
+    let gate = Gate::start(limits);
+    let head = |line: &str, more: &str| format!("GET {line} HTTP/1.1\r\nhost: a\r\nx: {more}\r\n\r\n");
+    let fits = head("/", &"y".repeat(1000 - head("/", "").len()));
+    assert!(gate.ask(&format!("{fits}GET / HTTP/1.1\r\n\r\n")).starts_with("HTTP/1.1 404"));
+    for (status, text, told) in [
+        (431, head("/", &"y".repeat(1001 - head("/", "").len())), "the head of the request is too large"),
+        (431, head("/", &"y: 1\r\nz:".repeat(10)), "the head of the request is too large"),
+        (400, "GET / HTTP/1.1\r\nhost: a\n\n".to_owned(), "a line ends without a carriage return"),
+        (400, "GET / HTTP/3\r\nhost: a\r\n\r\n".to_owned(), "the version is not known"),
+        (400, "GET /\r\nhost: a\r\n\r\n".to_owned(), "the first line is not"),
+    ] {
+        let answer = gate.ask(&text);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{text:?}: {answer}");
+        assert!(answer.contains("connection: close") && answer.contains("server: portcullis"), "{answer}");
+        assert!(answer.contains(&format!("{{\"error_msg\":\"{told}")), "{text:?}: {answer}");
+    }
+}
+
+#[test]
+fn t13_a_head_is_not_taken_for_the_last_one() {
+    let (gate, target) = (Gate::start(Limits::default()), Target::answering(OK));
+    gate.route_to(&[target.address], Timeouts::default());
+    let mut client = gate.connect();
+    let lines = "host: a\r\naccept: */*\r\nauthorization: Bearer one\r\n";
+    for (line, more) in [
+        ("GET /a", ""),
+        ("GET /a", ""),
+        ("GET /b", ""),
+        ("GET /b", "x-userinfo: me\r\n"),
+        ("GET /b", "x-userinfo: you\r\nx-a: 1\r\n"),
+        ("GET /b", "connection: x-a\r\nx-a: 1\r\n"),
+        ("GET /b", "connection: x-b\r\nx-a: 1\r\n"),
+        ("GET /b", ""),
+    ] {
+        client.write_all(format!("{line} HTTP/1.1\r\n{lines}{more}\r\n").as_bytes()).unwrap();
+        assert!(read_until(&mut client, b"hi").unwrap().starts_with("HTTP/1.1 200"));
+        let seen = target.next();
+        assert!(seen.starts_with(&format!("{line} HTTP/1.1\r\nhost: a\r\n")), "{seen}");
+        assert!(seen.contains("authorization: Bearer one\r\n") && !seen.contains("userinfo"), "{seen}");
+        assert!(!seen.contains("connection:"), "{seen}");
+        let nominated = more.contains("connection: x-a");
+        assert_eq!(seen.contains("x-a: 1"), more.contains("x-a: 1") && !nominated, "{more:?}: {seen}");
+    }
+    // As long as the last one, for somebody else.
+    let other = format!("GET /b HTTP/1.1\r\n{}\r\n", lines.replace("one", "two"));
+    client.write_all(other.as_bytes()).unwrap();
+    assert!(read_until(&mut client, b"hi").is_some());
+    assert!(target.next().contains("authorization: Bearer two\r\n"));
+    // The last line goes on.
+    client.write_all(other.trim_end().as_bytes()).unwrap();
+    client.write_all(b"\r\n three\r\n\r\n").unwrap();
+    assert!(read_until(&mut client, b"\r\n").unwrap().starts_with("HTTP/1.1 400"));
+}

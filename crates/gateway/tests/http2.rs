@@ -286,3 +286,73 @@ async fn t15_header_lines_are_counted_over_http2_as_over_http1() {
         assert_eq!(answer.status(), status, "{lines} lines");
     }
 }
+
+/// A target that answers each request by `answer`.
+async fn h2_target<A, F>(answer: A) -> SocketAddr
+where
+    A: Fn(Request<h2::RecvStream>, server::SendResponse<Bytes>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut connection = server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(answer(request, respond));
+                }
+            });
+        }
+    });
+    address
+}
+
+/// What comes on `stream` up to the end of a body in chunks, that body decoded.
+async fn read_chunks(stream: &mut TcpStream) -> (String, usize) {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(stream.read_u8().await.unwrap());
+    }
+    let mut length = 0;
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(stream.read_u8().await.unwrap());
+        }
+        let digits = std::str::from_utf8(line.trim_ascii_end()).unwrap();
+        let size = usize::from_str_radix(digits, 16).unwrap();
+        let mut data = vec![0; size + 2];
+        stream.read_exact(&mut data).await.unwrap();
+        assert!(data.ends_with(b"\r\n") && data.iter().take(size).all(|byte| *byte == b'x'));
+        length += size;
+        if size == 0 {
+            return (String::from_utf8(text).unwrap(), length);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_chunk_comes_behind_all_others() {
+    let gate = Gate::start(Limits::default());
+    let target = h2_target(|request, mut respond| async move {
+        let frames: Vec<usize> =
+            request.uri().path().split('/').filter_map(|size| size.parse().ok()).collect();
+        let mut out = respond.send_response(Response::new(()), false).unwrap();
+        for (place, size) in frames.iter().enumerate() {
+            out.send_data(Bytes::from(vec![b'x'; *size]), place + 1 == frames.len()).unwrap();
+        }
+    })
+    .await;
+    gate.route_by(Scheme::Grpc, &[target], Timeouts::default());
+    let mut client = TcpStream::connect(gate.address).await.unwrap();
+    for frames in ["1", "16384", "12288/8192", "16384/16384", "16384/1", "1/16384/0", "40000"] {
+        client.write_all(format!("GET /{frames} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let (head, length) = in_time(read_chunks(&mut client)).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let sent: usize = frames.split('/').map(|size| size.parse::<usize>().unwrap()).sum();
+        assert_eq!(length, sent, "{frames}");
+    }
+}

@@ -15,16 +15,22 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{LONGEST, connect::Stream, deadline, live::Target, pool::Pools, spec::Timeouts};
-use crate::{client_body::ClientBody, error::Failure, plugin::RequestHead};
+use crate::{
+    client_body::ClientBody,
+    error::Failure,
+    h1::{
+        body::{Decoder, Piece, take_bytes},
+        lines::Lines,
+    },
+    plugin::RequestHead,
+};
 
 mod decode;
 mod pump;
 
-use decode::{Decoder, Head, KnownName};
+use decode::Head;
 use pump::{Pump, Stop};
 
-/// Room made for one read.
-const READ_ROOM: usize = 16 * 1024;
 /// Interim answers (1xx) tolerated before the real one.
 const MAX_INTERIM: u32 = 16;
 
@@ -33,12 +39,12 @@ const MAX_INTERIM: u32 = 16;
 pub(crate) struct Connection {
     pub(super) stream: Stream,
     pub(super) target: Rc<KeptTarget>,
-    /// Bytes read and not yet used. Empty between exchanges, but kept for its memory.
+    /// Bytes read and not yet used. Empty between exchanges.
     read: BytesMut,
     /// The request of the exchange.
     pump: Pump,
-    /// The header names of the last answer.
-    names: Vec<KnownName>,
+    /// The header lines of the last answer.
+    lines: Lines,
     /// Kept from exchange to exchange: moving a timer further away costs nothing, making one does.
     timer: Pin<Box<Sleep>>,
     /// Requests sent so far.
@@ -95,7 +101,7 @@ impl Connection {
             target,
             read: BytesMut::new(),
             pump: Pump::new(),
-            names: Vec::new(),
+            lines: Lines::default(),
             timer: Box::pin(sleep_until(idle_since + LONGEST)),
             requests: 0,
             idle_since,
@@ -111,7 +117,7 @@ impl Connection {
         let reused = self.requests > 0;
         self.requests = self.requests.saturating_add(1);
         let empty = body.as_ref().is_none_or(|body| body.is_ended() && !body.has_trailers());
-        self.pump.begin(outgoing, empty);
+        self.pump.begin(self.target.pools.buffers(), outgoing, empty);
         let mut interim = 0;
         let mut waiting = Waiting::default();
         let result = std::future::poll_fn(|cx| {
@@ -151,7 +157,8 @@ impl Connection {
         request: &RequestHead,
         interim: &mut u32,
     ) -> Poll<Result<Head, Failure>> {
-        if let Poll::Ready(Err(stop)) = self.pump.poll(cx, &mut self.stream, body.as_mut()) {
+        let buffers = self.target.pools.buffers();
+        if let Poll::Ready(Err(stop)) = self.pump.poll(cx, buffers, &mut self.stream, body.as_mut()) {
             match stop {
                 Stop::Client(failure) => return Poll::Ready(Err(failure)),
                 // The target may have answered before it closed: its answer counts.
@@ -160,7 +167,7 @@ impl Connection {
         }
         loop {
             let spare = || self.target.pools.spare_headers();
-            match decode::head(&mut self.read, &mut self.names, spare, &request.method, request.websocket) {
+            match decode::head(&mut self.read, &mut self.lines, spare, &request.method, request.websocket) {
                 Ok(Some(head))
                     if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS =>
                 {
@@ -186,8 +193,7 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.read.reserve(READ_ROOM);
-        read_into(Pin::new(&mut self.stream), cx, &mut self.read)
+        self.target.pools.buffers().poll_read(cx, &mut self.stream, &mut self.read)
     }
 
     #[cold]
@@ -202,23 +208,13 @@ impl Connection {
     }
 
     /// Back to the pool of its core, for the next request.
-    fn give_back(self: Box<Self>) {
+    fn give_back(mut self: Box<Self>) {
         if self.read.is_empty() && self.requests < self.target.target.keep_alive.requests {
             let kept = Rc::clone(&self.target);
+            kept.pools.buffers().give(&mut self.read);
             kept.pools.keep(self);
         }
     }
-}
-
-/// Reads into the free room of `buffer`.
-fn read_into(
-    stream: Pin<&mut Stream>,
-    cx: &mut Context<'_>,
-    buffer: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    let future = tokio::io::AsyncReadExt::read_buf(stream.get_mut(), buffer);
-    tokio::pin!(future);
-    future.poll(cx)
 }
 
 /// Which silence is being measured, and since when.
@@ -289,7 +285,7 @@ impl H1Body {
         let length = head.decoder.length();
         let at_hand = length.and_then(|length| usize::try_from(length).ok());
         if let Some(length_at_hand) = at_hand.filter(|length| *length <= connection.read.len()) {
-            let body = connection.read.split_to(length_at_hand).freeze();
+            let body = take_bytes(&mut connection.read, length_at_hand);
             finish(connection, head.keep_alive);
             return Self { whole: Some(body).filter(|body| !body.is_empty()), state: None, length };
         }
@@ -303,6 +299,13 @@ impl H1Body {
             waiting: Waiting::default(),
         };
         Self { whole: None, state: Some(Box::new(reading)), length }
+    }
+}
+
+impl H1Body {
+    /// Whether it came whole: nobody reads on from the connection, or sends on it.
+    pub(crate) const fn is_at_hand(&self) -> bool {
+        self.state.is_none()
     }
 }
 
@@ -324,9 +327,9 @@ impl Reading {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyBroken>> {
-        let Connection { pump, stream, .. } = &mut *self.connection;
+        let Connection { pump, stream, target, .. } = &mut *self.connection;
         if !pump.done && !pump.broken {
-            let pumped = pump.poll(cx, stream, self.request.as_mut());
+            let pumped = pump.poll(cx, target.pools.buffers(), stream, self.request.as_mut());
             if let Poll::Ready(Err(_)) = pumped {
                 // The rest of the request is lost; the answer may still be whole.
                 pump.broken = true;
@@ -334,12 +337,12 @@ impl Reading {
         }
         loop {
             match self.decoder.next(&mut self.connection.read) {
-                Ok(decode::Piece::Data(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
-                Ok(decode::Piece::Trailers(trailers)) => {
+                Ok(Piece::Data(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => {
                     return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
                 }
-                Ok(decode::Piece::End) => return Poll::Ready(Ok(None)),
-                Ok(decode::Piece::More) => {}
+                Ok(Piece::End) => return Poll::Ready(Ok(None)),
+                Ok(Piece::More) => {}
                 Err(reason) => return Poll::Ready(Err(self.broken(reason))),
             }
             match self.connection.poll_read(cx) {

@@ -16,7 +16,7 @@ use super::{
     h2::Multiplexed,
     live::{Live, Target},
 };
-use crate::error::Failure;
+use crate::{error::Failure, h1::buffers::Buffers};
 
 /// Names by which one core knows one target at a time. Where clients choose them, the one that was asked for least
 /// recently gives way, and its connections with it.
@@ -37,8 +37,9 @@ struct Inner {
     multiplexed: RefCell<HashMap<u64, Vec<Multiplexed>, RandomState>>,
     /// TLS targets under other names than their own, by the target's id.
     named: RefCell<HashMap<u64, Named, RandomState>>,
-    /// Empty maps for answers.
+    /// Empty maps for heads.
     spare: RefCell<Vec<HeaderMap>>,
+    buffers: Buffers,
 }
 
 /// A target under other names than its own.
@@ -74,6 +75,7 @@ impl Pools {
             multiplexed: RefCell::default(),
             named: RefCell::default(),
             spare: RefCell::default(),
+            buffers: Buffers::default(),
         }))
     }
 
@@ -170,8 +172,13 @@ impl Pools {
         timeout(limit, connect::connect(target, &self.0.live.reach, limit)).await.map_err(late)?
     }
 
+    /// The core's memory for reading and writing.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.0.buffers
+    }
+
     /// An empty map.
-    pub(super) fn spare_headers(&self) -> HeaderMap {
+    pub(crate) fn spare_headers(&self) -> HeaderMap {
         self.0.spare.borrow_mut().pop().unwrap_or_else(|| HeaderMap::with_capacity(ROOM))
     }
 

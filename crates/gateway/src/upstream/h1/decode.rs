@@ -1,23 +1,22 @@
 //! Reading answers (RFC 9112). What can be read in two ways is not read at all: the connection is given up.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use smallvec::SmallVec;
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-use crate::hygiene;
+use crate::{
+    h1::{
+        body::Decoder,
+        lines::{Lines, Meaning, Unreadable},
+    },
+    hygiene,
+};
 
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of an answer.
 const MAX_HEADERS: usize = 128;
-/// Header names of an answer that are remembered for the next one.
-const MAX_NAMES: usize = 24;
-/// Longest chunk-size line, extensions included.
-const MAX_CHUNK_LINE: usize = 4 * 1024;
-/// Longest trailer section.
-const MAX_TRAILERS: usize = 16 * 1024;
 
 /// The head of an answer without its hop-by-hop headers.
 #[derive(Debug)]
@@ -28,40 +27,11 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
 }
 
-/// How much of the body is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decoder {
-    Length(u64),
-    Chunked(Chunk),
-    /// Until the target closes.
-    Close,
-}
-
-/// Where in the chunked coding the next byte stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
-    Size,
-    Data(u64),
-    DataEnd,
-    Trailers,
-    Done,
-}
-
-/// What a decoder makes of the bytes at hand.
-#[derive(Debug)]
-pub(super) enum Piece {
-    Data(Bytes),
-    Trailers(HeaderMap),
-    End,
-    /// More bytes are needed.
-    More,
-}
-
-/// Takes the head of an answer off `buffer`, once it is complete. `names` are those of the last answer on the connection,
-/// which is most likely to have had the same ones; `spare` gives an empty map.
+/// Takes the head of an answer off `buffer`, once it is complete. `lines` are those of the last answer on the connection;
+/// `spare` gives an empty map.
 pub(super) fn head(
     buffer: &mut BytesMut,
-    names: &mut Vec<KnownName>,
+    lines: &mut Lines,
     spare: impl FnOnce() -> HeaderMap,
     method: &Method,
     websocket: bool,
@@ -69,10 +39,66 @@ pub(super) fn head(
     if buffer.is_empty() {
         return Ok(None);
     }
-    let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let found = match recall(buffer, lines) {
+        Some(found) => found,
+        None => match read(buffer, lines)? {
+            Some(found) => found,
+            None => return Ok(None),
+        },
+    };
+    buffer.advance(found.length);
+    let mut headers = spare();
+    let mut seen = Seen::default();
+    for line in lines.first(found.lines) {
+        match line.meaning {
+            Meaning::Length => seen.lengths += 1,
+            Meaning::Connection => {
+                let plain = plain_connection(line.value.as_bytes());
+                if plain.is_some() && seen.connection.is_none() {
+                    seen.connection = plain;
+                    continue;
+                }
+                seen.hop = true;
+            }
+            meaning => seen.hop |= meaning.is_of_one_hop(),
+        }
+        line.add_to(&mut headers);
+    }
+    lines.settle();
+    frame(found.status, headers, method, seen, found.http_11, websocket).map(Some)
+}
+
+/// Where the head of an answer ends, and what its first line says.
+struct Found {
+    status: StatusCode,
+    http_11: bool,
+    length: usize,
+    lines: usize,
+}
+
+/// The head, where it has the lines of the last one.
+fn recall(buffer: &[u8], lines: &mut Lines) -> Option<Found> {
+    let rest = buffer.strip_prefix(b"HTTP/1.1 ")?;
+    let status = StatusCode::from_bytes(rest.get(..3)?).ok()?;
+    let reason = rest.get(3..)?;
+    let end = memchr::memchr(b'\n', reason)?;
+    let reason = reason.get(..end)?.strip_suffix(b"\r")?;
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+    if !reason.iter().all(is_text) || reason.first().is_some_and(|first| *first != b' ') {
+        return None;
+    }
+    let begin = buffer.len() - rest.len() + 3 + end + 1;
+    let (length, count) = lines.recall(buffer.get(begin..)?)?;
+    Some(Found { status, http_11: true, length: begin + length, lines: count })
+}
+
+/// The head as a parser finds it. `None`: it is not complete. Kept apart for the room that it takes on the stack.
+#[inline(never)]
+fn read(buffer: &[u8], lines: &mut Lines) -> Result<Option<Found>, &'static str> {
+    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
-    let length = match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut lines) {
+    let length = match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut room) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if buffer.len() > MAX_HEAD => {
             return Err("the head of its answer is too long");
@@ -83,67 +109,12 @@ pub(super) fn head(
     };
     let status =
         response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its answer has no status")?;
+    let head = buffer.get(..length).unwrap_or_default();
+    lines
+        .learn(head, response.headers, |_| false)
+        .map_err(|Unreadable| "its answer has a header with control characters")?;
     let http_11 = response.version == Some(1);
-    let base = buffer.as_ptr() as usize;
-    let span = |part: &[u8]| {
-        let start = part.as_ptr() as usize - base;
-        start..start + part.len()
-    };
-    let mut spans = SmallVec::<[(Range<usize>, Range<usize>); 24]>::new();
-    for line in &*response.headers {
-        spans.push((span(line.name.as_bytes()), span(line.value)));
-    }
-    let raw = buffer.split_to(length).freeze();
-    let mut headers = spare();
-    let mut seen = Seen::default();
-    for (place, (name, value)) in spans.into_iter().enumerate() {
-        let (name, meaning) = known(names, place, raw.get(name).unwrap_or_default())?;
-        match meaning {
-            Meaning::EndToEnd => {}
-            Meaning::Length => seen.lengths += 1,
-            Meaning::Hop => seen.hop = true,
-            Meaning::Connection => {
-                let plain = raw.get(value.clone()).and_then(plain_connection);
-                if plain.is_some() && seen.connection.is_none() {
-                    seen.connection = plain;
-                    continue;
-                }
-                seen.hop = true;
-            }
-        }
-        let value = HeaderValue::from_maybe_shared(raw.slice(value))
-            .map_err(|_| "its answer has a header with control characters")?;
-        headers.append(name, value);
-    }
-    Ok(Some(frame(status, headers, method, seen, http_11, websocket)?))
-}
-
-/// A header name as the target writes it, and what it means to the connection that it came on.
-#[derive(Clone, Debug)]
-pub(super) struct KnownName {
-    raw: Box<[u8]>,
-    name: HeaderName,
-    meaning: Meaning,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    EndToEnd,
-    Length,
-    Connection,
-    /// Anything else of this hop alone.
-    Hop,
-}
-
-impl Meaning {
-    fn of(name: &HeaderName) -> Self {
-        match name.as_str() {
-            "content-length" => Self::Length,
-            "connection" => Self::Connection,
-            name if hygiene::is_of_one_hop(name) => Self::Hop,
-            _ => Self::EndToEnd,
-        }
-    }
+    Ok(Some(Found { status, http_11, length, lines: response.headers.len() }))
 }
 
 /// What of a head needs a closer look. Most heads have hardly any of it.
@@ -154,26 +125,6 @@ struct Seen {
     lengths: usize,
     /// There are headers of this hop.
     hop: bool,
-}
-
-/// The name `raw` and its meaning. It is compared with what was in its place in the last answer before it is read.
-fn known(
-    names: &mut Vec<KnownName>,
-    place: usize,
-    raw: &[u8],
-) -> Result<(HeaderName, Meaning), &'static str> {
-    if let Some(known) = names.get(place)
-        && *known.raw == *raw
-    {
-        return Ok((known.name.clone(), known.meaning));
-    }
-    let name = HeaderName::from_bytes(raw).map_err(|_| "its answer has a header without name")?;
-    let meaning = Meaning::of(&name);
-    if place < MAX_NAMES {
-        names.truncate(place);
-        names.push(KnownName { raw: raw.into(), name: name.clone(), meaning });
-    }
-    Ok((name, meaning))
 }
 
 /// The two values that `Connection` usually has; they name no header.
@@ -236,7 +187,7 @@ fn framing(headers: &HeaderMap, seen: Seen, http_11: bool) -> Result<Decoder, &'
             if codings.next().is_some() || !chunked || !http_11 {
                 return Err("its answer has a transfer coding other than chunked");
             }
-            Ok(Decoder::Chunked(Chunk::Size))
+            Ok(Decoder::CHUNKED)
         }
         (None, Some(length)) => {
             if seen.lengths > 1 {
@@ -260,128 +211,12 @@ fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|entry| entry.trim().eq_ignore_ascii_case(token))
 }
 
-impl Decoder {
-    /// The exact length, where it is known beforehand.
-    pub(super) const fn length(&self) -> Option<u64> {
-        match self {
-            Self::Length(length) => Some(*length),
-            Self::Chunked(_) | Self::Close => None,
-        }
-    }
-
-    pub(super) const fn is_done(&self) -> bool {
-        matches!(self, Self::Length(0) | Self::Chunked(Chunk::Done))
-    }
-
-    pub(super) const fn ends_with_connection(&self) -> bool {
-        matches!(self, Self::Close)
-    }
-
-    /// Takes the next piece of the body off `buffer`.
-    pub(super) fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
-        match self {
-            Self::Length(0) | Self::Chunked(Chunk::Done) => Ok(Piece::End),
-            _ if buffer.is_empty() => Ok(Piece::More),
-            Self::Length(left) => Ok(Piece::Data(take(buffer, left))),
-            Self::Close => Ok(Piece::Data(buffer.split().freeze())),
-            Self::Chunked(state) => next_chunk(state, buffer),
-        }
-    }
-}
-
-fn take(buffer: &mut BytesMut, left: &mut u64) -> Bytes {
-    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
-    *left -= length as u64;
-    buffer.split_to(length).freeze()
-}
-
-fn next_chunk(state: &mut Chunk, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
-    loop {
-        match state {
-            Chunk::Size => {
-                let Some(size) = chunk_size(buffer)? else { return Ok(Piece::More) };
-                *state = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
-            }
-            Chunk::Data(_) if buffer.is_empty() => return Ok(Piece::More),
-            Chunk::Data(left) => {
-                let data = take(buffer, left);
-                if *left == 0 {
-                    *state = Chunk::DataEnd;
-                }
-                return Ok(Piece::Data(data));
-            }
-            Chunk::DataEnd => {
-                match buffer.as_ref() {
-                    [b'\r', b'\n', ..] => buffer.advance(2),
-                    [] | [b'\r'] => return Ok(Piece::More),
-                    _ => return Err("a chunk of its answer is longer than it says"),
-                }
-                *state = Chunk::Size;
-            }
-            Chunk::Trailers => {
-                let Some(trailers) = trailers(buffer)? else { return Ok(Piece::More) };
-                *state = Chunk::Done;
-                return Ok(if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) });
-            }
-            Chunk::Done => return Ok(Piece::End),
-        }
-    }
-}
-
-/// The size of the next chunk, its line taken off; `None` while the line is incomplete.
-fn chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, &'static str> {
-    let Some(end) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > MAX_CHUNK_LINE {
-            Err("a chunk size of its answer is too long")
-        } else {
-            Ok(None)
-        };
-    };
-    let line =
-        buffer.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or("a chunk size ends without CR")?;
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    let odd = line.len() > MAX_CHUNK_LINE || line.contains(&b'\r');
-    if odd || digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err("a chunk size of its answer is not a number");
-    }
-    let digits = std::str::from_utf8(digits).map_err(|_| "a chunk size of its answer is not a number")?;
-    let size = u64::from_str_radix(digits, 16).map_err(|_| "a chunk size of its answer is too large")?;
-    buffer.advance(end + 1);
-    Ok(Some(size))
-}
-
-/// The trailer section, taken off; `None` while it is incomplete.
-fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, &'static str> {
-    if buffer.starts_with(b"\r\n") {
-        buffer.advance(2);
-        return Ok(Some(HeaderMap::new()));
-    }
-    let mut lines = [httparse::EMPTY_HEADER; 32];
-    let (length, mut map) = match httparse::parse_headers(buffer, &mut lines) {
-        Ok(httparse::Status::Complete((length, lines))) => {
-            let map = lines
-                .iter()
-                .filter_map(|line| {
-                    let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-                    Some((name, HeaderValue::from_bytes(line.value).ok()?))
-                })
-                .collect::<HeaderMap>();
-            (length, map)
-        }
-        Ok(httparse::Status::Partial) if buffer.len() <= MAX_TRAILERS => return Ok(None),
-        _ => return Err("the trailers of its answer cannot be read"),
-    };
-    buffer.advance(length);
-    hygiene::clean_trailers(&mut map);
-    Ok(Some(map))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, &'static str> {
-        head(&mut BytesMut::from(text), &mut Vec::new(), HeaderMap::new, &Method::GET, false)
+        head(&mut BytesMut::from(text), &mut Lines::default(), HeaderMap::new, &Method::GET, false)
     }
 
     #[test]
@@ -410,22 +245,19 @@ mod tests {
     fn the_framing_follows_the_head() {
         let decoder = |text| read(text).unwrap().unwrap().decoder;
         assert_eq!(decoder("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"), Decoder::Length(3));
-        assert_eq!(
-            decoder("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"),
-            Decoder::Chunked(Chunk::Size)
-        );
+        assert_eq!(decoder("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"), Decoder::CHUNKED);
         assert_eq!(decoder("HTTP/1.1 200 OK\r\n\r\n"), Decoder::Close);
         assert_eq!(decoder("HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n"), Decoder::Length(0));
         assert!(read("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
     }
 
     #[test]
-    fn names_are_those_of_this_answer_whatever_the_last_one_had() {
-        let mut names = Vec::new();
+    fn lines_are_those_of_this_answer_whatever_the_last_one_had() {
+        let mut known = Lines::default();
         for lines in ["A: 1\r\nb: 2", "a: 1\r\nC: 2\r\nd: 3", "", "c: 1", "a: 1\r\nc: 2\r\nd: 3"] {
             let end = if lines.is_empty() { "" } else { "\r\n" };
             let text = format!("HTTP/1.1 200 OK\r\n{lines}{end}content-length: 0\r\n\r\n");
-            let read = head(&mut text.as_str().into(), &mut names, HeaderMap::new, &Method::GET, false);
+            let read = head(&mut text.as_str().into(), &mut known, HeaderMap::new, &Method::GET, false);
             let headers = read.unwrap().unwrap().headers;
             let said: Vec<String> =
                 headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
@@ -458,46 +290,5 @@ mod tests {
         let head = head.unwrap().unwrap();
         assert_eq!(head.headers.len(), 2);
         assert!(!head.keep_alive);
-    }
-
-    fn decode_chunks(text: &[u8], step: usize) -> Result<(Vec<u8>, HeaderMap), &'static str> {
-        let (mut decoder, mut buffer, mut out) = (Decoder::Chunked(Chunk::Size), BytesMut::new(), Vec::new());
-        let mut trailers = HeaderMap::new();
-        let mut rest = text.chunks(step);
-        loop {
-            match decoder.next(&mut buffer)? {
-                Piece::Data(data) => out.extend_from_slice(&data),
-                Piece::Trailers(found) => trailers = found,
-                Piece::End => return Ok((out, trailers)),
-                Piece::More => buffer.extend_from_slice(rest.next().ok_or("short")?),
-            }
-        }
-    }
-
-    #[test]
-    fn chunks_are_decoded_however_the_bytes_are_cut() {
-        let text = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nx-sum: 1\r\n\r\n";
-        for step in 1..text.len() {
-            let (body, trailers) = decode_chunks(text, step).unwrap();
-            assert_eq!(body, b"hello world");
-            assert_eq!(trailers.get("x-sum").unwrap(), "1");
-        }
-    }
-
-    #[test]
-    fn t04_odd_chunk_sizes_are_refused() {
-        for text in [
-            "\r\n",
-            "0x1\r\na",
-            "+1\r\na",
-            "-1\r\na",
-            "1_0\r\n",
-            "1 \r\na\r\n0\r\n\r\n",
-            "11111111111111111\r\n",
-            "1\na",
-            "1\r\naX\r\n",
-        ] {
-            assert!(decode_chunks(text.as_bytes(), 1000).is_err(), "{text:?}");
-        }
     }
 }

@@ -1,33 +1,30 @@
 //! The request on its way out.
 
 use std::{
-    io::{self, IoSlice, Write},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use bytes::BytesMut;
+use http::{Method, StatusCode, header};
 use tokio::io::AsyncWrite;
 
 use super::Outgoing;
 use crate::{
     client_body::{BodyError, ClientBody},
     error::Failure,
+    h1::{
+        buffers::Buffers,
+        outbox::{Framing, Misframed, Outbox, add_length, add_line, lines_of},
+    },
     upstream::connect::Stream,
 };
-
-/// Pieces up to this size are copied behind the head, so that both leave in one write.
-const COALESCED: usize = 16 * 1024;
 
 /// The request of one exchange after another on its way out.
 #[derive(Debug)]
 pub(super) struct Pump {
-    /// Encoded and not yet written.
-    out: BytesMut,
-    /// A large piece that follows `out` without being copied.
-    piece: Bytes,
-    framing: Framing,
+    outbox: Outbox,
     /// Everything is encoded.
     ended: bool,
     /// Everything is written and flushed.
@@ -42,15 +39,6 @@ pub(super) struct Pump {
     pub(super) progress: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    /// No body.
-    Nothing,
-    /// This many bytes are still to come.
-    Length(u64),
-    Chunked,
-}
-
 /// Whose fault it is that nothing more can be sent.
 pub(super) enum Stop {
     Client(Failure),
@@ -60,9 +48,7 @@ pub(super) enum Stop {
 impl Pump {
     pub(super) fn new() -> Self {
         Self {
-            out: BytesMut::with_capacity(1024),
-            piece: Bytes::new(),
-            framing: Framing::Nothing,
+            outbox: Outbox::new(),
             ended: true,
             done: true,
             broken: false,
@@ -74,14 +60,15 @@ impl Pump {
     }
 
     /// Begins with the next request. The last one was written whole.
-    pub(super) fn begin(&mut self, outgoing: Outgoing<'_>, empty: bool) {
+    pub(super) fn begin(&mut self, buffers: &Buffers, outgoing: Outgoing<'_>, empty: bool) {
         let declared = || outgoing.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
         let framing = match empty {
             true => Framing::Nothing,
             false => declared().map_or(Framing::Chunked, Framing::Length),
         };
-        encode_head(&mut self.out, outgoing, framing);
-        self.framing = framing;
+        self.outbox.open(buffers);
+        encode_head(&mut self.outbox.out, outgoing, framing);
+        self.outbox.framing = framing;
         self.ended = empty;
         self.done = false;
         self.broken = false;
@@ -95,6 +82,7 @@ impl Pump {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        buffers: &Buffers,
         stream: &mut Stream,
         mut body: Option<&mut ClientBody>,
     ) -> Poll<Result<(), Stop>> {
@@ -103,11 +91,11 @@ impl Pump {
         }
         loop {
             self.client_is_slow = false;
-            if !self.ended && self.piece.is_empty() && self.out.len() < COALESCED {
+            if !self.ended && self.outbox.has_room() {
                 match body.as_mut().map_or(Poll::Ready(None), |body| body.poll_data(cx)) {
                     Poll::Ready(Some(Ok(data))) => {
                         self.progress += 1;
-                        self.encode(data).map_err(Stop::Client)?;
+                        self.outbox.add(data).map_err(misframed)?;
                         continue;
                     }
                     Poll::Ready(Some(Err(error))) => {
@@ -115,22 +103,23 @@ impl Pump {
                     }
                     Poll::Ready(None) => {
                         let trailers = body.as_ref().and_then(|body| body.trailers());
-                        self.encode_end(trailers).map_err(Stop::Client)?;
+                        self.outbox.end(lines_of(trailers)).map_err(misframed)?;
+                        self.ended = true;
                         continue;
                     }
                     Poll::Pending => self.client_is_slow = true,
                 }
             }
-            if self.out.is_empty() && self.piece.is_empty() {
+            if self.outbox.is_empty() {
                 ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Stop::Target)?;
                 if !self.ended {
                     return Poll::Pending;
                 }
                 self.done = true;
+                self.outbox.close(buffers);
                 return Poll::Ready(Ok(()));
             }
-            match ready!(self.poll_write(cx, stream)) {
-                Ok(0) => return Poll::Ready(Err(Stop::Target(io::ErrorKind::WriteZero.into()))),
+            match ready!(self.outbox.poll_write(cx, stream)) {
                 Ok(written) => {
                     self.progress += 1;
                     self.written = self.written.saturating_add(written as u64);
@@ -138,70 +127,6 @@ impl Pump {
                 Err(error) => return Poll::Ready(Err(Stop::Target(error))),
             }
         }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(stream);
-        let written = if self.piece.is_empty() {
-            ready!(stream.poll_write(cx, &self.out))?
-        } else {
-            ready!(stream.poll_write_vectored(cx, &[IoSlice::new(&self.out), IoSlice::new(&self.piece)]))?
-        };
-        let of_out = written.min(self.out.len());
-        self.out.advance(of_out);
-        self.piece.advance((written - of_out).min(self.piece.len()));
-        if self.piece.is_empty() && written > of_out && self.framing == Framing::Chunked {
-            self.out.extend_from_slice(b"\r\n");
-        }
-        Poll::Ready(Ok(written))
-    }
-
-    fn encode(&mut self, data: Bytes) -> Result<(), Failure> {
-        // A chunk of nothing is the last one (RFC 9112 section 7.1).
-        if data.is_empty() {
-            return Ok(());
-        }
-        let chunked = self.framing == Framing::Chunked;
-        match &mut self.framing {
-            Framing::Nothing => return Err(BodyError::Client.failure()),
-            Framing::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(|| BodyError::Client.failure())?;
-            }
-            Framing::Chunked => {
-                let mut size = [0_u8; 18];
-                let mut rest = size.as_mut_slice();
-                let room = rest.len();
-                // 16 digits and the line end always fit.
-                let _ = write!(rest, "{:x}\r\n", data.len());
-                let used = room - rest.len();
-                self.out.extend_from_slice(size.get(..used).unwrap_or_default());
-            }
-        }
-        if self.out.len() + data.len() <= COALESCED {
-            self.out.extend_from_slice(&data);
-            if chunked {
-                self.out.extend_from_slice(b"\r\n");
-            }
-        } else {
-            self.piece = data;
-        }
-        Ok(())
-    }
-
-    fn encode_end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Failure> {
-        match self.framing {
-            Framing::Length(left) if left > 0 => return Err(BodyError::Client.failure()),
-            Framing::Chunked => {
-                self.out.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.into_iter().flatten() {
-                    encode_line(&mut self.out, name, value);
-                }
-                self.out.extend_from_slice(b"\r\n");
-            }
-            Framing::Nothing | Framing::Length(_) => {}
-        }
-        self.ended = true;
-        Ok(())
     }
 
     /// What ran out of time.
@@ -216,6 +141,11 @@ impl Pump {
         };
         Failure::Timeout { target: target.to_owned(), what }
     }
+}
+
+/// A client's body that is not as long as it said.
+fn misframed(Misframed: Misframed) -> Stop {
+    Stop::Client(BodyError::Client.failure())
 }
 
 fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
@@ -237,29 +167,18 @@ fn encode_head(out: &mut BytesMut, outgoing: Outgoing<'_>, framing: Framing) {
         if name == header::CONTENT_LENGTH || name == header::HOST || announces_none {
             continue;
         }
-        encode_line(out, name, value);
+        add_line(out, name, value);
     }
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        Framing::Length(length) => add_length(out, length),
         Framing::Nothing if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => {
             out.extend_from_slice(b"content-length: 0\r\n");
         }
-        Framing::Nothing => {}
+        Framing::Nothing | Framing::Close => {}
     }
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn encode_line(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }

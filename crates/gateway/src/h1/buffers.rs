@@ -1,0 +1,87 @@
+//! Memory to read into and to write from, which a core's connections hold only while they need it.
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use tokio::io::AsyncRead;
+
+/// Room of one buffer, and what one read takes at most.
+pub(crate) const ROOM: usize = 16 * 1024;
+/// Most buffers that are kept.
+const MOST: usize = 64;
+
+/// The buffers of one core that nobody uses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffers(Rc<RefCell<Vec<BytesMut>>>);
+
+impl Buffers {
+    /// An empty one.
+    pub(crate) fn take(&self) -> BytesMut {
+        self.0.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(ROOM))
+    }
+
+    /// Takes `buffer`'s memory where that is of use to others, and leaves it without. It must hold nothing.
+    pub(crate) fn give(&self, buffer: &mut BytesMut) {
+        let mut given = std::mem::take(buffer);
+        given.clear();
+        let mut spare = self.0.borrow_mut();
+        // What came of it may be in use still, or it may have grown.
+        if spare.len() < MOST && given.try_reclaim(ROOM) && given.capacity() <= 2 * ROOM {
+            spare.push(given);
+        }
+    }
+
+    /// Reads into `buffer`, which has memory afterwards only where it holds something.
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            self.give(buffer);
+            *buffer = self.take();
+        } else if buffer.capacity() - buffer.len() < ROOM / 2 {
+            buffer.reserve(ROOM);
+        }
+        let reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream, buffer));
+        let read = Future::poll(reading, cx);
+        if buffer.is_empty() {
+            self.give(buffer);
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_elsewhere_is_not_handed_out_again() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(&[1; ROOM]);
+        let used = buffer.split_to(ROOM).freeze();
+        buffers.give(&mut buffer);
+        assert_eq!(buffer.capacity(), 0);
+        let mut next = buffers.take();
+        next.extend_from_slice(&[2; ROOM]);
+        assert!(used.iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn memory_goes_round() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take();
+        buffer.extend_from_slice(b"GET ");
+        let memory = buffer.as_ptr();
+        buffers.give(&mut buffer);
+        assert_eq!((buffers.take().as_ptr(), buffer.capacity()), (memory, 0));
+    }
+}
