@@ -199,6 +199,8 @@ impl<S: Duplex> Wire<S> {
 
     /// Whether the body of the request at hand was read to its end, or can be without waiting.
     pub(super) fn finish_body(&mut self, cx: &mut Context<'_>) -> bool {
+        // Who has sent some of it did not wait for leave.
+        self.waits &= self.read.is_empty();
         let mut rest = REST;
         while !self.waits && rest > 0 {
             match self.decode(cx) {
