@@ -1,8 +1,8 @@
 //! The access log: cores write lines into buffers, one thread hands those to the system. A log that cannot keep up loses
 //! lines and counts them; requests never wait for it. Queries are not logged: they carry codes and tokens.
 //!
-//! A line is written as soon as its request is over. To keep the parts of it for later would keep the memory in which the
-//! client's codec read them, which it uses again for the next request.
+//! A line is written as soon as its request is over. To keep the parts of it for later would keep the heads in memory that
+//! they are parts of.
 
 use std::{
     cell::RefCell,

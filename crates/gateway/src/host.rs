@@ -77,7 +77,7 @@ impl LastHost {
         {
             return Some(last.clone());
         }
-        // A copy: what is remembered must not keep the memory in which the codec reads requests.
+        // A copy: what is remembered must not keep the whole head in memory.
         let host = HostName::parse(&HeaderValue::from_bytes(text).ok()?)?;
         *self.0.borrow_mut() = Some(host.clone());
         Some(host)

@@ -57,8 +57,8 @@ struct Greeted {
     target: Arc<Target>,
 }
 
-/// Headers that a map has room for from the beginning. The client's codec reads its next request into the map of an answer,
-/// and the gate adds up to nine of its own: growing it then would cost two allocations.
+/// Headers that a map has room for from the beginning. Maps go round between requests and answers, and the gate adds up to
+/// nine headers of its own: growing a map then would cost two allocations.
 const ROOM: usize = 12;
 /// Spare maps of one core.
 const SPARE: usize = 64;
