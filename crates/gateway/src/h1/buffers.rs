@@ -12,6 +12,8 @@ use tokio::io::AsyncRead;
 
 /// Room of one buffer, and what one read takes at most.
 pub(crate) const ROOM: usize = 16 * 1024;
+/// Room below which a buffer is not read into any more.
+const LEAST: usize = ROOM / 4;
 /// Most buffers that are kept.
 const MOST: usize = 64;
 
@@ -36,7 +38,7 @@ impl Buffers {
         }
     }
 
-    /// Reads into `buffer`, which has memory afterwards only where it holds something.
+    /// Reads into `buffer`, which has memory afterwards only where it holds something, or pieces of it are in use.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &self,
         cx: &mut Context<'_>,
@@ -44,14 +46,17 @@ impl Buffers {
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         if buffer.is_empty() {
-            self.give(buffer);
-            *buffer = self.take();
+            // What is left of one that others hold pieces of is read into, too: the pieces hold all of it anyway.
+            if buffer.capacity() < LEAST {
+                self.give(buffer);
+                *buffer = self.take();
+            }
         } else if buffer.capacity() - buffer.len() < ROOM / 2 {
             buffer.reserve(ROOM);
         }
         let reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream, buffer));
         let read = Future::poll(reading, cx);
-        if buffer.is_empty() {
+        if buffer.is_empty() && buffer.try_reclaim(ROOM) {
             self.give(buffer);
         }
         read
@@ -83,5 +88,20 @@ mod tests {
         let memory = buffer.as_ptr();
         buffers.give(&mut buffer);
         assert_eq!((buffers.take().as_ptr(), buffer.capacity()), (memory, 0));
+    }
+
+    #[tokio::test]
+    async fn pieces_that_come_one_by_one_share_their_memory() {
+        let buffers = Buffers::default();
+        let (mut sender, mut receiver) = tokio::io::duplex(64);
+        let (mut buffer, mut pieces) = (BytesMut::new(), Vec::new());
+        for _ in 0..(ROOM - LEAST) / 64 {
+            tokio::io::AsyncWriteExt::write_all(&mut sender, &[1; 64]).await.unwrap();
+            let read = std::future::poll_fn(|cx| buffers.poll_read(cx, &mut receiver, &mut buffer)).await;
+            assert_eq!(read.unwrap(), 64);
+            pieces.push(buffer.split().freeze());
+        }
+        let first = pieces[0].as_ptr() as usize;
+        assert!(pieces.iter().all(|piece| (first..first + ROOM).contains(&(piece.as_ptr() as usize))));
     }
 }
