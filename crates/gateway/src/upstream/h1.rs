@@ -20,6 +20,7 @@ use crate::{
     error::Failure,
     h1::{
         body::{Decoder, Piece, take_bytes},
+        buffers::ROOM,
         lines::Lines,
     },
     plugin::RequestHead,
@@ -39,7 +40,8 @@ const MAX_INTERIM: u32 = 16;
 pub(crate) struct Connection {
     pub(super) stream: Stream,
     pub(super) target: Rc<KeptTarget>,
-    /// Bytes read and not yet used. Empty between exchanges.
+    /// Bytes read and not yet used. Empty between exchanges, but kept for its memory: pieces of an answer that a client is
+    /// slow to take hold on to it, and what is left of it is read into meanwhile.
     read: BytesMut,
     /// The request of the exchange.
     pump: Pump,
@@ -193,7 +195,9 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.target.pools.buffers().poll_read(cx, &mut self.stream, &mut self.read)
+        self.read.reserve(ROOM);
+        let reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(&mut self.stream, &mut self.read));
+        reading.poll(cx)
     }
 
     #[cold]
@@ -208,10 +212,9 @@ impl Connection {
     }
 
     /// Back to the pool of its core, for the next request.
-    fn give_back(mut self: Box<Self>) {
+    fn give_back(self: Box<Self>) {
         if self.read.is_empty() && self.requests < self.target.target.keep_alive.requests {
             let kept = Rc::clone(&self.target);
-            kept.pools.buffers().give(&mut self.read);
             kept.pools.keep(self);
         }
     }
