@@ -55,21 +55,17 @@ pub fn check(test: &str, blocks: &[Block]) {
     }
     let folder = env::temp_dir().join(format!("budgets-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for what is counted");
-    let program = env::current_exe().expect("the test program");
-    child(Command::new(&program), test, &folder);
+    child(Command::new(env::current_exe().expect("the test program")), test, &folder);
     let mut faults = allocations_above(blocks, &folder);
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .args(["--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no", "--read-inline-info=no"])
-        .arg("--quiet")
-        .arg(format!("--toggle-collect={COUNTED}"))
-        .arg(format!("--dump-after={COUNTED}"))
-        .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
-        .arg(&program)
-        .env(UNDER_VALGRIND, "1");
     if Command::new("valgrind").arg("--version").output().is_ok() {
-        child(valgrind, test, &folder);
-        faults.extend(instructions_off(blocks, &folder));
+        let mut counted = instructions_of_all(blocks, test, &folder);
+        // In one of about fifty runs a block of 200 times had 85,000 instructions that no other run had: something is done
+        // once now and then. A second count tells it from a block that does more.
+        if blocks.iter().zip(&counted).any(|(block, taken)| *taken > block.instructions) {
+            let again = instructions_of_all(blocks, test, &folder);
+            counted.iter_mut().zip(again).for_each(|(taken, again)| *taken = again.min(*taken));
+        }
+        faults.extend(instructions_off(blocks, &counted));
     } else {
         println!("instructions are not counted: valgrind is not installed");
     }
@@ -97,19 +93,33 @@ fn allocations_above(blocks: &[Block], folder: &Path) -> Vec<String> {
     blocks.iter().zip(counted.lines()).filter_map(above).collect()
 }
 
-fn instructions_off(blocks: &[Block], folder: &Path) -> Vec<String> {
-    let off = |(place, block): (usize, &Block)| {
-        let taken = instructions(folder, place + 1) / block.times;
+/// What valgrind counts of each block, each time.
+fn instructions_of_all(blocks: &[Block], test: &str, folder: &Path) -> Vec<u64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no", "--read-inline-info=no"])
+        .arg("--quiet")
+        .arg(format!("--toggle-collect={COUNTED}"))
+        .arg(format!("--dump-after={COUNTED}"))
+        .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
+        .arg(env::current_exe().expect("the test program"))
+        .env(UNDER_VALGRIND, "1");
+    child(valgrind, test, folder);
+    blocks.iter().enumerate().map(|(place, block)| instructions(folder, place + 1) / block.times).collect()
+}
+
+fn instructions_off(blocks: &[Block], counted: &[u64]) -> Vec<String> {
+    let off = |(block, taken): (&Block, &u64)| {
         println!("{}: {taken} instructions", block.name);
         // A limit far above what is needed lets every regression pass.
         let remedy = match () {
-            () if taken > block.instructions => "too many",
+            () if *taken > block.instructions => "too many",
             () if taken * 3 <= block.instructions => "lower the limit",
             () => return None,
         };
         Some(format!("{}: {taken} instructions of {}: {remedy}", block.name, block.instructions))
     };
-    blocks.iter().enumerate().filter_map(off).collect()
+    blocks.iter().zip(counted).filter_map(off).collect()
 }
 
 /// Prepares the blocks, then runs them one after another and writes down their allocations.

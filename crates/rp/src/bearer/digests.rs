@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use aws_lc_rs::digest;
 
-/// Texts that one core remembers.
+/// Texts that one core remembers: a power of two.
 const SLOTS: usize = 256;
 /// Bytes of a text that is remembered, at most.
 const LONGEST: usize = 4096;
@@ -51,9 +51,9 @@ fn computed(text: &[u8]) -> Sha256 {
 impl Recent {
     /// `end` are the last bytes of `text`: those of a signature, or of a seal, which are as good as random.
     fn digest(&mut self, text: &[u8], end: u64) -> Sha256 {
-        // Fibonacci hashing: the upper bits of the product depend on all bits of the factor.
-        let place =
-            usize::try_from(end.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).unwrap_or_default() % SLOTS;
+        // Fibonacci hashing: only the uppermost bits of the product depend on all bits of the factor.
+        let product = end.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = usize::try_from(product >> (u64::BITS - SLOTS.ilog2())).unwrap_or_default();
         let Some(slot) = self.0.get_mut(place) else { return computed(text) };
         if slot.text != text {
             slot.digest = computed(text);
