@@ -489,6 +489,20 @@ fn sigterm_finishes_the_request_in_flight_and_exits_0() {
 }
 
 #[test]
+fn the_allocator_takes_pages_from_what_it_has_and_gives_large_blocks_back() {
+    // What it says of itself with this variable, before `main` and again when the program has started over.
+    let output = portcullis()
+        .args(["run", "--config", "/nonexistent"])
+        .env("MIMALLOC_VERBOSE", "1")
+        .env_remove("MIMALLOC_ARENA_MAX_OBJECT_SIZE")
+        .output()
+        .unwrap();
+    let told = text(&output.stderr);
+    let last = told.lines().rfind(|line| line.contains("arena_max_object_size"));
+    assert_eq!(last, Some("option 'arena_max_object_size': 8192 KiB"), "{told}");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let mut production = Production::start();
     let (_client, _target) = production.in_flight();

@@ -8,9 +8,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Variable from which the allocator learns, before `main`, the size in KiB above which a block comes from the system
-/// and goes back to it when it is freed.
+/// Variable from which the allocator learns, before `main`, the size above which a block comes from the system and goes
+/// back to it when it is freed.
 const LARGEST_KEPT: &str = "MIMALLOC_ARENA_MAX_OBJECT_SIZE";
+/// With its unit: a bare number would be bytes, and every block above 64 KiB one of the system's. Each of those has an
+/// address of its own, and the allocator's map of addresses grows with every new one.
+const LARGEST: &str = "8MiB";
 
 /// Starts the program over with the allocator told to keep no block above 8 MiB. It would keep them all, and an idle
 /// process the 19 MiB of every password thread: each hash takes one such block. Without effect when it is told
@@ -24,7 +27,7 @@ pub(crate) fn settle_allocator() {
         arguments.next().into_iter().for_each(|name| {
             command.arg0(name);
         });
-        let error = command.args(arguments).env(LARGEST_KEPT, "8192").exec();
+        let error = command.args(arguments).env(LARGEST_KEPT, LARGEST).exec();
         tracing::debug!(%error, "the allocator keeps large blocks");
     }
 }
