@@ -118,6 +118,11 @@ impl Fuzz {
 
     /// `bytes` with one to four places cut, doubled, bent, or filled with something else.
     pub(crate) fn mutate(&self, bytes: &[u8]) -> Vec<u8> {
+        self.mutate_with(bytes, PIECES)
+    }
+
+    /// The same, filled with some of `pieces`.
+    pub(crate) fn mutate_with(&self, bytes: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
         let mut out = bytes.to_vec();
         for _ in 0..=self.pick(4) {
             let at = self.pick(out.len() + 1);
@@ -133,11 +138,11 @@ impl Fuzz {
                 }
                 5 => {
                     let times = 1 + self.pick(40);
-                    let piece = self.one(PIECES).repeat(times);
+                    let piece = self.one(pieces).repeat(times);
                     drop(out.splice(at..at, piece));
                 }
-                6 => drop(out.splice(at..end, self.one(PIECES).iter().copied())),
-                _ => drop(out.splice(at..at, self.one(PIECES).iter().copied())),
+                6 => drop(out.splice(at..end, self.one(pieces).iter().copied())),
+                _ => drop(out.splice(at..at, self.one(pieces).iter().copied())),
             }
         }
         out

@@ -34,7 +34,7 @@ use std::time::Duration;
 pub(crate) use self::{
     admin::Admin,
     browser::Browser,
-    http1::{Connection, Line, Request, Response},
+    http1::{Connection, Kind, Line, Request, Response},
     process::{Options, Portcullis, shared},
     provider::Provider,
     server::{Answer, Seen, Upstream},

@@ -2,6 +2,7 @@
 //! own, so that any test may use it whatever runtime the test has.
 
 use std::{
+    collections::HashMap,
     io::{ErrorKind, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -131,7 +132,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     /// Every byte of every connection, in the order of their arrival.
     received: Mutex<Vec<Vec<u8>>>,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<HashMap<usize, TcpStream>>,
     connections: AtomicUsize,
     stopped: AtomicBool,
     tls: Option<Arc<ServerConfig>>,
@@ -215,6 +216,12 @@ impl Upstream {
         locked(&self.state.seen).clone()
     }
 
+    /// Every whole request so far, which it then forgets with all the bytes it got.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        locked(&self.state.received).iter_mut().for_each(Vec::clear);
+        std::mem::take(&mut *locked(&self.state.seen))
+    }
+
     /// The whole requests whose target holds `part`.
     pub(crate) fn seen_with(&self, part: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.target.contains(part)).collect()
@@ -232,7 +239,7 @@ impl Upstream {
 
     /// Closes every open connection; new ones are still taken.
     pub(crate) fn drop_connections(&self) {
-        for stream in locked(&self.state.open).drain(..) {
+        for (_, stream) in locked(&self.state.open).drain() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -261,7 +268,7 @@ impl State {
             let _ = stream.set_nodelay(true);
             let number = self.connections.fetch_add(1, Ordering::SeqCst);
             locked(&self.received).push(Vec::new());
-            locked(&self.open).push(stream.try_clone().unwrap());
+            locked(&self.open).insert(number, stream.try_clone().unwrap());
             let state = Arc::clone(&self);
             thread::spawn(move || {
                 let raw = stream.try_clone().unwrap();
@@ -272,8 +279,9 @@ impl State {
                         state.serve(rustls::StreamOwned::new(session, stream), number);
                     }
                 }
-                // `open` still has a handle of it, so dropping this one would close nothing.
+                // Others may have a handle of it, so dropping this one might close nothing.
                 let _ = raw.shutdown(Shutdown::Both);
+                locked(&state.open).remove(&number);
             });
         }
     }

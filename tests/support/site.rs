@@ -167,17 +167,3 @@ impl<'a> Probe<'a> {
         assert!(self.failures.is_empty(), "{} failed:\n{}", self.failures.len(), self.failures.join("\n"));
     }
 }
-
-/// Sends one request after another on one connection and returns the answers until it ends.
-pub(crate) async fn pipeline(mut connection: Connection, requests: &[Request]) -> Vec<Response> {
-    let bytes: Vec<u8> = requests.iter().flat_map(Request::bytes).collect();
-    connection.send(bytes).await;
-    let mut answers = Vec::new();
-    for _ in requests {
-        match connection.response().await {
-            Some(answer) => answers.push(answer),
-            None => break,
-        }
-    }
-    answers
-}

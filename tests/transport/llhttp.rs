@@ -102,7 +102,7 @@ async fn t27_llhttp_and_the_gateway_accept_and_refuse_the_same() {
         let mut connection = Connection::open(gate.port(9080)).await;
         connection.send(input).await;
         let kind = if input.starts_with(b"HEAD ") { Kind::Bodiless } else { Kind::Response };
-        // The client's end comes after the answers, so that it aborts no exchange.
+        // The client's end comes after the answers.
         for _ in 0..wanted {
             match connection.response_of(kind).await {
                 Some(answer) if answer.status == 200 => {}

@@ -14,7 +14,9 @@ struct Target {
     test: &'static str,
 }
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 12] = [
+    in_transport("requests", "fuzz::requests::t13_what_the_upstream_sees_is_what_the_client_meant"),
+    in_transport("answers", "fuzz::answers::t13_what_the_client_sees_is_what_the_upstream_meant"),
     in_openid_connect("cookie", "fuzz::browsers::r24_a_cookie_that_was_altered_opens_nothing"),
     in_openid_connect("callback", "fuzz::browsers::r01_a_callback_that_was_altered_begins_nothing"),
     in_openid_connect("discovery", "fuzz::published::r35_metadata_that_were_altered_let_nobody_in"),
@@ -32,6 +34,10 @@ const TARGETS: [Target; 10] = [
     ),
     in_openid_connect("yaml", "fuzz::operators::a09_yaml_that_was_altered_is_refused_or_taken"),
 ];
+
+const fn in_transport(name: &'static str, test: &'static str) -> Target {
+    Target { name, program: "transport", test }
+}
 
 const fn in_openid_connect(name: &'static str, test: &'static str) -> Target {
     Target { name, program: "openid_connect", test }

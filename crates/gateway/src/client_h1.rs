@@ -70,7 +70,7 @@ pub(crate) async fn serve<S>(
                 return Poll::Ready(ending);
             }
             info.occupation
-                .is_reading(info.signs.heard.load(Ordering::Relaxed) && !info.occupation.is_answering());
+                .set_reading(info.signs.heard.load(Ordering::Relaxed) && !info.occupation.is_answering());
             while timer.as_mut().poll(cx).is_ready() {
                 let taken = info.signs.taken.load(Ordering::Relaxed);
                 idle = match idle {

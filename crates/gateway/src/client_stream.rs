@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Duplex for S {}
 /// A stream to a client.
 #[derive(Debug)]
 pub(crate) struct ClientStream<S> {
-    /// Read already, while it was found out what the client speaks.
+    /// Read already: while it was found out what the client speaks, or behind the head that asked for another protocol.
     first: BytesMut,
     stream: S,
     /// How long the client may take nothing.

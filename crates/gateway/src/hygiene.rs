@@ -298,7 +298,7 @@ pub(crate) fn is_claim(name: &HeaderName, trusted: bool) -> bool {
                 || is_forwarding(name, trusted)
                 || is_certificate(name, trusted)
         }
-        // The gate has answered it, or the codec has.
+        // It is for the gate alone, which answers it over HTTP/1.1 (RFC 9110 section 10.1.1).
         Some(b'e') => name == "expect",
         Some(b'c' | b's') => is_certificate(name, trusted),
         // CGI calls it HTTP_PROXY, by which clients there find their proxy (CVE-2016-5385).

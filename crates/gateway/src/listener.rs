@@ -135,7 +135,7 @@ async fn connection(
     let is_trusted = |address: SocketAddr| {
         core.settings.trusted_proxies.iter().any(|network| network.contains(&address.ip().to_canonical()))
     };
-    occupation.is_reading(spec.proxy_protocol || spec.tls);
+    occupation.set_reading(spec.proxy_protocol || spec.tls);
     if spec.proxy_protocol {
         // Only a trusted proxy may say who the client is; nobody else has business on such a listener.
         if !is_trusted(address) {
@@ -150,7 +150,7 @@ async fn connection(
     let trusted = client.is_some_and(is_trusted);
     let client = client.unwrap_or(address);
     let info = |tls| {
-        occupation.is_reading(false);
+        occupation.set_reading(false);
         Rc::new(describe((client, local), trusted, tls, occupation))
     };
     if spec.tls {

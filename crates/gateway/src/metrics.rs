@@ -88,7 +88,7 @@ pub(crate) struct Occupation {
     core: Arc<CoreMetrics>,
     /// Requests that are being answered; over HTTP/1.1 one at most.
     answering: Cell<usize>,
-    /// Whether a handshake or a head has begun and is not over.
+    /// A handshake or a head has begun and is not over, or is.
     reading: Cell<bool>,
 }
 
@@ -119,8 +119,8 @@ impl Occupation {
         self.answering.get() > 0
     }
 
-    /// Whether a handshake or a head has begun and is not over.
-    pub(crate) fn is_reading(&self, reading: bool) {
+    /// A handshake or a head has begun and is not over, or is.
+    pub(crate) fn set_reading(&self, reading: bool) {
         match (self.reading.replace(reading), reading) {
             (false, true) => add(&self.core.connections_reading, 1),
             (true, false) => take(&self.core.connections_reading, 1),
@@ -131,7 +131,7 @@ impl Occupation {
 
 impl Drop for Occupation {
     fn drop(&mut self) {
-        self.is_reading(false);
+        self.set_reading(false);
         // Clients go away in the middle of an answer.
         if self.is_answering() {
             take(&self.core.connections_answering, 1);
@@ -288,17 +288,17 @@ mod tests {
             [totals.accepted, totals.open, totals.reading, totals.answering, totals.waiting()]
         };
         let (one, other) = (Occupation::new(&traffic.0[0]), Occupation::new(&traffic.0[1]));
-        one.is_reading(true);
-        one.is_reading(true);
+        one.set_reading(true);
+        one.set_reading(true);
         assert_eq!(counts(), [2, 2, 1, 0, 1]);
-        one.is_reading(false);
+        one.set_reading(false);
         other.begin();
         other.begin();
         other.end();
         assert_eq!(counts(), [2, 2, 0, 1, 1]);
         drop(other);
         assert_eq!(counts(), [2, 1, 0, 0, 1]);
-        one.is_reading(true);
+        one.set_reading(true);
         drop(one);
         assert_eq!(counts(), [2, 0, 0, 0, 0]);
     }

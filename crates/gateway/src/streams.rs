@@ -149,8 +149,8 @@ pub(crate) struct StreamBody {
     broken: Option<Broken>,
 }
 
-/// Why a body broke off. The codecs throw away what they have not written yet when they are told, so they are told when
-/// everything is: a client gets what came of an answer.
+/// Why a body broke off. The codec throws away what it has not written yet when it is told, so it is told when everything
+/// is: a client gets what came of an answer.
 #[derive(Debug)]
 struct Broken {
     error: <GateBody as Body>::Error,

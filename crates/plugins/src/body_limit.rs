@@ -70,7 +70,7 @@ impl BodyLimit {
     }
 }
 
-/// Whether a request without a length may have a body: the codec has taken its transfer coding away by now.
+/// Whether a request without a length may have a body: its transfer coding went with the connection's headers.
 fn has_body(request: &PluginRequest<'_>) -> bool {
     use http::Method;
     !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)

@@ -34,6 +34,9 @@ const RATE: f64 = 250.0;
 const TURN: Duration = Duration::from_secs(20);
 /// Between two changes of the configuration.
 const CHANGE: Duration = Duration::from_millis(100);
+/// Changes that the store keeps at most for watchers that lag, and then some. They are made before memory is looked at:
+/// what grows to a bound is not what grows.
+const KEPT_CHANGES: u64 = 9_000;
 /// Between two looks at the memory.
 const LOOK: Duration = Duration::from_secs(5);
 /// The floor of memory may be so much higher at the end than it was after the first quarter: what a measurement is off by.
@@ -71,6 +74,9 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let login = gate.login(&folder)?;
     let path = folder.join("soak.jsonl");
     let _ = fs::remove_file(&path);
+    for number in 0..KEPT_CHANGES {
+        admin.put("upstreams/soak", &upstream(number))?;
+    }
     let bench = Bench {
         folder,
         effort: Effort::Full,
@@ -226,7 +232,7 @@ fn write(minutes: u64, outcome: &Outcome, early: Spread, late: Spread) -> anyhow
         "# Soak\n\nWritten by `cargo xtask soak{}` on {}. Every scenario of [benchmarks.md](benchmarks.md) at once, plain and \
          bearer over HTTP/1.1, HTTP/1.1 with TLS and HTTP/2 with TLS, also with answers of 64 KiB; {RATE:.0} requests each \
          second of each kind, new connections every {} s. Beside it a route, a consumer or an upstream is written every \
-         {} ms.\n\n",
+         {} ms. {KEPT_CHANGES} writes before it fill what the store keeps for watchers.\n\n",
         if minutes == MINUTES { String::new() } else { format!(" --minutes {minutes}") },
         report::machine(),
         TURN.as_secs(),

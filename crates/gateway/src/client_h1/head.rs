@@ -160,15 +160,15 @@ impl Memory {
     fn head(&self, found: &Found, mut headers: HeaderMap) -> Result<Head, Failure> {
         let http_11 = found.version == Version::HTTP_11;
         let mut seen = Seen::default();
-        let mut framing = Framing { length: None, coding: None };
+        let mut declared = Declared { length: None, coding: None };
         let (mut closes, mut keeps) = (false, http_11);
         let (mut waits, mut takes_trailers, mut upgrades) = (false, false, false);
         for line in self.lines.first(found.lines) {
             match line.meaning {
                 Meaning::EndToEnd | Meaning::Cookie | Meaning::Hop => {}
-                Meaning::Length if !framing.see_length(line)? => continue,
+                Meaning::Length if !declared.see_length(line)? => continue,
                 Meaning::Length => {}
-                Meaning::Coding => framing.coding = Some(names_last(line, "chunked")),
+                Meaning::Coding => declared.coding = Some(names_last(line, "chunked")),
                 Meaning::Connection => {
                     closes |= names(line, "close");
                     keeps |= names(line, "keep-alive");
@@ -180,7 +180,7 @@ impl Memory {
             seen.note(line.name(), line.meaning, line.marked);
             line.add_to(&mut headers);
         }
-        let body = match (framing.coding, framing.length) {
+        let body = match (declared.coding, declared.length) {
             (Some(chunked), length) => {
                 if !http_11 {
                     return Err(malformed("this version has no transfer codings"));
@@ -222,13 +222,13 @@ struct Found {
     lines: usize,
 }
 
-struct Framing {
+struct Declared {
     length: Option<u64>,
     /// Whether `chunked` comes last of the codings.
     coding: Option<bool>,
 }
 
-impl Framing {
+impl Declared {
     /// Whether this is the first line of its kind. Others must say the same.
     fn see_length(&mut self, line: &Line) -> Result<bool, Failure> {
         let digits = line.value.as_bytes();

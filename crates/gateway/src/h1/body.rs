@@ -10,7 +10,7 @@ use crate::hygiene;
 const MAX_CHUNK_LINE: usize = 4 * 1024;
 /// Most bytes of chunk extensions in one body: they cost much and say nothing.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// Longest trailer section.
+/// A trailer section that has not ended within so many bytes is given up.
 const MAX_TRAILERS: usize = 16 * 1024;
 /// Pieces up to this size are copied: the memory that the connection reads into stays its own.
 const COPIED: usize = 2 * 1024;

@@ -1,4 +1,5 @@
-//! Memory to read into and to write from, which a core's connections hold only while they need it.
+//! Memory to read into from clients and to write from to both sides, which a core's connections hold only while they need
+//! it.
 
 use std::{
     cell::RefCell,
@@ -10,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
-/// Room of one buffer, and what one read takes at most.
+/// Room of a new buffer.
 pub(crate) const ROOM: usize = 16 * 1024;
 /// Room below which a buffer is not read into any more.
 const LEAST: usize = ROOM / 4;

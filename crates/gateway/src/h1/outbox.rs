@@ -125,7 +125,7 @@ impl Outbox {
         Poll::Ready(Ok(written))
     }
 
-    /// Makes room to encode a head.
+    /// Takes memory to encode into, where there is none.
     pub(crate) fn open(&mut self, buffers: &Buffers) {
         if self.out.capacity() == 0 {
             self.out = buffers.take();

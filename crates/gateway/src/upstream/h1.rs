@@ -40,8 +40,8 @@ const MAX_INTERIM: u32 = 16;
 pub(crate) struct Connection {
     pub(super) stream: Stream,
     pub(super) target: Rc<KeptTarget>,
-    /// Bytes read and not yet used. Empty between exchanges, but kept for its memory: pieces of an answer that a client is
-    /// slow to take hold on to it, and what is left of it is read into meanwhile.
+    /// Bytes read and not yet used. Empty between exchanges, but kept for its memory. While pieces of an answer that a
+    /// client is slow to take hold on to it, what is read next gets another one.
     read: BytesMut,
     /// The request of the exchange.
     pump: Pump,

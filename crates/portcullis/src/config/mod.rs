@@ -227,7 +227,7 @@ pub(crate) struct Limits {
     pub(crate) headers: usize,
     /// Bytes of a request's body; more is answered 413. `None`: no limit, bodies are streamed.
     pub(crate) body_bytes: Option<u64>,
-    /// Time for a whole head, and for the pause between requests of a connection.
+    /// Time for the pause before a request and its head together, and for a client that takes nothing of its answer.
     pub(crate) head_timeout: Duration,
     /// Time between two pieces of a request's body.
     pub(crate) body_timeout: Duration,
@@ -433,6 +433,7 @@ encryption: {keyring: {keys: \"${KEYRING}\"}}
         for (limit, name) in [
             ("headers: 0", "`limits.headers` must be 16 or more"),
             ("headers: 15", "`limits.headers` must be 16 or more"),
+            ("headers: 10001", "`limits.headers` must be 10000 or less"),
             ("head_bytes: 0", "`limits.head_bytes` must be 8KiB or more"),
             ("head_bytes: 8191", "`limits.head_bytes` must be 8KiB or more"),
             ("streams: 0", "`limits.streams` must be 1 or more"),

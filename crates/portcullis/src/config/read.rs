@@ -12,10 +12,12 @@ use super::{
     tree::{self, Node},
 };
 
-/// Bytes of a head that the codec of HTTP/1.1 has room for at least.
+/// Bytes of a head that cookies and tokens need.
 const LEAST_HEAD_BYTES: u64 = 8 << 10;
 /// Header lines that a browser's request has.
 const LEAST_HEADERS: usize = 16;
+/// Header lines of a request that a map of headers has room for, beside those that are added.
+const MOST_HEADERS: usize = 10_000;
 
 /// The whole file; `None` when something that has no default is missing or wrong.
 pub(super) fn config(root: &Node, findings: &mut Findings) -> Option<Config> {
@@ -526,14 +528,15 @@ fn read_limits(top: &Section<'_>, findings: &mut Findings) -> Limits {
     let Some(section) = top.section("limits", &known, findings) else { return default };
     let head_bytes = section.optional::<ByteCount>("head_bytes", findings);
     if let Some(at) = head_bytes.as_ref().filter(|at| at.value.0 < LEAST_HEAD_BYTES) {
-        findings.add(
-            at.mark,
-            "`limits.head_bytes` must be 8KiB or more: that much the reader of heads takes anyway",
-        );
+        findings.add(at.mark, "`limits.head_bytes` must be 8KiB or more: cookies and tokens need that much");
     }
     let headers = section.optional::<usize>("headers", findings);
     if let Some(at) = headers.as_ref().filter(|at| at.value < LEAST_HEADERS) {
         let reason = format!("`limits.headers` must be {LEAST_HEADERS} or more: browsers send no fewer");
+        findings.add(at.mark, reason);
+    }
+    if let Some(at) = headers.as_ref().filter(|at| at.value > MOST_HEADERS) {
+        let reason = format!("`limits.headers` must be {MOST_HEADERS} or less: there is room for no more");
         findings.add(at.mark, reason);
     }
     let streams = section.optional::<u32>("streams", findings);

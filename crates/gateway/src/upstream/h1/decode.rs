@@ -1,4 +1,5 @@
-//! Reading answers (RFC 9112). What can be read in two ways is not read at all: the connection is given up.
+//! Reading answers (RFC 9112). What can be read in two ways is not read at all, but for lines of a head that end in LF alone
+//! (section 2.2): the connection is given up.
 
 use std::mem::MaybeUninit;
 
@@ -13,7 +14,7 @@ use crate::{
     hygiene,
 };
 
-/// Longest head of an answer.
+/// A head that has not ended within so many bytes is given up.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of an answer.
 const MAX_HEADERS: usize = 128;
