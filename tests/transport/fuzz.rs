@@ -1,6 +1,6 @@
-//! T13: streams that are cut, doubled and bent at random, from both sides. A parser of the test's own, which knows no
-//! leniency, says what they mean: what the gateway passes on is that, or nothing is. `cargo xtask fuzz` runs these for as
-//! long as one likes; see `support/fuzz.rs`.
+//! T13: streams that are cut, doubled and bent at random, from both sides. A parser of the test's own, which takes
+//! nothing that can be read in two ways, says what they mean: what the gateway passes on is that, or nothing is. `cargo xtask
+//! fuzz` runs these for as long as one likes; see `support/fuzz.rs`.
 
 use crate::support::{Site, fuzz::Fuzz};
 

@@ -38,7 +38,7 @@ async fn t13_what_the_upstream_sees_is_what_the_client_meant() {
         let mut left = meant_before.iter().chain(&meant);
         for seen in &seen {
             let sent_on = read(seen);
-            assert!(left.any(|meant| is(meant, &sent_on)), "the upstream saw {sent_on:?} of {case}");
+            assert!(left.any(|meant| may_become(meant, &sent_on)), "the upstream saw {sent_on:?} of {case}");
             well_framed(seen);
         }
         passed += seen.len();
@@ -73,7 +73,7 @@ fn read(seen: &Seen) -> Request {
 
 /// Whether the gateway may send on `meant` so: without a fragment, and with one slash for a run of them. Percent-encoding
 /// and dot segments have tests of their own: what follows the first of them is not looked at.
-fn is(meant: &Request, seen: &Request) -> bool {
+fn may_become(meant: &Request, seen: &Request) -> bool {
     let target = meant.target.split('#').next().unwrap_or_default();
     let (path, query) = match target.find('?') {
         Some(at) => target.split_at(at),

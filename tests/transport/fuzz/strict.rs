@@ -123,8 +123,8 @@ impl<'a> Stream<'a> {
         self.0 = &rest[1..];
         let line = match (line.strip_suffix(b"\r"), end) {
             (Some(line), _) => line,
-            (None, LineEnd::LfToo) => line,
             (None, LineEnd::CrLf) => return None,
+            (None, LineEnd::LfToo) => line,
         };
         line.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control()).then_some(line)
     }
