@@ -69,7 +69,7 @@ async fn consumers_are_told_apart_by_their_names() {
 async fn a_target_that_is_down_leaves_its_keys_to_the_next_one() {
     let (gate, up, gone) = (shared(), Upstream::start(), Upstream::start());
     let path = hashing(&gate, &[&up, &gone], "vars", "arg_id", json!({})).await;
-    drop(gone);
+    gone.stop();
     for number in 0..20 {
         let answer = gate.get(&format!("{path}?id={number}")).await;
         assert_eq!(answer.status, 200, "{number}");

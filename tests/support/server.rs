@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io::{ErrorKind, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use loopback::Reserved;
 use rustls::ServerConfig;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -119,6 +120,10 @@ fn packed_zeros(length: usize) -> Vec<u8> {
     out
 }
 
+/// The ports of every upstream there was. A gate that tests share may ask for one long after its test is over, which
+/// must not reach the upstream of another.
+static PORTS: Mutex<Vec<Reserved>> = Mutex::new(Vec::new());
+
 type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
 /// The upstream. It ends when it is dropped.
@@ -175,8 +180,10 @@ impl Upstream {
     }
 
     fn listen(script: Script, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let reserved = Reserved::any().unwrap();
+        let address = reserved.address();
+        let listener = TcpListener::bind(address).unwrap();
+        locked(&PORTS).push(reserved);
         let state = Arc::new(State {
             script: Mutex::new(script),
             seen: Mutex::default(),
@@ -244,7 +251,7 @@ impl Upstream {
         }
     }
 
-    /// Ends it: nobody listens any more.
+    /// Ends it: nobody listens at its port any more, and nobody else will.
     pub(crate) fn stop(&self) {
         self.state.stopped.store(true, Ordering::SeqCst);
         self.drop_connections();

@@ -24,13 +24,17 @@ cargo xtask soak [--minutes N]
                              half an hour of mixed traffic while the configuration changes: no request fails, memory does not
                              grow; writes docs/benchmarks-soak.md
 cargo xtask fuzz --seconds N [--seed S] [TARGET]
-                             run each fuzzer, or one, for N seconds: cookie, callback, discovery, jwks, introspection,
-                             token, dpop, jwe, claim_schema, yaml
+                             run each fuzzer, or one, for N seconds: requests, answers, cookie, callback, discovery,
+                             jwks, introspection, token, dpop, jwe, claim_schema, yaml
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let Err(error) = run::open_many_files() {
+        eprintln!("xtask: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let done = match words.as_slice() {
         ["test"] => run::test(),
         ["install"] => run::install(),

@@ -3,6 +3,7 @@
 use std::{env, process::Command, thread, time::Instant};
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::packages;
 
@@ -36,6 +37,14 @@ pub(crate) fn test() -> anyhow::Result<()> {
         println!("== {name}: done after {} s", began.elapsed().as_secs());
     }
     Ok(())
+}
+
+/// Lets whatever is started from now on open as many files as it may: tests hold thousands of connections, and many a
+/// system allows a thousand at first.
+pub(crate) fn open_many_files() -> anyhow::Result<()> {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })
+        .context("cannot raise the limit of open files")
 }
 
 /// Runs the cargo that runs this.

@@ -13,6 +13,7 @@ use std::{
 use base::Clock;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use loopback::Reserved;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use rustls_pki_types::PrivateKeyDer;
@@ -328,9 +329,8 @@ async fn junk_and_broken_answers_are_protocol_errors() {
 
 #[tokio::test]
 async fn nobody_listening_is_a_connect_error() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    drop(listener);
+    let nobody = Reserved::any().unwrap();
+    let url = format!("http://{}/", nobody.address());
     let error = dev().send(Request::get(&url)).await.unwrap_err();
     assert!(matches!(error, FetchError::Connect { kind: io::ErrorKind::ConnectionRefused, .. }), "{error}");
     let (names, _) = Names::new(&[]);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::{process::with_many_files, rows::Figures};
+use super::rows::Figures;
 
 const BINARY: &str = "target/release/load";
 
@@ -34,14 +34,14 @@ pub(crate) fn start(plan: &Value) -> anyhow::Result<Running> {
 
 /// Starts one whose niceness is raised by so much.
 pub(crate) fn start_at(plan: &Value, niceness: u32) -> anyhow::Result<Running> {
-    let command = if niceness == 0 {
+    let mut command = if niceness == 0 {
         Command::new(BINARY)
     } else {
         let mut command = Command::new("nice");
         command.args(["-n", &niceness.to_string(), BINARY]);
         command
     };
-    let mut child = with_many_files(&command)
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -20,9 +20,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`, with as many files as it may have, and waits until `port` of the loopback accepts connections.
-    pub(crate) fn start(name: &str, command: Command, port: u16) -> anyhow::Result<Self> {
-        let child = with_many_files(&command)
+    /// Starts `command` and waits until `port` of the loopback accepts connections.
+    pub(crate) fn start(name: &str, mut command: Command, port: u16) -> anyhow::Result<Self> {
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -75,23 +75,6 @@ impl Process {
         }
         family
     }
-}
-
-/// The same command, which may open as many files as the system lets it.
-pub(crate) fn with_many_files(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n $(ulimit -H -n); exec \"$0\" \"$@\""]);
-    shell.arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        shell.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
 }
 
 impl Drop for Process {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,11 +10,12 @@ use std::{
 };
 
 use base::Secret;
+use loopback::Reserved;
 use tempfile::TempDir;
 
 pub(crate) struct Server {
     process: Child,
-    port: u16,
+    reserved: Reserved,
     databases: AtomicU32,
     programs: PathBuf,
     _folder: TempDir,
@@ -34,18 +34,18 @@ impl Server {
             .stdout(Stdio::null())
             .status();
         assert!(made.unwrap().success(), "initdb failed");
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let reserved = Reserved::any().unwrap();
         let process = run("postgres")
             .arg("-D")
             .arg(&data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}"), "-c"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", reserved.port()), "-c"])
             .arg(format!("unix_socket_directories={}", folder.path().display()))
             .args(["-c", "fsync=off", "-c", "max_connections=200"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { process, port, databases: AtomicU32::new(0), programs, _folder: folder };
+        let server = Self { process, reserved, databases: AtomicU32::new(0), programs, _folder: folder };
         server.wait();
         server
     }
@@ -54,7 +54,7 @@ impl Server {
     pub(crate) fn database(&self) -> Secret<String> {
         let name = format!("world{}", self.databases.fetch_add(1, Ordering::Relaxed));
         assert!(self.sql(&format!("CREATE DATABASE {name}")), "{name} could not be made");
-        Secret::new(format!("postgres://test@127.0.0.1:{}/{name}", self.port))
+        Secret::new(format!("postgres://test@127.0.0.1:{}/{name}", self.reserved.port()))
     }
 
     fn wait(&self) {
@@ -79,7 +79,7 @@ impl Server {
                 "-qc",
                 text,
                 "-p",
-                &self.port.to_string(),
+                &self.reserved.port().to_string(),
             ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
