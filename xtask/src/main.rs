@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `install`, `bench` and `fuzz`.
+//! The project's own commands: `cargo xtask test`, `install`, `bench`, `profile`, `soak` and `fuzz`.
 
 mod bench;
 mod fuzz;
@@ -20,6 +20,8 @@ cargo xtask bench --provider [--quick] [--binary PORTCULLIS]
                              the identity provider alone, beside oidc-provider; writes nothing
 cargo xtask bench --report   write docs/benchmarks.md again, from what was measured
 cargo xtask bench --scale    100,000 routes and consumers, 10,000 certificates; writes docs/benchmarks-scale.md
+cargo xtask profile          record what the gateway executes under load, for which release builds are optimised; writes
+                             .cargo/release.profdata
 cargo xtask soak [--minutes N]
                              half an hour of mixed traffic while the configuration changes: no request fails, memory does not
                              grow; writes docs/benchmarks-soak.md
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["test"] => run::test(),
         ["install"] => run::install(),
         ["bench", words @ ..] => bench::run(words),
+        ["profile"] => bench::profile::run(),
         ["soak", words @ ..] => bench::soak::run(words),
         ["fuzz", words @ ..] => fuzz::run(words),
         _ => {

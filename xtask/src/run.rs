@@ -49,6 +49,11 @@ pub(crate) fn open_many_files() -> anyhow::Result<()> {
 
 /// Runs the cargo that runs this.
 pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    cargo_with(arguments, &[])
+}
+
+/// The same, with more in its environment.
+pub(crate) fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     if env::var_os(THREADS).is_none() {
@@ -56,7 +61,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
         let cores = thread::available_parallelism().map_or(2, usize::from);
         command.env(THREADS, (2 * cores).to_string());
     }
-    let status = command.args(arguments).status().context("cannot run cargo")?;
+    let status =
+        command.args(arguments).envs(environment.iter().copied()).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("cargo {} failed", arguments.join(" "));
     }

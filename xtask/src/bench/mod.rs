@@ -16,6 +16,7 @@ mod plot;
 mod portcullis;
 mod ports;
 mod process;
+pub(crate) mod profile;
 mod provider;
 mod report;
 mod rivals;

@@ -61,7 +61,9 @@ fn introduction(page: &mut String, run: &Value, rows: &Rows) {
          table are interleaved, every other one in reverse order. Medians, with the smallest and the largest round. \
          Before the tables were measured, other work on the machine took {:.0} % of it (up to {:.0} %).\n\n\
          Every proxy runs two threads, keeps its connections on both sides, and shows the same P-256 certificate over \
-         TLS 1.3. Rivals write no access log; Portcullis does (to the null device), and serves metrics.\n\n\
+         TLS 1.3. Rivals write no access log; Portcullis does (to the null device), and serves metrics. Rivals are as \
+         their packagers built them; Portcullis is what `cargo build --release` makes, which optimises it for a profile \
+         that was recorded under this load (`cargo xtask profile`).\n\n\
          Every table of costs repeats nginx on a plain route: the aim is that a known identity costs no more than \
          nginx without one. \"Every token new\" goes through 40,000 tokens, more than any of the caches holds. \
          nginx has no tokens, HAProxy and Envoy have no introspection, none of them buys tokens for clients, and Envoy's \

@@ -1,0 +1,208 @@
+//! `cargo xtask profile`: records what the gateway executes under load, for which release builds are optimised
+//! (profile-guided optimisation; `.cargo/rustc.sh` hands the profile to the compiler).
+//!
+//! Only what requests execute is kept. Everything else is compiled as if there were no profile: what was not executed
+//! here (other plugins, the identity provider's pages) is not what nobody needs.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use super::{
+    Effort, folder, generator,
+    measure::Bench,
+    portcullis, ports, rivals,
+    rows::Rows,
+    scenario::{Scenario, Shape, Subject},
+};
+use crate::{packages, run::cargo_with};
+
+/// What the compiler reads, and what that was recorded from.
+const PROFILE: &str = ".cargo/release.profdata";
+const ORIGIN: &str = ".cargo/release.profile.txt";
+/// Where the recording build is made.
+const TARGET: &str = "target/profile";
+/// Each scenario in each shape, seconds. Some tens of thousands of requests.
+const SECONDS: f64 = 1.5;
+/// A function of which some part was executed this often is one that requests execute.
+const OFTEN: u64 = 1_000;
+
+/// Builds a gateway that counts what it executes, loads it with every scenario, and writes what it counted.
+pub(crate) fn run() -> anyhow::Result<()> {
+    packages::install(packages::FOR_BENCHMARKS)?;
+    let folder = folder()?;
+    let raw = folder.join("profile");
+    let _ = fs::remove_dir_all(&raw);
+    cargo_with(&["build", "--release", "--package", "load"], &[])?;
+    let recording = format!("-Cprofile-generate={}", raw.display());
+    cargo_with(
+        &["build", "--release", "--package", "portcullis", "--target-dir", TARGET],
+        &[("RUSTFLAGS", &recording)],
+    )?;
+    // The compiler's own helpers were built so as well, and have recorded themselves.
+    let _ = fs::remove_dir_all(&raw);
+    load(&folder)?;
+    let profile = merge(&raw)?;
+    fs::write(ORIGIN, origin()?).with_context(|| format!("cannot write {ORIGIN}"))?;
+    println!("wrote {PROFILE}, {profile} functions; what is built already is not built again for it");
+    Ok(())
+}
+
+/// Every scenario, and plain and bearer in every shape of few connections; each as often as the others.
+fn load(folder: &Path) -> anyhow::Result<()> {
+    rivals::certificate(folder)?;
+    let _target = rivals::target(folder, &mut Vec::new())?;
+    let binary = Path::new(TARGET).join("release/portcullis");
+    let gate = portcullis::start(&binary, folder, ports::OFFSET)?;
+    let credentials = portcullis::configure(&gate, folder, true, &mut Vec::new())?;
+    let subjects: Vec<Subject> = super::own_subjects("Portcullis", &gate, 0, 0).collect();
+    let path = folder.join("profile.jsonl");
+    let _ = fs::remove_file(&path);
+    let bench = Bench {
+        folder: folder.to_owned(),
+        effort: Effort::Quick,
+        rows: Rows::open(&path, &json!({}))?,
+        processes: vec![gate.process],
+        credentials: vec![credentials],
+        subjects,
+    };
+    bench.check()?;
+    for shape in Shape::all().into_iter().filter(|shape| shape.connections == 64) {
+        for subject in Scenario::ALL.into_iter().flat_map(|scenario| bench.table(scenario, shape)) {
+            let port = subject.port(shape).context("a subject without port")?;
+            println!("{}: {}", subject.scenario.title(), shape.title());
+            generator::load(&bench.plan(&subject, shape, port, SECONDS)?)?;
+        }
+    }
+    // Told to stop, it writes what it has counted.
+    drop(bench);
+    Ok(())
+}
+
+/// Puts what was recorded together and keeps what requests execute. Tells how many functions that is.
+fn merge(raw: &Path) -> anyhow::Result<usize> {
+    let text = raw.join("all.txt");
+    let records: Vec<PathBuf> = fs::read_dir(raw)
+        .with_context(|| format!("nothing was recorded in {}", raw.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    profdata(
+        Command::new(tool()?).args(["merge", "--sparse", "--text", "--output"]).arg(&text).args(&records),
+    )?;
+    let (often, functions) = executed_often(&fs::read_to_string(&text)?)?;
+    fs::write(&text, often)?;
+    profdata(Command::new(tool()?).args(["merge", "--sparse", "--output", PROFILE]).arg(&text))?;
+    Ok(functions)
+}
+
+/// The functions of a profile in LLVM's text format of which some counter is high enough, and how many they are. Each is
+/// a block of lines: name, hash, number of counters, counters, and what follows, with a comment before each part.
+fn executed_often(profile: &str) -> anyhow::Result<(String, usize)> {
+    let (head, functions) = profile.split_once(":ir\n").context("not a profile of LLVM's own")?;
+    let (mut kept, mut count) = (format!("{head}:ir\n"), 0);
+    for block in functions.split("\n\n") {
+        let counters = block
+            .lines()
+            .skip_while(|line| *line != "# Counter Values:")
+            .skip(1)
+            .map_while(|line| line.parse::<u64>().ok());
+        if counters.max().is_some_and(|most| most >= OFTEN) {
+            let _ = writeln!(kept, "{}\n", block.trim_end());
+            count += 1;
+        }
+    }
+    Ok((kept, count))
+}
+
+/// LLVM's tool of the compiler in use.
+fn tool() -> anyhow::Result<PathBuf> {
+    let said = |arguments: &[&str]| {
+        let output = Command::new("rustc").args(arguments).output().context("cannot run rustc")?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let version = said(&["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc has no host")?;
+    let root = PathBuf::from(said(&["--print", "sysroot"])?.trim_end());
+    let tool = root.join("lib/rustlib").join(host).join("bin/llvm-profdata");
+    if !tool.exists() {
+        bail!("{} is not there; `rustup component add llvm-tools` installs it", tool.display());
+    }
+    Ok(tool)
+}
+
+fn profdata(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().context("cannot run llvm-profdata")?;
+    if !status.success() {
+        bail!("llvm-profdata failed: {status}");
+    }
+    Ok(())
+}
+
+/// What functions are named after, beside their own names: the compiler, and each crate in the binary with its version
+/// and features. If any of that changes, the profile knows no function any more.
+fn origin() -> anyhow::Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let compiler = Command::new("rustc").arg("--version").output().context("cannot run rustc")?;
+    let tree = Command::new(cargo)
+        .args([
+            "tree",
+            "--package",
+            "portcullis",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+        ])
+        .args(["--format", "{p} {f}"])
+        .output()
+        .context("cannot run cargo")?;
+    if !tree.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&tree.stderr));
+    }
+    let tree = String::from_utf8_lossy(&tree.stdout);
+    // Crates of the house come with their place on this machine.
+    let mut crates: Vec<String> = tree
+        .lines()
+        .map(|line| line.split(' ').filter(|word| !word.starts_with("(/")).collect::<Vec<_>>().join(" "))
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    crates.sort();
+    crates.dedup();
+    Ok(format!("{}\n{}\n", String::from_utf8_lossy(&compiler.stdout).trim_end(), crates.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_is_of_the_crates_that_are_built() {
+        let recorded =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(ORIGIN)).unwrap();
+        let origin = origin().unwrap();
+        let new: Vec<&str> =
+            origin.lines().filter(|line| !recorded.lines().any(|known| known == *line)).collect();
+        assert!(
+            recorded == origin,
+            "release builds are not optimised any more, `cargo xtask profile` makes them so again; new: {new:?}"
+        );
+    }
+
+    #[test]
+    fn functions_that_requests_execute_are_kept() {
+        let function = |name: &str, counters: &str| {
+            format!("{name}\n# Func Hash:\n7\n# Num Counters:\n2\n# Counter Values:\n{counters}\n\n")
+        };
+        let often = function("often", "0\n1000");
+        let head = "# IR level Instrumentation Flag\n:ir\n";
+        let profile = format!("{head}{}{often}{}", function("once", "1\n1"), function("rarely", "999\n0"));
+        assert_eq!(executed_often(&profile).unwrap(), (format!("{head}{often}"), 1));
+    }
+}
