@@ -224,8 +224,7 @@ async fn a12_conditions_run_in_linear_time_or_are_refused() {
     let body = json!({"uri": path, "vars": [["arg_a", "~~", "^(a+)+$"]], "upstream": crate::support::admin::node(&upstream)});
     gate.admin().set(&format!("routes/{id}"), &body).await;
     let evil = format!("{path}?a={}!", "a".repeat(20_000));
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(2), gate.get(&evil)).await;
-    assert_eq!(answer.expect("the pattern ran away").status, 404);
+    assert_eq!(crate::support::within("a pattern that does not run away", gate.get(&evil)).await.status, 404);
     assert_eq!(gate.get(&format!("{path}?a=aaaa")).await.status, 200);
 }
 

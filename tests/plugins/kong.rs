@@ -198,14 +198,14 @@ async fn answers_are_transformed() {
 
 #[tokio::test]
 async fn rates_are_limited_by_the_calendar() {
-    let config = json!({"hour": 2, "year": 100, "limit_by": "header", "header_name": "X-Who"});
+    let config = json!({"month": 2, "year": 100, "limit_by": "header", "header_name": "X-Who"});
     let door = Door::with(json!({ "rate-limiting": config })).await;
     let ask = |who: &str| door.gate.send(Request::get(&door.target("x")).header("X-Who", who));
     let answer = ask("a").await;
     assert_eq!(answer.status, 200);
     for (name, value) in [
-        ("x-ratelimit-limit-hour", "2"),
-        ("x-ratelimit-remaining-hour", "1"),
+        ("x-ratelimit-limit-month", "2"),
+        ("x-ratelimit-remaining-month", "1"),
         ("x-ratelimit-limit-year", "100"),
         ("x-ratelimit-remaining-year", "99"),
         ("ratelimit-limit", "2"),
@@ -217,9 +217,9 @@ async fn rates_are_limited_by_the_calendar() {
     let answer = ask("a").await;
     assert_eq!((answer.status, answer.text().as_str()), (429, "{\"message\":\"API rate limit exceeded\"}\n"));
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=3600).contains(&wait), "{wait}");
-    assert_eq!(answer.header("x-ratelimit-remaining-hour"), Some("0"));
-    // The year was not charged with what the hour stopped.
+    assert!((1..=31 * 86_400).contains(&wait), "{wait}");
+    assert_eq!(answer.header("x-ratelimit-remaining-month"), Some("0"));
+    // The year was not charged with what the month stopped.
     assert_eq!(answer.header("x-ratelimit-remaining-year"), Some("98"));
     assert_eq!(ask("b").await.status, 200);
     let hidden = Door::with(json!({"rate-limiting": {"minute": 9, "hide_client_headers": true}})).await;

@@ -170,7 +170,7 @@ mod redis {
         let settings = redis.settings();
         let mut conf = json!({
             "count": 2, "time_window": 600, "policy": "redis", "redis_host": "127.0.0.1",
-            "redis_port": settings["port"], "redis_password": redis.password(), "redis_timeout": 300,
+            "redis_port": settings["port"], "redis_password": redis.password(), "redis_timeout": 2_000,
         });
         conf.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         conf

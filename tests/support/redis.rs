@@ -50,7 +50,7 @@ impl Redis {
     pub(crate) fn settings(&self) -> serde_json::Value {
         serde_json::json!({
             "host": "127.0.0.1", "port": self.reserved.port(), "password": self.password, "database": 2, "prefix": "pc",
-            "ssl": self.is_tls, "read_timeout": 300, "send_timeout": 300, "connect_timeout": 1000,
+            "ssl": self.is_tls, "read_timeout": 1500, "send_timeout": 1500, "connect_timeout": 5000,
         })
     }
 

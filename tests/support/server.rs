@@ -120,9 +120,15 @@ fn packed_zeros(length: usize) -> Vec<u8> {
     out
 }
 
-/// The ports of every upstream there was. A gate that tests share may ask for one long after its test is over, which
-/// must not reach the upstream of another.
-static PORTS: Mutex<Vec<Reserved>> = Mutex::new(Vec::new());
+/// Listens on a port of loopback that nobody else gets, even when it is not listened on any more: a gate that tests share
+/// may ask for it long after its test is over, which must not reach the upstream of another.
+pub(crate) fn listener() -> TcpListener {
+    static PORTS: Mutex<Vec<Reserved>> = Mutex::new(Vec::new());
+    let reserved = Reserved::any().unwrap();
+    let listener = TcpListener::bind(reserved.address()).unwrap();
+    locked(&PORTS).push(reserved);
+    listener
+}
 
 type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
@@ -180,10 +186,8 @@ impl Upstream {
     }
 
     fn listen(script: Script, tls: Option<Arc<ServerConfig>>) -> Self {
-        let reserved = Reserved::any().unwrap();
-        let address = reserved.address();
-        let listener = TcpListener::bind(address).unwrap();
-        locked(&PORTS).push(reserved);
+        let listener = listener();
+        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             script: Mutex::new(script),
             seen: Mutex::default(),

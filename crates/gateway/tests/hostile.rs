@@ -101,7 +101,7 @@ fn t11_an_early_answer_reaches_a_client_that_goes_on_sending() {
 
 #[test]
 fn t16_a_head_that_does_not_end_and_a_pause_that_does_not_end_close_the_connection() {
-    let limits = Limits { header: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { header: Duration::from_secs(1), ..Limits::default() };
     let (gate, target) = (Gate::start(limits), Target::answering(OK));
     gate.route_to(&[target.address], Timeouts::default());
     for beginning in ["", "GET / HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT"] {
@@ -109,7 +109,7 @@ fn t16_a_head_that_does_not_end_and_a_pause_that_does_not_end_close_the_connecti
         client.write_all(beginning.as_bytes()).unwrap();
         let began = Instant::now();
         let answer = read_to_end(&mut client);
-        assert!(began.elapsed() < Duration::from_secs(5), "{beginning}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{beginning}");
         assert_eq!(answer.matches("HTTP/1.1 200").count(), usize::from(!beginning.is_empty()), "{answer}");
     }
     let mut client = gate.connect();
@@ -117,18 +117,18 @@ fn t16_a_head_that_does_not_end_and_a_pause_that_does_not_end_close_the_connecti
         std::thread::sleep(Duration::from_millis(50));
         client.write_all(b"G").is_ok()
     });
-    assert!(dripped.count() < 50);
+    assert!(dripped.count() < 100);
 }
 
 #[test]
 fn a_target_slower_than_the_limit_on_heads_is_waited_for() {
-    let limits = Limits { header: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { header: Duration::from_millis(700), ..Limits::default() };
     let gate = Gate::start(limits);
     let target = Target::new(|_, stream, _| {
         read_head(stream).unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(1500));
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhi").unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(1500));
         stream.write_all(b"hi").unwrap();
     });
     gate.route_to(&[target.address], Timeouts::default());
@@ -149,7 +149,7 @@ fn good_then(then: &'static str) -> Target {
 #[test]
 fn silence_on_a_kept_connection_is_waited_for_once() {
     let (gate, target) = (Gate::start(Limits::default()), good_then(""));
-    gate.route_to(&[target.address], Timeouts { read: Duration::from_millis(200), ..Timeouts::default() });
+    gate.route_to(&[target.address], Timeouts { read: Duration::from_secs(1), ..Timeouts::default() });
     let mut client = gate.connect();
     for end in ["hi", "}\n"] {
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();

@@ -185,7 +185,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn t17_a_connection_on_which_nothing_goes_on_is_closed() {
     let target = Target::answering(OK);
-    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    let gate = Gate::start(Limits { header: Duration::from_millis(700), ..Limits::default() });
     gate.route_to(&[target.address], Timeouts::default());
     let (mut sender, ended) = watched(&gate, 65_535).await;
     let request = Request::get("http://a.example/").body(()).unwrap();
@@ -196,7 +196,7 @@ async fn t17_a_connection_on_which_nothing_goes_on_is_closed() {
 #[tokio::test]
 async fn t16_an_answer_that_the_client_does_not_take_is_given_up() {
     let target = Target::answering(OK);
-    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    let gate = Gate::start(Limits { header: Duration::from_millis(700), ..Limits::default() });
     gate.route_to(&[target.address], Timeouts::default());
     let (mut sender, ended) = watched(&gate, 0).await;
     let request = Request::get("http://a.example/").body(()).unwrap();
@@ -207,7 +207,7 @@ async fn t16_an_answer_that_the_client_does_not_take_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_target_and_a_quiet_tunnel_are_waited_for() {
-    let pause = Duration::from_millis(500);
+    let pause = Duration::from_millis(1500);
     let target = Target::new(move |_, stream, _| {
         while let Some(head) = read_head(stream) {
             std::thread::sleep(pause);
@@ -220,7 +220,7 @@ async fn a_slow_target_and_a_quiet_tunnel_are_waited_for() {
             }
         }
     });
-    let gate = Gate::start(Limits { header: Duration::from_millis(100), ..Limits::default() });
+    let gate = Gate::start(Limits { header: Duration::from_millis(700), ..Limits::default() });
     gate.route_to(&[target.address], Timeouts::default());
     let (mut sender, _ended) = watched(&gate, 65_535).await;
     let request = Request::get("http://a.example/").body(()).unwrap();

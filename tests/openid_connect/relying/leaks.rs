@@ -122,7 +122,7 @@ async fn r33_no_shared_cache_may_keep_what_sets_a_cookie_or_tells_of_a_login() {
 #[tokio::test]
 async fn r38_an_answer_of_the_token_endpoint_is_whole_and_well_formed_or_none() {
     let provider = Provider::start(CLIENT);
-    let site = login::site(shared(), &provider, json!({"timeout": 1})).await;
+    let site = login::site(shared(), &provider, json!({"timeout": 3})).await;
     let canary = unique("canary-");
     let id_token = "a.b.c";
     let good = json!({"access_token": canary, "token_type": "Bearer", "id_token": id_token}).to_string();
@@ -157,7 +157,7 @@ async fn r38_an_answer_of_the_token_endpoint_is_whole_and_well_formed_or_none() 
         let page = browser.open(&site.url("first")).await;
         assert!(page.status() == 502 && page.has_id("error"), "{what}: {page:?}");
         assert!(browser.cookie_names().is_empty() && !page.response.text().contains(&canary), "{what}");
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
     }
     assert!(!site.gate.output().contains(&canary), "nothing of it is in the log");
     assert_eq!(site.reached(), 0);

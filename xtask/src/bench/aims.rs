@@ -21,14 +21,16 @@ struct Aim {
 }
 
 /// By `perf record -e cpu-clock` on the release build.
-const OWN_CODE: &str = "of a plain request in the clear 80 % of the CPU time is the kernel's, 20 % the binary's and the C \
+const OWN_CODE: &str = "of a plain request in the clear 83 % of the CPU time is the kernel's, 17 % the binary's and the C \
                         library's. The system calls are fewer than the rivals'; how their time is divided was not \
                         measured";
-const TOKEN: &str = "by the same `perf`, 84 % of the CPU time of nginx's plain request is the kernel's, which Portcullis \
-                     needs too, and its own code takes 2.0 µs without log and metrics. Portcullis' own code takes 2.5 µs \
-                     on a plain route and 3.4 µs with a token: in a flat profile, what is looked at, compared, written and \
-                     copied of a token of 800 bytes; the kernel takes 0.4 µs more for the 2 KB more that it carries, the \
-                     token, its copy in `X-Access-Token` and `X-Userinfo`";
+const TOKEN: &str = "by the same `perf`, nginx's own code takes 2.0 µs of a plain request, without log and metrics. \
+                     Portcullis' own code takes 2.0 µs on a plain route and 2.6 µs with a token: in a flat profile, what is \
+                     looked at, compared, written and copied of a token of 800 bytes. The rest of what a token costs is the \
+                     kernel's, most of it (0.9 µs, `finish_task_switch`) where threads are switched, nearly twice as often \
+                     as on a plain route: two cores are shared with the load generator and the target, which have 2 KB more \
+                     to handle for each request, too. Under `SCHED_BATCH` the same build takes 0.9 µs less; \
+                     [CPU scheduling](configuration.md#cpu-scheduling) says why that is not the default";
 const NEW_TOKEN: &str = "what a new token costs is the difference between this table and that of one token; it was not \
                          divided further";
 const STREAMS: &str = "HTTP/1.1 over TLS has the same work without it, so what is left is HTTP/2's own: frames and streams \

@@ -248,6 +248,26 @@ fn start(
     Ok(bench)
 }
 
+/// The gateway without rivals, for who loads it and keeps no rows.
+fn alone(
+    gate: portcullis::Gate,
+    credentials: portcullis::Credentials,
+    folder: &Path,
+) -> anyhow::Result<Bench> {
+    let path = folder.join("alone.jsonl");
+    let _ = fs::remove_file(&path);
+    let bench = Bench {
+        folder: folder.to_owned(),
+        effort: Effort::Full,
+        rows: Rows::open(&path, &json!({}))?,
+        subjects: own_subjects("Portcullis", &gate, 0, 0).collect(),
+        processes: vec![gate.process],
+        credentials: vec![credentials],
+    };
+    bench.check()?;
+    Ok(bench)
+}
+
 /// `gate` in every scenario. `process` and `credentials` are its places in the lists of those.
 fn own_subjects(
     name: &str,

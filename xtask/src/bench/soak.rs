@@ -14,14 +14,13 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::{
-    Effort,
     admin::Admin,
-    build, folder, generator,
+    alone, build, folder, generator,
     login::Login,
     measure::Bench,
     portcullis, ports, report, rivals,
-    rows::{Rows, Spread},
-    scenario::{Protocol, Scenario, Shape, Subject},
+    rows::Spread,
+    scenario::{Protocol, Scenario, Shape},
 };
 use crate::packages;
 
@@ -70,22 +69,11 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     // The upstream that is written again and again has the plain traffic.
     admin.put("upstreams/soak", &upstream(0))?;
     admin.put("routes/plain", &json!({ "uris": ["/plain", "/plain/*"], "upstream_id": "soak" }))?;
-    let subjects: Vec<Subject> = super::own_subjects("Portcullis", &gate, 0, 0).collect();
     let login = gate.login(&folder)?;
-    let path = folder.join("soak.jsonl");
-    let _ = fs::remove_file(&path);
     for number in 0..KEPT_CHANGES {
         admin.put("upstreams/soak", &upstream(number))?;
     }
-    let bench = Bench {
-        folder,
-        effort: Effort::Full,
-        rows: Rows::open(&path, &json!({}))?,
-        processes: vec![gate.process],
-        credentials: vec![credentials],
-        subjects,
-    };
-    bench.check()?;
+    let bench = alone(gate, credentials, &folder)?;
     let outcome = soak(&bench, &admin, &login, Duration::from_secs(60 * minutes))?;
     let (early, late) = outcome.halves();
     write(minutes, &outcome, early, late)?;
