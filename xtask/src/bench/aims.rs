@@ -24,13 +24,13 @@ struct Aim {
 const OWN_CODE: &str = "of a plain request in the clear 83 % of the CPU time is the kernel's, 17 % the binary's and the C \
                         library's. The system calls are fewer than the rivals'; how their time is divided was not \
                         measured";
-const TOKEN: &str = "by the same `perf`, nginx's own code takes 2.0 µs of a plain request, without log and metrics. \
+const TOKEN: &str = "by `perf record -e cpu-clock`, nginx's own code takes 2.0 µs of a plain request, without log and metrics. \
                      Portcullis' own code takes 2.0 µs on a plain route and 2.6 µs with a token: in a flat profile, what is \
                      looked at, compared, written and copied of a token of 800 bytes. The rest of what a token costs is the \
-                     kernel's, most of it (0.9 µs, `finish_task_switch`) where threads are switched, nearly twice as often \
-                     as on a plain route: two cores are shared with the load generator and the target, which have 2 KB more \
-                     to handle for each request, too. Under `SCHED_BATCH` the same build takes 0.9 µs less; \
-                     [CPU scheduling](configuration.md#cpu-scheduling) says why that is not the default";
+                     kernel's: 0.9 µs more are sampled where threads are switched (`finish_task_switch`), on cores that are \
+                     shared with the load generator and the target. One proxy thread in place of two halves the switches \
+                     and not the cost, so what takes the time there was not found. Under `SCHED_BATCH` the same build takes \
+                     0.9 µs less; [CPU scheduling](configuration.md#cpu-scheduling) says why that is not the default";
 const NEW_TOKEN: &str = "what a new token costs is the difference between this table and that of one token; it was not \
                          divided further";
 const STREAMS: &str = "HTTP/1.1 over TLS has the same work without it, so what is left is HTTP/2's own: frames and streams \
