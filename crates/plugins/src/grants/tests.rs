@@ -69,7 +69,7 @@ impl World {
             discovery: self.op.url("/.well-known/openid-configuration"),
             issuers: Vec::new(),
             calls: Calls {
-                timeout: Duration::from_millis(700),
+                timeout: Duration::from_secs(3),
                 verify_tls: true,
                 jwks_ttl: Duration::from_secs(86_400),
                 metadata_ttl: None,

@@ -209,11 +209,11 @@ async fn r39_an_access_token_that_is_over_at_once_is_no_loop() {
 
 #[tokio::test]
 async fn r29_a_refresh_that_comes_too_late_keeps_the_session() {
-    let gate = Gate::with(|config| config.calls.timeout = Duration::from_millis(200)).await;
+    let gate = Gate::with(|config| config.calls.timeout = Duration::from_secs(2)).await;
     let mut jar = Jar::log_in(&gate, PAGE).await;
     gate.pass(600);
     gate.idp.script(|script| {
-        let late = idp::Answer { after: Duration::from_secs(2), ..idp::Answer::new(200, "{}") };
+        let late = idp::Answer { after: Duration::from_secs(4), ..idp::Answer::new(200, "{}") };
         script.answers.insert("/token", late);
     });
     let got = jar.go(&gate, PAGE).await;

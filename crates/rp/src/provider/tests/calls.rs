@@ -21,7 +21,7 @@ fn secret(text: &str) -> Secret<String> {
 }
 
 fn client() -> Client {
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(2);
     let client =
         Client::with_secret("my:client".to_owned(), secret("canary secret"), TokenAuth::Basic, timeout);
     Client { introspection_auth: TokenAuth::Post, ..client }
