@@ -55,8 +55,8 @@ async fn t18_rapid_resets_are_told_to_calm_down() {
     assert_eq!(ended, Some(ENHANCE_YOUR_CALM));
     let grown = site.gate.resident().saturating_sub(memory);
     assert!(grown < 16 << 20, "memory grew by {grown} bytes");
-    // 5 s of CPU time in a debug build; a release build needs a fraction.
-    assert!(ticks(&site) - time < 500, "{} ticks", ticks(&site) - time);
+    // 10 s of CPU time in a debug build; a release build needs a fraction.
+    assert!(ticks(&site) - time < 1_000, "{} ticks", ticks(&site) - time);
     site.still_serves().await;
 }
 

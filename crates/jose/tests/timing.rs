@@ -15,7 +15,7 @@ use jose::{Alg, CompactJws, SigningKey, VerifyingKey};
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Samples of each kind in one try. `J56_SAMPLES` asks for more.
 const SAMPLES: usize = 20_000;
-const TRIES: usize = 5;
+const TRIES: usize = 10;
 
 /// The mean of the fast half, in nanoseconds.
 fn fast_half(samples: &mut [u64]) -> f64 {
