@@ -56,7 +56,8 @@ async fn a_drain_answers_everyone_who_had_connected_before_it() {
         served += usize::from(answer.status == 200);
     }
     assert!(served >= CLIENTS, "{served}");
-    // Half a second may be too short for a handshake and a request where all of them have theirs at once.
+    // Over TLS the half second that the gateway leaves to who has said nothing yet has to do for handshake and request,
+    // which not all of them need make on a busy machine: some must be served.
     let over_tls = within("the answers over TLS", over_tls.join_all()).await;
     assert!(over_tls.iter().flatten().any(|answer| answer.status == 200), "{over_tls:?}");
     assert!(gate.wait().success());

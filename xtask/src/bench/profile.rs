@@ -31,6 +31,7 @@ const OFTEN: u64 = 1_000;
 
 /// Builds a gateway that counts what it executes, loads it with every scenario, and writes what it counted.
 pub(crate) fn run() -> anyhow::Result<()> {
+    let tool = tool()?;
     packages::install(packages::FOR_BENCHMARKS)?;
     let folder = folder()?;
     let raw = folder.join("profile");
@@ -39,18 +40,20 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let recording = format!("-Cprofile-generate={}", raw.display());
     cargo_with(
         &["build", "--release", "--package", "portcullis", "--target-dir", TARGET],
-        &[("RUSTFLAGS", &recording)],
+        &[("CARGO_ENCODED_RUSTFLAGS", &recording)],
     )?;
-    // The compiler's own helpers were built so as well, and have recorded themselves.
+    // Build scripts and procedural macros were built so as well, and have recorded themselves.
     let _ = fs::remove_dir_all(&raw);
     load(&folder)?;
-    let profile = merge(&raw)?;
-    fs::write(ORIGIN, origin()?).with_context(|| format!("cannot write {ORIGIN}"))?;
-    println!("wrote {PROFILE}, {profile} functions; what is built already is not built again for it");
-    Ok(())
+    let functions = merge(&tool, &raw)?;
+    let text = fs::read_to_string("Cargo.toml").context("cannot read Cargo.toml")?;
+    fs::write(ORIGIN, origin(&text)?).with_context(|| format!("cannot write {ORIGIN}"))?;
+    println!("wrote {PROFILE}, {functions} functions");
+    // Cargo does not know of the profile, and would not build again for it.
+    cargo_with(&["clean", "--release"], &[])
 }
 
-/// Every scenario, and plain and bearer in every shape of few connections; each as often as the others.
+/// Every scenario, and plain and bearer in every shape of 64 connections; each for as long as the others.
 fn load(folder: &Path) -> anyhow::Result<()> {
     rivals::certificate(folder)?;
     let _target = rivals::target(folder, &mut Vec::new())?;
@@ -71,18 +74,16 @@ fn load(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Puts what was recorded together and keeps what requests execute. Tells how many functions that is.
-fn merge(raw: &Path) -> anyhow::Result<usize> {
+fn merge(tool: &Path, raw: &Path) -> anyhow::Result<usize> {
     let text = raw.join("all.txt");
     let records: Vec<PathBuf> = fs::read_dir(raw)
         .with_context(|| format!("nothing was recorded in {}", raw.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
-    profdata(
-        Command::new(tool()?).args(["merge", "--sparse", "--text", "--output"]).arg(&text).args(&records),
-    )?;
+    profdata(Command::new(tool).args(["merge", "--sparse", "--text", "--output"]).arg(&text).args(&records))?;
     let (often, functions) = executed_often(&fs::read_to_string(&text)?)?;
     fs::write(&text, often)?;
-    profdata(Command::new(tool()?).args(["merge", "--sparse", "--output", PROFILE]).arg(&text))?;
+    profdata(Command::new(tool).args(["merge", "--sparse", "--output", PROFILE]).arg(&text))?;
     Ok(functions)
 }
 
@@ -129,9 +130,10 @@ fn profdata(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What functions are named after, beside their own names: the compiler, and each crate in the binary with its version
-/// and features. If any of that changes, the profile knows no function any more.
-fn origin() -> anyhow::Result<String> {
+/// What functions are named after, beside their own names: the compiler, the settings of release builds in `Cargo.toml`,
+/// whose text this is, and each crate in the binary with its version and features. What changes of that takes functions out
+/// of the profile: all of them, or those of a crate and of what depends on it.
+fn origin(manifest: &str) -> anyhow::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let compiler = Command::new("rustc").arg("--version").output().context("cannot run rustc")?;
     let tree = Command::new(cargo)
@@ -155,12 +157,21 @@ fn origin() -> anyhow::Result<String> {
     // Crates of the house come with their place on this machine.
     let mut crates: Vec<String> = tree
         .lines()
-        .map(|line| line.split(' ').filter(|word| !word.starts_with("(/")).collect::<Vec<_>>().join(" "))
+        .map(|line| match (line.find(" (/"), line.rfind(')')) {
+            (Some(from), Some(to)) => line.replace(line.get(from..=to).unwrap_or_default(), ""),
+            _ => line.to_owned(),
+        })
         .map(|line| line.trim_end().to_owned())
         .collect();
     crates.sort();
     crates.dedup();
-    Ok(format!("{}\n{}\n", String::from_utf8_lossy(&compiler.stdout).trim_end(), crates.join("\n")))
+    let settings: Vec<&str> = manifest
+        .split("\n[")
+        .filter(|section| section.starts_with("profile.release"))
+        .map(str::trim_end)
+        .collect();
+    let compiler = String::from_utf8_lossy(&compiler.stdout).into_owned();
+    Ok(format!("{}\n[{}\n\n{}\n", compiler.trim_end(), settings.join("\n["), crates.join("\n")))
 }
 
 #[cfg(test)]
@@ -171,14 +182,17 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[test]
     fn the_profile_is_of_the_crates_that_are_built() {
-        let recorded =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(ORIGIN)).unwrap();
-        let origin = origin().unwrap();
+        let read = |file: &str| {
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap()
+        };
+        let recorded = read(ORIGIN);
+        let origin = origin(&read("Cargo.toml")).unwrap();
         let new: Vec<&str> =
             origin.lines().filter(|line| !recorded.lines().any(|known| known == *line)).collect();
         assert!(
             recorded == origin,
-            "release builds are not optimised any more, `cargo xtask profile` makes them so again; new: {new:?}"
+            "release builds are no longer optimised for their profile, or only in part; `cargo xtask profile` records it \
+             anew. New: {new:?}"
         );
     }
 
