@@ -88,7 +88,7 @@ pub(crate) struct Occupation {
     core: Arc<CoreMetrics>,
     /// Requests that are being answered; over HTTP/1.1 one at most.
     answering: Cell<usize>,
-    /// A handshake or a head has begun and is not over, or is.
+    /// Whether a handshake or a head has begun and is not over.
     reading: Cell<bool>,
 }
 
@@ -119,7 +119,7 @@ impl Occupation {
         self.answering.get() > 0
     }
 
-    /// A handshake or a head has begun and is not over, or is.
+    /// Notes whether a handshake or a head has begun and is not over.
     pub(crate) fn set_reading(&self, reading: bool) {
         match (self.reading.replace(reading), reading) {
             (false, true) => add(&self.core.connections_reading, 1),
